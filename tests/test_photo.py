@@ -1,0 +1,393 @@
+"""Reading photos: every kind comes out upright, eight bits, RGB; every bad one is one sentence."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ovsam.errors import PhotoError
+from ovsam.photo import DEFAULT_MAX_PIXELS, read_photo
+
+COLOURS = hnp.arrays(
+    np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)), fill=st.nothing()
+)
+ORIENTED = {  # EXIF orientation -> how a camera stores an upright picture
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """The bytes of an image file."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def picture(height: int = 24, width: int = 36) -> NDArray[np.uint8]:
+    """A smooth picture with an edge, so that JPEG keeps it nearly as it is."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 // width, y * 255 // height, 80 + 90 * (x > width // 2)], -1).astype(
+        np.uint8
+    )
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        code = kind + data
+        return struct.pack(">I", len(data)) + code + struct.pack(">I", zlib.crc32(code))
+
+    ihdr = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", ihdr) + chunk(b"IDAT", zlib.compress(bytes(10))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+# What can be read
+
+
+@given(COLOURS)
+def test_lossless_files_keep_every_pixel(pixels: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(pixels)
+    for kind, options in (
+        ("PNG", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("WEBP", {"lossless": True}),
+    ):
+        photo = read_photo(encoded(image, kind, **options))
+        assert photo.dtype == np.uint8 and photo.flags.c_contiguous
+        assert np.array_equal(photo, pixels), kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {"quality": 95}), ("WEBP", {}), ("GIF", {})]
+)
+def test_lossy_files_are_close(kind: str, options: dict[str, Any]) -> None:
+    photo = read_photo(encoded(Image.fromarray(picture()), kind, **options))
+    assert photo.shape == (24, 36, 3)
+    assert np.abs(photo.astype(int) - picture()).mean() < 12
+
+
+def test_sources(tmp_path: Path) -> None:
+    data = encoded(Image.fromarray(picture()))
+    path = tmp_path / "größe 1.photo"  # the content decides, not the name
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        sources: list[Any] = [path, str(path), data, io.BytesIO(data), bytearray(data), file]
+        for source in sources:
+            assert np.array_equal(read_photo(source), picture())
+        assert not file.closed
+
+
+@given(COLOURS, st.sampled_from(sorted(ORIENTED)), st.sampled_from(["PNG", "TIFF", "WEBP"]))
+def test_every_exif_orientation(pixels: NDArray[np.uint8], orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(ORIENTED[orientation](pixels)))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    photo = read_photo(encoded(stored, kind, exif=exif, **options))
+    assert np.array_equal(photo, pixels)
+
+
+@pytest.mark.parametrize("orientation", sorted(ORIENTED))
+def test_jpeg_orientation(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(ORIENTED[orientation](picture())))
+    photo = read_photo(encoded(stored, "JPEG", quality=98, subsampling=0, exif=exif))
+    assert photo.shape == picture().shape
+    assert np.abs(photo.astype(int) - picture()).mean() < 4
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_orientation_without_meaning_is_upright(value: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    assert np.array_equal(read_photo(encoded(Image.fromarray(picture()), exif=exif)), picture())
+
+
+@pytest.mark.parametrize("exif", [b"Exif\x00\x00II*\x00", b"Exif\x00\x00garbage!", b"Exif\x00\x00"])
+def test_damaged_exif_does_not_cost_the_photo(exif: bytes) -> None:
+    photo = read_photo(encoded(Image.fromarray(picture()), "JPEG", exif=exif))
+    assert photo.shape == picture().shape
+
+
+def test_damaged_exif_in_the_text_of_a_png() -> None:
+    text = PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n 8\nno hexadecimal")
+    photo = read_photo(encoded(Image.fromarray(picture()), pnginfo=text))
+    assert np.array_equal(photo, picture())
+
+
+@given(hnp.arrays(np.uint16, st.tuples(st.integers(1, 8), st.integers(1, 8))))
+@settings(max_examples=50)
+def test_sixteen_bit_grey_is_divided_by_257(values: NDArray[np.uint16]) -> None:
+    expected = np.rint(values / 257).astype(np.uint8)
+    for kind in ("PNG", "TIFF"):
+        photo = read_photo(encoded(Image.fromarray(values), kind))
+        assert np.array_equal(photo, np.stack([expected] * 3, -1))
+    swapped = Image.frombytes("I;16B", values.shape[::-1], values.astype(">u2").tobytes())
+    assert np.array_equal(read_photo(encoded(swapped, "TIFF"))[..., 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0, 128, 255]], np.int32), [0, 128, 255]),
+        (np.array([[0, 257, 65535]], np.int32), [0, 1, 255]),
+        (np.array([[-100, 0, 100]], np.int32), [0, 128, 255]),
+        (np.array([[0, 10**6]], np.int32), [0, 255]),
+        (np.array([[7, 7]], np.int32), [7, 7]),
+        (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.array([[0, 100, 200]], np.float32), [0, 100, 200]),
+        (np.array([[0, np.nan, 1, np.inf, -np.inf]], np.float32), [0, 0, 255, 255, 0]),
+        (np.array([[np.nan, np.nan]], np.float32), [0, 0]),
+        (np.array([[-5, -5]], np.float32), [0, 0]),
+        (np.array([[-3e38, 3e38]], np.float32), [0, 255]),
+    ],
+)
+def test_wide_integers_and_real_numbers(values: NDArray[Any], expected: list[int]) -> None:
+    photo = read_photo(encoded(Image.fromarray(values), "TIFF"))
+    assert photo[0, :, 0].tolist() == expected
+    assert (photo == photo[..., :1]).all()
+
+
+def test_grey_and_black_and_white() -> None:
+    grey = picture()[..., 0]
+    assert np.array_equal(read_photo(encoded(Image.fromarray(grey)))[..., 2], grey)
+    bits = Image.fromarray((grey > 99).astype(np.uint8) * 255).convert("1")
+    assert np.array_equal(read_photo(encoded(bits))[..., 1] == 255, grey > 99)
+
+
+def test_palette() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putdata([0, 1])
+    for kind in ("PNG", "GIF", "BMP"):
+        assert read_photo(encoded(image, kind)).tolist() == [[[10, 20, 30], [200, 100, 50]]]
+
+
+@pytest.mark.parametrize("transparency", [0, b"\x00\xff"])
+def test_transparent_palette_is_laid_on_white(transparency: int | bytes) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putdata([0, 1])
+    photo = read_photo(encoded(image, transparency=transparency))
+    assert photo.tolist() == [[[255, 255, 255], [200, 100, 50]]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixel", "expected"),
+    [
+        ("RGBA", (10, 20, 30, 0), [255, 255, 255]),
+        ("RGBA", (10, 20, 30, 255), [10, 20, 30]),
+        ("RGBA", (0, 0, 0, 51), [204, 204, 204]),
+        ("LA", (40, 0), [255, 255, 255]),
+        ("LA", (40, 255), [40, 40, 40]),
+        ("LA", (0, 51), [204, 204, 204]),
+    ],
+)
+def test_alpha_is_laid_on_white(mode: str, pixel: tuple[int, ...], expected: list[int]) -> None:
+    photo = read_photo(encoded(Image.new(mode, (3, 2), pixel)))
+    assert (photo == expected).all() and photo.shape == (2, 3, 3)
+
+
+def test_transparent_colour_of_an_rgb_png() -> None:
+    image = Image.new("RGB", (2, 1), (1, 2, 3))
+    image.putpixel((1, 0), (9, 9, 9))
+    photo = read_photo(encoded(image, transparency=(1, 2, 3)))
+    assert photo.tolist() == [[[255, 255, 255], [9, 9, 9]]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk(kind: str) -> None:
+    photo = read_photo(encoded(Image.new("CMYK", (16, 8), (0, 255, 255, 0)), kind))
+    assert np.abs(photo.astype(int) - [255, 0, 0]).max() < 6
+
+
+def test_lab() -> None:
+    photo = read_photo(encoded(Image.new("LAB", (4, 2), (255, 128, 128)), "TIFF"))
+    assert photo.shape == (2, 4, 3)
+    assert photo.min() >= 250  # white, but for what colour management rounds
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_an_animation_gives_its_first_frame(kind: str) -> None:
+    frames = [Image.new("RGB", (20, 10), colour) for colour in ("red", "lime", "blue")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    photo = read_photo(data)
+    assert photo.shape == (10, 20, 3)
+    assert (photo == [255, 0, 0]).all()
+
+
+# What cannot
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match=r"Photo '.*no\.png' does not exist\. Check the path"):
+        read_photo(tmp_path / "no.png")
+
+
+def test_directory(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match=r"is a directory\. Give the path of one image file"):
+        read_photo(str(tmp_path))
+
+
+def test_null_byte_and_endless_name() -> None:
+    with pytest.raises(PhotoError, match="cannot be read: embedded null byte"):
+        read_photo("a\0b.png")
+    with pytest.raises(PhotoError, match="cannot be read"):
+        read_photo("x" * 10_000)
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret.png"
+    path.write_bytes(encoded(Image.fromarray(picture())))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    if os.name != "posix" or os.geteuid() == 0:  # to whom no file is closed
+        monkeypatch.setattr(Path, "open", refuse)
+    else:
+        path.chmod(0)
+    with pytest.raises(PhotoError, match=r"secret\.png' may not be read\. Check its permissions"):
+        read_photo(path)
+
+
+def test_zero_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "empty.jpg"
+    path.touch()
+    with pytest.raises(PhotoError, match=r"empty\.jpg' is empty \(zero bytes\)"):
+        read_photo(path)
+    with pytest.raises(PhotoError, match=r"The photo is empty \(zero bytes\)"):
+        read_photo(b"")
+
+
+@pytest.mark.parametrize(
+    "data", [b"<html></html>", b"\x00" * 100, b"%!PS-Adobe EPSF", b"RIFF1234WAVE"]
+)
+def test_not_an_image(data: bytes) -> None:
+    message = r"is not an image that ovsam reads\. Give a JPEG, PNG, WebP, BMP, TIFF or GIF file"
+    with pytest.raises(PhotoError, match=message):
+        read_photo(data)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.9])
+def test_truncated(kind: str, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    with pytest.raises(
+        PhotoError, match=r"damaged or cut short.*opy or download it again"
+    ) as caught:
+        read_photo(data[: int(len(data) * share)])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_header(0, 5),
+        b"BM" + struct.pack("<IHHIIiiHH", 54, 0, 0, 54, 40, 0, 4, 1, 24) + bytes(24),
+    ],
+)
+def test_no_pixels(data: bytes) -> None:
+    with pytest.raises(PhotoError, match="has no pixels that can be read"):
+        read_photo(data)
+
+
+def test_text_file_object() -> None:
+    with pytest.raises(PhotoError, match="text mode"):
+        read_photo(io.StringIO("x"))  # type: ignore[arg-type]
+
+
+def test_too_many_pixels_are_refused_before_decoding() -> None:
+    message = (
+        r"The photo has 60000 x 60000 = 3,600,000,000 pixels, the limit is 134,217,728\. "
+        r"If you trust the file, raise the limit with --max-pixels"
+    )
+    with pytest.raises(PhotoError, match=message):
+        read_photo(png_header(60000, 60000))
+    assert DEFAULT_MAX_PIXELS == 134_217_728
+
+
+def test_too_many_pixels_in_a_webp() -> None:
+    canvas = (16383 - 1).to_bytes(3, "little")
+    chunk = b"VP8X" + struct.pack("<I", 10) + bytes(4) + canvas + canvas
+    data = b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+    # Newer versions of Pillow check the canvas while they open; older ones find nothing to decode.
+    message = r"too many pixels, the limit is 134,217,728 .*--max-pixels|no pixels that can be read"
+    with pytest.raises(PhotoError, match=message):
+        read_photo(data)
+
+
+def test_limit_is_a_parameter_and_inclusive() -> None:
+    data = encoded(Image.fromarray(picture(10, 20)))
+    assert read_photo(data, max_pixels=200).shape == (10, 20, 3)
+    with pytest.raises(PhotoError, match=r"20 x 10 = 200 pixels, the limit is 199\."):
+        read_photo(data, max_pixels=199)
+
+
+def test_pillows_own_limit_neither_interferes_nor_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Image.open would refuse 800 pixels
+    for kind in ("JPEG", "PNG", "BMP", "TIFF", "GIF"):
+        data = encoded(Image.fromarray(picture(20, 40)), kind)
+        assert read_photo(data).shape == (20, 40, 3), kind
+    assert Image.MAX_IMAGE_PIXELS == 10
+    monkeypatch.undo()
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+@given(
+    st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"]),
+    st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=6),
+)
+@settings(max_examples=300, deadline=None)
+@pytest.mark.filterwarnings("ignore")  # Pillow reports odd metadata as warnings
+def test_damage_gives_a_photo_or_a_photo_error(kind: str, damage: list[tuple[int, int]]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {} if kind in ("GIF", "BMP") else {"exif": exif}
+    data = bytearray(encoded(Image.fromarray(picture(8, 10)), kind, **options))
+    for place, value in damage:
+        data[place % len(data)] = value
+    try:
+        photo = read_photo(bytes(data), max_pixels=10**6)
+    except PhotoError:
+        return
+    assert photo.ndim == 3 and photo.shape[2] == 3 and photo.dtype == np.uint8
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a named pipe")
+def test_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    (tmp_path / "photo.png").write_bytes(encoded(Image.fromarray(picture())))
+    copy = "import sys; open(sys.argv[2], 'wb').write(open(sys.argv[1], 'rb').read())"
+    with subprocess.Popen([sys.executable, "-c", copy, tmp_path / "photo.png", path]):
+        assert np.array_equal(read_photo(path), picture())

@@ -1,0 +1,296 @@
+"""The names a model may give: classes with synonyms, built in or the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ovsam.errors import VocabularyError
+
+# COCO's open-vocabulary split, Zareian et al. 2021 (OVR-CNN), section 4.1. 15 classes are in
+# neither part.
+COCO_BASE = tuple(
+    "person,bicycle,car,motorcycle,train,truck,boat,bench,bird,horse,sheep,bear,zebra,giraffe,"
+    "backpack,handbag,suitcase,frisbee,skis,kite,surfboard,bottle,fork,spoon,bowl,banana,apple,"
+    "sandwich,orange,broccoli,carrot,pizza,donut,chair,bed,toilet,tv,laptop,mouse,remote,"
+    "microwave,oven,toaster,refrigerator,book,clock,vase,toothbrush".split(",")
+)
+COCO_NOVEL = tuple(
+    "airplane,bus,cat,dog,cow,elephant,umbrella,tie,snowboard,skateboard,cup,knife,cake,couch,"
+    "keyboard,sink,scissors".split(",")
+)
+
+_BUILTIN = {
+    "coco": "COCO's 80 classes of everyday objects, with synonyms",
+    "coco-ov": "COCO's open-vocabulary split: 48 base and 17 novel classes can be the answer",
+    "imagenet1k": "ImageNet-1k's 1,000 classes, with synonyms",
+}
+_MAX_LINE = 1_000_000
+_SEPARATORS = re.compile(r"_or_|/|,")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The classes that compete for an object's name.
+
+    Attributes:
+        name: what to call the vocabulary in reports.
+        classes: `C` display names, unique whatever their case.
+        synonyms: for each class the texts that are embedded, lower case, at least one.
+        answerable: for each class whether it may be the answer; if not, it still takes its
+            part of the scores. All may when left out.
+
+    Raises:
+        VocabularyError: no class, a name given twice, or a class without text.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    synonyms: tuple[tuple[str, ...], ...]
+    answerable: tuple[bool, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "synonyms", "answerable"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.answerable:
+            object.__setattr__(self, "answerable", (True,) * len(self.classes))
+        if not self.classes:
+            raise VocabularyError(
+                f"Vocabulary '{self.name}' is empty. Give at least one class name."
+            )
+        for name in ("synonyms", "answerable"):
+            if len(getattr(self, name)) != len(self.classes):
+                raise VocabularyError(
+                    f"Vocabulary '{self.name}' has {len(self.classes)} classes, but {name} for "
+                    f"{len(getattr(self, name))}."
+                )
+        if not any(self.answerable):
+            raise VocabularyError(
+                f"Vocabulary '{self.name}' has no class that may be the answer. "
+                "Take the leading '!' from at least one."
+            )
+        self._check_names()
+
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        for number, (display, texts) in enumerate(
+            zip(self.classes, self.synonyms, strict=True), start=1
+        ):
+            key = display.lower()
+            if key in seen:
+                raise VocabularyError(
+                    f"Vocabulary '{self.name}' has the class '{display}' twice. "
+                    "Remove one or rename it."
+                )
+            seen.add(key)
+            if not display.strip() or not texts or not all(text.strip() for text in texts):
+                raise VocabularyError(
+                    f"Class {number} of vocabulary '{self.name}' has an empty name. "
+                    "Give it one or remove it."
+                )
+            if any(_CONTROL.search(text) for text in (display, *texts)):
+                raise VocabularyError(
+                    f"Class {number} of vocabulary '{self.name}' has a control character in "
+                    f"{display!r}. Give names as plain text."
+                )
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the classes, synonyms and answerable flags; the name does not matter."""
+        content = json.dumps([self.classes, self.synonyms, self.answerable], ensure_ascii=True)
+        return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+    @classmethod
+    def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:
+        """A vocabulary of one class for each name, by the paper's rule for synonyms.
+
+        A name is split at `_or_`, `/` and `,`; underscores become blanks. The first part is the
+        display name; all parts, in lower case and without repetition, are embedded.
+
+        >>> Vocabulary.from_names(["coffee_mug/cup", "Dog"]).synonyms
+        (('coffee mug', 'cup'), ('dog',))
+        """
+        if isinstance(names, str):
+            raise VocabularyError(
+                f"Vocabulary '{name}' must be a list of names, got the text {names[:60]!r}. "
+                "Use load_vocabulary for a comma list."
+            )
+        classes: list[str] = []
+        synonyms: list[tuple[str, ...]] = []
+        for number, entry in enumerate(names, start=1):
+            if not isinstance(entry, str):
+                raise VocabularyError(
+                    f"Class {number} of vocabulary '{name}' must be a text, got {entry!r}."
+                )
+            parts = _split(entry)
+            if not parts:
+                raise VocabularyError(
+                    f"Class {number} of vocabulary '{name}' has an empty name, got {entry[:60]!r}. "
+                    "Give it one or remove it."
+                )
+            classes.append(parts[0])
+            synonyms.append(_lowered(parts))
+        return cls(name, tuple(classes), tuple(synonyms))
+
+
+def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary:
+    """The vocabulary that a user asks for.
+
+    Args:
+        spec: a built-in name (see `builtin_vocabularies`); a list of names; the path of a text
+            file or of a COCO or LVIS annotation file (.json); or names separated by commas,
+            "cat, dog/puppy, coffee mug", where a slash separates the synonyms of a class. A
+            single name needs a comma at its end ("cat,"), so that a misspelt built-in name or
+            path is not taken for a class.
+
+    A text file has one class on each line: its name and, after commas, its synonyms. A leading
+    `!` marks a class that is never the answer; lines that start with `#` are comments.
+
+    Raises:
+        VocabularyError: nothing there, or something wrong with the names.
+    """
+    if isinstance(spec, Vocabulary):
+        return spec
+    if isinstance(spec, Path):
+        return _read_file(spec)
+    if not isinstance(spec, str):
+        return Vocabulary.from_names(spec)
+    if spec in _BUILTIN:
+        return _builtin(spec)
+    if spec.strip().lower().endswith((".txt", ".json")):
+        return _read_file(Path(spec.strip()))
+    if "," in spec:
+        return Vocabulary.from_names([item for item in spec.split(",") if item.strip()])
+    if not spec.strip():
+        raise VocabularyError(f"The vocabulary is empty. Give one of {_choices()}.")
+    raise VocabularyError(
+        f"There is no vocabulary '{spec[:60]}'. Give one of {_choices()}; a single class name "
+        "ends with a comma."
+    )
+
+
+def builtin_vocabularies() -> dict[str, str]:
+    """Names of the built-in vocabularies, each with one line that describes it."""
+    return dict(_BUILTIN)
+
+
+def _choices() -> str:
+    return f"{', '.join(_BUILTIN)}, a .txt or .json file, or class names such as 'cat, dog'"
+
+
+@cache
+def _builtin(name: str) -> Vocabulary:
+    if name == "coco-ov":  # COCO with some classes that only compete
+        coco = _builtin("coco")
+        answerable = tuple(entry in COCO_BASE + COCO_NOVEL for entry in coco.classes)
+        return replace(coco, name=name, answerable=answerable)
+    file = resources.files("ovsam") / "vocabularies" / f"{name}.txt"
+    return _from_lines(file.read_text(encoding="utf-8"), name)
+
+
+def _read_file(path: Path) -> Vocabulary:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise VocabularyError(
+            f"Vocabulary file '{path}' does not exist. Give one of {_choices()}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise VocabularyError(
+            f"Vocabulary file '{path}' is not UTF-8 text. Save it as UTF-8."
+        ) from error
+    except IsADirectoryError as error:
+        raise VocabularyError(
+            f"Vocabulary file '{path}' is a directory. Give the path of one file."
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise VocabularyError(f"Vocabulary file '{path}' cannot be read: {error}.") from error
+    if path.suffix.lower() == ".json":
+        return _from_annotations(text, path)
+    return _from_lines(text, path.stem)
+
+
+def _from_lines(text: str, name: str) -> Vocabulary:
+    classes: list[str] = []
+    synonyms: list[tuple[str, ...]] = []
+    answerable: list[bool] = []
+    for number, raw in enumerate(text.split("\n"), start=1):
+        if len(raw) > _MAX_LINE:
+            raise VocabularyError(
+                f"Line {number} of vocabulary '{name}' has {len(raw):,} characters, the limit is "
+                f"{_MAX_LINE:,}. Give one class on each line."
+            )
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        parts = _split(line.removeprefix("!"))
+        if not parts:
+            raise VocabularyError(
+                f"Line {number} of vocabulary '{name}' has no class name, got {line[:60]!r}. "
+                "Give it one or remove it."
+            )
+        classes.append(parts[0])
+        synonyms.append(_lowered(parts))
+        answerable.append(not line.startswith("!"))
+    return Vocabulary(name, tuple(classes), tuple(synonyms), tuple(answerable))
+
+
+def _from_annotations(text: str, path: Path) -> Vocabulary:
+    """The categories of a COCO or LVIS annotation file, in the order of their ids."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise VocabularyError(f"Vocabulary file '{path}' is not valid JSON: {error}.") from error
+    categories = content.get("categories") if isinstance(content, dict) else None
+    if not isinstance(categories, list) or not all(map(_is_category, categories)):
+        raise VocabularyError(
+            f"Vocabulary file '{path}' must have a list 'categories' of {{id, name}}, as COCO's "
+            "annotation files have. Give such a file, or a .txt with one class on each line."
+        )
+    if not categories:
+        raise VocabularyError(f"Vocabulary file '{path}' is empty: it lists no categories.")
+    categories.sort(key=lambda category: category["id"])
+    return Vocabulary(
+        path.stem,
+        # The whole name is shown: reports are compared with the file's own names.
+        tuple(_clean(category["name"]) for category in categories),
+        tuple(
+            _lowered(_split(",".join([category["name"], *category.get("synonyms", ())])))
+            for category in categories
+        ),
+    )
+
+
+def _is_category(category: Any) -> bool:
+    if not isinstance(category, dict):
+        return False
+    synonyms = category.get("synonyms", [])
+    return (
+        type(category.get("id")) is int
+        and isinstance(category.get("name"), str)
+        and isinstance(synonyms, list)
+        and all(isinstance(synonym, str) for synonym in synonyms)
+    )
+
+
+def _split(name: str) -> list[str]:
+    return [part for part in map(_clean, _SEPARATORS.split(name)) if part]
+
+
+def _clean(name: str) -> str:
+    return " ".join(name.replace("_", " ").split())
+
+
+def _lowered(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.lower() for part in parts))

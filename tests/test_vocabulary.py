@@ -1,0 +1,302 @@
+"""Class names, synonyms and what may be the answer."""
+
+import dataclasses
+import doctest
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovsam import vocabulary
+from ovsam.errors import VocabularyError
+from ovsam.vocabulary import (
+    COCO_BASE,
+    COCO_NOVEL,
+    Vocabulary,
+    builtin_vocabularies,
+    load_vocabulary,
+)
+
+WORDS = st.text("abcdefghijklmnopqrstuvwxyzäé -'", min_size=1, max_size=8).filter(
+    lambda word: word == " ".join(word.split()) and word != ""
+)
+CLASSES = st.lists(
+    st.tuples(st.lists(WORDS, min_size=1, max_size=4, unique=True), st.booleans()),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda entry: entry[0][0].lower(),
+).filter(lambda entries: any(answer for _, answer in entries))
+
+
+def test_examples_in_docstrings() -> None:
+    assert doctest.testmod(vocabulary).failed == 0
+
+
+# Built-in vocabularies
+
+
+def test_builtins_are_listed_and_load() -> None:
+    described = builtin_vocabularies()
+    assert {name: len(load_vocabulary(name)) for name in described} == {
+        "coco": 80,
+        "coco-ov": 80,
+        "imagenet1k": 1000,
+    }
+    assert all(described.values())
+    assert load_vocabulary("coco") is load_vocabulary("coco")
+    described.clear()
+    assert builtin_vocabularies()
+
+
+def test_coco_has_its_official_names_and_order() -> None:
+    coco = load_vocabulary("coco")
+    assert coco.classes[:3] == ("person", "bicycle", "car")
+    assert coco.classes[60:63] == ("dining table", "toilet", "tv")
+    assert coco.classes[78:] == ("hair drier", "toothbrush")
+    assert all(coco.answerable)
+    assert {"person", "child", "girl", "boy", "man", "woman", "people"} <= set(coco.synonyms[0])
+
+
+@pytest.mark.parametrize("name", ["coco", "imagenet1k"])
+def test_builtin_synonyms_belong_to_one_class_each(name: str) -> None:
+    entries = load_vocabulary(name)
+    texts = [text for texts in entries.synonyms for text in texts]
+    assert len(texts) == len(set(texts))
+    assert all(text == text.lower().strip() for text in texts)
+    for display, synonyms in zip(entries.classes, entries.synonyms, strict=True):
+        assert synonyms[0] == display.lower()
+
+
+def test_coco_split() -> None:
+    coco, split = load_vocabulary("coco"), load_vocabulary("coco-ov")
+    assert (len(set(COCO_BASE)), len(set(COCO_NOVEL))) == (48, 17)
+    assert not set(COCO_BASE) & set(COCO_NOVEL)
+    assert (split.classes, split.synonyms) == (coco.classes, coco.synonyms)
+    answers = [name for name, may in zip(split.classes, split.answerable, strict=True) if may]
+    assert set(answers) == {*COCO_BASE, *COCO_NOVEL}
+    assert split.answerable.count(False) == 15
+    assert split.fingerprint != coco.fingerprint
+
+
+def test_imagenet_is_in_index_order_with_names_told_apart() -> None:
+    classes = load_vocabulary("imagenet1k").classes
+    assert (classes[0], classes[207], classes[999]) == (
+        "tench",
+        "golden retriever",
+        "toilet tissue",
+    )
+    assert (classes[134], classes[517]) == ("crane (bird)", "crane (machine)")
+    assert (classes[264], classes[474]) == ("Cardigan Welsh corgi", "cardigan")
+    assert (classes[638], classes[639]) == ("maillot (tights)", "maillot (swimsuit)")
+
+
+# Names by the paper's rule
+
+
+@pytest.mark.parametrize(
+    ("name", "display", "synonyms"),
+    [
+        ("cat", "cat", ("cat",)),
+        ("Coffee_Mug", "Coffee Mug", ("coffee mug",)),
+        ("flag_or_banner", "flag", ("flag", "banner")),
+        ("sofa/couch, settee", "sofa", ("sofa", "couch", "settee")),
+        (" tv ,TV/ television ", "tv", ("tv", "television")),
+        ("oar", "oar", ("oar",)),
+        ("color_organ", "color organ", ("color organ",)),
+        ("trash\tcan", "trash can", ("trash can",)),
+    ],
+)
+def test_rule_for_names(name: str, display: str, synonyms: tuple[str, ...]) -> None:
+    entry = Vocabulary.from_names([name])
+    assert entry.classes == (display,)
+    assert entry.synonyms == (synonyms,)
+    assert entry.answerable == (True,)
+    assert (entry.name, len(entry)) == ("custom", 1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "classes"),
+    [
+        ("cat, dog, coffee mug", ("cat", "dog", "coffee mug")),
+        ("cat,", ("cat",)),
+        ("cat/kitten, dog", ("cat", "dog")),
+        (["cat, kitten", "dog"], ("cat", "dog")),
+        (("cat",), ("cat",)),
+    ],
+)
+def test_lists_of_names(spec: Any, classes: tuple[str, ...]) -> None:
+    assert load_vocabulary(spec).classes == classes
+
+
+def test_slash_and_comma_in_lists() -> None:
+    assert load_vocabulary("cat/kitten, dog").synonyms == (("cat", "kitten"), ("dog",))
+    assert load_vocabulary(["cat, kitten", "dog"]).synonyms == (("cat", "kitten"), ("dog",))
+
+
+def test_a_vocabulary_passes_through() -> None:
+    entries = Vocabulary.from_names(["cat"])
+    assert load_vocabulary(entries) is entries
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("", r"vocabulary is empty.*coco, coco-ov, imagenet1k"),
+        (" , ,", r"'custom' is empty\. Give at least one class name"),
+        ([], r"'custom' is empty"),
+        (["cat", ""], r"Class 2 of vocabulary 'custom' has an empty name, got ''"),
+        (["cat", "_/,"], r"Class 2 of vocabulary 'custom' has an empty name, got '_/,'"),
+        (["cat", 3], r"Class 2 of vocabulary 'custom' must be a text, got 3"),
+        ("cat, dog, Cat", r"has the class 'Cat' twice\. Remove one or rename it"),
+        (["cat", "cat/kitten"], r"has the class 'cat' twice"),
+        (["a\x00b"], r"Class 1 of vocabulary 'custom' has a control character in 'a\\x00b'"),
+        ("cocoo", r"no vocabulary 'cocoo'\. Give one of coco, .*single class name ends with a"),
+        ("nowhere.txt", r"file 'nowhere\.txt' does not exist"),
+        ("nowhere.JSON", r"does not exist"),
+        ("a\x00.txt", r"cannot be read"),
+    ],
+)
+def test_bad_specs(spec: Any, message: str) -> None:
+    with pytest.raises(VocabularyError, match=message) as caught:
+        load_vocabulary(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_text_is_not_a_list_of_letters() -> None:
+    with pytest.raises(VocabularyError, match="must be a list of names, got the text 'cat'"):
+        Vocabulary.from_names("cat")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"synonyms": (("a",),)}, r"has 2 classes, but synonyms for 1"),
+        ({"answerable": (True,)}, r"has 2 classes, but answerable for 1"),
+        ({"answerable": (False, False)}, r"no class that may be the answer"),
+        ({"synonyms": (("a",), ())}, r"Class 2 of vocabulary 'v' has an empty name"),
+        ({"synonyms": (("a",), (" ",))}, r"Class 2 of vocabulary 'v' has an empty name"),
+        ({"classes": ("a", " ")}, r"Class 2 of vocabulary 'v' has an empty name"),
+    ],
+)
+def test_inconsistent_fields(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(VocabularyError, match=message):
+        Vocabulary(**{"name": "v", "classes": ("a", "b"), "synonyms": (("a",), ("b",)), **fields})
+
+
+def test_frozen_and_made_of_tuples() -> None:
+    entries = Vocabulary("v", ["a"], [("a",)])  # type: ignore[arg-type]
+    assert isinstance(entries.classes, tuple) and isinstance(entries.synonyms, tuple)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        entries.name = "w"  # type: ignore[misc]
+
+
+def test_fingerprint_follows_the_content_only() -> None:
+    entries = Vocabulary.from_names(["cat/kitten", "dog"])
+    assert len(entries.fingerprint) == 64
+    assert entries.fingerprint == dataclasses.replace(entries, name="other").fingerprint
+    others = [
+        Vocabulary.from_names(["dog", "cat/kitten"]),
+        Vocabulary.from_names(["cat", "kitten/dog"]),
+        dataclasses.replace(entries, answerable=(True, False)),
+    ]
+    assert len({entries.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_a_hundred_thousand_names_are_fast() -> None:
+    names = [f"thing_{number}/gadget {number}" for number in range(100_000)]
+    start = time.process_time()
+    entries = load_vocabulary(names)
+    assert entries.fingerprint
+    assert time.process_time() - start < 2.0  # about half a second; room for a busy machine
+    assert len(entries) == 100_000
+    assert entries.synonyms[-1] == ("thing 99999", "gadget 99999")
+
+
+# Files
+
+
+@given(CLASSES)
+def test_text_file_round_trip(entries: list[tuple[list[str], bool]]) -> None:
+    lines = [("" if answer else "! ") + ", ".join(names) for names, answer in entries]
+    parsed = vocabulary._from_lines("\n".join(lines), "v")
+    assert parsed.classes == tuple(names[0] for names, _ in entries)
+    assert parsed.synonyms == tuple(tuple(names) for names, _ in entries)
+    assert parsed.answerable == tuple(answer for _, answer in entries)
+
+
+def test_text_file_with_comments_marks_and_windows_lines(tmp_path: Path) -> None:
+    path = tmp_path / "shop.txt"
+    path.write_bytes("\ufeff# my shop\r\nMug, cup\r\n\r\n  !shelf\r\nC#\r\n".encode())
+    for spec in (path, str(path)):
+        entries = load_vocabulary(spec)
+        assert entries.name == "shop"
+        assert entries.classes == ("Mug", "shelf", "C#")
+        assert entries.synonyms == (("mug", "cup"), ("shelf",), ("c#",))
+        assert entries.answerable == (True, False, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"'names' is empty\. Give at least one class name"),
+        (b"# only a comment\n\n", r"'names' is empty"),
+        (b"cat\n, ,\n", r"Line 2 of vocabulary 'names' has no class name, got ', ,'"),
+        (b"cat\ndog\nCAT\n", r"'names' has the class 'CAT' twice"),
+        (b"!cat\n", r"no class that may be the answer"),
+        (b"\xff\xd8\xff\xe0", r"names\.txt' is not UTF-8 text\. Save it as UTF-8"),
+        (b"x" * 1_000_001, r"Line 1 of vocabulary 'names' has 1,000,001 characters, the limit is"),
+    ],
+)
+def test_bad_text_files(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes(content)
+    with pytest.raises(VocabularyError, match=message):
+        load_vocabulary(path)
+
+
+def test_a_directory_is_no_vocabulary(tmp_path: Path) -> None:
+    with pytest.raises(VocabularyError, match=r"is a directory\. Give the path of one file"):
+        load_vocabulary(tmp_path)
+
+
+def test_annotation_file_gives_its_categories_in_order_of_id(tmp_path: Path) -> None:
+    path = tmp_path / "lvis_val.json"
+    categories = [
+        {"id": 7, "name": "flag_or_banner", "frequency": "r"},
+        {"id": 2, "name": "alarm_clock", "synonyms": ["alarm_clock", "Alarm"]},
+    ]
+    path.write_text(json.dumps({"images": [], "categories": categories}))
+    entries = load_vocabulary(str(path))
+    assert entries.name == "lvis_val"
+    assert entries.classes == ("alarm clock", "flag or banner")
+    assert entries.synonyms == (("alarm clock", "alarm"), ("flag", "banner"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"is not valid JSON"),
+        ("[" * 100_000, r"is not valid JSON"),
+        ("[]", r"must have a list 'categories' of \{id, name\}"),
+        ('{"categories": {}}', r"must have a list 'categories'"),
+        ('{"categories": []}', r"is empty: it lists no categories"),
+        ('{"categories": ["cat"]}', r"must have a list 'categories'"),
+        ('{"categories": [{"id": 1}]}', r"must have a list 'categories'"),
+        ('{"categories": [{"id": "1", "name": "cat"}]}', r"must have a list 'categories'"),
+        ('{"categories": [{"id": 1, "name": "cat", "synonyms": "c"}]}', r"must have a list"),
+        ('{"categories": [{"id": 1, "name": " "}]}', r"has an empty name"),
+        (
+            '{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]}',
+            r"has the class 'cat' twice",
+        ),
+    ],
+)
+def test_bad_annotation_files(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "annotations.json"
+    path.write_text(content)
+    with pytest.raises(VocabularyError, match=message):
+        load_vocabulary(path)

@@ -1,0 +1,64 @@
+"""Where results go: checked before any work is done, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Collection
+from pathlib import Path
+
+from ovsam.errors import OutputError
+
+
+def check_output(path: Path, suffixes: Collection[str], inputs: Collection[Path] = ()) -> None:
+    """Refuse a path that could not be written, or that would destroy an input.
+
+    Args:
+        path: the file to be written.
+        suffixes: the allowed suffixes, lower case with their dot.
+        inputs: files that must stay as they are.
+
+    Raises:
+        OutputError: an unknown suffix, a missing folder, a folder in the file's place, or an input.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(
+            f"Cannot write {str(path)!r}: its name must end in {' or '.join(suffixes)}, "
+            f"got {path.suffix or 'no suffix'!r}."
+        )
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"Cannot write {str(path)!r}: the folder {str(path.parent)!r} does not exist. "
+            "Make it first."
+        )
+    if path.is_dir():
+        raise OutputError(f"Cannot write {str(path)!r}: it is a folder. Give a file name.")
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise OutputError(
+                f"Cannot write {str(path)!r}: it is the input itself. Choose another name."
+            )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` beside `path`, then rename it there: readers never see half a file.
+
+    Raises:
+        OutputError: the system refused (no permission, no space, ...).
+    """
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {str(path)!r}: {error.strerror or error}. "
+            "Check the folder's permissions and free space."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""How good a predictor is: COCO annotations in, mean IoU and accuracy out."""

@@ -1,0 +1,188 @@
+"""COCO's instance annotations, read once, checked, frozen."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.errors import AnnotationError
+from ovsam.geometry import segmentation_to_mask
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of the annotation file; `size_hw` is what the file says of it, in pixels."""
+
+    id: int
+    file_name: str
+    size_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One annotated object.
+
+    Attributes:
+        id: the annotation's id.
+        photo_id: the photo that it is in.
+        category: its class name as the file writes it.
+        box_xyxy: photo pixels, max corner exclusive, at least one pixel wide and high.
+        area: photo pixels, as annotated (COCO's sizes go by it); NaN where the file has none.
+        segmentation: polygons or run lengths, as the file has them.
+    """
+
+    id: int
+    photo_id: int
+    category: str
+    box_xyxy: tuple[float, float, float, float]
+    area: float
+    segmentation: Any
+
+    def mask(self, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """The mask `(H, W)`, rasterised as COCO does.
+
+        Raises:
+            AnnotationError: the segmentation is malformed.
+        """
+        try:
+            return segmentation_to_mask(self.segmentation, size_hw)
+        except AnnotationError as error:
+            raise AnnotationError(f"Annotation {self.id}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """Photos and their instances, crowd regions left out."""
+
+    photos: tuple[Photo, ...]
+    instances: tuple[Instance, ...]
+
+    @cached_property
+    def by_photo(self) -> Mapping[int, tuple[Instance, ...]]:
+        """Instances by photo id; photos without any are not in it."""
+        groups: dict[int, list[Instance]] = defaultdict(list)
+        for instance in self.instances:
+            groups[instance.photo_id].append(instance)
+        return {photo_id: tuple(group) for photo_id, group in groups.items()}
+
+
+def read_annotations(path: Path) -> Annotations:
+    """Read a COCO instance file.
+
+    Raises:
+        AnnotationError: no such file, no JSON, or a part that does not follow COCO's layout.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AnnotationError(
+            f"Cannot read the annotations {str(path)!r}: {error.strerror or error}."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(
+            f"{str(path)!r} is not JSON ({error}); it may be cut short. "
+            "Expected COCO instance annotations."
+        ) from error
+    return parse_annotations(content, str(path))
+
+
+def parse_annotations(content: object, source: str = "annotations") -> Annotations:
+    """The same from already parsed JSON; `source` names it in errors."""
+    tables = {key: _table(content, key, source) for key in ("images", "annotations", "categories")}
+    categories: dict[int, str] = {}
+    for index, row in enumerate(tables["categories"]):
+        where = f"categories[{index}] of {source!r}"
+        categories[_integer(row, "id", where)] = _text(row, "name", where)
+    photos: dict[int, Photo] = {}
+    for index, row in enumerate(tables["images"]):
+        photo = _photo(row, f"images[{index}] of {source!r}")
+        if photo.id in photos:
+            raise AnnotationError(f"images[{index}] of {source!r} repeats the id {photo.id}.")
+        photos[photo.id] = photo
+    instances = []
+    for index, row in enumerate(tables["annotations"]):
+        where = f"annotations[{index}] of {source!r}"
+        instance = _instance(row, categories, where)
+        if instance.photo_id not in photos:
+            raise AnnotationError(f"{where} is of photo {instance.photo_id}, which is not listed.")
+        if not row.get("iscrowd"):
+            instances.append(instance)
+    return Annotations(tuple(photos.values()), tuple(instances))
+
+
+def _photo(row: Mapping[str, Any], where: str) -> Photo:
+    size_hw = (_integer(row, "height", where), _integer(row, "width", where))
+    if min(size_hw) < 1:
+        raise AnnotationError(f"{where} must have a height and width above 0, got {size_hw}.")
+    return Photo(_integer(row, "id", where), _text(row, "file_name", where), size_hw)
+
+
+def _instance(row: Mapping[str, Any], categories: Mapping[int, str], where: str) -> Instance:
+    category_id = _integer(row, "category_id", where)
+    if category_id not in categories:
+        raise AnnotationError(f"{where} has the category {category_id}, which is not listed.")
+    area = row.get("area", math.nan)
+    if isinstance(area, bool) or not isinstance(area, int | float) or area < 0:
+        raise AnnotationError(f"{where} must have an area of 0 or more, got {area!r}.")
+    segmentation = _value(row, "segmentation", where)
+    return Instance(
+        id=_integer(row, "id", where),
+        photo_id=_integer(row, "image_id", where),
+        category=categories[category_id],
+        box_xyxy=_box_xyxy(_value(row, "bbox", where), where),
+        area=float(area),
+        segmentation=segmentation,
+    )
+
+
+def _box_xyxy(bbox: object, where: str) -> tuple[float, float, float, float]:
+    numbers = isinstance(bbox, list) and [
+        float(value)
+        for value in bbox
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    ]
+    if not numbers or len(numbers) != 4 or bbox != numbers or min(numbers[2:]) < 0:
+        raise AnnotationError(
+            f"{where} must have a bbox of four numbers x, y, width, height, got {bbox!r}."
+        )
+    x, y, width, height = numbers
+    return x, y, x + max(width, 1.0), y + max(height, 1.0)
+
+
+def _table(content: object, key: str, source: str) -> list[Mapping[str, Any]]:
+    table = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
+        raise AnnotationError(
+            f"{source!r} has no list of objects {key!r}; expected COCO instance annotations with "
+            "images, annotations and categories."
+        )
+    return table
+
+
+def _value(row: Mapping[str, Any], key: str, where: str) -> Any:
+    if key not in row:
+        raise AnnotationError(f"{where} lacks {key!r}.")
+    return row[key]
+
+
+def _integer(row: Mapping[str, Any], key: str, where: str) -> int:
+    value = _value(row, key, where)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise AnnotationError(f"{where} must have a whole number as {key!r}, got {value!r}.")
+    return value
+
+
+def _text(row: Mapping[str, Any], key: str, where: str) -> str:
+    value = _value(row, key, where)
+    if not isinstance(value, str) or not value:
+        raise AnnotationError(f"{where} must have a text as {key!r}, got {value!r}.")
+    return value

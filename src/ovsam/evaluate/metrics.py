@@ -1,0 +1,93 @@
+"""Numbers from outcomes: mean IoU and accuracy over instances, in all and by group. Pure numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.vocabulary import COCO_NOVEL
+
+# COCO's sizes, by the annotated area in pixels: small < 32² <= medium < 96² <= large.
+SMALL_AREA = 32.0**2
+LARGE_AREA = 96.0**2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one instance.
+
+    Attributes:
+        category: its right name, as the vocabulary writes it.
+        area: annotated area, photo pixels.
+        iou: of predicted and annotated mask, at the photo's own size.
+        rank: place of the right name among the predicted ones, 0 = first; -1 = not among them.
+    """
+
+    category: str
+    area: float
+    iou: float
+    rank: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over instances as fractions; None where there is no instance."""
+
+    iou: float | None
+    accuracy: float | None
+    accuracy_top5: float | None
+    instances: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Plain JSON values."""
+        return {
+            "iou": self.iou,
+            "accuracy": self.accuracy,
+            "accuracy_top5": self.accuracy_top5,
+            "instances": self.instances,
+        }
+
+
+def summarise(outcomes: Sequence[Outcome]) -> Summary:
+    """Mean IoU and the shares of instances named right at first, or within five names.
+
+    Example:
+        >>> summarise([Outcome("cat", 9.0, 0.5, 0), Outcome("dog", 9.0, 1.0, 3)])
+        Summary(iou=0.75, accuracy=0.5, accuracy_top5=1.0, instances=2)
+    """
+    if not outcomes:
+        return Summary(None, None, None, 0)
+    ious = np.array([outcome.iou for outcome in outcomes])
+    ranks = np.array([outcome.rank for outcome in outcomes])
+    return Summary(
+        iou=float(ious.mean()),
+        accuracy=float((ranks == 0).mean()),
+        accuracy_top5=float(((ranks >= 0) & (ranks < 5)).mean()),
+        instances=len(outcomes),
+    )
+
+
+def summarise_by_size(outcomes: Sequence[Outcome]) -> dict[str, Summary]:
+    """One summary each for COCO's small, medium and large instances."""
+    areas: NDArray[np.float64] = np.array([outcome.area for outcome in outcomes])
+    return {
+        "small": summarise(_where(outcomes, areas < SMALL_AREA)),
+        "medium": summarise(_where(outcomes, (areas >= SMALL_AREA) & (areas < LARGE_AREA))),
+        "large": summarise(_where(outcomes, areas >= LARGE_AREA)),
+    }
+
+
+def summarise_by_novelty(outcomes: Sequence[Outcome]) -> dict[str, Summary]:
+    """One summary each for the base and novel classes of COCO's open-vocabulary split."""
+    novel = np.array([outcome.category in COCO_NOVEL for outcome in outcomes], dtype=bool)
+    return {
+        "base": summarise(_where(outcomes, ~novel)),
+        "novel": summarise(_where(outcomes, novel)),
+    }
+
+
+def _where(outcomes: Sequence[Outcome], chosen: NDArray[np.bool_]) -> list[Outcome]:
+    return [outcome for outcome, keep in zip(outcomes, chosen, strict=True) if keep]

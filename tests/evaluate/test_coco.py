@@ -1,0 +1,153 @@
+"""Reading COCO's annotation files, good and bad."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovsam.errors import AnnotationError
+from ovsam.evaluate.coco import parse_annotations, read_annotations
+
+GOOD: dict[str, Any] = {
+    "images": [
+        {"id": 1, "file_name": "a.png", "width": 8, "height": 6},
+        {"id": 2, "file_name": "b.png", "width": 4, "height": 4},
+    ],
+    "categories": [{"id": 7, "name": "cat"}],
+    "annotations": [
+        {
+            "id": 10,
+            "image_id": 1,
+            "category_id": 7,
+            "bbox": [1, 2, 3, 2],
+            "area": 6,
+            "iscrowd": 0,
+            "segmentation": [[1, 2, 4, 2, 4, 4, 1, 4]],
+        },
+        {
+            "id": 11,
+            "image_id": 1,
+            "category_id": 7,
+            "bbox": [0, 0, 8, 6],
+            "area": 48,
+            "iscrowd": 1,
+            "segmentation": {"size": [6, 8], "counts": [0, 48]},
+        },
+    ],
+}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """GOOD with one value set, or taken away when it is `...`: `annotations.0.bbox`."""
+    content = copy.deepcopy(GOOD)
+    *parents, key = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place: Any = content
+    for parent in parents:
+        place = place[parent]
+    if value is ...:
+        del place[key]
+    else:
+        place[key] = value
+    return content
+
+
+def test_reads_instances_and_leaves_crowds_out(tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(GOOD))
+    annotations = read_annotations(path)
+    assert [photo.size_hw for photo in annotations.photos] == [(6, 8), (4, 4)]
+    [instance] = annotations.instances
+    assert instance.category == "cat"
+    assert instance.box_xyxy == (1, 2, 4, 4)
+    assert instance.area == 6
+    assert annotations.by_photo == {1: (instance,)}
+    expected = np.zeros((6, 8), dtype=bool)
+    expected[2:4, 1:4] = True
+    assert np.array_equal(instance.mask((6, 8)), expected)
+
+
+def test_box_is_at_least_one_pixel() -> None:
+    annotations = parse_annotations(changed("annotations.0.bbox", [1.0, 2.0, 0.0, 0.25]))
+    assert annotations.instances[0].box_xyxy == (1, 2, 2, 3)
+
+
+def test_area_may_be_missing() -> None:
+    annotations = parse_annotations(changed("annotations.0.area", ...))
+    assert np.isnan(annotations.instances[0].area)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("images", ..., "no list of objects 'images'"),
+        ("annotations", ..., "no list of objects 'annotations'"),
+        ("categories", {}, "no list of objects 'categories'"),
+        ("annotations", [1], "no list of objects 'annotations'"),
+        ("images.0.id", ..., r"images\[0\] of 'annotations' lacks 'id'"),
+        ("images.0.width", 0, "above 0"),
+        ("images.0.height", "6", "whole number as 'height'"),
+        ("images.0.file_name", "", "a text as 'file_name'"),
+        ("images.1.id", 1, r"images\[1\] of 'annotations' repeats the id 1"),
+        ("categories.0.name", None, "a text as 'name'"),
+        ("annotations.0.category_id", 8, "category 8, which is not listed"),
+        ("annotations.0.image_id", 3, "photo 3, which is not listed"),
+        ("annotations.0.bbox", ..., "lacks 'bbox'"),
+        ("annotations.0.bbox", [1, 2, 3], "four numbers"),
+        ("annotations.0.bbox", [1, 2, -3, 4], "four numbers"),
+        ("annotations.0.bbox", [1, 2, float("nan"), 4], "four numbers"),
+        ("annotations.0.bbox", "1,2,3,4", "four numbers"),
+        ("annotations.0.bbox", None, "four numbers"),
+        ("annotations.0.area", -1, "area of 0 or more"),
+        ("annotations.0.area", "6", "area of 0 or more"),
+        ("annotations.0.segmentation", ..., "lacks 'segmentation'"),
+    ],
+)
+def test_broken_parts_are_named(path: str, value: object, message: str) -> None:
+    with pytest.raises(AnnotationError, match=message):
+        parse_annotations(changed(path, value))
+
+
+def test_malformed_segmentation_names_the_annotation() -> None:
+    annotations = parse_annotations(changed("annotations.0.segmentation", "x"))
+    with pytest.raises(AnnotationError, match="Annotation 10: "):
+        annotations.instances[0].mask((6, 8))
+
+
+@pytest.mark.parametrize("content", [b"", b'{"images": [', b"\xff\xfe\x00", b"[" * 100_000, b"[]"])
+def test_broken_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "instances.json"
+    path.write_bytes(content)
+    with pytest.raises(AnnotationError):
+        read_annotations(path)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(AnnotationError, match="Cannot read the annotations"):
+            read_annotations(path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+PATHS = [
+    *("images", "images.0", "images.0.id", "images.0.width", "categories", "categories.0"),
+    *("annotations", "annotations.0", "annotations.0.bbox", "annotations.0.area"),
+]
+
+
+@given(st.sampled_from(PATHS), json_values)
+def test_any_value_is_read_or_refused(path: str, value: object) -> None:
+    try:
+        parse_annotations(changed(path, value))
+    except AnnotationError as error:
+        assert str(error)

@@ -1,0 +1,53 @@
+"""Means worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from ovsam.evaluate.metrics import (
+    Outcome,
+    Summary,
+    summarise,
+    summarise_by_novelty,
+    summarise_by_size,
+)
+
+OUTCOMES = [
+    Outcome("person", area=1023.9, iou=0.2, rank=0),
+    Outcome("cat", area=1024.0, iou=0.4, rank=4),
+    Outcome("cat", area=9215.9, iou=0.6, rank=5),
+    Outcome("person", area=9216.0, iou=1.0, rank=-1),
+]
+
+
+def test_all() -> None:
+    summary = summarise(OUTCOMES)
+    assert summary.iou == pytest.approx((0.2 + 0.4 + 0.6 + 1.0) / 4)
+    assert summary.accuracy == 0.25
+    assert summary.accuracy_top5 == 0.5
+    assert summary.instances == 4
+
+
+def test_sizes_follow_coco_thresholds() -> None:
+    by_size = summarise_by_size(OUTCOMES)
+    assert {name: summary.instances for name, summary in by_size.items()} == {
+        "small": 1,
+        "medium": 2,
+        "large": 1,
+    }
+    assert by_size["small"] == Summary(0.2, 1.0, 1.0, 1)
+    assert by_size["medium"].iou == pytest.approx(0.5)
+    assert by_size["medium"].accuracy_top5 == 0.5
+    assert by_size["large"].accuracy_top5 == 0.0
+
+
+def test_base_and_novel() -> None:
+    by_novelty = summarise_by_novelty(OUTCOMES)
+    assert by_novelty["base"].iou == pytest.approx(0.6)  # person
+    assert by_novelty["novel"].iou == pytest.approx(0.5)  # cat
+
+
+def test_nothing() -> None:
+    assert summarise([]) == Summary(None, None, None, 0)
+    assert summarise_by_size([])["large"] == Summary(None, None, None, 0)
+    assert summarise_by_novelty([])["novel"].instances == 0

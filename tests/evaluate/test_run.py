@@ -1,0 +1,170 @@
+"""The evaluation protocol on drawn photos, with a predictor whose answers are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fakes import FakePredictor
+from ovsam.errors import AnnotationError
+from ovsam.evaluate.coco import Annotations, parse_annotations
+from ovsam.evaluate.run import centre_point_xy, evaluate
+from ovsam.vocabulary import Vocabulary, load_vocabulary
+
+
+def polygon(x0: float, y0: float, x1: float, y1: float) -> list[list[float]]:
+    return [[x0, y0, x1, y0, x1, y1, x0, y1]]
+
+
+def row(
+    number: int, photo: int, category: int, bbox: list[float], segmentation: Any
+) -> dict[str, Any]:
+    return {
+        "id": number,
+        "image_id": photo,
+        "category_id": category,
+        "bbox": bbox,
+        "area": bbox[2] * bbox[3],
+        "segmentation": segmentation,
+    }
+
+
+CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "coffee_mug"}]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for name in ("a.png", "b.png", "empty.png"):
+        Image.new("RGB", (60, 40)).save(tmp_path / name)
+    return tmp_path
+
+
+def annotated(*rows: dict[str, Any]) -> Annotations:
+    names = ("empty.png", "a.png", "b.png")
+    photos = [
+        {"id": number, "file_name": name, "width": 60, "height": 40}
+        for number, name in enumerate(names)
+    ]
+    return parse_annotations(
+        {"images": photos, "categories": CATEGORIES, "annotations": list(rows)}
+    )
+
+
+TWO = (
+    # The box is the whole of the first object (IoU 1) and twice the second one (IoU 0.5).
+    row(1, 1, 1, [10, 10, 20, 10], polygon(10, 10, 30, 20)),
+    row(2, 2, 2, [10, 10, 20, 10], polygon(10, 10, 20, 20)),
+)
+
+
+def test_box_prompts_by_hand(images: Path) -> None:
+    fake = FakePredictor()  # always says "cat" first, "coffee mug" third
+    ticks: list[tuple[int, int]] = []
+    report = evaluate(
+        fake.as_predictor(),
+        annotated(*TWO),
+        images,
+        prompts="box",
+        progress=lambda done, total: ticks.append((done, total)),
+    )
+    assert [outcome.iou for outcome in report.outcomes] == pytest.approx([1.0, 0.5])
+    assert [outcome.rank for outcome in report.outcomes] == [0, 2]
+    content = report.as_dict()
+    assert content["iou"] == pytest.approx(0.75)
+    assert content["accuracy"] == 0.5
+    assert content["accuracy_top5"] == 1.0
+    assert content["instances"] == 2
+    assert content["photos"] == 2  # the one without instances is not even read
+    assert ticks == [(1, 2), (2, 2)]
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+
+
+def test_each_photo_is_encoded_once(images: Path) -> None:
+    fake = FakePredictor()
+    same = [row(number, 1, 1, [0, 0, 9, 9], polygon(0, 0, 9, 9)) for number in range(3)]
+    evaluate(fake.as_predictor(), annotated(*same), images, prompts="box")
+    assert fake.encode_calls == 1
+    assert len(fake.prompts) == 3
+
+
+def test_point_prompt_is_all_that_the_annotation_gives(images: Path) -> None:
+    fake = FakePredictor(image_size=60, radius=3)
+    report = evaluate(fake.as_predictor(), annotated(TWO[0]), images, prompts="point")
+    [prompt] = fake.prompts
+    assert prompt.box_xyxy is None
+    [[x, y]] = prompt.points_xy.tolist()
+    assert 10 < x < 30
+    assert 14 <= y <= 16
+    assert report.outcomes[0].iou == pytest.approx(32 / 200, abs=0.03)  # a disk in 20 x 10
+
+
+@pytest.mark.parametrize("image_size", [15, 60, 240])
+def test_centre_is_in_photo_pixels_whatever_the_network_sees(image_size: int) -> None:
+    mask = np.zeros((40, 60), dtype=bool)
+    mask[8:33, 20:45] = True  # centre (32.5, 20.5)
+    x, y = centre_point_xy(mask, image_size)
+    assert abs(x - 32.5) <= max(2, 60 / image_size)
+    assert abs(y - 20.5) <= max(2, 60 / image_size)
+    assert mask[int(y), int(x)]
+
+
+def test_centre_of_an_object_between_the_networks_pixels() -> None:
+    mask = np.zeros((400, 600), dtype=bool)
+    mask[1, 1] = True
+    assert centre_point_xy(mask, 6).tolist() == [1.5, 1.5]
+
+
+def test_object_without_a_pixel_counts_as_missed(images: Path) -> None:
+    thin = row(1, 1, 1, [10, 10, 0, 10], polygon(10, 10, 10, 20))
+    report = evaluate(FakePredictor().as_predictor(), annotated(thin), images, prompts="point")
+    assert report.outcomes[0].iou <= 10 / 300
+
+
+def test_classes_that_are_never_answered_are_left_out(images: Path) -> None:
+    vocabulary = Vocabulary(
+        "coco-ov", ("cat", "coffee mug"), (("cat",), ("coffee mug",)), (True, False)
+    )
+    fake = FakePredictor(vocabulary=vocabulary)
+    report = evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
+    content = report.as_dict()
+    assert content["instances"] == 1
+    assert content["left_out"] == 1
+    assert content["by_novelty"] == {
+        "base": {"iou": None, "accuracy": None, "accuracy_top5": None, "instances": 0},
+        "novel": {"iou": 1.0, "accuracy": 1.0, "accuracy_top5": 1.0, "instances": 1},
+    }
+
+
+def test_limit_counts_photos_with_instances(images: Path) -> None:
+    fake = FakePredictor().as_predictor()
+    assert evaluate(fake, annotated(*TWO), images, prompts="box", limit=1).photos == 1
+
+
+def test_class_outside_the_vocabulary_is_named(images: Path) -> None:
+    fake = FakePredictor(vocabulary=load_vocabulary("cat, dog"))
+    with pytest.raises(AnnotationError, match="Annotation 2 is of the class 'coffee_mug'"):
+        evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
+
+
+def test_missing_photo_is_named_before_any_work(images: Path) -> None:
+    (images / "b.png").unlink()
+    fake = FakePredictor()
+    with pytest.raises(AnnotationError, match=r"1 of 2 photos are missing .* first 'b.png'"):
+        evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
+    assert fake.encode_calls == 0
+
+
+def test_photo_of_another_size(images: Path) -> None:
+    Image.new("RGB", (61, 40)).save(images / "a.png")
+    with pytest.raises(AnnotationError, match=r"'a\.png' is 61 x 40 pixels, but"):
+        evaluate(FakePredictor().as_predictor(), annotated(*TWO), images, prompts="box")
+
+
+def test_nothing_to_evaluate(images: Path) -> None:
+    with pytest.raises(AnnotationError, match="no instance to evaluate"):
+        evaluate(FakePredictor().as_predictor(), annotated(), images, prompts="box")

@@ -1,0 +1,372 @@
+"""The command `ovsam`: one command, one function. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ovsam.errors import OvsamError, PromptError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ovsam.evaluate.metrics import Summary
+    from ovsam.evaluate.run import Report
+    from ovsam.predictor import Predictor
+    from ovsam.structures import Prediction, Prompt
+
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_INTERRUPTED = 130
+
+
+class _Group(TyperGroup):
+    """Turns what a user can cause into one sentence on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # Typer's click, vendored or not
+        try:
+            return super().invoke(ctx)
+        except OvsamError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(_INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+
+ModelOption = Annotated[
+    str, typer.Option(help="A model's name, or the path of a converted checkpoint.")
+]
+VocabularyOption = Annotated[
+    str,
+    typer.Option(
+        help='The names to choose from: "coco", "coco-ov", "imagenet1k", a text file with one '
+        'class per line, an annotation file (.json), or a list: "cat, dog/puppy, coffee mug".'
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')]
+MaxPixelsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Refuse photos with more pixels than this; raise it for photos you trust. "
+        "Left out: 134,217,728.",
+        show_default=False,
+    ),
+]
+ZoomOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--zoom/--no-zoom",
+        help="Look again at the square around each object: finer, slower. "
+        "Left out: the model's own default.",
+        show_default=False,
+    ),
+]
+
+
+class PromptKind(StrEnum):
+    """How `evaluate` points at an instance."""
+
+    box = "box"
+    point = "point"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ovsam {metadata.version('ovsam')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Open-vocabulary SAM: click or box an object in a photo, get its mask and its name."""
+
+
+@app.command()
+def segment(
+    photo: Annotated[Path, typer.Argument(help="The photo.", show_default=False)],
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='An object in a box, "x0,y0,x1,y1"; points of the same object may follow: '
+            '"10,20,200,180; 50,60; 70,80,0". Repeat for more objects.',
+            metavar="X0,Y0,X1,Y1",
+            show_default=False,
+        ),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='An object under a point, "x,y"; further points of the same object follow after a '
+            'semicolon or blank, 0 marks one that is not on it: "120,80; 140,95,0". '
+            "Repeat for more objects.",
+            metavar="X,Y[,0]",
+            show_default=False,
+        ),
+    ] = None,
+    vocabulary: VocabularyOption = "coco",
+    top: Annotated[int, typer.Option(min=1, help="How many names for each object.")] = 5,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The picture to write: .png, .jpg or .webp. With neither this nor --json, "
+            "PHOTO's name with _ovsam.png in the current folder.",
+            show_default=False,
+        ),
+    ] = None,
+    json_path: Annotated[
+        Path | None,
+        typer.Option("--json", help="The results as a .json file.", show_default=False),
+    ] = None,
+    model: ModelOption = "lite",
+    zoom: ZoomOption = None,
+    max_pixels: MaxPixelsOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Outline and name the objects you point at in a photo.
+
+    Coordinates are pixels of the photo as you see it (turned upright), from its top left corner.
+    Each --box and each --point is one object; boxes are numbered first.
+
+    Example: ovsam segment photo.jpg --box 10,20,200,180 --point "120,80; 140,95,0"
+    """
+    from ovsam.output import check_output
+    from ovsam.photo import DEFAULT_MAX_PIXELS, read_photo
+    from ovsam.prompt_text import parse_prompts
+    from ovsam.vocabulary import load_vocabulary
+
+    prompts = parse_prompts(box or [], point or [])
+    if not prompts:
+        raise PromptError(
+            "Nothing to segment: point at an object with --point x,y or draw a box around it with "
+            "--box x0,y0,x1,y1."
+        )
+    if output is None and json_path is None:
+        output = Path(f"{photo.stem}_ovsam.png")
+    if output is not None:
+        check_output(output, _IMAGE_SUFFIXES, [photo])
+    if json_path is not None:
+        check_output(json_path, (".json",), [photo, Path(vocabulary)])
+    names = load_vocabulary(vocabulary)
+    pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
+    size_hw = (pixels.shape[0], pixels.shape[1])
+    for prompt in prompts:
+        prompt.check_inside(size_hw)
+
+    import ovsam
+
+    predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
+    predictions = predictor.predict(predictor.encode(pixels), prompts, top=top)
+
+    _print_objects(prompts, predictions)
+    if output is not None:
+        _write_overlay(output, pixels, prompts, predictions)
+    if json_path is not None:
+        _write_json(json_path, predictor, photo, size_hw, prompts, predictions)
+
+
+@app.command()
+def evaluate(
+    annotations: Annotated[
+        Path, typer.Argument(help="COCO instance annotations (.json).", show_default=False)
+    ],
+    images: Annotated[Path, typer.Option(help="The folder of the photos.", show_default=False)],
+    prompts: Annotated[
+        PromptKind, typer.Option(help="Annotated boxes, or centre points of annotated masks.")
+    ] = PromptKind.box,
+    vocabulary: VocabularyOption = "coco",
+    json_path: Annotated[
+        Path | None,
+        typer.Option("--json", help="The report as a .json file.", show_default=False),
+    ] = None,
+    model: ModelOption = "lite",
+    zoom: ZoomOption = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
+    ] = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Measure a model on annotated photos: mean IoU of its masks, share of right names."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ovsam.evaluate.coco import read_annotations
+    from ovsam.evaluate.run import evaluate as run
+    from ovsam.export import to_json_bytes
+    from ovsam.output import check_output, write_atomically
+    from ovsam.vocabulary import load_vocabulary
+
+    if json_path is not None:
+        check_output(json_path, (".json",), [annotations, Path(vocabulary)])
+    content = read_annotations(annotations)
+    names = load_vocabulary(vocabulary)
+
+    import ovsam
+
+    predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("photos", total=None)
+        report = run(
+            predictor,
+            content,
+            images,
+            prompts=prompts.value,
+            zoom=zoom,
+            limit=limit,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    _print_report(report)
+    if json_path is not None:
+        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        typer.echo(f"wrote {json_path}")
+
+
+@app.command()
+def demo(
+    photo: Annotated[
+        Path | None, typer.Argument(help="A photo to begin with.", show_default=False)
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 = any free one.")] = 7860,
+    model: ModelOption = "lite",
+    vocabulary: VocabularyOption = "coco",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="A secret that every request must carry. Left out: one is made up, unless only "
+            "this machine can reach the page.",
+            show_default=False,
+        ),
+    ] = None,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
+    ] = True,
+    max_pixels: MaxPixelsOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Open a local page: click objects in a photo, see their masks and names."""
+    from ovsam.photo import DEFAULT_MAX_PIXELS, read_photo
+    from ovsam.vocabulary import load_vocabulary
+    from ovsam.web.server import serve
+
+    names = load_vocabulary(vocabulary)
+    limit = max_pixels or DEFAULT_MAX_PIXELS
+    if photo is not None:
+        read_photo(photo, max_pixels=limit)  # refuse a bad one before the model loads
+
+    import ovsam
+
+    predictor = ovsam.load(model, vocabulary=names, device=device)
+    serve(predictor, photo, host, port, token, open_browser, max_pixels=limit)
+
+
+def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ovsam.prompt_text import format_prompt
+
+    table = Table("object", "prompt", "box", "mask", "names", box=boxes.SIMPLE_HEAD)
+    for number, (prompt, prediction) in enumerate(zip(prompts, predictions, strict=True), start=1):
+        score = float(prediction.mask_scores[0])
+        extent = ",".join(f"{value:g}" for value in prediction.boxes_xyxy[0])
+        names = "\n".join(f"{label.name}  {label.score:.3f}" for label in prediction.labels[0])
+        table.add_row(
+            str(number),
+            Text(format_prompt(prompt).replace("; ", "\n")),
+            extent if prediction.mask.any() else "no pixel",
+            "-" if score != score else f"{score:.2f}",
+            Text(names),  # Text: a name in [brackets] is no markup
+        )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+def _write_overlay(
+    path: Path, pixels: NDArray[np.uint8], prompts: list[Prompt], predictions: list[Prediction]
+) -> None:
+    import io
+
+    from PIL import Image
+
+    from ovsam.output import write_atomically
+    from ovsam.overlay import draw_overlay
+
+    buffer = io.BytesIO()
+    picture = Image.fromarray(draw_overlay(pixels, predictions, prompts))
+    picture.save(buffer, Image.registered_extensions()[path.suffix.lower()], quality=92)
+    write_atomically(path, buffer.getvalue())
+    typer.echo(f"wrote {path}")
+
+
+def _write_json(
+    path: Path,
+    predictor: Predictor,
+    photo: Path,
+    size_hw: tuple[int, int],
+    prompts: list[Prompt],
+    predictions: list[Prediction],
+) -> None:
+    from ovsam.export import photo_to_json, to_json_bytes
+    from ovsam.output import write_atomically
+
+    document = photo_to_json(
+        model=predictor.name,
+        vocabulary_name=predictor.vocabulary.name,
+        vocabulary_classes=len(predictor.vocabulary),
+        photo=str(photo),
+        size_hw=size_hw,
+        prompts=prompts,
+        predictions=predictions,
+    )
+    write_atomically(path, to_json_bytes(document))
+    typer.echo(f"wrote {path}")
+
+
+def _print_report(report: Report) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "IoU", "top-1", "top-5", "instances", box=boxes.SIMPLE_HEAD)
+
+    def add(name: str, summary: Summary) -> None:
+        values = (summary.iou, summary.accuracy, summary.accuracy_top5)
+        shown = ("-" if value is None else f"{value:.3f}" for value in values)
+        table.add_row(name, *shown, str(summary.instances))
+
+    add("all", report.summary)
+    for group in report.groups.values():
+        for name, summary in group.items():
+            add(name, summary)
+    Console().print(table)
+    typer.echo(
+        f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
+        f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s"
+    )

@@ -1,0 +1,57 @@
+"""Predictions as plain JSON: COCO run-length masks, no NaN, nothing that needs numpy to read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+from ovsam.geometry import encode_rle
+from ovsam.structures import Prediction, Prompt
+
+
+def object_to_json(prompt: Prompt, prediction: Prediction) -> dict[str, object]:
+    """One object, its best mask only: prompt, segmentation, box_xyxy, mask_score and labels."""
+    score = float(prediction.mask_scores[0])
+    labels = [] if prompt.point_labels is None else prompt.point_labels.tolist()
+    points = zip(prompt.points_xy.tolist(), labels, strict=True)
+    return {
+        "prompt": {
+            "points": [[x, y, label] for (x, y), label in points],
+            "box_xyxy": None if prompt.box_xyxy is None else prompt.box_xyxy.tolist(),
+        },
+        "segmentation": encode_rle(prediction.mask),
+        "box_xyxy": prediction.boxes_xyxy[0].tolist(),
+        "mask_score": score if math.isfinite(score) else None,
+        "labels": [
+            {"name": label.name, "score": float(label.score)} for label in prediction.labels[0]
+        ],
+    }
+
+
+def photo_to_json(
+    *,
+    model: str,
+    vocabulary_name: str,
+    vocabulary_classes: int,
+    photo: str,
+    size_hw: tuple[int, int],
+    prompts: Sequence[Prompt],
+    predictions: Sequence[Prediction],
+) -> dict[str, object]:
+    """All objects of a photo with what made them."""
+    return {
+        "model": model,
+        "vocabulary": {"name": vocabulary_name, "classes": vocabulary_classes},
+        "photo": photo,
+        "size": {"width": size_hw[1], "height": size_hw[0]},
+        "objects": [
+            object_to_json(prompt, prediction)
+            for prompt, prediction in zip(prompts, predictions, strict=True)
+        ],
+    }
+
+
+def to_json_bytes(document: dict[str, object]) -> bytes:
+    """UTF-8 JSON with a final newline; refuses NaN, which is not JSON."""
+    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -1,0 +1,283 @@
+"""The command as a user types it, with a predictor that needs no model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import ovsam
+from fakes import FakePredictor
+from ovsam import cli
+from ovsam.geometry import decode_rle
+from ovsam.vocabulary import Vocabulary
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakePredictor:
+    """The predictor that `ovsam.load` gives."""
+    predictor = FakePredictor()
+
+    def load(name: str, *, vocabulary: Vocabulary, device: str, zoom: bool | None = None) -> Any:
+        assert device == "cpu"
+        predictor.name, predictor.vocabulary = name, vocabulary
+        predictor.zoom = bool(zoom)
+        return predictor
+
+    monkeypatch.setattr(ovsam, "load", load, raising=False)
+    return predictor
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`ovsam ...` in an empty folder with photo.jpg, 300 wide and 200 high."""
+    Image.new("RGB", (300, 200), (90, 120, 60)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
+
+
+def assert_error(result: Any, message: str) -> None:
+    """One sentence on stderr that holds `message`, nothing on stdout, exit code 1."""
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.usefixtures("fake")
+def test_segment_prints_a_table_and_writes_the_default_picture(run: Run) -> None:
+    result = run("segment", "photo.jpg", "--box", "10,20,200,180", "--vocabulary", "cat, red cup")
+    assert result.exit_code == 0, result.output
+    for shown in ("10,20,200,180", "0.90", "cat  0.500", "red cup  0.250"):
+        assert shown in result.stdout
+    assert "wrote photo_ovsam.png" in result.stdout
+    with Image.open("photo_ovsam.png") as picture:
+        assert picture.size == (300, 200)
+    assert sorted(os.listdir()) == ["photo.jpg", "photo_ovsam.png"]
+
+
+def test_segment_json(run: Run, fake: FakePredictor) -> None:
+    fake.answers = ("dog", "cat")
+    result = run(
+        *("segment", "photo.jpg", "--point", "120,80; 140,95,0", "--box", "10,20,200,180"),
+        *("--vocabulary", "cat, dog, cow", "--top", "2", "--json", "out.json"),
+    )
+    assert result.exit_code == 0, result.output
+    assert sorted(os.listdir()) == ["out.json", "photo.jpg"]
+    content = json.loads(Path("out.json").read_text())
+    assert {key: content[key] for key in ("model", "vocabulary", "photo", "size")} == {
+        "model": "lite",
+        "vocabulary": {"name": "custom", "classes": 3},
+        "photo": "photo.jpg",
+        "size": {"width": 300, "height": 200},
+    }
+    boxed, pointed = content["objects"]
+    assert boxed["prompt"] == {"points": [], "box_xyxy": [10, 20, 200, 180]}
+    assert boxed["box_xyxy"] == [10, 20, 200, 180]
+    assert boxed["mask_score"] == pytest.approx(0.9)
+    assert boxed["labels"] == [{"name": "dog", "score": 0.5}, {"name": "cat", "score": 0.25}]
+    assert pointed["prompt"] == {"points": [[120, 80, 1], [140, 95, 0]], "box_xyxy": None}
+    mask = decode_rle(boxed["segmentation"])
+    assert mask.shape == (200, 300)
+    assert mask.sum() == 190 * 160
+    assert mask[20:180, 10:200].all()
+
+
+def test_missing_mask_score_is_null_not_nan(run: Run, fake: FakePredictor) -> None:
+    fake.has_mask_scores = False
+    run("segment", "photo.jpg", "--point", "5,5", "--json", "out.json")
+    text = Path("out.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["objects"][0]["mask_score"] is None
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".PNG"])
+def test_picture_formats(run: Run, suffix: str) -> None:
+    result = run("segment", "photo.jpg", "--point", "5,5", "-o", f"out{suffix}")
+    assert result.exit_code == 0, result.output
+    with Image.open(f"out{suffix}") as picture:
+        assert picture.size == (300, 200)
+
+
+@pytest.mark.usefixtures("fake")
+def test_coordinates_are_those_of_the_upright_photo(run: Run) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right by 90 degrees to see it upright
+    Image.new("RGB", (300, 200)).save("turned.jpg", exif=exif)
+    run("segment", "turned.jpg", "--point", "150,290", "--json", "out.json")
+    assert json.loads(Path("out.json").read_text())["size"] == {"width": 200, "height": 300}
+    assert_error(run("segment", "turned.jpg", "--point", "290,150"), "outside the photo")
+
+
+def test_bracketed_name_is_shown_as_it_is(run: Run, fake: FakePredictor) -> None:
+    result = run("segment", "photo.jpg", "--point", "5,5", "--vocabulary", "[red], [/x]")
+    assert result.exit_code == 0, result.output
+    assert "[red]" in result.stdout
+    assert fake.encode_calls == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["photo.jpg"], "Nothing to segment: point at an object with --point x,y"),
+        (["photo.jpg", "--point", "5,5,0"], "only where the object is not"),
+        (["photo.jpg", "--point", "x"], "is not a number"),
+        (["photo.jpg", "--box", "9,9,1,1"], "x0 < x1"),
+        (["photo.jpg", "--box", "0,0,nan,9"], "finite"),
+        (["photo.jpg", "--point", "301,5"], "outside the photo"),
+        (["photo.jpg", "--box", "300,0,310,9"], "outside the photo"),
+        (["none.jpg", "--point", "5,5"], "none.jpg"),
+        ([".", "--point", "5,5", "-o", "o.png"], "."),
+        (["bad.jpg", "--point", "5,5"], "bad.jpg"),
+        (["photo.jpg", "--point", "5,5", "--max-pixels", "59999"], "59,999"),
+        (["photo.jpg", "--point", "5,5", "--vocabulary", "cat, cat"], "twice"),
+        (["photo.jpg", "--point", "5,5", "--vocabulary", "coca"], "no vocabulary 'coca'"),
+        (["photo.jpg", "--point", "5,5", "--vocabulary", ""], "empty"),
+        (["photo.jpg", "--point", "5,5", "-o", "out.gif"], "must end in .png"),
+        (["photo.jpg", "--point", "5,5", "-o", "no/out.png"], "does not exist"),
+        (["photo.jpg", "--point", "5,5", "-o", "photo.jpg"], "the input itself"),
+        (["photo.jpg", "--point", "5,5", "--json", "out.txt"], "must end in .json"),
+        (["photo.jpg", "--point", "5,5", "--json", "/dev/stdout"], "must end in .json"),
+    ],
+)
+def test_segment_errors_before_the_model_is_loaded(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("the model must not be loaded")
+
+    monkeypatch.setattr(ovsam, "load", load, raising=False)
+    Path("bad.jpg").write_bytes(b"no photo")
+    assert_error(run("segment", *arguments), message)
+    assert sorted(os.listdir()) == ["bad.jpg", "photo.jpg"]
+
+
+def test_usage_errors_exit_with_2(run: Run) -> None:
+    assert run("segment").exit_code == 2
+    assert run("segment", "photo.jpg", "--top", "0").exit_code == 2
+    assert run("evaluate", "a.json", "--images", ".", "--prompts", "scribble").exit_code == 2
+
+
+def test_interrupt_exits_with_130_and_no_traceback(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ovsam, "load", load, raising=False)
+    result = run("segment", "photo.jpg", "--point", "5,5")
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted\n"
+
+
+def write_annotations() -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "photo.jpg", "width": 300, "height": 200}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "bbox": [10, 20, 100, 100],
+                "area": 10000,
+                "segmentation": [[10, 20, 110, 20, 110, 120, 10, 120]],
+            }
+        ],
+    }
+    Path("instances.json").write_text(json.dumps(content))
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_writes_a_report(run: Run) -> None:
+    write_annotations()
+    result = run(
+        *("evaluate", "instances.json", "--images", ".", "--prompts", "box"),
+        *("--vocabulary", "instances.json", "--json", "report.json", "--no-zoom"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "1.000" in result.stdout
+    report = json.loads(Path("report.json").read_text())
+    assert report["iou"] == report["accuracy"] == report["accuracy_top5"] == 1.0
+    assert report["instances"] == report["by_size"]["large"]["instances"] == 1
+    assert report["model"] == "lite"
+    assert report["prompts"] == "box"
+    assert report["zoom"] is False
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_errors(run: Run) -> None:
+    assert_error(run("evaluate", "none.json", "--images", "."), "Cannot read the annotations")
+    write_annotations()
+    assert_error(
+        run("evaluate", "instances.json", "--images", ".", "--json", "instances.json"),
+        "the input itself",
+    )
+    Path("empty").mkdir()
+    result = run("evaluate", "instances.json", "--images", "empty")
+    assert result.exit_code == 1
+    assert "1 of 1 photos are missing" in result.stderr
+
+
+def test_demo_hands_over_to_the_server(
+    run: Run, fake: FakePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def serve(*arguments: object, **options: object) -> None:
+        calls.append((arguments, options))
+
+    monkeypatch.setattr("ovsam.web.server.serve", serve)
+    result = run("demo", "photo.jpg", "--port", "0", "--token", "secret", "--no-open")
+    assert result.exit_code == 0, result.output
+    [(arguments, options)] = calls
+    assert arguments == (fake, Path("photo.jpg"), "127.0.0.1", 0, "secret", False)
+    assert options == {"max_pixels": 128 * 2**20}
+    assert_error(run("demo", "none.jpg"), "none.jpg")
+
+
+def test_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"1.2.3 of {name}")
+    assert run("--version").stdout == "ovsam 1.2.3 of ovsam\n"
+
+
+def test_help_is_fast_and_loads_no_torch() -> None:
+    code = (
+        "import sys; from ovsam.cli import app; app(['--help'], standalone_mode=False); "
+        "sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
+    )
+    source = str(Path(cli.__file__).parent.parent)
+    start = time.perf_counter()
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": source},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "segment" in result.stdout
+    assert time.perf_counter() - start < 10  # torch alone takes longer on a busy machine
+
+
+@pytest.mark.usefixtures("fake")
+def test_overlay_shows_the_object(run: Run) -> None:
+    run("segment", "photo.jpg", "--box", "50,80,250,180", "-o", "out.png")
+    with Image.open("photo.jpg") as photo, Image.open("out.png") as drawn:
+        difference = np.abs(np.asarray(photo).astype(int) - np.asarray(drawn)).sum(axis=2)
+    assert difference[150, 150] > 30
+    assert difference[195, 150] == 0

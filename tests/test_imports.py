@@ -1,0 +1,158 @@
+"""Who may import whom, read off the source; and that light things stay light."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "ovsam"
+
+# Everything may import what stands left of it, and its own group.
+GROUND = (
+    "errors",
+    "structures",
+    "output",
+    "geometry",
+    "photo",
+    "vocabulary",
+    "config",
+    "prompt_text",
+    "overlay",
+    "export",
+)
+LAYERS: tuple[tuple[str, ...], ...] = (
+    GROUND,
+    ("model",),
+    ("predictor",),
+    ("sam", ""),  # "" is the package itself: its __init__ offers load()
+    ("data",),
+    ("train", "evaluate"),
+    ("web",),
+    ("cli", "__main__"),
+)
+# The steps of the figure meet in model/ovsam.py only, through tensors.
+STEPS = ("image", "features", "adapter", "prompt", "mask", "label", "text")
+APART = (("train", "evaluate"), ("train", "web"), ("evaluate", "web"))
+HEAVY = ("torch", "torchvision", "timm", "open_clip", "transformers", "sentence_transformers")
+
+
+def module_name(path: Path) -> str:
+    """`model/prompt.py` -> `model.prompt`; a package's `__init__` has the package's name."""
+    parts = list(path.relative_to(SOURCE).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts)
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Full names of what a file imports, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            assert node.module is not None
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+MODULES = {module_name(path): imported_modules(path) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def own_imports(module: str) -> set[str]:
+    """What a module imports of ovsam, without the leading `ovsam.`; names that are modules."""
+    own = {name.removeprefix("ovsam").removeprefix(".") for name in MODULES[module] if is_own(name)}
+    return {name for name in own if name in MODULES} - {module} - parents_of(own)
+
+
+def is_own(name: str) -> bool:
+    return name == "ovsam" or name.startswith("ovsam.")
+
+
+def parents_of(names: set[str]) -> set[str]:
+    """Packages named only because `from package import module` names both."""
+    return {name.rpartition(".")[0] for name in names if name in MODULES and name}
+
+
+def layer_of(module: str) -> int:
+    top = module.partition(".")[0]
+    for index, layer in enumerate(LAYERS):
+        if top in layer:
+            return index
+    raise AssertionError(f"{module} has no place in LAYERS: add it to {__file__}")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_left(module: str) -> None:
+    for imported in own_imports(module):
+        assert layer_of(imported) <= layer_of(module), f"{module} must not import {imported}"
+
+
+@pytest.mark.parametrize("pair", APART, ids=" and ".join)
+def test_stay_apart(pair: tuple[str, str]) -> None:
+    for module in MODULES:
+        for one, other in (pair, pair[::-1]):
+            if module.partition(".")[0] == one:
+                tops = {imported.partition(".")[0] for imported in own_imports(module)}
+                assert other not in tops, f"{module} must not import {other}"
+
+
+def test_steps_of_the_model_meet_in_one_place() -> None:
+    steps = {f"model.{step}" for step in STEPS}
+    for step in steps & MODULES.keys():
+        assert not own_imports(step) & steps, f"{step} must not import another step"
+
+
+def test_web_knows_only_the_ground_and_the_predictor() -> None:
+    for module in MODULES:
+        if module.partition(".")[0] == "web":
+            tops = {imported.partition(".")[0] for imported in own_imports(module)}
+            assert tops <= {*GROUND, "predictor", "web"}, module
+
+
+def test_data_shares_only_the_resize_rule_with_the_model() -> None:
+    for module in MODULES:
+        if module.partition(".")[0] == "data":
+            models = {name for name in own_imports(module) if name.startswith("model")}
+            assert models <= {"model.image"}, module
+
+
+def test_no_circles() -> None:
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"circle: {' -> '.join((*path, module))}"
+        if module not in done:
+            for imported in sorted(own_imports(module)):
+                visit(imported, (*path, module))
+            done.add(module)
+
+    for module in MODULES:
+        if module:  # the package itself imports lazily, inside load()
+            visit(module, ())
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name in GROUND])
+def test_ground_modules_do_without_heavy_libraries(module: str) -> None:
+    tops = {name.partition(".")[0] for name in MODULES[module]}
+    assert not tops & set(HEAVY)
+
+
+def test_starting_the_command_loads_nothing_heavy() -> None:
+    """`ovsam --help` answers at once."""
+    code = (
+        "import sys; from ovsam.cli import app; import ovsam.evaluate.metrics; "
+        f"sys.exit(' '.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE.parent)}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,153 @@
+"""The photos a running page holds: a bounded store of encoded images, and the model's lock."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.errors import OvsamError, VocabularyError
+from ovsam.structures import Prediction, Prompt
+from ovsam.vocabulary import Vocabulary, builtin_vocabularies, load_vocabulary
+from ovsam.web.segmenter import Segmenter
+
+MAX_CLASSES = 10_000
+
+
+class PhotoNotHeldError(OvsamError):
+    """The photo was dropped to make room for newer ones, or was never opened here."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldPhoto:
+    """A photo that prompts can be asked about.
+
+    Attributes:
+        id: unguessable, so that one user cannot name another's photo.
+        image: `(H, W, 3)` uint8 RGB, EXIF orientation applied.
+        encoded: what the predictor made of it.
+    """
+
+    id: str
+    image: NDArray[np.uint8]
+    encoded: Any
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+class Sessions:
+    """Opens photos, answers prompts about them, and forgets the least recently used ones.
+
+    Safe to call from many threads. The model runs one call at a time: each already spreads over
+    all cores, and its working memory is paid once.
+
+    Args:
+        predictor: the model.
+        capacity: how many photos are held at most.
+        capacity_pixels: how many pixels they may have together; the newest is held regardless.
+    """
+
+    def __init__(
+        self, predictor: Segmenter, *, capacity: int = 8, capacity_pixels: int = 2**28
+    ) -> None:
+        self.predictor = predictor
+        self._capacity = capacity
+        self._capacity_pixels = capacity_pixels
+        self._photos: OrderedDict[str, HeldPhoto] = OrderedDict()
+        self._photos_lock = Lock()
+        self._model_lock = Lock()
+
+    def open(self, image: NDArray[np.uint8]) -> HeldPhoto:
+        """Encode a photo and hold it, dropping the least recently used ones to make room."""
+        with self._model_lock:
+            encoded = self.predictor.encode(image)
+        photo = HeldPhoto(secrets.token_urlsafe(16), image, encoded)
+        with self._photos_lock:
+            self._photos[photo.id] = photo
+            while len(self._photos) > 1 and self._is_over_capacity():
+                self._photos.popitem(last=False)
+        return photo
+
+    def get(self, photo_id: str) -> HeldPhoto:
+        """The photo of that id, now the most recently used.
+
+        Raises:
+            PhotoNotHeldError: it was dropped, or the id is not one of ours.
+        """
+        with self._photos_lock:
+            if photo_id not in self._photos:
+                raise PhotoNotHeldError("This photo is no longer held: open it again.")
+            self._photos.move_to_end(photo_id)
+            return self._photos[photo_id]
+
+    def predict(
+        self,
+        photo_id: str,
+        prompt: Prompt,
+        *,
+        vocabulary: Vocabulary | None,
+        multimask: bool,
+        top: int,
+        zoom: bool | None,
+    ) -> Prediction:
+        """Answer one prompt about a held photo."""
+        photo = self.get(photo_id)
+        prompt.check_inside(photo.size_hw)
+        with self._model_lock:
+            return self.predictor.predict(
+                photo.encoded,
+                prompt,
+                vocabulary=vocabulary,
+                multimask=multimask,
+                top=top,
+                zoom=zoom,
+            )[0]
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        """Compute a vocabulary's embeddings now, so that the next prompt is fast."""
+        with self._model_lock:
+            self.predictor.prepare(vocabulary)
+
+    def _is_over_capacity(self) -> bool:
+        pixels = sum(photo.size_hw[0] * photo.size_hw[1] for photo in self._photos.values())
+        return len(self._photos) > self._capacity or pixels > self._capacity_pixels
+
+
+@lru_cache(maxsize=16)
+def parse_vocabulary(spec: str) -> Vocabulary:
+    """A built-in vocabulary's name, or class names separated by commas or line breaks.
+
+    Unlike `load_vocabulary` this never takes a path: text from a browser must not name files of
+    the server.
+
+    Raises:
+        VocabularyError: no names, a repeated one, or more than the page takes.
+    """
+    name = spec.strip()
+    if name in builtin_vocabularies():
+        return load_vocabulary(name)
+    names = [item.strip() for item in re.split(r"[,\r\n]", spec)]
+    if len(names) == 1 and name:
+        raise VocabularyError(
+            f"There is no vocabulary {name[:60]!r}: type {' or '.join(builtin_vocabularies())}, or "
+            "class names with commas; a single class name ends with a comma."
+        )
+    names = [name for name in names if name]
+    if not names:
+        raise VocabularyError("The vocabulary is empty: type class names, such as cat, dog.")
+    if len(names) > MAX_CLASSES:
+        raise VocabularyError(
+            f"This page takes at most {MAX_CLASSES:,} class names, got {len(names):,}: "
+            "use `ovsam segment --vocabulary FILE` for more."
+        )
+    return load_vocabulary(names)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fakes import FakePredictor
+from ovsam.errors import VocabularyError
+from ovsam.web import sessions as sessions_module
+from ovsam.web.sessions import PhotoNotHeldError, Sessions, parse_vocabulary
+
+
+def image(height: int = 4, width: int = 5) -> NDArray[np.uint8]:
+    return np.zeros((height, width, 3), dtype=np.uint8)
+
+
+def test_ids_are_unguessable_and_distinct() -> None:
+    sessions = Sessions(FakePredictor())
+    ids = {sessions.open(image()).id for _ in range(5)}
+    assert len(ids) == 5
+    assert all(len(photo_id) >= 20 for photo_id in ids)
+
+
+def test_the_least_recently_used_photo_is_dropped() -> None:
+    sessions = Sessions(FakePredictor(), capacity=2)
+    first, second = sessions.open(image()), sessions.open(image())
+    sessions.get(first.id)
+    third = sessions.open(image())
+    assert sessions.get(first.id) is first
+    assert sessions.get(third.id) is third
+    with pytest.raises(PhotoNotHeldError, match=r"^This photo is no longer held: open it again\.$"):
+        sessions.get(second.id)
+
+
+def test_photos_are_dropped_when_they_are_large_together() -> None:
+    sessions = Sessions(FakePredictor(), capacity_pixels=100)
+    small = sessions.open(image(5, 5))
+    large = sessions.open(image(10, 20))  # larger than the limit by itself, yet held
+    assert sessions.get(large.id) is large
+    with pytest.raises(PhotoNotHeldError):
+        sessions.get(small.id)
+
+
+def test_vocabulary_is_a_builtin_name_or_class_names() -> None:
+    assert len(parse_vocabulary(" coco ")) == 80
+    assert parse_vocabulary("cat, dog/puppy\ncoffee mug,").classes == ("cat", "dog", "coffee mug")
+    assert parse_vocabulary("cat,").classes == ("cat",)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("", "The vocabulary is empty: type class names"),
+        (" , \n", "The vocabulary is empty: type class names"),
+        ("cocoo", "There is no vocabulary 'cocoo': type coco or .*ends with a comma"),
+        ("cat, dog, cat", "cat"),
+        (",".join(map(str, range(10_001))), "at most 10,000 class names, got 10,001"),
+    ],
+)
+def test_bad_vocabulary_is_one_sentence(spec: str, message: str) -> None:
+    with pytest.raises(VocabularyError, match=message):
+        parse_vocabulary(spec)
+
+
+@pytest.mark.parametrize("spec", ["/etc/hostname", "names.txt", "../a.json", "names.txt,"])
+def test_vocabulary_never_reads_a_file(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_spec: object) -> None:
+        raise AssertionError("a path reached load_vocabulary")
+
+    loaded: list[object] = []
+    monkeypatch.setattr(sessions_module, "load_vocabulary", loaded.append)
+    if spec.endswith(","):
+        parse_vocabulary(spec)
+        assert loaded == [["names.txt"]]  # a list is names, whatever they look like
+    else:
+        monkeypatch.setattr(sessions_module, "load_vocabulary", refuse)
+        with pytest.raises(VocabularyError, match="There is no vocabulary"):
+            parse_vocabulary(spec)

@@ -1,0 +1,50 @@
+/** The side panel's result: ranked names with scores as bars, and facts about the mask. */
+
+import { area } from "./mask.js";
+
+export const percent = (score) => `${(score * 100).toFixed(score < 0.0995 ? 1 : 0)}%`;
+
+export class ResultPanel {
+  #list;
+  #empty;
+  #facts;
+
+  constructor({ list, empty, facts }) {
+    this.#list = list;
+    this.#empty = empty;
+    this.#facts = facts;
+  }
+
+  /** Show an object, or the invitation to point at one. */
+  show(result, isPreview = false) {
+    this.#list.hidden = !result;
+    this.#facts.hidden = !result;
+    this.#empty.hidden = Boolean(result);
+    this.#list.classList.toggle("preview", isPreview);
+    this.#list.replaceChildren(...(result?.labels ?? []).map(nameRow));
+    if (result) this.#facts.textContent = describe(result);
+  }
+}
+
+/** Names come from whoever wrote the vocabulary: text only, never markup. */
+function nameRow({ name, score }) {
+  const row = document.createElement("li");
+  const label = document.createElement("span");
+  label.className = "name";
+  label.textContent = name;
+  const value = document.createElement("span");
+  value.className = "score";
+  value.textContent = percent(score);
+  const bar = document.createElement("span");
+  bar.className = "meter";
+  bar.style.setProperty("--score", String(score));
+  row.append(label, value, bar);
+  return row;
+}
+
+function describe({ segmentation, mask_score: score }) {
+  const pixels = area(segmentation);
+  if (!pixels) return "No mask found here.";
+  const size = `${pixels.toLocaleString("en")} pixels`;
+  return score === null ? size : `${size}, mask quality ${percent(score)}`;
+}

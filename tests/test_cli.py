@@ -114,6 +114,14 @@ def test_picture_formats(run: Run, suffix: str) -> None:
 
 
 @pytest.mark.usefixtures("fake")
+def test_box_may_begin_with_a_minus(run: Run) -> None:
+    run("segment", "photo.jpg", "--box", "-5,-5,100,60", "--json", "out.json")
+    [found] = json.loads(Path("out.json").read_text())["objects"]
+    assert found["prompt"]["box_xyxy"] == [-5, -5, 100, 60]
+    assert found["box_xyxy"] == [0, 0, 100, 60]
+
+
+@pytest.mark.usefixtures("fake")
 def test_coordinates_are_those_of_the_upright_photo(run: Run) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right by 90 degrees to see it upright

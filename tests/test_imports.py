@@ -28,7 +28,7 @@ GROUND = (
 LAYERS: tuple[tuple[str, ...], ...] = (
     GROUND,
     ("model",),
-    ("predictor",),
+    ("hub", "predictor"),
     ("sam", ""),  # "" is the package itself: its __init__ offers load()
     ("data",),
     ("train", "evaluate"),
@@ -115,6 +115,12 @@ def test_web_knows_only_the_ground_and_the_predictor() -> None:
         if module.partition(".")[0] == "web":
             tops = {imported.partition(".")[0] for imported in own_imports(module)}
             assert tops <= {*GROUND, "predictor", "web"}, module
+
+
+def test_train_does_without_the_predictor() -> None:
+    for module in MODULES:
+        if module.partition(".")[0] == "train":
+            assert "predictor" not in own_imports(module), module
 
 
 def test_data_shares_only_the_resize_rule_with_the_model() -> None:

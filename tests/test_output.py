@@ -62,3 +62,13 @@ def test_input_is_never_overwritten_even_through_a_link(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="the input itself"):
             check_output(path, (".png",), [photo])
     check_output(tmp_path / "other.png", (".png",), [photo, tmp_path / "not-there"])
+
+
+def test_names_too_long_for_the_system(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    path.write_bytes(b"old")
+    check_output(path, (".json",), [Path("cat, " * 2000)])  # such as a long list of names
+    too_long = tmp_path / ("x" * 300 + ".json")
+    check_output(too_long, (".json",))
+    with pytest.raises(OutputError, match="File name too long"):
+        write_atomically(too_long, b"new")

@@ -27,15 +27,15 @@ def check_output(path: Path, suffixes: Collection[str], inputs: Collection[Path]
             f"Cannot write {str(path)!r}: its name must end in {' or '.join(suffixes)}, "
             f"got {path.suffix or 'no suffix'!r}."
         )
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # unlike Path's, never raises
         raise OutputError(
             f"Cannot write {str(path)!r}: the folder {str(path.parent)!r} does not exist. "
             "Make it first."
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"Cannot write {str(path)!r}: it is a folder. Give a file name.")
     for source in inputs:
-        if path.exists() and source.exists() and path.samefile(source):
+        if os.path.exists(path) and os.path.exists(source) and path.samefile(source):
             raise OutputError(
                 f"Cannot write {str(path)!r}: it is the input itself. Choose another name."
             )

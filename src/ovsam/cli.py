@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ovsam.evaluate.metrics import Summary
     from ovsam.evaluate.run import Report
+    from ovsam.model.complexity import Complexity
     from ovsam.predictor import Predictor
     from ovsam.structures import Prediction, Prompt
 
@@ -282,6 +283,29 @@ def demo(
     serve(predictor, photo, host, port, token, open_browser, max_pixels=limit)
 
 
+@app.command()
+def complexity(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Models by name, or checkpoints by path. Left out: all that have a name.",
+            metavar="[MODEL]...",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Count parameters and multiply-adds, part by part, beside the paper's figures."""
+    from ovsam.model.complexity import PROMPTS, model_names
+    from ovsam.model.complexity import complexity as count
+
+    for name in models or model_names():
+        _print_complexity(count(name))
+    typer.echo(
+        "Counted: matrix products and convolutions of the model as built. The paper's figures "
+        f"agree with one photo and {PROMPTS} prompts."
+    )
+
+
 def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None:
     from rich import box as boxes
     from rich.console import Console
@@ -370,3 +394,30 @@ def _print_report(report: Report) -> None:
         f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
         f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s"
     )
+
+
+def _print_complexity(counts: Complexity) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    from ovsam.model.complexity import PROMPTS
+
+    table = Table(title=counts.model, title_justify="left", box=boxes.SIMPLE_HEAD)
+    for heading in ("part", "runs", "parameters, M", "multiply-adds, G"):
+        table.add_column(heading, justify="right" if "," in heading else "left")
+
+    def add(name: str, runs: str, parameters: float | None, multiply_adds: float) -> None:
+        shown = "" if parameters is None else f"{parameters / 1e6:,.2f}"
+        table.add_row(name, runs, shown, f"{multiply_adds / 1e9:,.2f}")
+
+    for part in counts.parts:
+        add(part.name, f"per {part.per}", part.parameters or None, part.multiply_adds)
+    table.add_section()
+    add("one photo", "", None, counts.encode)
+    add("one prompt", "", None, counts.prompt)
+    add(f"one photo, {PROMPTS} prompts", "", counts.parameters, counts.total)
+    if counts.paper:
+        multiply_adds, parameters = counts.paper
+        add("the paper", "", parameters, multiply_adds)
+    Console().print(table)

@@ -1,0 +1,268 @@
+"""What a model costs: parameters and multiply-adds of each part, counted on the meta device.
+
+Counted are the matrix products and convolutions that PyTorch runs (`FlopCounterMode`); what has no
+such product is free: normalisation, activation, resizing, RoIAlign; so is comparing with the
+prototypes. The paper does not say what its figures are of: they agree within 0.2 % with one photo
+and ten prompts (Image-Crop's excess over SAM is ten crops of 384 pixels), so that is our total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ovsam.config import DecoderConfig, ModelConfig
+from ovsam.errors import CheckpointError
+from ovsam.model.attention import ViTBlock
+from ovsam.model.build import MODELS, build
+from ovsam.model.features import ImageEncoder
+from ovsam.model.layers import LayerNorm2d
+from ovsam.model.mask import MaskDecoder
+from ovsam.model.prompt import PromptEncoder
+from ovsam.model.weights import load_checkpoint
+
+T = TypeVar("T")
+
+PROMPTS = 10  # prompts per photo in a total
+
+
+class Per(StrEnum):
+    """How often a part runs."""
+
+    photo = "photo"
+    prompt = "prompt"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model.
+
+    Attributes:
+        name: what it is.
+        per: whether it runs once for a photo or for each prompt.
+        parameters: how many numbers it holds; 0 for a part that uses another's.
+        multiply_adds: for one run.
+    """
+
+    name: str
+    per: Per
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """A model's parts and what the paper says of the whole.
+
+    Attributes:
+        model: its name.
+        parts: in the order in which they run.
+        paper: multiply-adds and parameters by the paper, or None if it does not have the model.
+    """
+
+    model: str
+    parts: tuple[Part, ...]
+    paper: tuple[float, float] | None
+
+    @property
+    def parameters(self) -> int:
+        """Of all parts."""
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def encode(self) -> int:
+        """Multiply-adds for a photo, before any prompt."""
+        return sum(part.multiply_adds for part in self.parts if part.per is Per.photo)
+
+    @property
+    def prompt(self) -> int:
+        """Multiply-adds for a prompt."""
+        return sum(part.multiply_adds for part in self.parts if part.per is Per.prompt)
+
+    @property
+    def total(self) -> int:
+        """Multiply-adds for a photo and `PROMPTS` prompts."""
+        return self.encode + PROMPTS * self.prompt
+
+
+# Multiply-adds and parameters of arXiv 2401.02955, Tables 1, 3, 5 and 7.
+_PAPER: Mapping[str, tuple[float, float]] = {
+    "rn50": (728e9, 165e6),
+    "rn50x16": (1180e9, 304e6),
+    "rn50x64": (2098e9, 568e6),
+    "convnext-l": (1313e9, 321e6),
+    "convnext-l-single": (1280e9, 307e6),
+    "sam-vit-h": (3001e9, 641e6),
+    "image-crop": (3748e9, 808e6),
+    "feature-crop": (3545e9, 808e6),
+}
+_BASELINES = ("sam-vit-h", "image-crop", "feature-crop")
+_SINGLE = "-single"  # the paper's ablation of the adapter (Table 5)
+
+
+def model_names() -> tuple[str, ...]:
+    """The models that `complexity` knows by name: ours, and what the paper compares with."""
+    return tuple(dict.fromkeys([*MODELS, *_PAPER]))
+
+
+def complexity(name: str) -> Complexity:
+    """Count a model by its name (see `model_names`) or the path of its checkpoint.
+
+    Raises:
+        CheckpointError: there is no such model.
+
+    Example:
+        >>> round(complexity("rn50x16").encode / 1e9)
+        1116
+    """
+    config = None if name in _BASELINES else _config(name)
+    with torch.device("meta"), torch.inference_mode():
+        parts = _ovsam_parts(config) if config else _baseline_parts(name)
+    return Complexity(name, parts, _PAPER.get(name))
+
+
+def _config(name: str) -> ModelConfig:
+    if name in MODELS:
+        return MODELS[name]
+    base = name.removesuffix(_SINGLE)
+    if base in MODELS:
+        config = MODELS[base]
+        return replace(config, name=name, adapter=replace(config.adapter, multi_scale=False))
+    if Path(name).is_file():
+        return load_checkpoint(name)[0]
+    raise CheckpointError(
+        f"There is no model '{name}'. Give the path of a checkpoint or one of: "
+        f"{', '.join(model_names())}."
+    )
+
+
+def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
+    model = build(config)
+    trunk, own_head, pyramid = _encoder_parts(model.encoder, config.image_size)
+    fpn, roi_conv = model.region_head.fpn, model.region_head.roi_conv
+    region_hw = (config.region.roi_size,) * 2
+    region = torch.empty(1, config.region.fpn_dim, *region_hw)
+    parts = [
+        trunk,
+        _part("SAM2CLIP adapter", Per.photo, model.adapter, lambda: model.adapter(pyramid))[0],
+        _part("feature pyramid", Per.photo, fpn, lambda: model.region_head.pyramid(pyramid))[0],
+    ]
+    if sharpen := model.high_resolution:
+        parts.append(_part("high resolution", Per.photo, sharpen, lambda: sharpen(pyramid))[0])
+    if zoom := config.zoom:  # the same weights once more
+        again, _ = _part(
+            "zoom: encode again", Per.prompt, model, lambda: model.encode(_pixels(zoom.size))
+        )
+        parts.append(replace(again, parameters=0))
+    return (
+        *parts,
+        *_prompt_parts(config.embed_dim, config.decoder, zoom.size if zoom else config.image_size),
+        _part("region head", Per.prompt, roi_conv, lambda: roi_conv(region))[0],
+        own_head,
+    )
+
+
+def _encoder_parts(
+    encoder: ImageEncoder, size: int
+) -> tuple[Part, Part, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """The frozen trunk on a photo and its own head on a region; C2..C5."""
+    trunk, pyramid = _part("trunk", Per.photo, encoder, lambda: encoder(_pixels(size)))
+    own_head, _ = _part(
+        "trunk's own head", Per.prompt, encoder, lambda: _embed_region(encoder, pyramid[3])
+    )
+    return trunk, replace(own_head, parameters=0), pyramid
+
+
+def _prompt_parts(dim: int, config: DecoderConfig, size: int) -> tuple[Part, Part]:
+    """Prompt encoder and mask decoder for one box in an input of `size` pixels."""
+    prompt_encoder, decoder = PromptEncoder(dim), MaskDecoder(dim, config)
+    box, embedding = torch.empty(1, 4), torch.empty(1, dim, size // 16, size // 16)
+    sharp = None
+    if config.high_resolution:
+        stride8 = torch.empty(1, dim // 4, size // 8, size // 8)
+        sharp = stride8, torch.empty(1, dim // 8, size // 4, size // 4)
+    prompt, (sparse, dense) = _part(
+        "prompt encoder",
+        Per.prompt,
+        prompt_encoder,
+        lambda: prompt_encoder(None, None, box, None, (size, size)),
+    )
+    mask, _ = _part(
+        "mask decoder",
+        Per.prompt,
+        decoder,
+        lambda: decoder(embedding, embedding, sparse, dense, sharp),
+    )
+    return prompt, mask
+
+
+def _baseline_parts(name: str) -> tuple[Part, ...]:
+    """SAM ViT-H, alone or with CLIP RN50x16 that names what it cuts out (paper §3.1)."""
+    sam = _SamViTH()
+    image, _ = _part("SAM ViT-H", Per.photo, sam, lambda: sam(_pixels(1024)))
+    parts = (image, *_prompt_parts(256, DecoderConfig(), 1024))
+    if name == "sam-vit-h":
+        return parts
+    config = MODELS["rn50x16"]
+    clip = build(config).encoder
+    if name == "feature-crop":  # one pass over the photo, its features pooled
+        return (*parts, *_encoder_parts(clip, config.image_size)[:2])
+    size = 32 * config.encoder.pool_size  # the whole of CLIP on a crop of the size it was made for
+    crop, _ = _part(
+        "CLIP on the crop",
+        Per.prompt,
+        clip,
+        lambda: _embed_region(clip, clip(_pixels(size))[3]),
+    )
+    return (*parts, crop)
+
+
+def _embed_region(encoder: ImageEncoder, c5: Tensor) -> Tensor:
+    mask_logits = torch.empty(1, 1, 8 * c5.shape[2], 8 * c5.shape[3])
+    return encoder.embed_regions(c5, torch.empty(1, 4), torch.zeros(1), mask_logits)
+
+
+def _pixels(size: int) -> Tensor:
+    return torch.empty(1, 3, size, size)
+
+
+class _SamViTH(nn.Module):
+    """SAM's image encoder (Kirillov et al. 2023), for counting; it never computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        dim, grid = 1280, 64
+        self.patch_embed = nn.Conv2d(3, dim, 16, stride=16)
+        self.pos_embed = nn.Parameter(torch.empty(1, grid, grid, dim))
+        self.blocks = nn.Sequential(
+            *(ViTBlock(dim, 16, 0 if i in (7, 15, 23, 31) else 14, grid) for i in range(32))
+        )
+        self.neck = nn.Sequential(
+            nn.Conv2d(dim, 256, 1, bias=False),
+            LayerNorm2d(256),
+            nn.Conv2d(256, 256, 3, padding=1, bias=False),
+            LayerNorm2d(256),
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels `(1, 3, 1024, 1024)` -> `(1, 256, 64, 64)`."""
+        x = self.patch_embed(pixels).permute(0, 2, 3, 1) + self.pos_embed  # (1, 64, 64, 1280)
+        x = self.neck(self.blocks(x).permute(0, 3, 1, 2))
+        assert isinstance(x, Tensor)
+        return x
+
+
+def _part(name: str, per: Per, module: nn.Module, run: Callable[[], T]) -> tuple[Part, T]:
+    """Run something of `module`, and count it; its result is there too."""
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    with FlopCounterMode(display=False) as counter:
+        result = run()
+    # The counter takes a multiplication and an addition for two.
+    return Part(name, per, parameters, counter.get_total_flops() // 2), result

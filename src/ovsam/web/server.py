@@ -102,8 +102,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # without the address, said already
         raise ServerError(
-            f"Cannot listen on {host} port {port} ({error.strerror}): choose another port, or 0 "
+            f"Cannot listen on {host} port {port} ({reason}): choose another port, or 0 "
             "for any free one."
         ) from error
 

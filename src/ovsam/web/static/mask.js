@@ -33,6 +33,7 @@ export function rasterise({ size: [maskHeight, maskWidth], counts }, box, width,
   const top = Math.max(0, Math.floor(box[1] / scaleY));
   const right = Math.min(width, Math.ceil(box[2] / scaleX));
   const bottom = Math.min(height, Math.ceil(box[3] / scaleY));
+  const rows = Int32Array.from({ length: height }, (_, y) => Math.floor((y + 0.5) * scaleY));
   let columnRun = 0; // the run at the top of the column, and where it ends
   let columnEnd = runs[0];
   for (let x = left; x < right; x++) {
@@ -41,7 +42,7 @@ export function rasterise({ size: [maskHeight, maskWidth], counts }, box, width,
     let run = columnRun;
     let end = columnEnd;
     for (let y = top; y < bottom; y++) {
-      const position = column + Math.floor((y + 0.5) * scaleY);
+      const position = column + rows[y];
       while (position >= end) end += runs[++run];
       pixels[y * width + x] = run & 1;
     }

@@ -2,7 +2,7 @@
 
 Counted are the matrix products and convolutions that PyTorch runs (`FlopCounterMode`); what has no
 such product is free: normalisation, activation, resizing, RoIAlign; so is comparing with the
-prototypes. The paper does not say what its figures are of: they agree within 0.2 % with one photo
+prototypes. The paper does not say what its figures are of: they agree within 0.4 % with one photo
 and ten prompts (Image-Crop's excess over SAM is ten crops of 384 pixels), so that is our total.
 """
 

@@ -1,0 +1,106 @@
+"""The numbers of a model, as frozen dataclasses that travel inside its checkpoint as JSON."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class EncoderConfig:
+    """The frozen vision-language encoder."""
+
+    kind: str
+    """`open_clip` or `lite`."""
+    architecture: str
+    """open_clip's or timm's name of the image trunk."""
+    channels: tuple[int, int, int, int]
+    """Channels of C2..C5 (strides 4, 8, 16, 32)."""
+    text_dim: int
+    """Width of the text embeddings."""
+    pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    """Mean of the red, green and blue values 0..255 that the trunk was trained with."""
+    pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    """Their standard deviation."""
+    pool_size: int = 12
+    """Side of the region that the encoder's own head pools, in cells."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class AdapterConfig:
+    """The SAM2CLIP adapter (paper §3.2)."""
+
+    dim: int = 1280
+    depth: int = 5
+    heads: int = 16
+    window: int = 14
+    """Side of an attention window in tokens."""
+    global_blocks: tuple[int, ...] = (4,)
+    """Blocks that attend to the whole photo instead."""
+    multi_scale: bool = True
+    """C2..C5, or C4 alone (Table 5)."""
+    position_embedding: bool = True
+    """Whether the checkpoint brings SAM's absolute position embedding."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class DecoderConfig:
+    """SAM's mask decoder."""
+
+    mask_tokens: int = 4
+    """4 = SAM (one clear answer, three alternatives); 1 = the authors' release."""
+    iou_head: bool = True
+    """Whether it estimates the quality of its masks; the authors' release does not."""
+    mlp_dim: int = 2048
+    iou_dim: int = 256
+    high_resolution: bool = False
+    """Whether stride-8 and stride-4 features of the trunk sharpen the edges."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class RegionConfig:
+    """CLIP2SAM's region head (paper §3.3)."""
+
+    fpn_dim: int = 256
+    levels: tuple[int, ...] = (0, 1, 2, 3)
+    """Which of C2..C5 the feature pyramid is built of."""
+    finest_scale: int = 56
+    """A region of less than twice this side (pixels) is read from the finest level."""
+    roi_size: int = 12
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class ZoomConfig:
+    """Re-encoding the square around an object (ZoomIn of RITM and f-BRS)."""
+
+    size: int
+    """Side of the square as the model sees it, in pixels; a multiple of 32."""
+    context: float
+    """Side of the square as a multiple of the longer side of the object's box."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class ModelConfig:
+    """Everything that decides the shapes and the arithmetic of a model."""
+
+    name: str
+    image_size: int
+    """The photo's longest side as the model sees it, in pixels."""
+    encoder: EncoderConfig
+    adapter: AdapterConfig = AdapterConfig()
+    embed_dim: int = 256
+    """Channels of the embedding that adapter, prompt encoder and decoder share."""
+    decoder: DecoderConfig = DecoderConfig()
+    region: RegionConfig = RegionConfig()
+    zoom: ZoomConfig | None = None
+    """How to zoom, or None for a model that answers from the whole photo by default."""
+    logit_scale: float = 100.0
+    """Multiplies cosines with the class prototypes (exp(4.6052))."""
+    fusion_alpha: float = 0.1
+    """Weight of the frozen encoder's score for classes that the region head was trained on."""
+    fusion_beta: float = 0.9
+    """The same for all other classes (paper Eq. 3)."""
+    seen_classes: tuple[str, ...] = ()
+    """Names (any synonym) of the classes that the region head was trained on."""

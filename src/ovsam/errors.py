@@ -1,0 +1,29 @@
+"""Errors that a user can cause, each a single sentence: what, expected, got, what to do."""
+
+
+class OvsamError(ValueError):
+    """Base of every error that bad input or a bad file can cause."""
+
+
+class PhotoError(OvsamError):
+    """The photo cannot be read as an image."""
+
+
+class PromptError(OvsamError):
+    """A point, box or mask prompt is malformed or lies outside its photo."""
+
+
+class VocabularyError(OvsamError):
+    """A vocabulary is empty, repeats a name, or cannot be found."""
+
+
+class CheckpointError(OvsamError):
+    """A weights file is corrupt, foreign, incomplete, or its parts do not belong together."""
+
+
+class AnnotationError(OvsamError):
+    """An annotation file does not follow the COCO layout."""
+
+
+class OutputError(OvsamError):
+    """A result cannot be written where it was asked for."""

@@ -1,0 +1,187 @@
+"""Names -> configurations -> models: the only file with architecture numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovsam.config import AdapterConfig, DecoderConfig, EncoderConfig, ModelConfig
+from ovsam.errors import CheckpointError
+from ovsam.model.clip import (
+    CONVNEXTS,
+    RESNETS,
+    ClipTextEncoder,
+    clip_image_encoder,
+    clip_text_encoder,
+)
+from ovsam.model.features import ImageEncoder
+from ovsam.model.ovsam import OVSAM
+from ovsam.model.weights import fill, load_checkpoint, read_metadata
+
+LITE_TRUNKS = ("efficientnet_lite2", "tf_efficientnet_lite2")  # timm's names
+TEXT_VECTORS = "text.vectors"  # (K, text_dim), a row for each of the names in
+TEXT_NAMES = "text_names"  # this entry of the metadata, a JSON list
+RELEASED_DECODER = DecoderConfig(mask_tokens=1, iou_head=False)
+
+_RN50X16 = ModelConfig(
+    name="rn50x16",
+    image_size=1024,
+    encoder=EncoderConfig(
+        kind="open_clip",
+        architecture="RN50x16-quickgelu",
+        channels=(384, 768, 1536, 3072),
+        text_dim=768,
+        pool_size=12,
+    ),
+    decoder=RELEASED_DECODER,
+)
+
+MODELS: dict[str, ModelConfig] = {
+    "rn50x16": _RN50X16,
+    "rn50x16-single": replace(
+        _RN50X16, name="rn50x16-single", adapter=AdapterConfig(multi_scale=False)
+    ),
+    "rn50": replace(
+        _RN50X16,
+        name="rn50",
+        encoder=EncoderConfig(
+            kind="open_clip",
+            architecture="RN50-quickgelu",
+            channels=(256, 512, 1024, 2048),
+            text_dim=1024,
+            pool_size=7,
+        ),
+    ),
+    "rn50x64": replace(
+        _RN50X16,
+        name="rn50x64",
+        encoder=EncoderConfig(
+            kind="open_clip",
+            architecture="RN50x64-quickgelu",
+            channels=(512, 1024, 2048, 4096),
+            text_dim=1024,
+            pool_size=14,
+        ),
+    ),
+    "convnext-l": replace(
+        _RN50X16,
+        name="convnext-l",
+        encoder=EncoderConfig(
+            kind="open_clip",
+            architecture="convnext_large_d_320",
+            channels=(192, 384, 768, 1536),
+            text_dim=768,
+        ),
+    ),
+}
+
+
+def named_config(name: str) -> ModelConfig:
+    """The configuration of a model by its name.
+
+    Raises:
+        CheckpointError: unknown name; the message lists the valid ones.
+
+    Example:
+        >>> named_config("rn50").encoder.channels
+        (256, 512, 1024, 2048)
+    """
+    if name not in MODELS:
+        raise CheckpointError(f"Unknown model '{name}'. Choose one of: {', '.join(MODELS)}.")
+    return MODELS[name]
+
+
+def build(config: ModelConfig) -> OVSAM:
+    """A model with random weights; build it on `torch.device("meta")` to see shapes only."""
+    return OVSAM(config, _build_encoder(config.encoder))
+
+
+def _build_encoder(config: EncoderConfig) -> ImageEncoder:
+    if config.kind == "open_clip":
+        _check_architecture(config, RESNETS + CONVNEXTS)
+        return clip_image_encoder(config)
+    if config.kind == "lite":
+        from ovsam.model.lite import LiteImageEncoder
+
+        _check_architecture(config, LITE_TRUNKS)
+        return LiteImageEncoder(config)
+    raise CheckpointError(
+        f"Unknown kind of encoder '{config.kind}'. Choose one of: open_clip, lite."
+    )
+
+
+def _check_architecture(config: EncoderConfig, known: tuple[str, ...]) -> None:
+    # A checkpoint brings this name along, and 'hf-hub:...' would reach out to the network.
+    if config.architecture not in known:
+        raise CheckpointError(
+            f"Unknown {config.kind} architecture '{config.architecture}'. "
+            f"Choose one of: {', '.join(known)}."
+        )
+
+
+def build_text_encoder(config: ModelConfig) -> ClipTextEncoder:
+    """The empty text tower of a model whose encoder is a CLIP (`encoder.kind == "open_clip"`)."""
+    _check_architecture(config.encoder, RESNETS + CONVNEXTS)
+    return clip_text_encoder(config.encoder)
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """What a checkpoint holds.
+
+    Attributes:
+        model: the model, in eval mode.
+        text_tower: CLIP's text side; None for `lite`, whose text side is MiniLM.
+        text_vectors: embeddings of names that ship with the checkpoint, so that common
+            vocabularies need no text tower.
+    """
+
+    model: OVSAM
+    text_tower: ClipTextEncoder | None
+    text_vectors: dict[str, NDArray[np.float32]]
+
+
+def restore(path: str | Path) -> Restored:
+    """A model and its text side from an ovsam checkpoint.
+
+    Raises:
+        CheckpointError: see `load_checkpoint`; or the weights do not fit the configuration.
+    """
+    config, state = load_checkpoint(path)
+    text_state = {name: tensor for name, tensor in state.items() if name.startswith("text.")}
+    with torch.device("meta"):  # no time and memory for weights that are replaced at once
+        model = build(config)
+    fill(model, {name: state[name] for name in state.keys() - text_state.keys()}, path)
+    model.eval()
+    if config.encoder.kind != "open_clip":
+        return Restored(model, None, _text_vectors(config, path, text_state))
+    with torch.device("meta"):
+        text = build_text_encoder(config)
+    fill(text, {name.removeprefix("text."): tensor for name, tensor in text_state.items()}, path)
+    return Restored(model, text.eval(), {})
+
+
+def _text_vectors(
+    config: ModelConfig, path: str | Path, text_state: dict[str, Tensor]
+) -> dict[str, NDArray[np.float32]]:
+    if not text_state:
+        return {}
+    try:
+        names = json.loads(read_metadata(path).get(TEXT_NAMES, "[]"))
+    except json.JSONDecodeError:
+        names = None
+    vectors = text_state.get(TEXT_VECTORS)
+    if not isinstance(names, list) or vectors is None:
+        raise CheckpointError(f"'{path}' does not say which names its text vectors embed.")
+    if len(text_state) > 1 or tuple(vectors.shape) != (len(names), config.encoder.text_dim):
+        raise CheckpointError(
+            f"The text vectors in '{path}' must have shape ({len(names)}, "
+            f"{config.encoder.text_dim}), got {tuple(vectors.shape)}. Fetch the file again."
+        )
+    return {str(name): vector for name, vector in zip(names, vectors.numpy(), strict=True)}

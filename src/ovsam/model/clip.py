@@ -1,0 +1,194 @@
+"""The frozen encoder of the paper: CLIP's image trunks and text tower, as open_clip builds them.
+
+Nothing is downloaded here: the towers are built empty and filled from an ovsam checkpoint, which
+holds the image side under `encoder.visual.*` and the text side under `text.tower.*`, both with
+open_clip's own parameter names. open_clip is imported only when a tower is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from ovsam.config import EncoderConfig
+from ovsam.model.features import ImageEncoder, at_c5, freeze
+
+# open_clip's names of the towers. OpenAI trained its own with QuickGELU, which its weights need.
+RESNETS = ("RN50-quickgelu", "RN50x16-quickgelu", "RN50x64-quickgelu")
+CONVNEXTS = ("convnext_large_d_320",)
+TEXT_BATCH = 256  # texts embedded at once
+
+
+class ClipImageEncoder(ImageEncoder):
+    """One of CLIP's ResNets; it names a region by attention pooling over a RoIAlign of C5.
+
+    Args:
+        visual: open_clip's `ModifiedResNet`.
+        pool_size: side of the region in cells, which the pooling's position code is made for.
+    """
+
+    visual: Any  # open_clip has no types
+
+    def __init__(self, visual: Any, pool_size: int) -> None:
+        super().__init__()
+        self.visual = visual
+        self.pool_size = pool_size
+        freeze(self)
+        self.train(False)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Normalised pixels `(B, 3, H, W)` -> C2..C5 at strides 4, 8, 16, 32."""
+        c2 = self.visual.layer1(self.visual.stem(pixels))
+        c3 = self.visual.layer2(c2)
+        c4 = self.visual.layer3(c3)
+        return c2, c3, c4, self.visual.layer4(c4)
+
+    def embed_regions(
+        self,
+        c5: Tensor,
+        boxes_xyxy: Tensor,
+        batch: Tensor,
+        mask_logits: Tensor,  # noqa: ARG002 - the pooling reads the box
+    ) -> Tensor:
+        """CLIP's attention pooling on each box: `(N, text_dim)`."""
+        rois = torch.cat([batch[:, None].to(boxes_xyxy), boxes_xyxy], dim=1)  # (N, 5)
+        regions = roi_align(c5.float(), rois.float(), self.pool_size, 1 / 32, aligned=True)
+        embeddings: Tensor = self.visual.attnpool(regions.to(c5))
+        return embeddings
+
+
+class ClipConvNextEncoder(ImageEncoder):
+    """A ConvNeXt trained as CLIP; it names a region by the mean of C5 under the predicted mask.
+
+    Args:
+        visual: open_clip's `TimmModel` around timm's ConvNeXt.
+    """
+
+    visual: Any
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        self.visual = visual
+        freeze(self)
+        self.train(False)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Normalised pixels `(B, 3, H, W)` -> C2..C5 at strides 4, 8, 16, 32."""
+        x = self.visual.trunk.stem(pixels)
+        maps = []
+        for stage in self.visual.trunk.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps[0], maps[1], maps[2], self.visual.trunk.norm_pre(maps[3])
+
+    def embed_regions(
+        self,
+        c5: Tensor,
+        boxes_xyxy: Tensor,  # noqa: ARG002 - the mean is taken under the mask
+        batch: Tensor,
+        mask_logits: Tensor,
+    ) -> Tensor:
+        """CLIP's own head on the mean feature of each mask: `(N, text_dim)`.
+
+        A mask without a pixel at C5's resolution gives the embedding of a zero feature; the fusion
+        leaves it out.
+        """
+        inside = (at_c5(mask_logits, c5)[:, 0] > 0).to(c5)  # (N, h, w)
+        maps = c5.expand(len(inside), -1, -1, -1) if len(c5) == 1 else c5[batch]
+        area = inside.sum((1, 2)).clamp(min=1)
+        mean = torch.einsum("nhw,nchw->nc", inside, maps) / area[:, None]
+        pooled = self.visual.trunk.forward_head(mean[:, :, None, None])
+        embeddings: Tensor = self.visual.head(pooled)
+        return embeddings
+
+
+class ClipTextEncoder(nn.Module):
+    """CLIP's text tower: strings -> unit vectors in the space of its image embeddings.
+
+    Args:
+        tower: open_clip's `TextTransformer`.
+        architecture: open_clip's name of the pair, part of `identity`.
+    """
+
+    tower: Any
+
+    def __init__(self, tower: Any, architecture: str) -> None:
+        super().__init__()
+        from open_clip.tokenizer import SimpleTokenizer
+
+        self.tower = tower
+        self.architecture = architecture
+        self.dim = int(tower.output_dim)
+        self._tokenize = SimpleTokenizer(context_length=tower.context_length)
+        freeze(self)
+        self.train(False)
+
+    @property
+    def identity(self) -> str:
+        """Names the architecture and the weights: the same for the same embeddings, always."""
+        digest = hashlib.blake2b(digest_size=8)
+        for tensor in (self.tower.text_projection, self.tower.ln_final.weight):
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return f"open_clip:{self.architecture}:{digest.hexdigest()}"
+
+    @torch.no_grad()
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> `(N, dim)` float32 unit vectors; a text beyond 77 tokens is cut off."""
+        device = self.tower.text_projection.device
+        batches = []
+        for start in range(0, len(texts), TEXT_BATCH):
+            tokens = self._tokenize(list(texts[start : start + TEXT_BATCH])).to(device)
+            batches.append(F.normalize(self.tower(tokens).float(), dim=-1))
+        if not batches:
+            return torch.zeros(0, self.dim, device=device)
+        return torch.cat(batches)
+
+
+def clip_image_encoder(config: EncoderConfig) -> ImageEncoder:
+    """An empty image trunk of `config.architecture`, one of `RESNETS` and `CONVNEXTS`."""
+    import open_clip
+    from open_clip.modified_resnet import ModifiedResNet
+    from open_clip.timm_model import TimmModel
+
+    settings = open_clip.get_model_config(config.architecture)
+    vision = settings["vision_cfg"]
+    if config.architecture in CONVNEXTS:
+        visual = TimmModel(
+            vision["timm_model_name"],
+            embed_dim=settings["embed_dim"],
+            image_size=vision["image_size"],
+            pool=vision["timm_pool"],
+            proj=vision["timm_proj"],
+        )
+        return ClipConvNextEncoder(visual)
+    visual = ModifiedResNet(
+        layers=vision["layers"],
+        output_dim=settings["embed_dim"],
+        heads=vision["width"] // 2,  # heads of 64 channels at 32 x width
+        image_size=vision["image_size"],
+        width=vision["width"],
+    )
+    return ClipImageEncoder(visual, config.pool_size)
+
+
+def clip_text_encoder(config: EncoderConfig) -> ClipTextEncoder:
+    """The empty text tower that belongs to `clip_image_encoder(config)`."""
+    import open_clip
+    from open_clip.transformer import QuickGELU, TextTransformer
+
+    settings = open_clip.get_model_config(config.architecture)
+    tower = TextTransformer(
+        **settings["text_cfg"],
+        output_dim=settings["embed_dim"],
+        act_layer=QuickGELU if settings.get("quick_gelu") else nn.GELU,
+    )
+    # A buffer that no checkpoint holds: it needs its values even if the tower is built on `meta`.
+    with torch.device("cpu"):
+        tower.register_buffer("attn_mask", tower.build_causal_mask(), persistent=False)
+    return ClipTextEncoder(tower, config.architecture)

@@ -306,6 +306,73 @@ def complexity(
     )
 
 
+@app.command()
+def convert(
+    output: Annotated[
+        Path, typer.Argument(help="The .safetensors file to write.", show_default=False)
+    ],
+    sam2clip: Annotated[
+        Path,
+        typer.Option(help="The authors' adapter, sam2clip_vith_rn50x16.pth.", show_default=False),
+    ],
+    clip2sam: Annotated[
+        Path,
+        typer.Option(
+            help="Their region head and decoder: clip2sam_coco_rn50x16.pth, or the one for LVIS.",
+            show_default=False,
+        ),
+    ],
+    sam: Annotated[Path, typer.Option(help="SAM ViT-H, sam_vit_h_4b8939.pth.", show_default=False)],
+    clip: Annotated[
+        Path,
+        typer.Option(
+            help="CLIP, open_clip_model.safetensors of timm/resnet50x16_clip.openai.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="The model that these files make up.")] = "rn50x16",
+    sam_decoder: Annotated[
+        bool,
+        typer.Option(
+            "--sam-decoder",
+            help="Take SAM's own decoder in place of the authors': it brings several masks for a "
+            "prompt and their predicted quality.",
+        ),
+    ] = False,
+    seen: Annotated[
+        Path | None,
+        typer.Option(
+            help="The classes that the region head was trained on: a text file, one a line, or "
+            "LVIS's annotations (.json), rare classes left out. Left out: COCO's 48 base classes.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Turn the authors' released weights (non-commercial use only) into one checkpoint."""
+    from ovsam.output import check_output
+
+    check_output(output, (".safetensors",), [sam2clip, clip2sam, sam, clip])
+
+    from ovsam.model.convert import convert as run
+    from ovsam.model.convert import seen_classes_of
+    from ovsam.model.weights import lacks
+    from ovsam.vocabulary import COCO_BASE
+
+    config = run(
+        output,
+        sam2clip=sam2clip,
+        clip2sam=clip2sam,
+        sam=sam,
+        clip=clip,
+        model=model,
+        sam_decoder=sam_decoder,
+        seen_classes=COCO_BASE if seen is None else seen_classes_of(seen),
+    )
+    missing = lacks(config)
+    note = f"; without {' and '.join(missing)} (see --sam-decoder)" if missing else ""
+    typer.echo(f"wrote {output}{note}")
+
+
 def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None:
     from rich import box as boxes
     from rich.console import Console

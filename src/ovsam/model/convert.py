@@ -1,0 +1,290 @@
+"""Released weights -> one ovsam checkpoint.
+
+The authors publish the adapter (`sam2clip_*.pth`) and the head with its decoder
+(`clip2sam_*.pth`); SAM ViT-H's file brings the prompt encoder, CLIP's the trunk and the text tower.
+How their names become ours is `KEY_MAP`, a table. Nothing is ever unpickled: files are read with
+`weights_only=True` or as safetensors, and OpenAI's TorchScript archives only if their SHA-256 is
+the published one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ovsam.config import DecoderConfig, ModelConfig
+from ovsam.errors import CheckpointError
+from ovsam.model.build import MODELS, build, build_text_encoder, named_config
+from ovsam.model.weights import differences, listed, save_checkpoint
+from ovsam.vocabulary import COCO_BASE, load_vocabulary
+
+Table = tuple[tuple[str, str | None], ...]
+"""Patterns of full names and what replaces them; None = not used, on purpose."""
+
+_RESNET_STEM = (("0", "conv1"), ("1", "bn1"), ("3", "conv2"), ("4", "bn2"), ("6", "conv3"))
+# The frozen parts, should a file of the authors' carry them too; CLIP's and SAM's own files win.
+_FROZEN: Table = (
+    *((rf"backbone\.stem\.{i}\.(.+)", rf"encoder.visual.{name}.\1") for i, name in _RESNET_STEM),
+    (r"backbone\.stem\.7\.(.+)", r"encoder.visual.bn3.\1"),
+    (r"backbone\.(layer[1-4]\..+)", r"encoder.visual.\1"),
+    (r"backbone\.head\.(.+)", r"encoder.visual.attnpool.\1"),
+    (r"pe\.(.+)", r"prompt_encoder.\1"),
+)
+_ADAPTER: Table = ((r"neck_student\.(.+)", r"adapter.\1"),)
+_REGION_HEAD: Table = (
+    (r"fpn_neck\.(lateral_convs|fpn_convs)\.(\d)\.conv\.(.+)", r"region_head.fpn.\1.\2.\3"),
+    (r"mask_decoder\.roi_conv\.0\.conv\.(.+)", r"region_head.roi_conv.\1"),
+    (r"mask_decoder\.label_mlp\..+", None),  # the release multiplies its output by zero
+)
+_RELEASED_DECODER: Table = (
+    (r"mask_decoder\.mask_decoder\.(.+)", r"mask_decoder.\1"),
+    (r"mask_decoder\.(label_token\..+)", r"mask_decoder.\1"),
+)
+_NO_RELEASED_DECODER: Table = ((r"mask_decoder\.(mask_decoder|label_token)\..+", None),)
+_SAM_PROMPT: Table = ((r"prompt_encoder\.(.+)", r"prompt_encoder.\1"), (r"image_encoder\..+", None))
+_SAM_DECODER: Table = ((r"mask_decoder\.(.+)", r"mask_decoder.\1"),)
+_NO_SAM_DECODER: Table = ((r"mask_decoder\..+", None),)
+_CLIP: Table = (
+    (r"visual\.(.+)", r"encoder.visual.\1"),
+    (r"((transformer|token_embedding|ln_final)\..+)", r"text.tower.\1"),
+    (r"(positional_embedding|text_projection)", r"text.tower.\1"),
+    (r"logit_scale|attn_mask|input_resolution|context_length|vocab_size", None),
+)
+
+KEY_MAP: dict[str, Table] = {
+    "sam2clip": _ADAPTER + _FROZEN,
+    "clip2sam": _REGION_HEAD + _RELEASED_DECODER + _FROZEN,
+    "sam": _SAM_PROMPT + _NO_SAM_DECODER,
+    "clip": _CLIP,
+}
+"""How the names of each file become ours, with the authors' one-token decoder."""
+
+KEY_MAP_SAM_DECODER: dict[str, Table] = {
+    **KEY_MAP,
+    "clip2sam": _REGION_HEAD + _NO_RELEASED_DECODER + _FROZEN,
+    "sam": _SAM_PROMPT + _SAM_DECODER,
+}
+"""The same with SAM's own four-token decoder."""
+
+# OpenAI publishes each archive under its SHA-256.
+OPENAI_ARCHIVES = {
+    "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762": "RN50.pt",
+    "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa": "RN50x16.pt",
+    "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c": "RN50x64.pt",
+}
+
+LICENCE = (
+    "Adapter and CLIP2SAM head: S-Lab License 1.0, non-commercial use only. SAM: Apache-2.0. "
+    "CLIP: MIT."
+)
+
+
+def convert(
+    output: str | Path,
+    *,
+    sam2clip: str | Path,
+    clip2sam: str | Path,
+    sam: str | Path,
+    clip: str | Path,
+    model: str = "rn50x16",
+    sam_decoder: bool = False,
+    seen_classes: Sequence[str] = COCO_BASE,
+) -> ModelConfig:
+    """Write one checkpoint from released files, or refuse what does not fit.
+
+    Args:
+        output: the safetensors file to write.
+        sam2clip: the authors' adapter, `sam2clip_*.pth`.
+        clip2sam: the authors' decoder and region head, `clip2sam_*.pth`.
+        sam: SAM ViT-H, `sam_vit_h_4b8939.pth`.
+        clip: CLIP, `open_clip_model.safetensors` of the same trunk.
+        model: a name of `MODELS`.
+        sam_decoder: take SAM's own decoder in place of the authors'.
+        seen_classes: names of the classes that the region head was trained on.
+
+    Returns:
+        The configuration that was written.
+
+    Raises:
+        CheckpointError: names every tensor that is missing, unknown, or of another shape.
+    """
+    config = released_config(model, sam_decoder=sam_decoder, seen_classes=seen_classes)
+    paths = {"sam2clip": sam2clip, "clip2sam": clip2sam, "sam": sam, "clip": clip}
+    sources = {name: read_tensors(path) for name, path in paths.items()}
+    table = KEY_MAP_SAM_DECODER if sam_decoder else KEY_MAP
+    state = assemble(sources, table, expected_shapes(config))
+    files = ", ".join(Path(path).name for path in paths.values())
+    save_checkpoint(output, state, config, {"licence": LICENCE, "source": f"converted: {files}"})
+    return config
+
+
+def released_config(
+    model: str, *, sam_decoder: bool = False, seen_classes: Sequence[str] = COCO_BASE
+) -> ModelConfig:
+    """The configuration of a released model by its name, for instance "rn50x16"."""
+    config = named_config(model)
+    if config.encoder.kind != "open_clip":
+        names = ", ".join(n for n, c in MODELS.items() if c.encoder.kind == "open_clip")
+        raise CheckpointError(f"'{model}' is not made from released files. Choose one of: {names}.")
+    if sam_decoder:
+        config = replace(config, decoder=DecoderConfig())
+    return replace(config, seen_classes=tuple(seen_classes))
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of every tensor of a checkpoint with this configuration and a CLIP."""
+    with torch.device("meta"):
+        parts = {"": build(config).state_dict(), "text.": build_text_encoder(config).state_dict()}
+    return {
+        prefix + name: tuple(tensor.shape)
+        for prefix, state in parts.items()
+        for name, tensor in state.items()
+    }
+
+
+def assemble(
+    sources: Mapping[str, Mapping[str, Tensor]],
+    table: Mapping[str, Table],
+    expected: Mapping[str, tuple[int, ...]],
+) -> dict[str, Tensor]:
+    """Rename and join the tensors of all files; a later file wins.
+
+    Args:
+        sources: the tensors of each file, by the names of `table`.
+        table: `KEY_MAP` or `KEY_MAP_SAM_DECODER`.
+        expected: shapes that the model wants.
+
+    Raises:
+        CheckpointError: see `convert`.
+    """
+    state: dict[str, Tensor] = {}
+    unknown: list[str] = []
+    for source, tensors in sources.items():
+        for name, tensor in tensors.items():
+            renamed, is_known = rename(name, table[source])
+            if not is_known:
+                unknown.append(f"{source}: {name} {tuple(tensor.shape)}")
+            elif renamed is not None:
+                state[renamed] = tensor
+    for name in expected.keys() - state.keys():
+        if name.endswith(".num_batches_tracked"):  # a counter of training that some files drop
+            state[name] = torch.zeros((), dtype=torch.long)
+    problems = differences(expected, {name: tuple(t.shape) for name, t in state.items()})
+    if unknown:
+        problems = f"{len(unknown)} unknown: {listed(unknown)}; {problems}".removesuffix("; ")
+    if problems:
+        raise CheckpointError(
+            f"The files do not make up this model: {problems}. "
+            "Check that each file was given in its place and belongs to this model."
+        )
+    return {name: state[name] for name in expected}
+
+
+def rename(name: str, table: Table) -> tuple[str | None, bool]:
+    """Our name for a released one, or None where it is not used; and whether it is known at all.
+
+    Example:
+        >>> rename("neck_student.neck.0.weight", KEY_MAP["sam2clip"])
+        ('adapter.neck.0.weight', True)
+        >>> rename("mask_decoder.label_mlp.layers.0.bias", KEY_MAP["clip2sam"])
+        (None, True)
+    """
+    for pattern, replacement in table:
+        match = re.fullmatch(pattern, name)
+        if match:
+            return (None if replacement is None else match.expand(replacement)), True
+    return None, False
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, a `torch.save` file or one of OpenAI's archives.
+
+    Raises:
+        CheckpointError: missing, damaged, or a file that could run code when it is read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no file '{path}'.")
+    if _is_torchscript(path):
+        return _read_openai(path)
+    try:
+        content = _read(path)
+    except (OSError, RuntimeError, EOFError, SafetensorError, zipfile.BadZipFile) as error:
+        first = str(error).strip().partition("\n")[0].rstrip(".")
+        raise CheckpointError(f"'{path}' is damaged or holds no weights ({first}).") from error
+    except (pickle.UnpicklingError, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"'{path}' is damaged, or holds more than tensors, which could run foreign code when "
+            "it is read. Fetch it again, or save its state dict alone as safetensors."
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"'{path}' holds no state dict.")
+    tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise CheckpointError(f"'{path}' holds no tensors.")
+    return tensors
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _read(path: Path) -> object:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    # Only the zip format, which torch.save has written since 1.6, can be mapped into memory.
+    is_zip = zipfile.is_zipfile(path)
+    with warnings.catch_warnings():  # an odd pickle protocol is no concern of the user's
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+
+
+def _read_openai(path: Path) -> dict[str, Tensor]:
+    # A TorchScript archive is a program. It is read only if it is byte for byte OpenAI's.
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest not in OPENAI_ARCHIVES:
+        raise CheckpointError(
+            f"'{path}' is a TorchScript archive, which could run foreign code, and none of those "
+            f"that OpenAI published ({', '.join(OPENAI_ARCHIVES.values())}). Take the hub's "
+            "open_clip_model.safetensors of the same model."
+        )
+    with warnings.catch_warnings():  # torch calls TorchScript deprecated
+        warnings.simplefilter("ignore")
+        module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+    return dict(module.state_dict())
+
+
+def seen_classes_of(path: str | Path) -> tuple[str, ...]:
+    """The classes that a region head was trained on, from a list or from LVIS's annotations.
+
+    Args:
+        path: a text file, one class a line; or an annotation `.json`, of which classes whose
+            `frequency` is "r" (rare: LVIS's novel classes) are left out.
+    """
+    path = Path(path)
+    names = [synonyms[0] for synonyms in load_vocabulary(path).synonyms]
+    if path.suffix.lower() == ".json":  # a vocabulary has the order of the categories' ids
+        categories = json.loads(path.read_text(encoding="utf-8-sig"))["categories"]
+        categories.sort(key=lambda category: category["id"])
+        pairs = zip(names, categories, strict=True)
+        names = [name for name, category in pairs if category.get("frequency") != "r"]
+    return tuple(names)

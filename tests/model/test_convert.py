@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ovsam.config import DecoderConfig
+from ovsam.errors import CheckpointError
+from ovsam.model import convert as module
+from ovsam.model.build import named_config, restore
+from ovsam.model.convert import (
+    KEY_MAP,
+    KEY_MAP_SAM_DECODER,
+    convert,
+    expected_shapes,
+    read_tensors,
+    released_config,
+    rename,
+    seen_classes_of,
+)
+from ovsam.model.weights import read_metadata
+from ovsam.vocabulary import COCO_BASE
+from released import KEYS
+from small_model import NAME, SMALL, clip_state, offer, write_released
+
+FILE_OF_PART = {
+    "backbone": "sam2clip",
+    "neck": "sam2clip",
+    "fpn_neck": "clip2sam",
+    "mask_decoder": "clip2sam",
+    "pe": "clip2sam",
+    "sam": "sam",
+}
+UNUSED = {
+    False: {"clip2sam": "mask_decoder.label_mlp.", "sam": "mask_decoder."},
+    True: {"clip2sam": "mask_decoder.", "sam": "-"},
+}
+
+
+@pytest.mark.parametrize("sam_decoder", [False, True])
+def test_every_released_name_is_accounted_for(sam_decoder: bool) -> None:
+    """Forth: each name has a place with its shape, or is known to be unused."""
+    table = KEY_MAP_SAM_DECODER if sam_decoder else KEY_MAP
+    expected = expected_shapes(released_config("rn50x16", sam_decoder=sam_decoder))
+    for part, shapes in KEYS.items():
+        file = FILE_OF_PART[part]
+        for name, shape in shapes.items():
+            renamed, is_known = rename(name, table[file])
+            assert is_known, name
+            if renamed is None:
+                assert name.startswith(UNUSED[sam_decoder][file]), name
+            else:
+                assert expected[renamed] == tuple(shape), name
+
+
+@pytest.mark.parametrize("sam_decoder", [False, True])
+def test_every_tensor_of_the_model_has_a_released_name(sam_decoder: bool) -> None:
+    """Back: each tensor but the text tower's is named by exactly one released tensor of a part."""
+    table = KEY_MAP_SAM_DECODER if sam_decoder else KEY_MAP
+    renamed = [
+        (part, rename(name, table[FILE_OF_PART[part]])[0])
+        for part, shapes in KEYS.items()
+        for name in shapes
+    ]
+    assert len({pair for pair in renamed if pair[1]}) == sum(1 for pair in renamed if pair[1])
+    expected = expected_shapes(released_config("rn50x16", sam_decoder=sam_decoder))
+    wanted = {name for name in expected if not name.startswith("text.")}
+    assert wanted == {name for _, name in renamed if name}
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    offer(monkeypatch)
+    return write_released(tmp_path)
+
+
+def run(files: dict[str, Path], sam_decoder: bool = False) -> Path:
+    output = files["sam"].parent / "small.safetensors"
+    convert(
+        output,
+        sam2clip=files["sam2clip"],
+        clip2sam=files["clip2sam"],
+        sam=files["sam"],
+        clip=files["clip"],
+        model=NAME,
+        sam_decoder=sam_decoder,
+    )
+    return output
+
+
+def test_one_file_from_four(files: dict[str, Path]) -> None:
+    output = run(files)
+    metadata = read_metadata(output)
+    assert json.loads(metadata["lacks"]) == ["multimask", "mask quality"]
+    assert "non-commercial" in metadata["licence"] and "sam2clip.pth" in metadata["source"]
+    restored = restore(output)
+    model, text = restored.model, restored.text_tower
+    assert model.config.seen_classes == COCO_BASE
+    assert model.config.decoder == SMALL.decoder
+    assert text is not None
+    state, clip = model.state_dict(), clip_state()
+    assert torch.equal(state["encoder.visual.conv1.weight"], clip["visual.conv1.weight"])
+    assert torch.equal(text.tower.text_projection, clip["text_projection"])
+    released = read_tensors(files["clip2sam"])
+    token = released["mask_decoder.label_token.weight"]
+    assert torch.equal(state["mask_decoder.label_token.weight"], token)
+
+
+def test_sams_decoder_restores_multimask_and_quality(files: dict[str, Path]) -> None:
+    output = run(files, sam_decoder=True)
+    assert json.loads(read_metadata(output)["lacks"]) == []
+    model = restore(output).model
+    assert model.config.decoder == DecoderConfig()
+    tokens = read_tensors(files["sam"])["mask_decoder.mask_tokens.weight"]
+    assert torch.equal(model.state_dict()["mask_decoder.mask_tokens.weight"], tokens)
+
+
+def test_it_names_what_does_not_fit(files: dict[str, Path]) -> None:
+    # Copies: what is read stays mapped to the file, which is written anew below.
+    state = {n: t.clone() for n, t in read_tensors(files["clip2sam"]).items()}
+    state["mask_decoder.extra.weight"] = torch.zeros(2, 3)
+    state["mask_decoder.label_token.weight"] = torch.zeros(1, 255)
+    del state["fpn_neck.fpn_convs.3.conv.bias"]
+    torch.save(state, files["clip2sam"])
+    with pytest.raises(CheckpointError) as caught:
+        run(files)
+    message = str(caught.value)
+    assert "1 unknown: clip2sam: mask_decoder.extra.weight (2, 3)" in message
+    assert "1 missing: region_head.fpn.fpn_convs.3.bias (256,)" in message
+    assert "mask_decoder.label_token.weight (1, 255) instead of (1, 256)" in message
+    assert not (files["sam"].parent / "small.safetensors").exists()
+
+
+def test_files_in_each_others_place(files: dict[str, Path]) -> None:
+    files["sam2clip"], files["clip2sam"] = files["clip2sam"], files["sam2clip"]
+    with pytest.raises(CheckpointError, match=r"\d+ unknown: sam2clip: fpn_neck.*in its place"):
+        run(files)
+
+
+def test_counters_of_training_may_be_absent(files: dict[str, Path]) -> None:
+    state = {n: t.clone() for n, t in load_file(files["clip"]).items()}
+    counters = [name for name in state if name.endswith("num_batches_tracked")]
+    assert counters
+    save_file({n: t for n, t in state.items() if n not in counters}, files["clip"])
+    restore(run(files))
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, ("1/0",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nothing_is_unpickled(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "bomb.pth"
+    torch.save({"state_dict": Bomb()}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match="could run foreign code"):
+        read_tensors(path)
+
+
+def test_files_that_hold_no_weights(tmp_path: Path) -> None:
+    path = tmp_path / "file.pth"
+    for content in (b"", b"hello", b"PK\x03\x04 broken", pickle.dumps([1, 2])):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError):
+            read_tensors(path)
+    with pytest.raises(CheckpointError, match="There is no file"):
+        read_tensors(tmp_path / "none.pth")
+    for value in ([1, 2], {"a": 1}):
+        torch.save(value, path)
+        with pytest.raises(CheckpointError, match="holds no"):
+            read_tensors(path)
+    path.with_suffix(".safetensors").write_bytes(b"broken")
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_tensors(path.with_suffix(".safetensors"))
+
+
+def test_a_torchscript_archive_only_if_it_is_openais(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "RN50x16.pt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.warn", lambda *_, **__: None)
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 3)), path)
+    with pytest.raises(CheckpointError, match=r"TorchScript archive.*open_clip_model.safetensors"):
+        read_tensors(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(module, "OPENAI_ARCHIVES", {digest: path.name})
+    assert {n: tuple(t.shape) for n, t in read_tensors(path).items()} == {
+        "weight": (3, 2),
+        "bias": (3,),
+    }
+
+
+def test_only_models_of_released_files() -> None:
+    with pytest.raises(CheckpointError, match="Unknown model"):
+        released_config("nothing")
+    assert released_config("rn50x16", seen_classes=["cat"]).seen_classes == ("cat",)
+    assert named_config("rn50x16").decoder.mask_tokens == 1
+
+
+def test_seen_classes_of_lvis_are_those_not_rare(tmp_path: Path) -> None:
+    names = {3: ("cup_(drinking)", "f"), 1: ("aerosol_can", "c"), 2: ("yoke_(animal)", "r")}
+    categories = [{"id": i, "name": n, "frequency": f} for i, (n, f) in names.items()]
+    (tmp_path / "lvis.json").write_text(json.dumps({"categories": categories}))
+    assert seen_classes_of(tmp_path / "lvis.json") == ("aerosol can", "cup (drinking)")
+    (tmp_path / "names.txt").write_text("# mine\nCat, kitten\nDog\n")
+    assert seen_classes_of(tmp_path / "names.txt") == ("cat", "dog")

@@ -28,6 +28,7 @@ GROUND = (
 LAYERS: tuple[tuple[str, ...], ...] = (
     GROUND,
     ("model",),
+    ("hub",),
     ("hub", "predictor"),
     ("sam", ""),  # "" is the package itself: its __init__ offers load()
     ("data",),

@@ -1,0 +1,140 @@
+"""The authors' released models: fetched from the Hugging Face hub and converted once.
+
+The weights of the adapter and the head are for non-commercial use only (S-Lab licence).
+"""
+
+from __future__ import annotations
+
+import logging
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from ovsam.errors import CheckpointError
+from ovsam.vocabulary import COCO_BASE, load_vocabulary
+
+logger = logging.getLogger(__name__)
+
+PROBE_SECONDS = 5.0  # to find out whether the hub answers at all; its client would try for longer
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository on the hub."""
+
+    repository: str
+    name: str
+
+    @property
+    def address(self) -> str:
+        """Where a person can download it by hand."""
+        return f"https://huggingface.co/{self.repository}/resolve/main/{self.name}"
+
+
+_AUTHORS = "HarborYuan/ovsam_models"
+_SHARED = {
+    "sam2clip": HubFile(_AUTHORS, "sam2clip_vith_rn50x16.pth"),
+    "sam": HubFile("ybelkada/segment-anything", "checkpoints/sam_vit_h_4b8939.pth"),
+    "clip": HubFile("timm/resnet50x16_clip.openai", "open_clip_model.safetensors"),
+}
+RELEASES: dict[str, dict[str, HubFile]] = {
+    "rn50x16-coco": {**_SHARED, "clip2sam": HubFile(_AUTHORS, "clip2sam_coco_rn50x16.pth")},
+    "rn50x16-lvis": {**_SHARED, "clip2sam": HubFile(_AUTHORS, "clip2sam_lvis_rn50x16.pth")},
+}
+"""For each released model the files that `ovsam convert` wants."""
+
+
+def seen_classes(name: str) -> tuple[str, ...]:
+    """The classes that the region head of a release was trained on, as far as they are known here.
+
+    COCO: the 48 base classes. LVIS: COCO's 80 classes, which LVIS shares; its own list comes with
+    its annotations (`ovsam convert --seen lvis_v1_train.json`).
+    """
+    if name == "rn50x16-coco":
+        return COCO_BASE
+    return tuple(synonyms[0] for synonyms in load_vocabulary("coco").synonyms)
+
+
+def fetch(name: str, cache_dir: str | Path | None = None) -> Path:
+    """Where the converted checkpoint of a release lies; downloads and converts it at first.
+
+    Progress is shown, and an interrupted download goes on where it stopped.
+
+    Args:
+        name: one of `RELEASES`.
+        cache_dir: for the downloads and the result; by default the hub's and ovsam's own.
+
+    Raises:
+        CheckpointError: unknown name; the hub cannot be reached (says what to do); or the files
+            are not what they should be.
+    """
+    if name not in RELEASES:
+        raise CheckpointError(f"Unknown release '{name}'. Choose one of: {', '.join(RELEASES)}.")
+    folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam") / "models"
+    target = folder / f"{name}.safetensors"
+    if target.exists():
+        return target
+    downloads = folder / "hub" if cache_dir else None
+    logger.warning("Fetching %s: its weights are for non-commercial use only (S-Lab).", name)
+    paths = {part: _download(name, file, downloads) for part, file in RELEASES[name].items()}
+
+    from ovsam.model.convert import convert
+
+    logger.info("Converting %s to %s", name, target)
+    convert(
+        target,
+        sam2clip=paths["sam2clip"],
+        clip2sam=paths["clip2sam"],
+        sam=paths["sam"],
+        clip=paths["clip"],
+        seen_classes=seen_classes(name),
+    )
+    return target
+
+
+def _download(release: str, file: HubFile, folder: Path | None) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:  # what has been downloaded needs no network
+        return Path(
+            hf_hub_download(file.repository, file.name, cache_dir=folder, local_files_only=True)
+        )
+    except LocalEntryNotFoundError:
+        pass
+    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
+        raise CheckpointError(_advice(release, "The Hugging Face hub cannot be reached"))
+    try:
+        return Path(hf_hub_download(file.repository, file.name, cache_dir=folder))
+    except (HfHubHTTPError, OSError) as error:
+        reason = f"'{file.name}' could not be fetched from the hub ({_first_line(error)})"
+        raise CheckpointError(_advice(release, reason)) from error
+
+
+def _answers(address: str) -> bool:
+    request = urllib.request.Request(address, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it answered, if only to say no
+    except (OSError, ValueError):
+        return False
+
+
+def _advice(release: str, reason: str) -> str:
+    files = RELEASES[release]
+    addresses = " ".join(file.address for file in files.values())
+    options = " ".join(f"--{part} {Path(file.name).name}" for part, file in files.items())
+    return (
+        f"{reason}: use the model 'lite', which needs no download, or download these files on "
+        f"another machine ({addresses}), run 'ovsam convert {release}.safetensors {options}', and "
+        f"give the path of {release}.safetensors as the model."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from ovsam import hub
+from ovsam.errors import CheckpointError
+from ovsam.model import convert as converter
+from ovsam.model.build import restore
+from ovsam.vocabulary import COCO_BASE
+from small_model import NAME, offer, write_released
+
+LOCAL = {
+    "sam2clip_vith_rn50x16.pth": "sam2clip",
+    "clip2sam_coco_rn50x16.pth": "clip2sam",
+    "clip2sam_lvis_rn50x16.pth": "clip2sam",
+    "checkpoints/sam_vit_h_4b8939.pth": "sam",
+    "open_clip_model.safetensors": "clip",
+}
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Any]]:
+    """A hub whose files are made here, of a small model; the calls that reach it."""
+    offer(monkeypatch)
+    files = write_released(tmp_path)
+    made: list[tuple[str, str, Any]] = []
+
+    def download(repository: str, name: str, *, local_files_only: bool = False, **_: Any) -> str:
+        if local_files_only and not any(call[:2] == (repository, name) for call in made):
+            raise LocalEntryNotFoundError("not here")
+        made.append((repository, name, local_files_only))
+        return str(files[LOCAL[name]])
+
+    config = converter.released_config
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "_answers", lambda _: True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(converter, "released_config", lambda _, **options: config(NAME, **options))
+    return made
+
+
+@pytest.mark.parametrize("name", ["rn50x16-coco", "rn50x16-lvis"])
+def test_fetched_and_converted_once(
+    name: str, tmp_path: Path, calls: list[tuple[str, str, Any]]
+) -> None:
+    path = hub.fetch(name, tmp_path / "cache")
+    assert path == tmp_path / "cache" / f"{name}.safetensors"
+    assert {call[1] for call in calls} == {file.name for file in hub.RELEASES[name].values()}
+    model = restore(path).model
+    assert set(COCO_BASE) <= set(model.config.seen_classes)
+    count = len(calls)
+    assert hub.fetch(name, tmp_path / "cache") == path
+    assert len(calls) == count
+    path.unlink()
+    hub.fetch(name, tmp_path / "cache")
+    assert all(local for _, _, local in calls[count:])
+
+
+def test_the_address_is_where_the_browser_finds_it() -> None:
+    assert hub.RELEASES["rn50x16-coco"]["clip2sam"].address == (
+        "https://huggingface.co/HarborYuan/ovsam_models/resolve/main/clip2sam_coco_rn50x16.pth"
+    )
+
+
+def test_without_network_one_sentence_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(CheckpointError) as caught:
+        hub.fetch("rn50x16-coco", tmp_path / "cache")
+    assert time.monotonic() - started < hub.PROBE_SECONDS + 3
+    message = str(caught.value)
+    assert message.startswith("The Hugging Face hub cannot be reached: use the model 'lite'")
+    assert all(file.address in message for file in hub.RELEASES["rn50x16-coco"].values())
+    assert (
+        "ovsam convert rn50x16-coco.safetensors --sam2clip sam2clip_vith_rn50x16.pth "
+        "--sam sam_vit_h_4b8939.pth --clip open_clip_model.safetensors "
+        "--clip2sam clip2sam_coco_rn50x16.pth" in message
+    )
+    assert "\n" not in message
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_download_that_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, local_files_only: bool = False, **__: Any) -> str:
+        raise LocalEntryNotFoundError("x") if local_files_only else OSError("no space\nleft")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
+    with pytest.raises(CheckpointError, match=r"could not be fetched from the hub \(no space\)"):
+        hub.fetch("rn50x16-coco", tmp_path / "cache")
+
+
+def test_an_unknown_release() -> None:
+    with pytest.raises(CheckpointError, match="Choose one of: rn50x16-coco, rn50x16-lvis"):
+        hub.fetch("rn50x16-mine")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,9 +23,20 @@ class Label(NamedTuple):
     score: float
 
 
-def _frozen_array(value: ArrayLike, dtype: type) -> NDArray[np.generic]:
-    array = np.array(value, dtype=dtype)  # a copy: the caller's array stays writable, ours does not
+def _frozen_array(value: ArrayLike, dtype: type) -> NDArray[Any]:
+    # A copy: the caller's array stays writable, ours does not.
+    array: NDArray[Any] = np.array(value, dtype=dtype)
     array.setflags(write=False)
+    return array
+
+
+def _numbers(name: str, value: ArrayLike, dtype: type) -> NDArray[Any]:
+    try:
+        array = _frozen_array(value, dtype)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{name} must be an array of numbers, got {value!r:.80}.") from error
+    if not np.isfinite(array).all():
+        raise PromptError(f"{name} must be finite numbers, got NaN or infinity.")
     return array
 
 
@@ -50,7 +61,7 @@ class Prompt:
     mask_logits: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        points = _frozen_array(self.points_xy, np.float64)
+        points = _numbers("points_xy", self.points_xy, np.float64)
         if points.size == 0:
             points = _frozen_array(np.zeros((0, 2)), np.float64)
         if points.ndim != 2 or points.shape[1] != 2:
@@ -58,8 +69,6 @@ class Prompt:
                 f"points_xy must have shape (N, 2), got {points.shape}. "
                 "Wrap a single point: [[x, y]]."
             )
-        if not np.isfinite(points).all():
-            raise PromptError(f"points_xy must be finite numbers, got {points.tolist()}.")
         raw_labels = np.ones(len(points)) if self.point_labels is None else self.point_labels
         labels = np.asarray(raw_labels)
         if labels.shape != (len(points),):
@@ -76,14 +85,12 @@ class Prompt:
         if self.box_xyxy is not None:
             object.__setattr__(self, "box_xyxy", _checked_box(self.box_xyxy))
         if self.mask_logits is not None:
-            mask = _frozen_array(self.mask_logits, np.float32)
-            if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
+            mask = _numbers("mask_logits", self.mask_logits, np.float32)
+            if mask.ndim != 2 or mask.shape[0] != mask.shape[1] or not mask.size:
                 raise PromptError(
                     "mask_logits must have shape (L, L), low-resolution logits as a prediction "
                     f"gives them, got {mask.shape}."
                 )
-            if not np.isfinite(mask).all():
-                raise PromptError("mask_logits must be finite numbers, got NaN or infinity.")
             object.__setattr__(self, "mask_logits", mask)
         if not len(points) and self.box_xyxy is None and self.mask_logits is None:
             raise PromptError("A prompt needs a point, a box or a mask, got none of them.")
@@ -109,12 +116,10 @@ class Prompt:
                 )
 
 
-def _checked_box(box_xyxy: ArrayLike) -> NDArray[np.generic]:
-    box = _frozen_array(box_xyxy, np.float64)
+def _checked_box(box_xyxy: ArrayLike) -> NDArray[Any]:
+    box = _numbers("box_xyxy", box_xyxy, np.float64)
     if box.shape != (4,):
         raise PromptError(f"box_xyxy must have shape (4,), x0 y0 x1 y1, got {box.shape}.")
-    if not np.isfinite(box).all():
-        raise PromptError(f"box_xyxy must be finite numbers, got {box.tolist()}.")
     if box[2] <= box[0] or box[3] <= box[1]:
         raise PromptError(
             "box_xyxy must be x0, y0, x1, y1 with x0 < x1 and y0 < y1, got "
@@ -162,7 +167,7 @@ class Prediction:
         if self.masks.ndim != 3 or self.low_res_logits.shape[:1] != (count,):
             raise ValueError("masks must be (M, H, W) and low_res_logits (M, L, L)")
         if len(self.labels) != count:
-            raise ValueError(f"labels must have one entry per mask ({count}), got {len(self.labels)}")
+            raise ValueError(f"labels must have {count} entries, one for each mask")
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -1,0 +1,1 @@
+"""The model, step by step: modules that know nothing of files; `ovsam.py` joins them."""

@@ -1,0 +1,153 @@
+"""Photo -> the model's input, and the one place where photo and model pixels meet (`Frame`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rectangle of the photo as the model sees it: resized, then padded right and below.
+
+    Attributes:
+        origin_xy: its top-left corner in photo pixels (may lie outside the photo).
+        window_hw: its height and width in photo pixels.
+        content_hw: the size it is resized to, in model pixels.
+        input_hw: the size of the model's input, padding included, a multiple of 32.
+    """
+
+    origin_xy: tuple[float, float]
+    window_hw: tuple[float, float]
+    content_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+
+    @classmethod
+    def whole_photo(cls, size_hw: tuple[int, int], longest_side: int) -> Frame:
+        """The whole photo, its longest side at `longest_side`, padded to a square (spec §1)."""
+        scale = longest_side / max(size_hw)
+        content = (max(1, int(size_hw[0] * scale + 0.5)), max(1, int(size_hw[1] * scale + 0.5)))
+        return cls((0.0, 0.0), (float(size_hw[0]), float(size_hw[1])), content, (longest_side,) * 2)
+
+    @classmethod
+    def square_around(cls, box_xyxy: Sequence[float], context: float, size: int) -> Frame:
+        """The square around a box, `context` times its longer side, seen at `size` pixels."""
+        x0, y0, x1, y1 = box_xyxy
+        side = max(x1 - x0, y1 - y0, 4.0) * context  # a box of a few pixels still gets context
+        origin = ((x0 + x1 - side) / 2, (y0 + y1 - side) / 2)
+        return cls(origin, (side, side), (size, size), (size, size))
+
+    @property
+    def scale_xy(self) -> NDArray[np.float64]:
+        """Model pixels per photo pixel, in x and y."""
+        (height, width), (window_h, window_w) = self.content_hw, self.window_hw
+        return np.array([width / window_w, height / window_h])
+
+    def to_model(self, points_xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Photo pixels `(..., 2)` -> model pixels."""
+        return (np.asarray(points_xy) - self.origin_xy) * self.scale_xy
+
+    def to_photo(self, points_xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Model pixels `(..., 2)` -> photo pixels."""
+        return np.asarray(points_xy) / self.scale_xy + self.origin_xy
+
+    def cut(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The content `(h, w, 3)` of this frame out of a photo `(H, W, 3)`; grey where it ends."""
+        return self._cut(photo, border=127)
+
+    def cut_mask(self, mask: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same for a mask `(H, W)`: coverage in [0, 1] of each model pixel, `(h, w)`."""
+        return self._cut(mask.astype(np.uint8) * 255, border=0).astype(np.float32) / np.float32(255)
+
+    def _cut(self, photo: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
+        height, width = self.content_hw
+        if self.origin_xy == (0, 0) and self.window_hw == tuple(map(float, photo.shape[:2])):
+            return _resize(photo, (width, height))
+        # Shrink first, so that the linear sampling below never skips pixels.
+        shrink = max(1, int(1 / self.scale_xy.max()))
+        source, corner, scale = photo, np.array(self.origin_xy), self.scale_xy
+        if shrink > 1:
+            low = np.maximum(np.floor(corner).astype(int) - shrink, 0)
+            high = np.maximum(np.ceil(corner + self.window_hw[::-1]).astype(int) + shrink, 0)
+            source = photo[low[1] : high[1], low[0] : high[0]]
+            if source.size == 0:
+                return np.full((height, width, *photo.shape[2:]), border, np.uint8)
+            h, w = source.shape[:2]
+            small = (max(1, w // shrink), max(1, h // shrink))
+            ratio = np.array([small[0] / w, small[1] / h])
+            source, corner, scale = _resize(source, small), (corner - low) * ratio, scale / ratio
+        # Pixel (i, j) of the output is the centre (i + .5, j + .5); OpenCV counts from centres.
+        offset = 0.5 / scale + corner - 0.5
+        matrix = np.array([[1 / scale[0], 0, offset[0]], [0, 1 / scale[1], offset[1]]])
+        cut = cv2.warpAffine(
+            source,
+            matrix,
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(border, border, border),
+        )
+        return np.asarray(cut, np.uint8)
+
+    def to_low_res(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A map over the photo `(H, W)` -> this frame's low-resolution grid (input / 4)."""
+        height, width = self.input_hw[0] // 4, self.input_hw[1] // 4
+        step = 4 / self.scale_xy
+        matrix = np.array(
+            [
+                [step[0], 0, self.origin_xy[0] + step[0] / 2 - 0.5],
+                [0, step[1], self.origin_xy[1] + step[1] / 2 - 0.5],
+            ]
+        )
+        low = cv2.warpAffine(
+            np.ascontiguousarray(mask, np.float32),
+            matrix,
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(low, np.float32)
+
+
+def _resize(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    shrinks = size_wh[0] < image.shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size_wh, interpolation=interpolation), np.uint8)
+
+
+def to_pixels(
+    content: NDArray[np.uint8],
+    input_hw: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Tensor:
+    """Content `(h, w, 3)` RGB -> `(1, 3, H, W)`, normalised, then padded with zeros (spec §1)."""
+    pixels = torch.from_numpy(content).float()
+    pixels = (pixels - torch.tensor(mean)) / torch.tensor(std)
+    height, width = content.shape[:2]
+    pixels = pixels.permute(2, 0, 1)[None]  # (1, 3, h, w), channels last in memory
+    return F.pad(pixels, (0, input_hw[1] - width, 0, input_hw[0] - height))
+
+
+def whole_photo_logits(mask_logits: Tensor, frame: Frame, size_hw: tuple[int, int]) -> Tensor:
+    """Mask logits of a whole photo at the photo's own size, as SAM does it.
+
+    Args:
+        mask_logits: `(N, M, h, w)` at a quarter of the model's input.
+        frame: `Frame.whole_photo` of the photo.
+        size_hw: the photo's height and width.
+
+    Returns:
+        `(N, M, H, W)`.
+    """
+    height, width = frame.content_hw
+    x = F.interpolate(mask_logits, frame.input_hw, mode="bilinear", align_corners=False)
+    x = x[..., :height, :width]  # without the padding
+    return F.interpolate(x, size_hw, mode="bilinear", align_corners=False)

@@ -57,6 +57,8 @@ class DecoderConfig:
     iou_dim: int = 256
     high_resolution: bool = False
     """Whether stride-8 and stride-4 features of the trunk sharpen the edges."""
+    box_as_mask: bool = False
+    """Whether a box prompt also comes as the coarse mask that it is."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

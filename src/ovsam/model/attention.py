@@ -1,0 +1,185 @@
+"""Attention of SAM: the windowed ViT block and the two-way transformer.
+
+Ported from segment-anything (Apache-2.0), `image_encoder.py` and `transformer.py`, with the
+attention itself left to `scaled_dot_product_attention`. Parameter names are SAM's, so that its
+weights load as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class TransformerMLP(nn.Module):
+    """Linear, activation, linear."""
+
+    def __init__(self, dim: int, hidden_dim: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(dim, hidden_dim)
+        self.lin2 = nn.Linear(hidden_dim, dim)
+        self.act = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(..., dim)` -> `(..., dim)`."""
+        x = self.lin2(self.act(self.lin1(x)))
+        return x
+
+
+class RelativeAttention(nn.Module):
+    """Multi-head self-attention over a grid with decomposed relative positions (SAM, ViTDet)."""
+
+    def __init__(self, dim: int, heads: int, grid: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * grid - 1, dim // heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * grid - 1, dim // heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend within each grid of `(B, H, W, dim)`; same shape out."""
+        b, h, w, _ = x.shape
+        qkv = self.qkv(x).reshape(b, h * w, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)  # (B, heads, H * W, dim / heads)
+        q_grid = q.reshape(b, self.heads, h, w, -1)
+        rel_h = torch.einsum("bnhwc,hkc->bnhwk", q_grid, _relative(h, self.rel_pos_h))
+        rel_w = torch.einsum("bnhwc,wkc->bnhwk", q_grid, _relative(w, self.rel_pos_w))
+        bias = (rel_h[..., :, None] + rel_w[..., None, :]).reshape(b, self.heads, h * w, h * w)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        x = x.transpose(1, 2).reshape(b, h, w, -1)
+        x = self.proj(x)
+        return x
+
+
+def _relative(size: int, table: Tensor) -> Tensor:
+    """Rows of `table` `(2 * grid - 1, C)` for every pair of positions: `(size, size, C)`.
+
+    A table made for another grid is resampled, as SAM does.
+    """
+    if len(table) != 2 * size - 1:
+        table = F.interpolate(table.T[None], size=2 * size - 1, mode="linear")[0].T
+    positions = torch.arange(size, device=table.device)
+    return table[positions[:, None] - positions[None, :] + size - 1]
+
+
+class ViTBlock(nn.Module):
+    """One block of SAM's image encoder: attention in windows (or global), then an MLP.
+
+    Args:
+        dim: channels.
+        heads: attention heads.
+        window: side of an attention window in tokens; 0 = the whole grid.
+        grid: side of the whole grid in tokens, which sizes a global block's position table.
+        mlp_ratio: hidden width of the MLP as a multiple of `dim`.
+    """
+
+    def __init__(self, dim: int, heads: int, window: int, grid: int, mlp_ratio: int = 4) -> None:
+        super().__init__()
+        self.window = window
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = RelativeAttention(dim, heads, window or grid)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = TransformerMLP(dim, mlp_ratio * dim, nn.GELU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, H, W, dim)` tokens, same shape out."""
+        y = self.norm1(x)
+        x = x + (self._attend_windows(y) if self.window else self.attn(y))
+        x = x + self.mlp(self.norm2(x))
+        return x
+
+    def _attend_windows(self, x: Tensor) -> Tensor:
+        b, h, w, c = x.shape
+        side = self.window
+        x = F.pad(x, (0, 0, 0, -w % side, 0, -h % side))
+        rows, columns = x.shape[1] // side, x.shape[2] // side
+        x = x.reshape(b, rows, side, columns, side, c).transpose(2, 3)
+        x = self.attn(x.reshape(-1, side, side, c))
+        x = x.reshape(b, rows, columns, side, side, c).transpose(2, 3)
+        x = x.reshape(b, rows * side, columns * side, c)[:, :h, :w]
+        return x
+
+
+class DownsampledAttention(nn.Module):
+    """Multi-head attention whose inner width is `dim / downsample` (SAM's mask decoder)."""
+
+    def __init__(self, dim: int, heads: int, downsample: int = 1) -> None:
+        super().__init__()
+        inner = dim // downsample
+        self.heads = heads
+        self.q_proj = nn.Linear(dim, inner)
+        self.k_proj = nn.Linear(dim, inner)
+        self.v_proj = nn.Linear(dim, inner)
+        self.out_proj = nn.Linear(inner, dim)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries `(B, Q, dim)`, keys and values `(B, K, dim)` -> `(B, Q, dim)`."""
+        q, k, v = (
+            projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for projection, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
+        )
+        attended: Tensor = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        attended = self.out_proj(attended)
+        return attended
+
+
+class TwoWayBlock(nn.Module):
+    """Tokens attend to themselves, then to the image; an MLP; the image attends to the tokens."""
+
+    def __init__(self, dim: int, heads: int, mlp_dim: int, skip_first_pe: bool) -> None:
+        super().__init__()
+        self.self_attn = DownsampledAttention(dim, heads)
+        self.norm1 = nn.LayerNorm(dim)
+        self.cross_attn_token_to_image = DownsampledAttention(dim, heads, downsample=2)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = TransformerMLP(dim, mlp_dim, nn.ReLU())
+        self.norm3 = nn.LayerNorm(dim)
+        self.norm4 = nn.LayerNorm(dim)
+        self.cross_attn_image_to_token = DownsampledAttention(dim, heads, downsample=2)
+        self.skip_first_pe = skip_first_pe
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Update tokens `(B, T, dim)` and image `(B, H * W, dim)` from each other."""
+        if self.skip_first_pe:
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            q = tokens + token_pe
+            tokens = tokens + self.self_attn(q, q, tokens)
+        tokens = self.norm1(tokens)
+        tokens = self.norm2(
+            tokens + self.cross_attn_token_to_image(tokens + token_pe, image + image_pe, image)
+        )
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        image = self.norm4(
+            image + self.cross_attn_image_to_token(image + image_pe, tokens + token_pe, tokens)
+        )
+        return tokens, image
+
+
+class TwoWayTransformer(nn.Module):
+    """SAM's decoder transformer: `depth` two-way blocks and a last token-to-image attention."""
+
+    def __init__(self, dim: int, heads: int, mlp_dim: int, depth: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayBlock(dim, heads, mlp_dim, skip_first_pe=(i == 0)) for i in range(depth)
+        )
+        self.final_attn_token_to_image = DownsampledAttention(dim, heads, downsample=2)
+        self.norm_final_attn = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Image map and its positions `(B, dim, H, W)`, tokens `(B, T, dim)`.
+
+        Returns:
+            The tokens `(B, T, dim)` and the image `(B, H * W, dim)`, both updated.
+        """
+        image, image_pe = image.flatten(2).transpose(1, 2), image_pe.flatten(2).transpose(1, 2)
+        token_pe = tokens
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, token_pe, image_pe)
+        tokens = tokens + self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
+        return self.norm_final_attn(tokens), image

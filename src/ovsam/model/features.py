@@ -1,0 +1,56 @@
+"""The frozen vision-language encoder as an interface: image -> pyramid, region -> text space.
+
+`clip.py` implements it with open_clip's trunks, `lite.py` with an ImageNet classifier. The text
+side is `text.py`; it is apart because it is needed only when a vocabulary is new.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ImageEncoder(nn.Module, ABC):
+    """A frozen trunk: it never trains, stays in eval mode, and gives no gradients."""
+
+    def train(self, mode: bool = True) -> ImageEncoder:  # noqa: ARG002 - nn.Module's signature
+        """Stay in eval mode: batch statistics of the trunk are frozen too."""
+        return super().train(False)
+
+    @abstractmethod
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Normalised pixels `(B, 3, H, W)` -> C2..C5 `(B, C, H / s, W / s)`, s = 4, 8, 16, 32."""
+
+    @abstractmethod
+    def embed_regions(
+        self, c5: Tensor, boxes_xyxy: Tensor, batch: Tensor, mask_logits: Tensor
+    ) -> Tensor:
+        """The encoder's own embedding of N regions, in the space of its text embeddings.
+
+        Args:
+            c5: `(B, C, H / 32, W / 32)`.
+            boxes_xyxy: `(N, 4)` model pixels.
+            batch: `(N,)` which image of the batch each region belongs to.
+            mask_logits: `(N, 1, H / 4, W / 4)` predicted masks.
+
+        Returns:
+            `(N, text_dim)`, not normalised.
+        """
+
+
+def covers_c5(mask_logits: Tensor, c5: Tensor) -> Tensor:
+    """Whether masks `(N, 1, h, w)` have a positive pixel at the resolution of C5: `(N,)` bool."""
+    return (at_c5(mask_logits, c5) > 0).flatten(1).any(1)
+
+
+def at_c5(mask_logits: Tensor, c5: Tensor) -> Tensor:
+    """Mask logits `(N, 1, h, w)` resized to C5's grid."""
+    return F.interpolate(mask_logits, size=c5.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def freeze(module: nn.Module) -> None:
+    """Take gradients off every parameter of `module`."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)

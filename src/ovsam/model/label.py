@@ -1,0 +1,148 @@
+"""CLIP2SAM: regions of the pyramid -> embeddings -> class scores (paper §3.3, Eq. 2 and 3).
+
+The learned side (feature pyramid, RoIAlign, one conv) lives here; the frozen encoder's own opinion
+of a region comes from `features.py`; both are compared with the same prototypes and fused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from ovsam.config import RegionConfig
+
+
+class FeaturePyramid(nn.Module):
+    """Feature pyramid network (Lin et al. 2017): lateral 1x1, nearest upsampling + add, 3x3."""
+
+    def __init__(self, channels: Sequence[int], dim: int) -> None:
+        super().__init__()
+        self.lateral_convs = nn.ModuleList(nn.Conv2d(c, dim, 1) for c in channels)
+        self.fpn_convs = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=1) for _ in channels)
+
+    def forward(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Levels `(B, C, h, w)`, finest first -> the same sizes with `dim` channels."""
+        levels = [conv(level) for conv, level in zip(self.lateral_convs, pyramid, strict=True)]
+        for i in range(len(levels) - 2, -1, -1):
+            levels[i] = levels[i] + F.interpolate(levels[i + 1], size=levels[i].shape[-2:])
+        return tuple(conv(level) for conv, level in zip(self.fpn_convs, levels, strict=True))
+
+
+class RegionHead(nn.Module):
+    """CLIP2SAM's region head: FPN level by size -> RoIAlign -> 1x1 conv -> ReLU -> mean.
+
+    Args:
+        channels: channels of C2..C5.
+        text_dim: width of the text embeddings.
+        config: sizes of the head.
+    """
+
+    def __init__(self, channels: Sequence[int], text_dim: int, config: RegionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.fpn = FeaturePyramid([channels[i] for i in config.levels], config.fpn_dim)
+        self.roi_conv = nn.Conv2d(config.fpn_dim, text_dim, 1, bias=False)
+
+    def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The FPN maps of C2..C5, computed once for a photo."""
+        maps: tuple[Tensor, ...] = self.fpn([pyramid[i] for i in self.config.levels])
+        return maps
+
+    def forward(self, fpn_maps: Sequence[Tensor], boxes_xyxy: Tensor, batch: Tensor) -> Tensor:
+        """Embed N regions.
+
+        Args:
+            fpn_maps: what `pyramid` gave, `(B, fpn_dim, h, w)` each.
+            boxes_xyxy: `(N, 4)` model pixels.
+            batch: `(N,)` which image of the batch each box belongs to.
+
+        Returns:
+            Region embeddings `(N, text_dim)`, not normalised.
+        """
+        level = self.levels_of(boxes_xyxy)
+        rois = torch.cat([batch[:, None].to(boxes_xyxy), boxes_xyxy], dim=1)  # (N, 5)
+        size = self.config.roi_size
+        pooled = boxes_xyxy.new_zeros(len(rois), fpn_maps[0].shape[1], size, size)
+        for i, (maps, source) in enumerate(zip(fpn_maps, self.config.levels, strict=True)):
+            chosen = (level == i).nonzero()[:, 0]
+            if len(chosen):
+                regions = roi_align(
+                    maps.float(), rois[chosen].float(), size, 1 / (4 << source), aligned=True
+                )
+                pooled = pooled.index_copy(0, chosen, regions.to(pooled))
+        return F.relu(self.roi_conv(pooled)).mean((2, 3))  # (N, text_dim)
+
+    def levels_of(self, boxes_xyxy: Tensor) -> Tensor:
+        """The FPN level of each box `(N, 4)` by the square root of its area: `(N,)` indices."""
+        side = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=0).prod(1).sqrt()
+        level = torch.floor(torch.log2(side / self.config.finest_scale + 1e-6))
+        return level.clamp(0, len(self.config.levels) - 1).long()
+
+
+def class_logits(embeddings: Tensor, prototypes: Tensor, scale: float) -> Tensor:
+    """Compare regions with classes.
+
+    Args:
+        embeddings: `(N, D)` regions.
+        prototypes: `(C, P, D)` unit vectors, the synonyms of each class.
+        scale: multiplies the cosine (CLIP: exp(4.6052) = 100).
+
+    Returns:
+        `(N, C + 1)`: the best prototype of each class; the background, whose prototype is the zero
+        vector, comes last with 0.
+    """
+    cosine = torch.einsum("nd,cpd->ncp", F.normalize(embeddings, dim=-1), prototypes)
+    return F.pad(scale * cosine.amax(-1), (0, 1))
+
+
+def fuse(
+    head_logits: Tensor,
+    clip_logits: Tensor,
+    *,
+    seen: Tensor,
+    answerable: Tensor,
+    clip_valid: Tensor,
+    alpha: float,
+    beta: float,
+) -> Tensor:
+    """Geometric mean of the learned and the frozen score (paper Eq. 3).
+
+    Args:
+        head_logits: `(N, C + 1)` learned scores, background last.
+        clip_logits: `(N, C + 1)` the frozen encoder's own scores.
+        seen: `(C,)` bool, classes that the region head was trained on.
+        answerable: `(C,)` bool, False for classes that may never be the answer.
+        clip_valid: `(N,)` bool, False where the region is too small for the frozen encoder.
+        alpha: weight of the frozen score for seen classes (and the background).
+        beta: weight of the frozen score for unseen classes.
+
+    Returns:
+        Log scores `(N, C + 1)`, -inf for classes that are not answerable.
+    """
+    head, clip = head_logits.log_softmax(-1), clip_logits.log_softmax(-1)
+    weight = F.pad(torch.where(seen, alpha, beta), (0, 1), value=alpha)
+    fused = torch.where(clip_valid[:, None], (1 - weight) * head + weight * clip, head)
+    return fused.masked_fill(~F.pad(answerable, (0, 1), value=True), -torch.inf)
+
+
+def mask_logits_to_boxes(mask_logits: Tensor) -> Tensor:
+    """The box around each predicted mask (logit > 0): the region that names a point prompt.
+
+    Args:
+        mask_logits: `(N, 1, h, w)` at a quarter of the model's resolution.
+
+    Returns:
+        `(N, 4)` boxes xyxy in model pixels, maximum exclusive; zeros for an empty mask.
+    """
+    inside = mask_logits[:, 0] > 0
+    bounds = []
+    for along in (inside.any(1), inside.any(2)):  # columns (N, w), rows (N, h)
+        hit = along.to(torch.uint8)
+        low, after_high = hit.argmax(1), along.shape[1] - hit.flip(1).argmax(1)
+        bounds.append(torch.stack([low, after_high * along.any(1)], dim=1))
+    boxes = torch.stack(bounds, dim=2).flatten(1)  # (N, 4): low x, low y, high x, high y
+    return boxes.to(mask_logits) * 4

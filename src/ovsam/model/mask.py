@@ -1,0 +1,130 @@
+"""SAM's mask decoder: embedding and prompt tokens -> mask logits and their predicted quality.
+
+Ported from segment-anything (Apache-2.0), `mask_decoder.py`; parameter names are SAM's. Beside the
+original four-token decoder it builds the authors' release (one mask token, a label token instead
+of the IoU token) and, as SAM 2 and SAM-HQ do, one that adds the trunk's stride-8 and stride-4
+features while it scales up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ovsam.config import DecoderConfig
+from ovsam.model.attention import TwoWayTransformer
+from ovsam.model.layers import MLP, LayerNorm2d
+
+
+class HighResolution(nn.Module):
+    """C3 and C2 made ready to be added to the decoder's stride-8 and stride-4 maps."""
+
+    def __init__(self, c2_channels: int, c3_channels: int, embed_dim: int) -> None:
+        super().__init__()
+        self.stride8 = _conv_pair(c3_channels, embed_dim // 4)
+        self.stride4 = _conv_pair(c2_channels, embed_dim // 8)
+
+    def forward(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """C2..C5 -> `(B, embed_dim / 4, H / 8, W / 8)`, `(B, embed_dim / 8, H / 4, W / 4)`."""
+        return self.stride8(pyramid[1]), self.stride4(pyramid[0])
+
+
+def _conv_pair(channels: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, dim, 3, padding=1),
+        LayerNorm2d(dim),
+        nn.GELU(),
+        nn.Conv2d(dim, dim, 3, padding=1),
+    )
+
+
+class MaskDecoder(nn.Module):
+    """Two-way transformer, upscaling, and one small hypernetwork for each mask token.
+
+    Token 0 answers clear prompts; the others, where there are any, offer alternatives to an
+    ambiguous one (SAM's multimask output).
+    """
+
+    def __init__(self, embed_dim: int, config: DecoderConfig) -> None:
+        super().__init__()
+        self.mask_count = config.mask_tokens
+        self.transformer = TwoWayTransformer(embed_dim, heads=8, mlp_dim=config.mlp_dim)
+        if config.iou_head:
+            self.iou_token = nn.Embedding(1, embed_dim)
+        else:
+            # The release's label token: its own output is unused, but it takes part in the
+            # attention, so mask parity needs it (spec: "multiplies their output by zero").
+            self.label_token = nn.Embedding(1, embed_dim)
+        self.mask_tokens = nn.Embedding(config.mask_tokens, embed_dim)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(embed_dim, embed_dim // 4, 2, stride=2),
+            LayerNorm2d(embed_dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(embed_dim // 4, embed_dim // 8, 2, stride=2),
+            nn.GELU(),
+        )
+        if config.high_resolution:
+            self.refine8 = nn.Conv2d(embed_dim // 4, embed_dim // 4, 3, padding=1)
+            self.refine4 = nn.Conv2d(embed_dim // 8, embed_dim // 8, 3, padding=1)
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            MLP(embed_dim, embed_dim, embed_dim // 8) for _ in range(config.mask_tokens)
+        )
+        if config.iou_head:
+            self.iou_prediction_head = MLP(embed_dim, config.iou_dim, config.mask_tokens)
+
+    @property
+    def has_iou_head(self) -> bool:
+        """Whether the decoder estimates the quality of its masks."""
+        return hasattr(self, "iou_token")
+
+    def forward(
+        self,
+        embedding: Tensor,
+        positions: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        high_resolution: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Decode N prompts.
+
+        Args:
+            embedding: `(1, C, h, w)` shared by all prompts, or `(N, C, h, w)` one for each.
+            positions: `(1, C, h, w)` of the prompt encoder.
+            sparse: prompt tokens `(N, T, C)`.
+            dense: dense prompt map `(N, C, h, w)`.
+            high_resolution: maps of `HighResolution`, batched like `embedding`.
+
+        Returns:
+            Mask logits `(N, mask_tokens, 4h, 4w)` and the predicted IoU `(N, mask_tokens)`, or
+            None without an IoU head.
+        """
+        count = len(sparse)
+        first = self.iou_token.weight if self.has_iou_head else self.label_token.weight
+        own = torch.cat([first, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(count, -1, -1), sparse], dim=1)  # (N, 1 + M + T, C)
+        image = embedding + dense  # (N, C, h, w)
+        _, channels, h, w = image.shape
+        tokens, image = self.transformer(image, positions.expand(count, -1, -1, -1), tokens)
+        image = image.transpose(1, 2).reshape(count, channels, h, w)
+        image = self._upscale(image, high_resolution)  # (N, C / 8, 4h, 4w)
+        weights = torch.stack(
+            [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], 1
+        )  # (N, M, C / 8)
+        mask_logits = torch.einsum("nmc,nchw->nmhw", weights, image)
+        if not self.has_iou_head:
+            return mask_logits, None
+        return mask_logits, self.iou_prediction_head(tokens[:, 0])
+
+    def _upscale(self, image: Tensor, high_resolution: tuple[Tensor, Tensor] | None) -> Tensor:
+        if high_resolution is None:
+            image = self.output_upscaling(image)
+            return image
+        stride8, stride4 = high_resolution
+        up8, norm, gelu, up4, _ = self.output_upscaling
+        image = gelu(norm(up8(image) + stride8))
+        image = image + F.gelu(self.refine8(image))
+        image = gelu(up4(image) + stride4)
+        return image + F.gelu(self.refine4(image))

@@ -11,7 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovsam.config import AdapterConfig, DecoderConfig, EncoderConfig, ModelConfig
+from ovsam.config import (
+    AdapterConfig,
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    RegionConfig,
+    ZoomConfig,
+)
 from ovsam.errors import CheckpointError
 from ovsam.model.clip import (
     CONVNEXTS,
@@ -23,6 +30,7 @@ from ovsam.model.clip import (
 from ovsam.model.features import ImageEncoder
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.weights import fill, load_checkpoint, read_metadata
+from ovsam.vocabulary import load_vocabulary
 
 LITE_TRUNKS = ("efficientnet_lite2", "tf_efficientnet_lite2")  # timm's names
 TEXT_VECTORS = "text.vectors"  # (K, text_dim), a row for each of the names in
@@ -42,7 +50,33 @@ _RN50X16 = ModelConfig(
     decoder=RELEASED_DECODER,
 )
 
+_LITE = ModelConfig(
+    name="lite",
+    image_size=512,
+    encoder=EncoderConfig(
+        kind="lite",
+        architecture="efficientnet_lite2",
+        channels=(24, 48, 120, 1280),
+        text_dim=384,
+        pixel_mean=(127.0, 127.0, 127.0),
+        pixel_std=(128.0, 128.0, 128.0),
+        pool_size=7,
+    ),
+    adapter=AdapterConfig(
+        dim=192, depth=4, heads=6, window=16, global_blocks=(3,), position_embedding=False
+    ),
+    embed_dim=128,
+    decoder=DecoderConfig(mlp_dim=512, iou_dim=128, high_resolution=True, box_as_mask=True),
+    region=RegionConfig(levels=(2, 3), finest_scale=112, roi_size=7),
+    zoom=ZoomConfig(size=256, context=1.6),
+    logit_scale=20.0,
+    fusion_alpha=0.2,
+    fusion_beta=0.5,
+    seen_classes=tuple(synonyms[0] for synonyms in load_vocabulary("coco").synonyms),
+)
+
 MODELS: dict[str, ModelConfig] = {
+    "lite": _LITE,
     "rn50x16": _RN50X16,
     "rn50x16-single": replace(
         _RN50X16, name="rn50x16-single", adapter=AdapterConfig(multi_scale=False)

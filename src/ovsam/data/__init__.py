@@ -1,0 +1,1 @@
+"""Photos with masks and names, and the training samples drawn from them."""

@@ -1,0 +1,367 @@
+"""Training samples: squares of photos with objects pasted in, and the prompts drawn on them.
+
+A square is either zoomed on one object, as the predictor zooms, or a window or the whole of the
+photo, so that one set of weights learns both (see `Frame`). Sample i depends on the seed and i
+alone, so a run can stop and go on at any step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ovsam.data.sources import Instance, PhotoRecord
+from ovsam.geometry import decode_rle, mask_centre_xy
+from ovsam.model.image import Frame
+from ovsam.photo import read_photo
+
+PROMPTS_PER_SQUARE = 4
+T = TypeVar("T")
+BOX_SHARE = 0.6  # of the prompts, where nothing was clicked; the others are points
+MIN_AREA = 0.0008  # of the square; smaller objects say nothing at its resolution
+
+
+@dataclass(frozen=True)
+class SquareConfig:
+    """How squares are drawn; the numbers of one kind of batch."""
+
+    size: int
+    """Side of a square in model pixels."""
+    zoomed: float
+    """Share of squares zoomed on one object, as the predictor does."""
+    whole: float
+    """Share of squares that show the whole photo; the others are windows of it."""
+    pasted: float
+    """Share of squares that get an object of another photo pasted in."""
+    clicked: float = 0.0
+    """Share of squares around a click, of any size from part of the object to far around it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B squares with N prompts.
+
+    Attributes:
+        photos: `(B, S, S, 3)` uint8.
+        square: `(N,)` which square each prompt belongs to.
+        masks: `(N, S, S)` uint8 0..255, coverage of each pixel.
+        boxes_xyxy: `(N, 4)` jittered box, square pixels.
+        points_xy: `(N, 1, 2)` a point of the mask, square pixels.
+        hidden: `(N,)` pixels of the object that lie outside its square.
+        has_mask: `(N,)` False for a photo of which only the name is known.
+        whole: `(N,)` see `Instance.whole`.
+        is_box: `(N,)` whether the prompt is the box or the point.
+        vocabulary: `(N,)` index into the data's vocabularies, -1 without a name.
+        class_index: `(N,)` index into that vocabulary.
+    """
+
+    photos: Tensor
+    square: Tensor
+    masks: Tensor
+    boxes_xyxy: Tensor
+    points_xy: Tensor
+    hidden: Tensor
+    has_mask: Tensor
+    whole: Tensor
+    is_box: Tensor
+    vocabulary: Tensor
+    class_index: Tensor
+
+
+@dataclass(frozen=True)
+class _Object:
+    """An object in a square: its coverage `(S, S)` (None: unknown), and what it is."""
+
+    mask: NDArray[np.float32] | None
+    box_xyxy: NDArray[np.float64]
+    vocabulary: str
+    class_index: int
+    whole: bool
+    hidden: float = 0.0
+    click_xy: NDArray[np.float64] | None = None  # where the square was clicked, if it was
+
+
+class Squares(Dataset[Batch]):
+    """Batches of squares; item i is drawn from (seed, i).
+
+    Args:
+        sources: lists of records with the share of squares that each gets.
+        vocabularies: the names of the vocabularies, which fixes their indices.
+        config: how to draw.
+        batch_size: squares in a batch.
+        seed: of the whole run.
+        length: batches in all.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[tuple[Sequence[PhotoRecord], float]],
+        vocabularies: Sequence[str],
+        config: SquareConfig,
+        batch_size: int,
+        seed: int,
+        length: int,
+    ) -> None:
+        self.sources = [list(records) for records, _ in sources]
+        weights = np.array([weight for _, weight in sources])
+        self.weights = weights / weights.sum()
+        self.vocabularies = list(vocabularies)
+        self.config = config
+        self.batch_size = batch_size
+        self.seed = seed
+        self.length = length
+        self.pastable = [
+            (record, instance)
+            for records in self.sources
+            for record in records
+            for instance in record.instances
+            if instance.whole and instance.rle and _side(instance) >= 48
+        ]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Batch:
+        rng = np.random.default_rng((self.seed, index))
+        photos: list[NDArray[np.uint8]] = []
+        squares: list[int] = []
+        prompts: list[_Object] = []
+        while len(photos) < self.batch_size:
+            photo, objects = self._square(rng)
+            if objects:
+                chosen = objects[:1] + _choice(rng, objects[1:], PROMPTS_PER_SQUARE - 1)
+                squares += [len(photos)] * len(chosen)
+                prompts += chosen
+                photos.append(photo)
+        return self._collate(rng, photos, squares, prompts)
+
+    def _square(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[_Object]]:
+        records = self.sources[rng.choice(len(self.sources), p=self.weights)]
+        record = records[rng.integers(len(records))]
+        photo = _read(record.path)
+        anchor = record.instances[rng.integers(len(record.instances))]
+        click = None
+        if self.config.clicked and anchor.rle and rng.random() < self.config.clicked:
+            frame, click = self._clicked_frame(rng, anchor, photo)
+        else:
+            frame = self._frame(rng, anchor, photo)
+        square = frame.cut(photo)
+        objects = _objects(rng, record, frame, anchor, click)
+        if self.pastable and rng.random() < self.config.pasted and objects[0].mask is not None:
+            square, objects = self._paste(rng, square, objects)
+        if rng.random() < 0.5:
+            square, objects = square[:, ::-1], [_flipped(item, frame) for item in objects]
+        return _recoloured(rng, square), [item for item in objects if _shows(item)]
+
+    def _clicked_frame(
+        self, rng: np.random.Generator, anchor: Instance, photo: NDArray[np.uint8]
+    ) -> tuple[Frame, NDArray[np.float64]]:
+        """A square around a point of the object, as the predictor draws them for a click."""
+        assert anchor.rle is not None
+        click = _point_of(rng, decode_rle(anchor.rle))
+        side = _side(anchor) * float(np.exp(rng.uniform(np.log(0.7), np.log(8.0))))
+        side = float(np.clip(side, 24, 1.3 * max(photo.shape[:2])))
+        centre = click + rng.uniform(-0.05, 0.05, 2) * side
+        box = (*(centre - side / 2).tolist(), *(centre + side / 2).tolist())
+        return Frame.square_around(box, 1.0, self.config.size), click
+
+    def _frame(self, rng: np.random.Generator, anchor: Instance, photo: NDArray[np.uint8]) -> Frame:
+        size, (height, width) = self.config.size, photo.shape[:2]
+        kind = rng.random()
+        if kind < self.config.zoomed and anchor.rle is not None:
+            context = float(np.exp(rng.uniform(np.log(1.2), np.log(2.6))))
+            box = np.array(anchor.box_xyxy) + rng.normal(0, 0.06, 4) * _side(anchor)
+            box[2:] = np.maximum(box[2:], box[:2] + 1)
+            return Frame.square_around(box.tolist(), context, size)
+        if kind < self.config.zoomed + self.config.whole or anchor.rle is None:
+            margin = float(rng.uniform(1.0, 1.15))
+            return Frame.square_around((0, 0, width, height), margin, size)
+        # A window at about the scale of a whole photo at 512 pixels, or finer.
+        side = size / (512 / max(height, width) * float(np.exp(rng.uniform(-0.3, 0.7))))
+        x0, y0, x1, y1 = anchor.box_xyxy
+        centre = np.array([rng.uniform(x0, x1), rng.uniform(y0, y1)])
+        centre += rng.uniform(-0.25, 0.25, 2) * side
+        window = (*(centre - side / 2).tolist(), *(centre + side / 2).tolist())
+        return Frame.square_around(window, 1.0, size)
+
+    def _paste(
+        self, rng: np.random.Generator, square: NDArray[np.uint8], objects: list[_Object]
+    ) -> tuple[NDArray[np.uint8], list[_Object]]:
+        record, instance = self.pastable[rng.integers(len(self.pastable))]
+        size = self.config.size
+        side = size / float(np.exp(rng.uniform(np.log(1.3), np.log(4.0))))
+        centre = rng.uniform(0.2, 0.8, 2) * size
+        # The frame in which the object's box lands at `centre` with the longer side `side`.
+        x0, y0, x1, y1 = instance.box_xyxy
+        scale = side / _side(instance)
+        origin = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) - centre / scale
+        frame = Frame(
+            (float(origin[0]), float(origin[1])), (size / scale,) * 2, (size,) * 2, (size,) * 2
+        )
+        assert instance.rle is not None
+        pasted = frame.cut_mask(decode_rle(instance.rle))
+        alpha = cv2.GaussianBlur(pasted, (0, 0), 0.7)[..., None]
+        mixed = square * (1 - alpha) + frame.cut(_read(record.path)) * alpha
+        item = _Object(
+            pasted, _box(pasted), record.vocabulary, instance.class_index, instance.whole
+        )
+        below = []
+        for other in objects:
+            mask = None if other.mask is None else other.mask * (1 - pasted)
+            box = other.box_xyxy if mask is None else _box(mask)
+            below.append(replace(other, mask=mask, box_xyxy=box))
+        return mixed.astype(np.uint8), [item, *below] if rng.random() < 0.7 else [*below, item]
+
+    def _collate(
+        self,
+        rng: np.random.Generator,
+        photos: list[NDArray[np.uint8]],
+        squares: list[int],
+        prompts: list[_Object],
+    ) -> Batch:
+        size = self.config.size
+        empty = np.zeros((size, size), np.float32)
+        masks = np.stack([empty if item.mask is None else item.mask for item in prompts])
+        boxes = np.stack([_jittered_box(rng, item.box_xyxy, size) for item in prompts])
+        points = np.stack([_point(rng, item) for item in prompts])
+        vocabularies = [
+            self.vocabularies.index(item.vocabulary) if item.class_index >= 0 else -1
+            for item in prompts
+        ]
+        return Batch(
+            photos=torch.from_numpy(np.ascontiguousarray(np.stack(photos))),
+            square=torch.tensor(squares),
+            masks=torch.from_numpy((masks * 255).astype(np.uint8)),
+            boxes_xyxy=torch.from_numpy(boxes).float(),
+            points_xy=torch.from_numpy(points).float()[:, None],
+            hidden=torch.tensor([item.hidden for item in prompts]),
+            has_mask=torch.tensor([item.mask is not None for item in prompts]),
+            whole=torch.tensor([item.whole for item in prompts]),
+            is_box=torch.from_numpy(rng.random(len(prompts)) < BOX_SHARE)
+            & torch.tensor([item.click_xy is None for item in prompts]),
+            vocabulary=torch.tensor(vocabularies),
+            class_index=torch.tensor([item.class_index for item in prompts]),
+        )
+
+
+def _objects(
+    rng: np.random.Generator,
+    record: PhotoRecord,
+    frame: Frame,
+    anchor: Instance,
+    click_xy: NDArray[np.float64] | None,
+) -> list[_Object]:
+    """The anchor and a few other objects that the frame shows."""
+    corners = np.array([instance.box_xyxy for instance in record.instances])
+    low, high = frame.to_model(corners[:, :2]), frame.to_model(corners[:, 2:])
+    size = frame.content_hw[0]
+    seen = np.minimum(high, size) - np.maximum(low, 0)
+    area = np.prod(np.maximum(high - low, 1e-6), axis=1)
+    visible = (seen > 4).all(axis=1) & (np.prod(np.maximum(seen, 0), axis=1) > 0.35 * area)
+    others = [
+        instance
+        for instance, shows in zip(record.instances, visible, strict=True)
+        if shows and instance is not anchor and instance.rle is not None
+    ]
+    found = []
+    for instance in [anchor, *_choice(rng, others, PROMPTS_PER_SQUARE - 1)]:
+        box = frame.to_model(np.array(instance.box_xyxy).reshape(2, 2)).ravel()
+        mask, hidden = None, 0.0
+        if instance.rle is not None:
+            whole = decode_rle(instance.rle)
+            mask = frame.cut_mask(whole)
+            box = _box(mask)
+            hidden = max(0.0, float(whole.sum() * np.prod(frame.scale_xy) - mask.sum()))
+        item = _Object(mask, box, record.vocabulary, instance.class_index, instance.whole, hidden)
+        if instance is anchor and click_xy is not None:
+            item = replace(item, click_xy=frame.to_model(click_xy))
+        found.append(item)
+    return found
+
+
+def _box(mask: NDArray[np.float32]) -> NDArray[np.float64]:
+    columns = np.flatnonzero((mask > 0.5).any(0))
+    rows = np.flatnonzero((mask > 0.5).any(1))
+    if not len(columns):
+        return np.zeros(4)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
+
+
+def _shows(item: _Object) -> bool:
+    return item.mask is None or float((item.mask > 0.5).mean()) >= MIN_AREA
+
+
+def _flipped(item: _Object, frame: Frame) -> _Object:
+    size = frame.content_hw[1]
+    x0, y0, x1, y1 = item.box_xyxy
+    mask = None if item.mask is None else item.mask[:, ::-1]
+    click = None if item.click_xy is None else np.array([size - item.click_xy[0], item.click_xy[1]])
+    return replace(
+        item, mask=mask, box_xyxy=np.array([size - x1, y0, size - x0, y1]), click_xy=click
+    )
+
+
+def _recoloured(rng: np.random.Generator, square: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Brightness, contrast and saturation a little off; now and then grey or blurred."""
+    x = square.astype(np.float32)
+    grey = x.mean(2, keepdims=True)
+    saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.7, 1.3)
+    x = grey + (x - grey) * saturation
+    x = (x - x.mean()) * rng.uniform(0.75, 1.25) + x.mean() * rng.uniform(0.8, 1.2)
+    if rng.random() < 0.1:
+        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.5, 1.5))
+    recoloured: NDArray[np.uint8] = np.clip(x, 0, 255).astype(np.uint8)
+    return recoloured
+
+
+def _jittered_box(
+    rng: np.random.Generator, box_xyxy: NDArray[np.float64], size: int
+) -> NDArray[np.float64]:
+    """Half of the boxes exact, half off by 6% of their sides."""
+    width, height = box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]
+    noise = rng.normal(0, 0.06, 4) * [width, height, width, height] * (rng.random() < 0.5)
+    box = np.clip(box_xyxy + noise, 0, size)
+    return np.array([*np.minimum(box[:2], box[2:] - 1), *box[2:]])
+
+
+def _point(rng: np.random.Generator, item: _Object) -> NDArray[np.float64]:
+    if item.click_xy is not None:
+        return item.click_xy
+    if item.mask is None:
+        centre: NDArray[np.float64] = item.box_xyxy.reshape(2, 2).mean(0)
+        return centre
+    return _point_of(rng, item.mask > 0.5)
+
+
+def _point_of(rng: np.random.Generator, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The centre of a mask (half of the time) or any point of it."""
+    if rng.random() < 0.5:
+        return mask_centre_xy(inside)
+    rows, columns = np.nonzero(inside)
+    pick = rng.integers(len(rows))
+    return np.array([columns[pick] + 0.5, rows[pick] + 0.5])
+
+
+def _side(instance: Instance) -> float:
+    x0, y0, x1, y1 = instance.box_xyxy
+    return max(x1 - x0, y1 - y0)
+
+
+def _choice(rng: np.random.Generator, items: Sequence[T], count: int) -> list[T]:
+    picked = rng.permutation(len(items))[:count]
+    return [items[i] for i in picked]
+
+
+@lru_cache(maxsize=4096)
+def _read(path: Path) -> NDArray[np.uint8]:
+    return read_photo(path)

@@ -1,0 +1,1 @@
+"""Training: losses, the loop of `lite`, and the checkpoint that it writes."""

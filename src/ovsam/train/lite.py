@@ -1,0 +1,356 @@
+"""Train `lite`: adapter, prompt encoder, decoder and region head on a frozen trunk.
+
+One loop, no flags beyond the budget: each step draws squares with prompts (`data/crops.py`),
+decodes them, clicks once more where the mask is wrong, and names the objects that have names.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ovsam.data.crops import Batch, SquareConfig, Squares
+from ovsam.data.sources import (
+    PhotoRecord,
+    read_class_folders,
+    read_coco,
+    read_mask_files,
+    read_sa1b,
+)
+from ovsam.model.label import class_logits
+from ovsam.model.ovsam import OVSAM, Features
+from ovsam.model.prompt import box_mask_logits
+from ovsam.train.losses import prompt_loss
+
+log = logging.getLogger(__name__)
+
+NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not saturate
+ZOOMED = SquareConfig(size=256, zoomed=0.65, whole=0.1, pasted=0.35)
+CLICKED = SquareConfig(size=256, zoomed=0.65, whole=0.1, pasted=0.35, clicked=0.4)
+WINDOWS = SquareConfig(size=512, zoomed=0.0, whole=1.0, pasted=0.35)
+
+
+@dataclass(frozen=True)
+class LiteTrainConfig:
+    """A training run of `lite`."""
+
+    steps: int = 6000
+    """Optimiser steps."""
+    seed: int = 0
+    """Of data order, augmentation and initial weights."""
+    squares: int = 8
+    """Zoomed squares in a step; every `whole_every`-th step has a quarter as many whole photos."""
+    whole_every: int = 6
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warm_up: int = 200
+    clicks_from: int = 1250
+    """The step from which on squares around clicks join: boxes are learnt first."""
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones that ship."""
+    save_every: int = 250
+
+
+@dataclass(frozen=True)
+class LiteData:
+    """The photos, and the names that their class indices count."""
+
+    sources: list[tuple[list[PhotoRecord], float]]
+    vocabularies: dict[str, list[str]]
+
+
+def read_data(root: Path) -> LiteData:
+    """The photos with masks under `root`; held-out parts (val, test) are never read."""
+    coco, coco_names = read_coco(
+        root / "coco_sample/annotations/instances_train2017.json",
+        root / "coco_sample/train2017",
+        "coco",
+    )
+    clothing, clothing_names = read_coco(
+        root / "clothing/instances.json",
+        root / "clothing/photos",
+        "clothing",
+        whole=lambda name: name == "person",
+    )
+    salient = read_mask_files(
+        root / "ecssd/images", root / "ecssd/masks", keep=lambda stem: int(stem) <= 900
+    )
+    regions = read_sa1b(root / "bsds500", root / "bsds500/train.txt")
+    classes = read_class_folders(root / "imagenet_sample", "imagenet1k")
+    return LiteData(
+        sources=[(coco, 0.4), (clothing, 0.15), (salient, 0.2), (regions, 0.15), (classes, 0.1)],
+        vocabularies={"coco": coco_names, "clothing": clothing_names, "imagenet1k": []},
+    )
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """What N prompts should give: their square, mask at half size, and pixels outside of it."""
+
+    square: Tensor
+    half: Tensor
+    hidden: Tensor
+
+
+class LiteTrainer:
+    """A run that can be stopped at any moment and started again from its last checkpoint.
+
+    Args:
+        model: the model with its trunk's weights.
+        data: photos and names.
+        prototypes: for each vocabulary `(C, P, D)` unit vectors.
+        config: the budget.
+        folder: where checkpoints and the log go.
+    """
+
+    def __init__(
+        self,
+        model: OVSAM,
+        data: LiteData,
+        prototypes: Mapping[str, Tensor],
+        config: LiteTrainConfig,
+        folder: Path,
+    ) -> None:
+        self.model, self.data, self.config, self.folder = model, data, config, folder
+        self.prototypes = [prototypes[name] for name in data.vocabularies]
+        self.mean = torch.tensor(model.config.encoder.pixel_mean)
+        self.std = torch.tensor(model.config.encoder.pixel_std)
+        parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.parameters = parameters
+        self.ema = {name: p.detach().clone() for name, p in parameters.items()}
+        matrices = [p for p in parameters.values() if p.ndim > 1]
+        vectors = [p for p in parameters.values() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+        )
+        self.step = 0
+
+    def run(self) -> dict[str, Tensor]:
+        """Train to the end; returns the averaged weights of the trained parameters."""
+        self._resume()
+        self.model.train()
+        started, first = time.monotonic(), self.step
+        for batch in self._batches():
+            losses = self._losses(batch)
+            total = torch.stack(list(losses.values())).sum()
+            if not torch.isfinite(total):
+                raise FloatingPointError(f"The loss is not finite at step {self.step}: {losses}")
+            self._update(total)
+            self.step += 1
+            if self.step % 10 == 0:
+                self._record({name: loss.item() for name, loss in losses.items()})
+            if self.step % 50 == 0:
+                pace = (time.monotonic() - started) / (self.step - first)
+                log.info(
+                    "step %d of %d, %.2f s a step, %.0f min to go, %s",
+                    self.step,
+                    self.config.steps,
+                    pace,
+                    pace * (self.config.steps - self.step) / 60,
+                    " ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items()),
+                )
+            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                self._save()
+        return self.ema
+
+    def _batches(self) -> Iterator[Batch]:
+        config = self.config
+        sources, names = self.data.sources, list(self.data.vocabularies)
+        zoomed = Squares(sources, names, ZOOMED, config.squares, config.seed, config.steps)
+        clicked = Squares(sources, names, CLICKED, config.squares, config.seed, config.steps)
+        few = max(1, config.squares // 4)
+        whole = Squares(sources[:-1], names, WINDOWS, few, config.seed + 1, config.steps)
+
+        def kind(step: int) -> Squares:
+            if step % config.whole_every == config.whole_every - 1:
+                return whole
+            return zoomed if step < config.clicks_from else clicked
+
+        order = _InOrder([(kind(step), step) for step in range(self.step, config.steps)])
+        loader = DataLoader(order, batch_size=None, num_workers=1, prefetch_factor=8, shuffle=False)
+        yield from loader
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            pixels = ((batch.photos - self.mean) / self.std).permute(0, 3, 1, 2)
+            features = self.model.encode(pixels)
+            mask = self._mask_loss(features, batch)
+        return {"mask": mask, "name": self._name_loss(features, batch)}
+
+    def _mask_loss(self, features: Features, batch: Batch) -> Tensor:
+        # Boxes first, then points, each encoded as its kind; both are two tokens long.
+        masked = batch.has_mask.nonzero()[:, 0]
+        is_box = batch.is_box[masked]
+        order = torch.cat([masked[is_box], masked[~is_box]])
+        count = int(is_box.sum())
+        boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]]
+        labels = torch.ones(len(points), 1, dtype=torch.long)
+        size, encode = features.input_hw, self.model.prompt_encoder
+        targets = _Targets(
+            square=batch.square[order],
+            half=F.avg_pool2d(batch.masks[order, None].float() / 255, 2)[:, 0],
+            hidden=batch.hidden[order] / 4,
+        )
+        logits, loss = self._decoded(
+            features,
+            [
+                encode(None, None, boxes, box_mask_logits(boxes, size), size),
+                encode(points, labels, None, None, size),
+            ],
+            targets,
+            is_box=batch.is_box[order],
+            whole=batch.whole[order],
+        )
+        # One corrective click, with the mask so far as a prompt (SAM, appendix A); three tokens.
+        clicks, kinds = _corrective(logits, targets.half)
+        previous = logits[:, None].detach()
+        points, labels = (
+            torch.cat([points, clicks[count:]], 1),
+            torch.cat([labels, kinds[count:]], 1),
+        )
+        clear = torch.ones_like(is_box)
+        _, again = self._decoded(
+            features,
+            [
+                encode(clicks[:count], kinds[:count], boxes, previous[:count], size),
+                encode(points, labels, None, previous[count:], size),
+            ],
+            targets,
+            is_box=clear,
+            whole=clear,
+        )
+        return loss + 0.5 * again
+
+    def _decoded(
+        self,
+        features: Features,
+        encoded: Sequence[tuple[Tensor, Tensor]],
+        targets: _Targets,
+        *,
+        is_box: Tensor,
+        whole: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode prompts: the first mask's logits `(N, S / 4, S / 4)` and the loss."""
+        sparse, dense = (torch.cat(parts) for parts in zip(*encoded, strict=True))
+        logits, quality = self.model.decode_tokens(features, sparse, dense, targets.square)
+        assert quality is not None
+        logits = logits.float()
+        loss = prompt_loss(
+            F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False),
+            quality.float(),
+            targets.half,
+            hidden=targets.hidden,
+            is_box=is_box,
+            whole=whole,
+        )
+        return logits[:, 0], loss
+
+    def _name_loss(self, features: Features, batch: Batch) -> Tensor:
+        named = (batch.class_index >= 0).nonzero()[:, 0]
+        with torch.autocast("cpu", torch.bfloat16):
+            embeddings = self.model.region_head(
+                features.fpn_maps, batch.boxes_xyxy[named], batch.square[named]
+            ).float()
+        losses = []
+        for index, prototypes in enumerate(self.prototypes):
+            mine = batch.vocabulary[named] == index
+            logits = class_logits(embeddings[mine], prototypes, NAME_SCALE)[:, :-1]
+            target = batch.class_index[named][mine]
+            losses.append(F.cross_entropy(logits, target, reduction="none", label_smoothing=0.05))
+        return torch.cat(losses).sum() / max(1, len(named))
+
+    def _update(self, total: Tensor) -> None:
+        config = self.config
+        warm = min(1.0, (self.step + 1) / config.warm_up)
+        cosine = 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * warm * max(cosine, 0.01)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 5.0)
+        self.optimizer.step()
+        decay = min(config.ema, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                self.ema[name].lerp_(parameter, 1 - decay)
+
+    def _record(self, losses: Mapping[str, float]) -> None:
+        path = self.folder / "log.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["step", "learning_rate", *losses])
+            rate = self.optimizer.param_groups[0]["lr"]
+            values = [f"{value:.5f}" for value in losses.values()]
+            writer.writerow([self.step, f"{rate:.3e}", *values])
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "parameters": {name: p.detach() for name, p in self.parameters.items()},
+            "ema": self.ema,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        temporary = self.folder / "state.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / "state.pt")
+
+    def _resume(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.json").write_text(json.dumps(self.config.__dict__, indent=1))
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state["parameters"][name])
+        self.ema = state["ema"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        log.info("continuing at step %d of %s", self.step, path)
+
+
+class _InOrder(torch.utils.data.Dataset[Batch]):
+    """Item i of the run, whichever kind of batch it is."""
+
+    def __init__(self, order: Sequence[tuple[Squares, int]]) -> None:
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> Batch:
+        squares, step = self.order[index]
+        return squares[step]
+
+
+def _corrective(logits: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """A click on a random wrong pixel of each mask: points `(N, 1, 2)`, labels `(N, 1)`.
+
+    Where nothing is wrong the click falls anywhere and says what is there.
+    """
+    truth = F.avg_pool2d(half[:, None], 2)[:, 0] > 0.5  # (N, S / 4, S / 4)
+    wrong = (logits > 0) != truth
+    chance = wrong.flatten(1).float() + 1e-6
+    pick = torch.multinomial(chance, 1)  # (N, 1)
+    width = truth.shape[2]
+    points = torch.cat([pick % width, pick // width], 1)[:, None] * 4.0 + 2.0
+    return points, truth.flatten(1).gather(1, pick).long()

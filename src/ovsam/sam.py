@@ -99,13 +99,15 @@ class SamPredictor:
         """
         if return_logits:
             raise PromptError("return_logits=True is not offered: use the low-resolution logits.")
-        if point_coords is not None and point_labels is None:
-            raise PromptError("point_labels must be given with point_coords, got none.")
         encoded = self._require_image()
-        points = np.zeros((0, 2)) if point_coords is None else np.asarray(point_coords, float)
+        points, labels = np.zeros((0, 2)), np.zeros(0, np.int64)
+        if point_coords is not None:
+            if point_labels is None:
+                raise PromptError("point_labels must be given with point_coords, got none.")
+            points, labels = np.asarray(point_coords, float), np.asarray(point_labels)
         prompt = Prompt(
             points_xy=_as_distances(points, encoded),
-            point_labels=None if point_labels is None else np.asarray(point_labels),
+            point_labels=labels,
             box_xyxy=None if box is None else np.asarray(box, float).reshape(-1),
             mask_logits=None if mask_input is None else np.asarray(mask_input)[0],
         )
@@ -151,6 +153,8 @@ class SamPredictor:
 
 def _as_distances(points_xy: NDArray[np.float64], encoded: EncodedImage) -> NDArray[np.float64]:
     """SAM's points, whose half pixel is one of the model's -> ours; the last pixels stay inside."""
+    if points_xy.shape[-1:] != (2,):
+        return points_xy  # `Prompt` says what is wrong
     edge = np.array(encoded.size_hw[::-1], float)
     shifted = np.minimum(points_xy + 0.5 / encoded.frame.scale_xy, edge)
     return np.where(points_xy <= edge, shifted, points_xy)

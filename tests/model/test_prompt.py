@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovsam.model.prompt import NOT_A_POINT, PromptEncoder, box_mask_logits
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> PromptEncoder:
+    torch.manual_seed(0)
+    return PromptEncoder(16).requires_grad_(False)
+
+
+def test_box_mask_logits_by_hand() -> None:
+    # Cells are 4 pixels wide: the box fills half of the first column and all of the second.
+    logits = box_mask_logits(torch.tensor([[2.0, 4.0, 8.0, 7.0]]), (16, 16))
+    assert logits.shape == (1, 1, 4, 4)
+    expected = torch.full((4, 4), -4.0)
+    expected[1, 0] = 8 * 0.5 * 0.75 - 4
+    expected[1, 1] = 8 * 1.0 * 0.75 - 4
+    torch.testing.assert_close(logits[0, 0], expected)
+
+
+def test_box_mask_logits_of_the_whole_input_and_beyond() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 24.0, 8.0], [-9.0, -9.0, 99.0, 99.0]])
+    assert (box_mask_logits(boxes, (8, 24)) == 4).all()
+    outside = torch.tensor([[-20.0, 0.0, -4.0, 8.0]])
+    assert (box_mask_logits(outside, (8, 24)) == -4).all()
+
+
+corners = st.tuples(st.floats(0, 60), st.floats(0, 60), st.floats(1, 36), st.floats(1, 4))
+
+
+@given(corners)
+def test_box_mask_logits_keep_the_area(corner: tuple[float, float, float, float]) -> None:
+    x, y, width, height = corner
+    box = torch.tensor([[x, y, x + width, y + height]], dtype=torch.float64)
+    covered = (box_mask_logits(box, SIZE) + 4) / 8 * 16
+    assert covered.sum().item() == pytest.approx(width * height, abs=1e-3)
+
+
+def test_tokens_of_each_kind(encoder: PromptEncoder) -> None:
+    points, labels = torch.tensor([[[3.0, 4.0], [50.0, 60.0]]]), torch.tensor([[1, 0]])
+    boxes, masks = torch.tensor([[1.0, 2.0, 30.0, 40.0]]), torch.zeros(1, 1, 16, 24)
+    shapes = {
+        "points": encoder(points, labels, None, None, SIZE),
+        "box": encoder(None, None, boxes, None, SIZE),
+        "box, points": encoder(points, labels, boxes, None, SIZE),
+        "mask": encoder(None, None, None, masks, SIZE),
+        "all": encoder(points, labels, boxes, masks, SIZE),
+    }
+    tokens = {kind: sparse.shape[1] for kind, (sparse, _) in shapes.items()}
+    assert tokens == {"points": 3, "box": 2, "box, points": 4, "mask": 0, "all": 4}
+    assert {tuple(dense.shape) for _, dense in shapes.values()} == {(1, 16, 4, 6)}
+
+
+def test_a_padding_point_is_the_same_wherever_it_lies(encoder: PromptEncoder) -> None:
+    points = torch.tensor([[[3.0, 4.0], [50.0, 60.0]], [[3.0, 4.0], [0.0, 0.0]]])
+    labels = torch.tensor([[1, NOT_A_POINT], [1, NOT_A_POINT]])
+    sparse, _ = encoder(points, labels, None, None, SIZE)
+    torch.testing.assert_close(sparse[0], sparse[1])
+    # The token that SAM adds where there is no box is such a point too.
+    alone, _ = encoder(points[:1, :1], labels[:1, :1], None, None, SIZE)
+    torch.testing.assert_close(alone[0], sparse[0, :2])
+    torch.testing.assert_close(sparse[0, 1], sparse[0, 2])
+
+
+def test_labels_and_places_tell_points_apart(encoder: PromptEncoder) -> None:
+    points = torch.tensor([[[3.0, 4.0]], [[3.0, 4.0]], [[30.0, 4.0]]])
+    sparse, _ = encoder(points, torch.tensor([[1], [0], [1]]), None, None, SIZE)
+    assert not torch.allclose(sparse[0, 0], sparse[1, 0])
+    assert not torch.allclose(sparse[0, 0], sparse[2, 0])
+
+
+def test_a_batch_equals_one_by_one(encoder: PromptEncoder) -> None:
+    generator = torch.Generator().manual_seed(1)
+    points = 60 * torch.rand(3, 2, 2, generator=generator)
+    labels = torch.tensor([[1, 0], [1, NOT_A_POINT], [0, 0]])
+    boxes = torch.tensor([[1.0, 2, 30, 40], [0, 0, 96, 64], [5, 5, 6, 6]])
+    masks = torch.randn(3, 1, 16, 24, generator=generator)
+    sparse, dense = encoder(points, labels, boxes, masks, SIZE)
+    for i in range(3):
+        row = slice(i, i + 1)
+        one, one_dense = encoder(points[row], labels[row], boxes[row], masks[row], SIZE)
+        torch.testing.assert_close(sparse[row], one)
+        torch.testing.assert_close(dense[row], one_dense)
+
+
+def test_positions_fit_any_grid(encoder: PromptEncoder) -> None:
+    """The cell in the middle has the code of the middle, whatever the grid."""
+    middle = encoder.pe_layer(torch.tensor([0.5, 0.5]))
+    for side in (1, 3, 7):
+        code = encoder.dense_positions((side, side))
+        assert code.shape == (1, 16, side, side)
+        torch.testing.assert_close(code[0, :, side // 2, side // 2], middle)

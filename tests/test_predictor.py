@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ovsam.errors import PhotoError, PromptError, VocabularyError
+from ovsam.predictor import EncodedImage, Predictor
+from ovsam.structures import Prediction, Prompt
+from tiny_model import ONE_TOKEN, HashedText, TinyEncoder, tiny_model, tiny_predictor
+
+HEIGHT, WIDTH = 150, 200
+
+
+def blobs(seed: int, size_hw: tuple[int, int] = (HEIGHT, WIDTH)) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(seed).uniform(0, 255, (*size_hw, 3)).astype(np.float32)
+    smooth = np.asarray(cv2.GaussianBlur(noise, (0, 0), 6), np.float32)
+    photo: NDArray[np.uint8] = np.clip((smooth - 127) * 12 + 127, 0, 255).astype(np.uint8)
+    return photo
+
+
+def coarse_mask(seed: int) -> NDArray[np.float32]:
+    noise = np.random.default_rng(seed).normal(0, 8, (32, 32)).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(noise, (0, 0), 3) * 5, np.float32)
+
+
+BOX = np.array([30.0, 40, 120, 110])
+PROMPTS = {
+    "box": Prompt(box_xyxy=BOX),
+    "box elsewhere": Prompt(box_xyxy=np.array([110.0, 5, 180, 60])),
+    "box beyond": Prompt(box_xyxy=np.array([-20.0, 90, 60, 170])),
+    "point": Prompt(points_xy=np.array([[60.0, 70]])),
+    "points": Prompt(points_xy=np.array([[60.0, 70], [150, 20]]), point_labels=np.array([1, 0])),
+    "negative point": Prompt(points_xy=np.array([[60.0, 70]]), point_labels=np.array([0])),
+    "box and points": Prompt(
+        points_xy=np.array([[60.0, 70], [35, 45]]), point_labels=np.array([1, 0]), box_xyxy=BOX
+    ),
+    "mask": Prompt(mask_logits=coarse_mask(1)),
+    "box and mask": Prompt(box_xyxy=BOX, mask_logits=coarse_mask(2)),
+    "all": Prompt(points_xy=np.array([[60.0, 70]]), box_xyxy=BOX, mask_logits=coarse_mask(3)),
+}
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return tiny_predictor()
+
+
+@pytest.fixture(scope="module")
+def photo(predictor: Predictor) -> EncodedImage:
+    return predictor.encode(blobs(0))
+
+
+def assert_same(one: Prediction, other: Prediction) -> None:
+    """The same answer but for the rounding of floats."""
+    assert one.masks.shape == other.masks.shape
+    assert (one.masks != other.masks).mean() < 1e-3
+    np.testing.assert_allclose(one.low_res_logits, other.low_res_logits, atol=0.02, rtol=1e-3)
+    np.testing.assert_allclose(one.mask_scores, other.mask_scores, atol=1e-3)
+    assert [[label.name for label in row] for row in one.labels] == [
+        [label.name for label in row] for row in other.labels
+    ]
+    for ours, theirs in zip(one.labels, other.labels, strict=True):
+        scores = [[label.score for label in row] for row in (ours, theirs)]
+        np.testing.assert_allclose(scores[0], scores[1], atol=1e-3)
+
+
+def differ(one: Prediction, other: Prediction) -> bool:
+    return not np.allclose(one.low_res_logits, other.low_res_logits, atol=0.1)
+
+
+# The answer
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
+def test_answer(predictor: Predictor, photo: EncodedImage, prompt: Prompt, zoom: bool) -> None:
+    [found] = predictor.predict(photo, prompt, zoom=zoom)
+    assert found.masks.shape == (1, HEIGHT, WIDTH)
+    assert found.low_res_logits.shape == (1, 32, 32)
+    assert 0 <= found.mask_scores[0] <= 1
+    names = [label.name for label in found.labels[0]]
+    scores = [label.score for label in found.labels[0]]
+    assert sorted(names) == sorted(predictor.vocabulary.classes)
+    assert scores == sorted(scores, reverse=True)
+    assert scores[-1] > 0
+    assert sum(scores) < 1  # the background has its share
+    rows, columns = np.nonzero(found.mask)
+    assert len(rows)
+    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert found.boxes_xyxy[0].tolist() == box
+    assert found.name == names[0]
+
+
+def test_prompts_and_photos_matter(predictor: Predictor, photo: EncodedImage) -> None:
+    answers = [predictor.predict(photo, prompt, zoom=False)[0] for prompt in PROMPTS.values()]
+    for i, one in enumerate(answers):
+        assert all(differ(one, other) for other in answers[:i])
+    other_photo = predictor.encode(blobs(1))
+    assert differ(answers[0], predictor.predict(other_photo, PROMPTS["box"], zoom=False)[0])
+
+
+def test_zoom_is_the_default_of_a_model_that_has_it(
+    predictor: Predictor, photo: EncodedImage
+) -> None:
+    plain = tiny_predictor(zoom=False)
+    assert (predictor.zoom, plain.zoom) == (True, False)
+    [zoomed] = predictor.predict(photo, PROMPTS["box"], zoom=True)
+    [whole] = predictor.predict(photo, PROMPTS["box"], zoom=False)
+    assert differ(zoomed, whole)
+    assert_same(predictor.predict(photo, PROMPTS["box"])[0], zoomed)
+    assert_same(plain.predict(photo, PROMPTS["box"])[0], whole)
+
+
+@pytest.mark.parametrize(("zoom", "wrong"), [(False, 0.02), (True, 0.12)], ids=["whole", "zoomed"])
+def test_low_resolution_logits_are_the_mask_in_small(
+    predictor: Predictor, photo: EncodedImage, zoom: bool, wrong: float
+) -> None:
+    [found] = predictor.predict(photo, PROMPTS["box"], zoom=zoom)
+    large = cv2.resize(found.low_res_logits[0], (WIDTH, WIDTH))[:HEIGHT] > 0
+
+    def differing(dy: int, dx: int) -> float:
+        return float((np.roll(large, (dy, dx), (0, 1)) != found.mask).mean())
+
+    assert 0.1 < found.mask.mean() < 0.9
+    assert differing(0, 0) < wrong
+    assert differing(0, 0) < min(
+        differing(-4, 0), differing(4, 0), differing(0, -4), differing(0, 4)
+    )
+
+
+def test_a_prediction_can_be_refined(predictor: Predictor, photo: EncodedImage) -> None:
+    [first] = predictor.predict(photo, PROMPTS["point"])
+    again = Prompt(
+        points_xy=np.array([[60.0, 70], [100, 100]]),
+        point_labels=np.array([1, 0]),
+        mask_logits=first.low_res_logits[0],
+    )
+    [second] = predictor.predict(photo, again)
+    assert second.masks.shape == first.masks.shape
+
+
+def test_top(predictor: Predictor, photo: EncodedImage) -> None:
+    [all_five] = predictor.predict(photo, PROMPTS["box"], top=99)
+    [two] = predictor.predict(photo, PROMPTS["box"], top=2)
+    assert len(all_five.labels[0]) == 5
+    assert two.labels[0] == all_five.labels[0][:2]
+
+
+# Several prompts, threads, photos
+
+
+@pytest.mark.parametrize("multimask", [False, True], ids=["single", "multimask"])
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_several_prompts_at_once_equal_one_by_one(
+    predictor: Predictor, photo: EncodedImage, zoom: bool, multimask: bool
+) -> None:
+    prompts = list(PROMPTS.values()) * 2  # more than are zoomed on together
+    together = predictor.predict(photo, prompts, zoom=zoom, multimask=multimask)
+    assert len(together) == len(prompts)
+    for prompt, found in zip(PROMPTS.values(), together, strict=False):
+        [alone] = predictor.predict(photo, prompt, zoom=zoom, multimask=multimask)
+        assert_same(found, alone)
+
+
+def test_no_prompts_no_answers(predictor: Predictor, photo: EncodedImage) -> None:
+    assert predictor.predict(photo, []) == []
+
+
+def test_encoding_leaves_no_hidden_state(predictor: Predictor) -> None:
+    """Two photos in turn get the answers that each gets from a predictor of its own."""
+    photos = [blobs(0), blobs(1, (90, 260))]
+    apart = []
+    for pixels in photos:
+        alone = tiny_predictor()
+        apart.append(alone.predict(alone.encode(pixels), PROMPTS["point"], multimask=True)[0])
+    encoded = [predictor.encode(pixels) for pixels in photos]
+    for _ in range(2):
+        for one, expected in zip(encoded, apart, strict=True):
+            assert_same(predictor.predict(one, PROMPTS["point"], multimask=True)[0], expected)
+
+
+def test_threads_get_the_answers_of_one_thread(predictor: Predictor) -> None:
+    encoded = [predictor.encode(blobs(seed)) for seed in range(2)]
+    names = ["cat, dog", "lamp, mug, tree, sky"]
+    jobs = [
+        (encoded[i % 2], prompt, names[i // 2 % 2])
+        for i, prompt in enumerate(list(PROMPTS.values()) * 2)
+    ]
+
+    def answer(job: tuple[EncodedImage, Prompt, str]) -> Prediction:
+        one, prompt, vocabulary = job
+        return shared.predict(one, prompt, vocabulary=vocabulary)[0]
+
+    shared = tiny_predictor()
+    serial = [answer(job) for job in jobs]
+    shared = tiny_predictor()  # knows no vocabulary yet
+    with ThreadPoolExecutor(8) as pool:
+        for found, expected in zip(pool.map(answer, jobs), serial, strict=True):
+            assert_same(found, expected)
+
+
+def test_encoding_in_threads(predictor: Predictor) -> None:
+    photos = [blobs(seed) for seed in range(6)]
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(
+            lambda pixels: predictor.predict(predictor.encode(pixels), PROMPTS["box"])[0], photos
+        )
+        for pixels, prediction in zip(photos, found, strict=True):
+            [expected] = predictor.predict(predictor.encode(pixels), PROMPTS["box"])
+            assert_same(prediction, expected)
+
+
+def test_changing_the_vocabulary_neither_encodes_nor_loads() -> None:
+    model, text = tiny_model(), HashedText()
+    assert isinstance(model.encoder, TinyEncoder)
+    predictor = tiny_predictor(model=model, text=text)
+    photo = predictor.encode(blobs(0))
+    assert not text.asked  # nothing is embedded before it is needed
+    [first] = predictor.predict(photo, PROMPTS["box"], zoom=False)
+    assert sorted(text.asked) == sorted(predictor.vocabulary.classes)
+    text.asked.clear()
+    [other] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, spoon", zoom=False)
+    assert text.asked == ["spoon"]
+    assert {label.name for label in other.labels[0]} == {"cat", "spoon"}
+    assert model.encoder.calls == 1
+    np.testing.assert_array_equal(first.masks, other.masks)
+    predictor.predict(photo, PROMPTS["box"], vocabulary=["spoon", "cat"], zoom=False)
+    [back] = predictor.predict(photo, PROMPTS["box"], zoom=False)
+    assert text.asked == ["spoon"]
+    assert_same(first, back)
+
+
+def test_prepare_embeds_ahead() -> None:
+    text = HashedText()
+    predictor = tiny_predictor(text=text)
+    predictor.prepare("pen, ink")
+    assert sorted(text.asked) == ["ink", "pen"]
+    predictor.predict(predictor.encode(blobs(0)), PROMPTS["box"], vocabulary="pen, ink")
+    assert sorted(text.asked) == ["ink", "pen"]
+    with pytest.raises(VocabularyError):
+        predictor.prepare("pen, pen")
+
+
+def test_more_vocabularies_than_are_kept() -> None:
+    predictor = tiny_predictor()
+    photo = predictor.encode(blobs(0))
+    [first] = predictor.predict(photo, PROMPTS["box"], vocabulary="a, b", zoom=False)
+    for i in range(40):
+        predictor.prepare(f"a, name {i}")
+    [again] = predictor.predict(photo, PROMPTS["box"], vocabulary="a, b", zoom=False)
+    assert_same(first, again)
+
+
+# Multimask
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_three_masks_best_first(predictor: Predictor, photo: EncodedImage, zoom: bool) -> None:
+    prompts = [PROMPTS["point"], PROMPTS["box"], PROMPTS["points"]]
+    for found in predictor.predict(photo, prompts, multimask=True, zoom=zoom):
+        assert found.masks.shape == (3, HEIGHT, WIDTH)
+        assert found.low_res_logits.shape == (3, 32, 32)
+        assert len(found.labels) == 3
+        assert list(found.mask_scores) == sorted(found.mask_scores, reverse=True)
+        assert (found.masks[0] != found.masks[1]).mean() > 0.01
+
+
+def test_a_model_of_one_token() -> None:
+    predictor = tiny_predictor(ONE_TOKEN)
+    assert (predictor.mask_tokens, predictor.has_mask_scores) == (1, False)
+    photo = predictor.encode(blobs(0))
+    [found] = predictor.predict(photo, PROMPTS["box"])
+    assert found.masks.shape == (1, HEIGHT, WIDTH)
+    assert np.isnan(found.mask_scores).all()
+    with pytest.raises(PromptError, match=r"tiny-released has no multimask output: .* one mask"):
+        predictor.predict(photo, PROMPTS["box"], multimask=True)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("image", "got"),
+    [
+        (np.zeros((10, 10, 3), np.float32), "float32"),
+        (np.zeros((10, 10, 3), np.uint16), "uint16"),
+        (np.zeros((10, 10), np.uint8), r"\(10, 10\)"),
+        (np.zeros((10, 10, 4), np.uint8), r"\(10, 10, 4\)"),
+        (np.zeros((0, 10, 3), np.uint8), r"\(0, 10, 3\)"),
+    ],
+    ids=["float", "16 bits", "grey", "alpha", "empty"],
+)
+def test_not_a_photo(predictor: Predictor, image: NDArray[np.uint8], got: str) -> None:
+    with pytest.raises(PhotoError, match=rf"must be an RGB array .* got .*{got}.*read_photo"):
+        predictor.encode(image)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (Prompt(points_xy=np.array([[WIDTH + 1.0, 5]])), r"Point \(201, 5\) is outside"),
+        (Prompt(points_xy=np.array([[5.0, -0.5]])), r"Point \(5, -0.5\) is outside"),
+        (Prompt(box_xyxy=np.array([200.0, 0, 220, 10])), r"Box .* is outside the photo"),
+        (
+            Prompt(mask_logits=np.zeros((16, 16), np.float32)),
+            r"shape \(32, 32\) for tiny, got \(16, 16\)",
+        ),
+        (Prompt(box_xyxy=BOX, mask_logits=np.zeros((256, 256), np.float32)), r"got \(256, 256\)"),
+    ],
+    ids=["point right", "point above", "box", "mask", "box and mask"],
+)
+def test_a_prompt_that_does_not_fit(
+    predictor: Predictor, photo: EncodedImage, prompt: Prompt, message: str
+) -> None:
+    with pytest.raises(PromptError, match=message):
+        predictor.predict(photo, [PROMPTS["box"], prompt])
+
+
+def test_prompts_on_the_very_edge(predictor: Predictor, photo: EncodedImage) -> None:
+    corners = [[0.0, 0], [WIDTH, HEIGHT], [WIDTH, 0], [0, HEIGHT]]
+    prompts = [Prompt(points_xy=np.array([corner])) for corner in corners]
+    prompts.append(Prompt(box_xyxy=np.array([WIDTH - 0.1, HEIGHT - 0.1, WIDTH + 50, HEIGHT + 50])))
+    prompts.append(Prompt(box_xyxy=np.array([0.0, 0, WIDTH, HEIGHT])))
+    for found in predictor.predict(photo, prompts):
+        assert found.masks.shape == (1, HEIGHT, WIDTH)
+
+
+def test_odd_photos(predictor: Predictor) -> None:
+    for size_hw in ((1, 1), (1, 300), (400, 3)):
+        photo = predictor.encode(blobs(0, size_hw))
+        height, width = size_hw
+        prompts = [
+            Prompt(box_xyxy=np.array([0.0, 0, width, height])),
+            Prompt(points_xy=np.array([[width / 2, height / 2]])),
+        ]
+        for found in predictor.predict(photo, prompts):
+            assert found.masks.shape == (1, height, width)
+
+
+# Immutable
+
+
+def test_results_are_frozen(predictor: Predictor, photo: EncodedImage) -> None:
+    [found] = predictor.predict(photo, PROMPTS["box"])
+    for array in (found.masks, found.mask_scores, found.boxes_xyxy, found.low_res_logits):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    changes: list[Callable[[], None]] = [
+        lambda: setattr(found, "masks", found.masks),
+        lambda: setattr(photo, "photo", photo.photo),
+    ]
+    for change in changes:
+        with pytest.raises(FrozenInstanceError):
+            change()
+    with pytest.raises(ValueError, match="read-only"):
+        photo.photo[...] = 0
+
+
+def test_an_encoded_photo_is_the_callers_no_more(predictor: Predictor) -> None:
+    pixels = blobs(0)
+    photo = predictor.encode(pixels)
+    [before] = predictor.predict(photo, PROMPTS["box"])
+    pixels[...] = 0
+    [after] = predictor.predict(photo, PROMPTS["box"])
+    assert_same(before, after)
+
+
+# Coordinates
+
+
+@pytest.mark.parametrize("pad", [16, 37])
+def test_a_zoomed_mask_moves_with_the_photo(
+    predictor: Predictor, photo: EncodedImage, pad: int
+) -> None:
+    """More photo on the left and above shifts what a prompt finds, and changes nothing else."""
+    wider = predictor.encode(np.pad(blobs(0), ((pad, 0), (pad, 0), (0, 0)), mode="edge"))
+    box = np.array([70.0, 55, 120, 95])  # its square lies in the photo
+    points = np.array([[90.0, 70], [75, 60]])
+    labels = np.array([1, 0])
+    for here, there in (
+        (Prompt(box_xyxy=box), Prompt(box_xyxy=box + pad)),
+        (Prompt(points, labels, box), Prompt(points + pad, labels, box + pad)),
+    ):
+        [found] = predictor.predict(photo, here, zoom=True)
+        [moved] = predictor.predict(wider, there, zoom=True)
+        assert found.mask.sum() > 100
+        assert not moved.mask[:pad].any()
+        different = moved.mask[pad:, pad:] != found.mask
+        assert different.sum() < 0.02 * found.mask.sum()
+        np.testing.assert_allclose(moved.boxes_xyxy, found.boxes_xyxy + pad, atol=1)
+        assert moved.name == found.name
+
+
+def test_a_mirrored_model_would_be_noticed(predictor: Predictor, photo: EncodedImage) -> None:
+    """The zoomed mask stays in the square around the box: rows are rows, columns columns."""
+    box = np.array([20.0, 100, 60, 110])
+    [found] = predictor.predict(photo, Prompt(box_xyxy=box), zoom=True)
+    rows, columns = np.nonzero(found.mask)
+    side = 40 * 1.6
+    assert columns.min() >= 40 - side / 2 - 1 and columns.max() <= 40 + side / 2 + 1
+    assert rows.min() >= 105 - side / 2 - 1 and rows.max() <= 105 + side / 2 + 1

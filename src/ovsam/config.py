@@ -81,6 +81,11 @@ class ZoomConfig:
     """Side of the square as the model sees it, in pixels; a multiple of 32."""
     context: float
     """Side of the square as a multiple of the longer side of the object's box."""
+    click_scales: tuple[float, ...] = ()
+    """Sides of the squares in which the object under a click is looked for, as multiples of the
+    photo's longer side; none = look at the whole photo only."""
+    click_size: int = 128
+    """Side of these squares as the model sees them, in pixels; a multiple of 32."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

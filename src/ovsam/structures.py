@@ -56,7 +56,7 @@ class Prompt:
     """
 
     points_xy: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
-    point_labels: NDArray[np.int64] | None = None
+    point_labels: NDArray[np.int64] = None  # type: ignore[assignment]  # made in __post_init__
     box_xyxy: NDArray[np.float64] | None = None
     mask_logits: NDArray[np.float32] | None = None
 

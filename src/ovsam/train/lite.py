@@ -29,10 +29,12 @@ from ovsam.data.sources import (
     read_mask_files,
     read_sa1b,
 )
+from ovsam.errors import AnnotationError
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
 from ovsam.train.losses import prompt_loss
+from ovsam.vocabulary import load_vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ WINDOWS = SquareConfig(size=512, zoomed=0.0, whole=1.0, pasted=0.35)
 class LiteTrainConfig:
     """A training run of `lite`."""
 
-    steps: int = 6000
+    steps: int = 4200
     """Optimiser steps."""
     seed: int = 0
     """Of data order, augmentation and initial weights."""
@@ -65,19 +67,34 @@ class LiteTrainConfig:
 
 @dataclass(frozen=True)
 class LiteData:
-    """The photos, and the names that their class indices count."""
+    """The photos with the share of squares that each source gets, and the classes they count."""
 
     sources: list[tuple[list[PhotoRecord], float]]
-    vocabularies: dict[str, list[str]]
+    vocabularies: dict[str, tuple[tuple[str, ...], ...]]
+    """For each vocabulary the synonyms of its classes, in the order of `class_index`."""
 
 
 def read_data(root: Path) -> LiteData:
-    """The photos with masks under `root`; held-out parts (val, test) are never read."""
+    """The photos under `root`; held-out parts (COCO val, the test parts) are never read.
+
+    Raises:
+        AnnotationError: a folder is missing.
+    """
+    folders = ("coco_sample", "clothing", "ecssd", "bsds500", "imagenet_sample")
+    missing = [name for name in folders if not (root / name).is_dir()]
+    if missing:
+        raise AnnotationError(
+            f"The training data in '{root}' lacks {', '.join(missing)}: expected the folders "
+            f"{', '.join(folders)}, laid out as docs/lite.md says."
+        )
     coco, coco_names = read_coco(
         root / "coco_sample/annotations/instances_train2017.json",
         root / "coco_sample/train2017",
         "coco",
     )
+    names = load_vocabulary("coco")
+    if tuple(coco_names) != names.classes:
+        raise AnnotationError(f"The categories in '{root / 'coco_sample'}' are not COCO's 80.")
     clothing, clothing_names = read_coco(
         root / "clothing/instances.json",
         root / "clothing/photos",
@@ -91,7 +108,11 @@ def read_data(root: Path) -> LiteData:
     classes = read_class_folders(root / "imagenet_sample", "imagenet1k")
     return LiteData(
         sources=[(coco, 0.4), (clothing, 0.15), (salient, 0.2), (regions, 0.15), (classes, 0.1)],
-        vocabularies={"coco": coco_names, "clothing": clothing_names, "imagenet1k": []},
+        vocabularies={
+            "coco": names.synonyms,
+            "clothing": tuple((name,) for name in clothing_names),
+            "imagenet1k": load_vocabulary("imagenet1k").synonyms,
+        },
     )
 
 

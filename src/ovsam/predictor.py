@@ -1,0 +1,595 @@
+"""The predictor: encode a photo once, answer any number of prompts, over any vocabulary.
+
+`EncodedImage` carries all that a prompt needs and `Predictor` keeps nothing between calls but the
+embeddings of vocabularies, so both can be shared by threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovsam.config import ModelConfig, ZoomConfig
+from ovsam.errors import CheckpointError, OvsamError, PhotoError, PromptError
+from ovsam.geometry import mask_to_box_xyxy, masks_to_boxes_xyxy
+from ovsam.model.image import Frame, to_pixels, whole_photo_logits
+from ovsam.model.label import mask_logits_to_boxes
+from ovsam.model.ovsam import OVSAM, Features
+from ovsam.model.prompt import box_mask_logits
+from ovsam.model.text import ClassPrototypes, Progress, TextEncoder, class_prototypes
+from ovsam.model.text_store import TextStore
+from ovsam.structures import Label, Prediction, Prompt
+from ovsam.vocabulary import Vocabulary, load_vocabulary
+
+VOCABULARIES_KEPT = 16
+SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
+ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
+OUTSIDE = -10.0  # the logit of what a zoomed square does not show
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """A photo ready for prompts; immutable, so threads can share it.
+
+    Attributes:
+        photo: `(H, W, 3)` uint8 RGB, read-only.
+        frame: how the model sees the whole photo.
+        features: of the whole photo.
+    """
+
+    photo: NDArray[np.uint8]
+    frame: Frame
+    features: Features
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the photo in pixels."""
+        return self.photo.shape[0], self.photo.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What the model sees when it answers one prompt: the whole photo or a square of it."""
+
+    frame: Frame
+    features: Features
+    index: int  # of the image in the features' batch
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """Mask logits `(M, L, L)` in the view's frame, and predicted IoU `(M,)`, NaN if unknown."""
+
+    logits: Tensor
+    quality: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _CoarseMask:
+    """Low-resolution logits `(L, L)` and the frame in which they were found."""
+
+    frame: Frame
+    logits: NDArray[np.float32]
+
+    def seen_from(self, frame: Frame) -> NDArray[np.float32]:
+        """The same in another frame's low resolution."""
+        return _moved(self.logits, self.frame, frame)
+
+
+class Predictor:
+    """Masks and names for prompts. Get one from `ovsam.load`.
+
+    Args:
+        model: with its weights.
+        text_encoder: the text side of the model's encoder.
+        templates: prompts around a name, `{}` = the name.
+        store: known text embeddings.
+        vocabulary: the one that answers where none is given.
+        device: where the model computes.
+        zoom: whether to zoom by default; None = as the model's configuration says.
+    """
+
+    def __init__(
+        self,
+        model: OVSAM,
+        text_encoder: TextEncoder,
+        templates: Sequence[str],
+        store: TextStore,
+        vocabulary: Vocabulary,
+        device: str = "cpu",
+        zoom: bool | None = None,
+    ) -> None:
+        self.config: ModelConfig = model.config
+        self.vocabulary = vocabulary
+        self.device = torch.device(device)
+        self.zoom = (model.config.zoom is not None) if zoom is None else zoom
+        self._model = model.eval().to(self.device)
+        self._model.to(memory_format=torch.channels_last)
+        self._text_encoder = text_encoder
+        self._templates = tuple(templates)
+        self._store = store
+        self._prototypes: OrderedDict[str, ClassPrototypes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.config.name
+
+    @property
+    def mask_tokens(self) -> int:
+        """4 where multimask output is possible, 1 where the checkpoint lacks it."""
+        return self.config.decoder.mask_tokens
+
+    @property
+    def has_mask_scores(self) -> bool:
+        """Whether the model estimates the quality of its masks."""
+        return self.config.decoder.iou_head
+
+    def prepare(
+        self,
+        vocabulary: Vocabulary | str | Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Compute the embeddings of a vocabulary ahead of its first use (they are kept on disk)."""
+        self._class_prototypes(self._resolve(vocabulary), progress)
+
+    @torch.inference_mode()
+    def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
+        """Encode a photo `(H, W, 3)`, RGB, uint8; all that does not depend on the prompt.
+
+        Raises:
+            PhotoError: another shape or type.
+        """
+        photo = np.asarray(image)
+        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
+            raise PhotoError(
+                "A photo must be an RGB array of shape (H, W, 3) and type uint8, got "
+                f"{photo.shape} and {photo.dtype}. Read files with ovsam.read_photo."
+            )
+        photo = photo.copy()
+        photo.setflags(write=False)
+        frame = Frame.whole_photo((photo.shape[0], photo.shape[1]), self.config.image_size)
+        return EncodedImage(photo, frame, self._encode_frames(photo, [frame]))
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        encoded: EncodedImage,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        vocabulary: Vocabulary | str | Sequence[str] | None = None,
+        multimask: bool = False,
+        top: int = 5,
+        zoom: bool | None = None,
+    ) -> list[Prediction]:
+        """Answer prompts about an encoded photo.
+
+        Args:
+            encoded: what `encode` gave.
+            prompts: one for each object, in photo pixels.
+            vocabulary: what to choose the names from; None = the predictor's own. A built-in
+                name, a file, a comma list, names, or a `Vocabulary`.
+            multimask: three masks for each prompt instead of one, best first.
+            top: how many names for each mask.
+            zoom: whether to look again at the square around each object; None = the default.
+
+        Returns:
+            One prediction for each prompt.
+
+        Raises:
+            PromptError: a prompt lies outside the photo, has a mask of another resolution, or the
+                checkpoint has no multimask output.
+            VocabularyError: the vocabulary is not one.
+        """
+        prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+        self._check(encoded, prompts, multimask)
+        prototypes = self._class_prototypes(resolved := self._resolve(vocabulary))
+        whole = _View(encoded.frame, encoded.features, 0)
+        if zoom if zoom is not None else self.zoom:
+            step = SQUARES_AT_ONCE
+            groups = [prompts[i : i + step] for i in range(0, len(prompts), step)]
+            answers = [answer for group in groups for answer in self._zoomed(encoded, whole, group)]
+        else:
+            views = [whole] * len(prompts)
+            answers = list(zip(views, self._decode(views, prompts), strict=True))
+        answers = [(view, _selected(decoded, multimask)) for view, decoded in answers]
+        labels = self._label(answers, prompts, prototypes, resolved, top)
+        return [
+            _prediction(encoded, view, decoded, names)
+            for (view, decoded), names in zip(answers, labels, strict=True)
+        ]
+
+    def _check(self, encoded: EncodedImage, prompts: Sequence[Prompt], multimask: bool) -> None:
+        if multimask and self.mask_tokens == 1:
+            raise PromptError(
+                f"{self.name} has no multimask output: its checkpoint keeps one mask token. "
+                "Ask for a single mask, or convert it with SAM's own decoder."
+            )
+        low_res = encoded.frame.input_hw[0] // 4
+        for prompt in prompts:
+            prompt.check_inside(encoded.size_hw)
+            if prompt.mask_logits is not None and prompt.mask_logits.shape != (low_res, low_res):
+                raise PromptError(
+                    f"mask_logits must have shape ({low_res}, {low_res}) for {self.name}, "
+                    f"got {prompt.mask_logits.shape}. Pass on a prediction's low_res_logits."
+                )
+
+    def _resolve(self, vocabulary: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
+        return self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)
+
+    def _class_prototypes(
+        self, vocabulary: Vocabulary, progress: Progress | None = None
+    ) -> ClassPrototypes:
+        key = vocabulary.fingerprint
+        with self._lock:
+            if key in self._prototypes:
+                self._prototypes.move_to_end(key)
+                return self._prototypes[key]
+        made = class_prototypes(
+            vocabulary,
+            self._text_encoder,
+            self._templates,
+            self._store,
+            self.config.seen_classes,
+            progress,
+        )
+        made = ClassPrototypes(
+            made.vectors.to(self.device),
+            made.seen.to(self.device),
+            made.answerable.to(self.device),
+        )
+        with self._lock:
+            self._prototypes[key] = made
+            while len(self._prototypes) > VOCABULARIES_KEPT:
+                self._prototypes.popitem(last=False)
+        return made
+
+    def _encode_frames(self, photo: NDArray[np.uint8], frames: Sequence[Frame]) -> Features:
+        """Encode frames of one size as a batch."""
+        encoder = self.config.encoder
+        pixels = [
+            to_pixels(frame.cut(photo), frame.input_hw, encoder.pixel_mean, encoder.pixel_std)
+            for frame in frames
+        ]
+        batch = torch.cat(pixels).to(self.device, memory_format=torch.channels_last)
+        return self._model.encode(batch)
+
+    def _zoomed(
+        self, encoded: EncodedImage, whole: _View, prompts: Sequence[Prompt]
+    ) -> list[tuple[_View, _Decoded]]:
+        """Answer each prompt from the square around its object, re-encoded."""
+        zoom = self._zoom_config
+        coarse = self._coarse_masks(encoded, whole, prompts)
+        frames = [
+            Frame.square_around(_object_box(encoded, prompt, mask), zoom.context, zoom.size)
+            for prompt, mask in zip(prompts, coarse, strict=True)
+        ]
+        features = self._encode_frames(encoded.photo, frames)
+        views = [_View(frame, features, i) for i, frame in enumerate(frames)]
+        zoomed = [
+            replace(prompt, mask_logits=None if mask is None else mask.seen_from(frame))
+            for prompt, mask, frame in zip(prompts, coarse, frames, strict=True)
+        ]
+        return list(zip(views, self._decode(views, zoomed), strict=True))
+
+    @property
+    def _zoom_config(self) -> ZoomConfig:
+        if self.config.zoom is not None:
+            return self.config.zoom
+        return ZoomConfig(size=self.config.image_size, context=ZOOM_CONTEXT)
+
+    def _coarse_masks(
+        self, encoded: EncodedImage, whole: _View, prompts: Sequence[Prompt]
+    ) -> list[_CoarseMask | None]:
+        """For each prompt the mask that tells where to zoom; None for a box, which tells itself."""
+        found: dict[int, _CoarseMask] = {}
+        unknown = []
+        for i, prompt in enumerate(prompts):
+            if prompt.mask_logits is not None:
+                found[i] = _CoarseMask(encoded.frame, prompt.mask_logits)
+            elif prompt.box_xyxy is None:
+                unknown.append(i)
+        searches = bool(self._zoom_config.click_scales) and self.has_mask_scores
+        for i in unknown:
+            if searches and prompts[i].point_labels.any():
+                found[i] = self._search(encoded, prompts[i])
+            else:
+                [decoded] = self._decode([whole], [prompts[i]])
+                found[i] = _CoarseMask(encoded.frame, _array(decoded.logits[0]))
+        return [found.get(i) for i in range(len(prompts))]
+
+    def _search(self, encoded: EncodedImage, prompt: Prompt) -> _CoarseMask:
+        """The object under a click, whatever its size.
+
+        Squares of several sizes around the click are looked at, and of their masks the one is
+        taken that the model thinks best.
+        """
+        zoom, longest = self._zoom_config, max(encoded.size_hw)
+        points = prompt.points_xy[prompt.point_labels == 1]
+        low, high = points.min(0), points.max(0)
+        spread = float((high - low).max())
+        sides = [max(scale * longest, 1.5 * spread) for scale in zoom.click_scales]
+        frames = [
+            Frame.square_around((*(low - side / 2), *(high + side / 2)), 1.0, zoom.click_size)
+            for side in dict.fromkeys(sides)
+        ]
+        features = self._encode_frames(encoded.photo, frames)
+        views = [_View(frame, features, i) for i, frame in enumerate(frames)]
+        decoded = self._decode(views, [prompt] * len(views))
+        best = max(range(len(views)), key=lambda i: float(decoded[i].quality[0]))
+        return _CoarseMask(frames[best], _array(decoded[best].logits[0]))
+
+    def _decode(self, views: Sequence[_View], prompts: Sequence[Prompt]) -> list[_Decoded]:
+        """Decode prompts in their views (which share features); prompts of a kind go together."""
+        kinds: dict[tuple[int, bool, bool], list[int]] = {}
+        for i, prompt in enumerate(prompts):
+            kind = (
+                len(prompt.points_xy),
+                prompt.box_xyxy is not None,
+                prompt.mask_logits is not None,
+            )
+            kinds.setdefault(kind, []).append(i)
+        answers: dict[int, _Decoded] = {}
+        for (points, has_box, has_mask), members in kinds.items():
+            chosen = [(views[i], prompts[i]) for i in members]
+            features = chosen[0][0].features
+            boxes = self._tensor(_model_box(v, p) for v, p in chosen) if has_box else None
+            masks = self._tensor(p.mask_logits for _, p in chosen)[:, None] if has_mask else None
+            if boxes is not None and masks is None and self.config.decoder.box_as_mask:
+                masks = box_mask_logits(boxes, features.input_hw)
+            logits, quality = self._model.decode(
+                features,
+                # SAM's point names a pixel's centre by its index; ours are distances.
+                points_xy=self._tensor(v.frame.to_model(p.points_xy) - 0.5 for v, p in chosen)
+                if points
+                else None,
+                point_labels=self._tensor(p.point_labels for _, p in chosen).long()
+                if points
+                else None,
+                boxes_xyxy=boxes,
+                mask_logits=masks,
+                batch=torch.tensor([v.index for v, _ in chosen], device=self.device)
+                if len(features.embedding) > 1
+                else None,
+            )
+            if quality is None:
+                quality = logits.new_full(logits.shape[:2], torch.nan)
+            for i, mask, iou in zip(members, logits, quality, strict=True):
+                answers[i] = _Decoded(mask, iou.clamp(0, 1))
+        return [answers[i] for i in range(len(prompts))]
+
+    def _tensor(self, arrays: Iterable[NDArray[Any] | None]) -> Tensor:
+        stacked = np.stack([array for array in arrays if array is not None])
+        return torch.from_numpy(stacked.astype(np.float32)).to(self.device)
+
+    def _label(
+        self,
+        answers: Sequence[tuple[_View, _Decoded]],
+        prompts: Sequence[Prompt],
+        prototypes: ClassPrototypes,
+        vocabulary: Vocabulary,
+        top: int,
+    ) -> list[tuple[tuple[Label, ...], ...]]:
+        """Ranked names for each mask of each prompt; prompts that share features go together."""
+        names: list[tuple[tuple[Label, ...], ...]] = []
+        start = 0
+        while start < len(answers):
+            features = answers[start][0].features
+            stop = start
+            while stop < len(answers) and answers[stop][0].features is features:
+                stop += 1
+            group = list(zip(answers[start:stop], prompts[start:stop], strict=True))
+            logits = torch.cat([decoded.logits for (_, decoded), _ in group])[:, None]
+            boxes = mask_logits_to_boxes(logits)
+            counts = [len(decoded.logits) for (_, decoded), _ in group]
+            row = 0
+            for ((view, _), prompt), count in zip(group, counts, strict=True):
+                if prompt.box_xyxy is not None:
+                    boxes[row : row + count] = self._tensor([_model_box(view, prompt)])
+                row += count
+            index = [
+                view.index
+                for ((view, _), _), n in zip(group, counts, strict=True)
+                for _ in range(n)
+            ]
+            scores = self._model.label(
+                features, boxes, logits, prototypes, torch.tensor(index, device=self.device)
+            )
+            ranked = _ranked(scores, vocabulary, top)
+            for count in counts:
+                names.append(tuple(ranked[:count]))
+                ranked = ranked[count:]
+            start = stop
+        return names
+
+
+def _model_box(view: _View, prompt: Prompt) -> NDArray[np.float64]:
+    assert prompt.box_xyxy is not None
+    return view.frame.to_model(prompt.box_xyxy.reshape(2, 2)).ravel()
+
+
+def _ranked(scores: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:
+    """Log scores `(N, C + 1)` -> the best `top` names of each, without the background."""
+    probabilities = scores.softmax(-1)[:, :-1]
+    count = min(top, sum(vocabulary.answerable))
+    best = probabilities.topk(count, dim=-1)
+    return [
+        tuple(Label(vocabulary.classes[i], p) for i, p in zip(row, values, strict=True))
+        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def _selected(decoded: _Decoded, multimask: bool) -> _Decoded:
+    """The first mask, or the three alternatives, best first."""
+    if not multimask:
+        return _Decoded(decoded.logits[:1], decoded.quality[:1])
+    order = decoded.quality[1:].argsort(descending=True) + 1
+    return _Decoded(decoded.logits[order], decoded.quality[order])
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return np.asarray(tensor.cpu().numpy(), np.float32)
+
+
+def _object_box(encoded: EncodedImage, prompt: Prompt, mask: _CoarseMask | None) -> list[float]:
+    """The box to zoom on, photo pixels: the prompt's own, or around coarse mask and points."""
+    if prompt.box_xyxy is not None:
+        return [float(value) for value in prompt.box_xyxy]
+    corners = prompt.points_xy[prompt.point_labels == 1]
+    if mask is not None:
+        low = mask_to_box_xyxy(mask.logits > 0).reshape(2, 2) * 4
+        if low.any():
+            corners = np.concatenate([corners, mask.frame.to_photo(low)])
+    if not len(corners):
+        height, width = encoded.size_hw
+        return [0.0, 0.0, float(width), float(height)]
+    return [*corners.min(0).tolist(), *corners.max(0).tolist()]
+
+
+def _moved(logits: NDArray[np.float32], source: Frame, target: Frame) -> NDArray[np.float32]:
+    """Low-resolution logits `(L, L)` of one frame resampled in another's grid."""
+    step = 4 / target.scale_xy * source.scale_xy / 4  # source cells per target cell
+    shift = (np.array(target.origin_xy) - source.origin_xy) * source.scale_xy / 4
+    offset = shift + step / 2 - 0.5
+    matrix = np.array([[step[0], 0, offset[0]], [0, step[1], offset[1]]])
+    size = target.input_hw[1] // 4, target.input_hw[0] // 4
+    moved = cv2.warpAffine(
+        np.ascontiguousarray(logits, np.float32),
+        matrix,
+        size,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=OUTSIDE,
+    )
+    return np.asarray(moved, np.float32)
+
+
+def _prediction(
+    encoded: EncodedImage,
+    view: _View,
+    decoded: _Decoded,
+    labels: tuple[tuple[Label, ...], ...],
+) -> Prediction:
+    if view.frame == encoded.frame:
+        whole = whole_photo_logits(decoded.logits[None], view.frame, encoded.size_hw)
+        masks = np.asarray((whole[0] > 0).cpu().numpy(), np.bool_)
+        low_res = _array(decoded.logits)
+    else:
+        logits = _array(decoded.logits)
+        masks = np.stack([_pasted(mask, view.frame, encoded.size_hw) for mask in logits])
+        low_res = np.stack([_moved(mask, view.frame, encoded.frame) for mask in logits])
+    return Prediction(
+        masks=masks,
+        mask_scores=_array(decoded.quality),
+        boxes_xyxy=masks_to_boxes_xyxy(masks),
+        low_res_logits=low_res,
+        labels=labels,
+    )
+
+
+def _pasted(
+    logits: NDArray[np.float32], frame: Frame, size_hw: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Low-resolution logits of a zoomed square -> mask of the photo, False outside the square."""
+    mask = np.zeros(size_hw, np.bool_)
+    low = np.maximum(np.floor(frame.origin_xy).astype(int), 0)
+    high = np.ceil(np.add(frame.origin_xy, frame.window_hw[::-1])).astype(int)
+    high = np.minimum(high, size_hw[::-1])
+    width, height = (high - low).tolist()
+    if width <= 0 or height <= 0:
+        return mask
+    step = frame.scale_xy / 4  # cells per photo pixel
+    offset = (low - np.array(frame.origin_xy)) * step + step / 2 - 0.5
+    matrix = np.array([[step[0], 0, offset[0]], [0, step[1], offset[1]]])
+    values = cv2.warpAffine(
+        logits,
+        matrix,
+        (width, height),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    mask[low[1] : high[1], low[0] : high[0]] = values > 0
+    return mask
+
+
+def load(
+    name_or_path: str | Path = "lite",
+    *,
+    vocabulary: Vocabulary | str | Sequence[str] = "coco",
+    device: str = "cpu",
+    cache_dir: str | Path | None = None,
+    zoom: bool | None = None,
+) -> Predictor:
+    """A predictor by name ("lite", "rn50x16-coco", "rn50x16-lvis") or from a checkpoint's path.
+
+    Args:
+        name_or_path: "lite" ships with the package; the others are fetched and converted once.
+        vocabulary: what the predictor answers from unless a call says otherwise.
+        device: "cpu", "cuda", "mps".
+        cache_dir: for downloads and text embeddings; by default the user's cache folder.
+        zoom: see `Predictor.predict`; None = the model's own default.
+
+    Raises:
+        CheckpointError: no such model or file, or a file that cannot be used.
+        VocabularyError: the vocabulary is not one.
+
+    Example:
+        >>> predictor = load("lite", vocabulary="cat, dog")  # doctest: +SKIP
+    """
+    from ovsam.model.build import restore
+    from ovsam.model.minilm import MiniLM
+    from ovsam.model.text import PLAIN_TEMPLATES, openai_templates
+
+    names = load_vocabulary(vocabulary)
+    _check_device(device)
+    folder = _cache_folder(cache_dir)
+    restored = restore(_locate(name_or_path, cache_dir))
+    tower = restored.text_tower
+    encoder: TextEncoder = MiniLM() if tower is None else tower.to(device)
+    templates = PLAIN_TEMPLATES if tower is None else openai_templates()
+    store = TextStore(folder / "text.sqlite", seed=restored.text_vectors)
+    return Predictor(restored.model, encoder, templates, store, names, device, zoom)
+
+
+def _locate(name_or_path: str | Path, cache_dir: str | Path | None) -> Path:
+    from ovsam.hub import RELEASES, fetch
+
+    name = str(name_or_path)
+    if name == "lite":
+        return Path(__file__).parent / "weights" / "lite.safetensors"
+    if name in RELEASES:
+        return fetch(name, cache_dir)
+    path = Path(name_or_path)
+    if not path.exists() and not path.suffix:
+        raise CheckpointError(
+            f"Unknown model '{name}'. Choose lite, {', '.join(RELEASES)}, or give the path of a "
+            "checkpoint."
+        )
+    return path
+
+
+def _cache_folder(cache_dir: str | Path | None) -> Path:
+    import platformdirs
+
+    return Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam")
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise OvsamError(
+            f"The device '{device}' cannot be used here ({str(error).splitlines()[0]}). "
+            'Try "cpu".'
+        ) from error

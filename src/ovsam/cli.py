@@ -405,7 +405,7 @@ def train_lite(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     content = read_data(data)
     torch.manual_seed(seed)
-    model = initial_model().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = initial_model().to(memory_format=torch.channels_last)
     prototypes = name_prototypes(content.vocabularies)
     config = LiteTrainConfig(steps=steps, seed=seed)
     trained = LiteTrainer(model, content, prototypes, config, output).run()

@@ -111,13 +111,20 @@ def tiny_model(config: ModelConfig = TINY, seed: int = 4) -> OVSAM:
             for name, parameter in model.named_parameters():
                 if parameter.ndim > 1 and "norm" not in name:
                     nn.init.normal_(parameter, std=1.2 / parameter[0].numel() ** 0.5)
-            for mlp in model.mask_decoder.output_hypernetworks_mlps:
-                for parameter in list(mlp.parameters())[-2:]:  # neither all nor nothing
-                    parameter.sub_(parameter.mean(0))
+            balance(model.mask_decoder)
             for layer in model.mask_decoder.output_upscaling:
                 if isinstance(layer, nn.ConvTranspose2d):  # smooth: masks rather than gratings
                     layer.weight.copy_(2 * layer.weight.mean((2, 3), keepdim=True))
     return model.eval()
+
+
+def balance(mask_decoder: nn.Module) -> None:
+    """Make random masks neither full nor empty: what a mask token weighs sums to nothing."""
+    mlps = mask_decoder.output_hypernetworks_mlps
+    assert isinstance(mlps, nn.ModuleList)
+    for mlp in mlps:
+        for parameter in list(mlp.parameters())[-2:]:
+            parameter.sub_(parameter.mean(0))
 
 
 def tiny_predictor(

@@ -52,13 +52,16 @@ def spread(module: nn.Module) -> None:
 @pytest.fixture(scope="module")
 def theirs() -> TheirSamPredictor:
     side = SIZE // 16
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        prompt_encoder = PromptEncoder(DIM, (side, side), (SIZE, SIZE), 16)
     decoder = MaskDecoder(
         transformer_dim=DIM,
         transformer=TwoWayTransformer(depth=2, embedding_dim=DIM, num_heads=8, mlp_dim=32),
         num_multimask_outputs=3,
         iou_head_hidden_dim=32,
     )
-    model = Sam(Fixed(), PromptEncoder(DIM, (side, side), (SIZE, SIZE), 16), decoder)
+    model = Sam(Fixed(), prompt_encoder, decoder)
     spread(model)
     with torch.no_grad():
         balance(decoder)

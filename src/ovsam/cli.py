@@ -179,6 +179,7 @@ def segment(
     import ovsam
 
     predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
+    _embed_names(predictor)
     predictions = predictor.predict(predictor.encode(pixels), prompts, top=top)
 
     _print_objects(prompts, predictions)
@@ -227,6 +228,7 @@ def evaluate(
     import ovsam
 
     predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
+    _embed_names(predictor)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("photos", total=None)
         report = run(
@@ -280,6 +282,7 @@ def demo(
     import ovsam
 
     predictor = ovsam.load(model, vocabulary=names, device=device)
+    _embed_names(predictor)
     serve(predictor, photo, host, port, token, open_browser, max_pixels=limit)
 
 
@@ -412,6 +415,18 @@ def train_lite(
     write_lite(output / "lite.safetensors", model, trained)
     draw_curves(output / "log.csv", output / "curves.png")
     typer.echo(f"wrote {output / 'lite.safetensors'}")
+
+
+def _embed_names(predictor: Predictor) -> None:
+    """Compute the embeddings of names that are new, with a bar where it takes a while."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("embedding new names", total=None, visible=False)
+        predictor.prepare(
+            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        )
 
 
 def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None:

@@ -108,6 +108,6 @@ class ModelConfig:
     fusion_alpha: float = 0.1
     """Weight of the frozen encoder's score for classes that the region head was trained on."""
     fusion_beta: float = 0.9
-    """The same for all other classes (paper Eq. 3)."""
+    """The same for all other classes (paper §3.2)."""
     seen_classes: tuple[str, ...] = ()
     """Names (any synonym) of the classes that the region head was trained on."""

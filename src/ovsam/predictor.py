@@ -586,10 +586,12 @@ def _cache_folder(cache_dir: str | Path | None) -> Path:
 
 
 def _check_device(device: str) -> None:
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda", "mps"):
+        raise OvsamError(f"device must be 'cpu', 'cuda' or 'mps', got '{device}'.")
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise OvsamError(
-            f"The device '{device}' cannot be used here ({str(error).splitlines()[0]}). "
-            'Try "cpu".'
+            f"The device '{device}' cannot be used on this machine. Use 'cpu'."
         ) from error

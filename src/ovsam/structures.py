@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +54,16 @@ class Prompt:
     Raises:
         PromptError: a shape, a value or a combination that is not a prompt.
     """
+
+    if TYPE_CHECKING:  # arrays come out, but anything like one may go in
+
+        def __init__(
+            self,
+            points_xy: ArrayLike = ...,
+            point_labels: ArrayLike | None = None,
+            box_xyxy: ArrayLike | None = None,
+            mask_logits: ArrayLike | None = None,
+        ) -> None: ...
 
     points_xy: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
     point_labels: NDArray[np.int64] = None  # type: ignore[assignment]  # made in __post_init__

@@ -1,4 +1,4 @@
-"""SAM2CLIP adapter: the frozen pyramid -> an embedding like SAM's (paper §3.2, Eq. 1, Table 5)."""
+"""SAM2CLIP adapter: the frozen pyramid -> an embedding like SAM's (paper §3.2, Eq. 2 and 3)."""
 
 from __future__ import annotations
 

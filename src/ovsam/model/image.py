@@ -31,7 +31,7 @@ class Frame:
 
     @classmethod
     def whole_photo(cls, size_hw: tuple[int, int], longest_side: int) -> Frame:
-        """The whole photo, its longest side at `longest_side`, padded to a square (spec §1)."""
+        """The whole photo, its longest side at `longest_side`, padded to a square, as SAM does."""
         scale = longest_side / max(size_hw)
         content = (max(1, int(size_hw[0] * scale + 0.5)), max(1, int(size_hw[1] * scale + 0.5)))
         return cls((0.0, 0.0), (float(size_hw[0]), float(size_hw[1])), content, (longest_side,) * 2)
@@ -128,7 +128,7 @@ def to_pixels(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Tensor:
-    """Content `(h, w, 3)` RGB -> `(1, 3, H, W)`, normalised, then padded with zeros (spec §1)."""
+    """Content `(h, w, 3)` RGB -> `(1, 3, H, W)`, normalised, then padded with zeros."""
     pixels = torch.from_numpy(content).float()
     pixels = (pixels - torch.tensor(mean)) / torch.tensor(std)
     height, width = content.shape[:2]

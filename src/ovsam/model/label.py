@@ -1,4 +1,4 @@
-"""CLIP2SAM: regions of the pyramid -> embeddings -> class scores (paper §3.3, Eq. 2 and 3).
+"""CLIP2SAM: regions of the pyramid -> embeddings -> class scores (paper §3.3; class score: Eq. 1).
 
 The learned side (feature pyramid, RoIAlign, one conv) lives here; the frozen encoder's own opinion
 of a region comes from `features.py`; both are compared with the same prototypes and fused.
@@ -109,7 +109,7 @@ def fuse(
     alpha: float,
     beta: float,
 ) -> Tensor:
-    """Geometric mean of the learned and the frozen score (paper Eq. 3).
+    """Geometric mean of the learned and the frozen score (paper §3.2).
 
     Args:
         head_logits: `(N, C + 1)` learned scores, background last.

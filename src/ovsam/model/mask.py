@@ -56,7 +56,7 @@ class MaskDecoder(nn.Module):
             self.iou_token = nn.Embedding(1, embed_dim)
         else:
             # The release's label token: its own output is unused, but it takes part in the
-            # attention, so mask parity needs it (spec: "multiplies their output by zero").
+            # attention, so their masks depend on it.
             self.label_token = nn.Embedding(1, embed_dim)
         self.mask_tokens = nn.Embedding(config.mask_tokens, embed_dim)
         self.output_upscaling = nn.Sequential(

@@ -43,7 +43,7 @@ class Features:
 
 
 class OVSAM(nn.Module):
-    """Open-Vocabulary SAM at any size (spec §1); takes built parts, knows nothing of files."""
+    """Open-Vocabulary SAM at any size; takes built parts, knows nothing of files."""
 
     def __init__(self, config: ModelConfig, encoder: ImageEncoder) -> None:
         super().__init__()

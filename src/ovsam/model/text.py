@@ -80,7 +80,7 @@ def class_prototypes(
         vocabulary: `C` classes.
         encoder: the text model.
         templates: prompts in which `{}` stands for the name; a synonym's vector is the mean of
-            its unit vectors over them, normalised again (spec §1).
+            its unit vectors over them, normalised again, as CLIP does.
         store: what is known already; gets what is not.
         seen_classes: names of the classes that the region head was trained on; a class counts as
             one of them if any of its synonyms does.

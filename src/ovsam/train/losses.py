@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def mask_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy plus dice (spec §2: both with weight 5, dice eps 1).
+    """Binary cross-entropy plus dice (as the paper: both with weight 5, dice smoothed by 1).
 
     Args:
         mask_logits: `(N, M, h, w)`.

@@ -34,6 +34,7 @@ from ovsam.vocabulary import Vocabulary, load_vocabulary
 VOCABULARIES_KEPT = 16
 SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
+CUT_OFF = 0.85  # a mask that fills this share of its square goes on beyond it
 OUTSIDE = -10.0  # the logit of what a zoomed square does not show
 
 
@@ -312,23 +313,28 @@ class Predictor:
     def _search(self, encoded: EncodedImage, prompt: Prompt) -> _CoarseMask:
         """The object under a click, whatever its size.
 
-        Squares of several sizes around the click are looked at, and of their masks the one is
-        taken that the model thinks best.
+        Squares of several sizes around the click are looked at; of all masks found in them the
+        one is taken that the others agree with most.
         """
         zoom, longest = self._zoom_config, max(encoded.size_hw)
         points = prompt.points_xy[prompt.point_labels == 1]
         low, high = points.min(0), points.max(0)
-        spread = float((high - low).max())
-        sides = [max(scale * longest, 1.5 * spread) for scale in zoom.click_scales]
+        middle, spread = (low + high) / 2, float((high - low).max())
+        sides = dict.fromkeys(max(scale * longest, 1.5 * spread) for scale in zoom.click_scales)
         frames = [
-            Frame.square_around((*(low - side / 2), *(high + side / 2)), 1.0, zoom.click_size)
-            for side in dict.fromkeys(sides)
+            Frame.square_around((*(middle - side / 2), *(middle + side / 2)), 1.0, zoom.click_size)
+            for side in sides
         ]
         features = self._encode_frames(encoded.photo, frames)
         views = [_View(frame, features, i) for i, frame in enumerate(frames)]
         decoded = self._decode(views, [prompt] * len(views))
-        best = max(range(len(views)), key=lambda i: float(decoded[i].quality[0]))
-        return _CoarseMask(frames[best], _array(decoded[best].logits[0]))
+        found = [
+            _CoarseMask(view.frame, logits)
+            for view, answer in zip(views, decoded, strict=True)
+            for logits in _array(answer.logits)
+        ]
+        quality = np.concatenate([_array(answer.quality) for answer in decoded])
+        return found[_most_agreed(found, quality, encoded.frame)]
 
     def _decode(self, views: Sequence[_View], prompts: Sequence[Prompt]) -> list[_Decoded]:
         """Decode prompts in their views (which share features); prompts of a kind go together."""
@@ -366,7 +372,7 @@ class Predictor:
             if quality is None:
                 quality = logits.new_full(logits.shape[:2], torch.nan)
             for i, mask, iou in zip(members, logits, quality, strict=True):
-                answers[i] = _Decoded(mask, iou.clamp(0, 1))
+                answers[i] = _Decoded(mask, iou)
         return [answers[i] for i in range(len(prompts))]
 
     def _tensor(self, arrays: Iterable[NDArray[Any] | None]) -> Tensor:
@@ -442,6 +448,27 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
     return np.asarray(tensor.cpu().numpy(), np.float32)
 
 
+def _most_agreed(masks: Sequence[_CoarseMask], quality: NDArray[np.float32], frame: Frame) -> int:
+    """Which of K masks has the greatest mean IoU with all, weighted by their predicted quality.
+
+    A mask as wide as its square is cut off by it, so its quality says little: it has no vote.
+    """
+    # Compared on the photo at half of the model's resolution: cells of a frame twice as fine.
+    fine = (2 * frame.content_hw[0], 2 * frame.content_hw[1])
+    grid = replace(frame, content_hw=fine, input_hw=fine)
+    seen = np.stack([mask.seen_from(grid) > 0 for mask in masks]).reshape(len(masks), -1)
+    boxes = masks_to_boxes_xyxy(np.stack([mask.logits > 0 for mask in masks]))
+    extent = (boxes[:, 2:] - boxes[:, :2]).max(1) / len(masks[0].logits)
+    votes = np.clip(quality, 0, None) * (extent < CUT_OFF)
+    if not votes.any():
+        votes = np.clip(quality, 1e-3, None)
+    pixels = seen.astype(np.float32)
+    overlap = pixels @ pixels.T
+    area = pixels.sum(1)
+    iou = overlap / np.maximum(area[:, None] + area - overlap, 1)
+    return int(np.argmax(iou @ votes * (votes > 0)))
+
+
 def _object_box(encoded: EncodedImage, prompt: Prompt, mask: _CoarseMask | None) -> list[float]:
     """The box to zoom on, photo pixels: the prompt's own, or around coarse mask and points."""
     if prompt.box_xyxy is not None:
@@ -491,7 +518,7 @@ def _prediction(
         low_res = np.stack([_moved(mask, view.frame, encoded.frame) for mask in logits])
     return Prediction(
         masks=masks,
-        mask_scores=_array(decoded.quality),
+        mask_scores=_array(decoded.quality.clamp(0, 1)),
         boxes_xyxy=masks_to_boxes_xyxy(masks),
         low_res_logits=low_res,
         labels=labels,

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not saturate
 ZOOMED = SquareConfig(size=256, zoomed=0.65, whole=0.1, pasted=0.35)
 CLICKED = SquareConfig(size=256, zoomed=0.65, whole=0.1, pasted=0.35, clicked=0.4)
+SMALL = SquareConfig(size=128, zoomed=0.5, whole=0.0, pasted=0.35, clicked=0.85)
 WINDOWS = SquareConfig(size=512, zoomed=0.0, whole=1.0, pasted=0.35)
 
 
@@ -48,7 +49,7 @@ WINDOWS = SquareConfig(size=512, zoomed=0.0, whole=1.0, pasted=0.35)
 class LiteTrainConfig:
     """A training run of `lite`."""
 
-    steps: int = 4200
+    steps: int = 3750
     """Optimiser steps."""
     seed: int = 0
     """Of data order, augmentation and initial weights."""
@@ -60,6 +61,9 @@ class LiteTrainConfig:
     warm_up: int = 200
     clicks_from: int = 1250
     """The step from which on squares around clicks join: boxes are learnt first."""
+    small_from: int = 2250
+    """The step from which on every second batch is four times as many squares of half the side,
+    most of them around clicks: what the predictor looks at to find the object under a click."""
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones that ship."""
     save_every: int = 250
@@ -198,9 +202,14 @@ class LiteTrainer:
         few = max(1, config.squares // 4)
         whole = Squares(sources[:-1], names, WINDOWS, few, config.seed + 1, config.steps)
 
+        many = 4 * config.squares
+        small = Squares(sources[:-1], names, SMALL, many, config.seed + 2, config.steps)
+
         def kind(step: int) -> Squares:
             if step % config.whole_every == config.whole_every - 1:
                 return whole
+            if step >= config.small_from and step % 2 == 0:
+                return small
             return zoomed if step < config.clicks_from else clicked
 
         order = _InOrder([(kind(step), step) for step in range(self.step, config.steps)])

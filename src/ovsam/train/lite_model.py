@@ -81,7 +81,8 @@ def name_prototypes(vocabularies: Mapping[str, Sequence[Sequence[str]]]) -> dict
     for name, classes in vocabularies.items():
         width = max(map(len, classes))
         padded = [s[i % len(s)] for s in classes for i in range(width)]
-        prototypes[name] = encoder.embed(padded).reshape(len(classes), width, -1)
+        embedded = encoder.embed(padded).clone()  # autograd refuses tensors of inference mode
+        prototypes[name] = embedded.reshape(len(classes), width, -1)
     return prototypes
 
 

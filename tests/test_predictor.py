@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ovsam.errors import PhotoError, PromptError, VocabularyError
-from ovsam.predictor import EncodedImage, Predictor
+from ovsam.model.image import Frame
+from ovsam.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed
 from ovsam.structures import Prediction, Prompt
 from tiny_model import ONE_TOKEN, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
@@ -405,3 +406,25 @@ def test_a_mirrored_model_would_be_noticed(predictor: Predictor, photo: EncodedI
     side = 40 * 1.6
     assert columns.min() >= 40 - side / 2 - 1 and columns.max() <= 40 + side / 2 + 1
     assert rows.min() >= 105 - side / 2 - 1 and rows.max() <= 105 + side / 2 + 1
+
+
+def test_the_mask_that_most_views_agree_on() -> None:
+    """Four views of one photo; a frame's logits are (input / 4)² cells."""
+    whole = Frame.whole_photo((128, 128), 128)  # 32 x 32 cells of 4 pixels
+    square = Frame.square_around((32, 32, 64, 64), 2.0, 64)  # 64 photo pixels as 16 x 16 cells
+
+    def cells(frame: Frame, x0: int, y0: int, x1: int, y1: int) -> _CoarseMask:
+        logits = np.full((frame.input_hw[0] // 4,) * 2, -5, np.float32)
+        logits[y0:y1, x0:x1] = 5
+        return _CoarseMask(frame, logits)
+
+    object_in_whole = cells(whole, 8, 8, 16, 16)  # photo pixels 32 to 64
+    object_in_square = cells(square, 4, 4, 12, 12)  # the same
+    elsewhere = cells(whole, 20, 20, 28, 28)
+    cut_off = cells(square, 0, 0, 16, 16)  # fills its square: goes on beyond it
+    masks = [elsewhere, object_in_whole, cut_off, object_in_square]
+    even = np.array([0.6, 0.5, 0.9, 0.5], np.float32)
+    assert _most_agreed(masks, even, whole) in (1, 3)  # 0.5 + 0.5 of the object against 0.6
+    sure = np.array([1.0, 0.3, 0.9, 0.3], np.float32)
+    assert _most_agreed(masks, sure, whole) == 0
+    assert _most_agreed([cut_off], np.array([0.4], np.float32), whole) == 0  # nothing else to take

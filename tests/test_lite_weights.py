@@ -1,0 +1,56 @@
+"""The weights that ship: small, whole, and able to do the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ovsam
+from ovsam.evaluate.coco import read_annotations
+from ovsam.evaluate.run import PromptKind, evaluate
+from ovsam.model.build import MODELS
+from ovsam.predictor import Predictor
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+WEIGHTS = Path(ovsam.__file__).parent / "weights"
+
+
+@pytest.fixture(scope="module")
+def lite() -> Predictor:
+    return ovsam.load("lite")
+
+
+def test_small_enough_to_ship() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 40e6
+
+
+def test_configuration_is_the_one_in_the_code(lite: Predictor) -> None:
+    assert lite.config == MODELS["lite"]
+
+
+def test_a_cat_is_outlined_and_named(lite: Predictor) -> None:
+    photo = lite.encode(ovsam.read_photo(EXAMPLES / "chelsea.png"))
+    [cat] = lite.predict(photo, ovsam.Prompt(box_xyxy=[0, 0, 395, 300]))
+    assert cat.name == "cat"
+    assert cat.mask[150, 200] and not cat.mask[20, 430]
+    assert 0.5 < cat.mask[:, :395].mean() < 0.95
+    [kitten] = lite.predict(
+        photo, ovsam.Prompt(box_xyxy=[0, 0, 395, 300]), vocabulary="kitten, car, bench, pizza"
+    )
+    assert kitten.name == "kitten"
+    assert np.array_equal(kitten.mask, cat.mask)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("prompts", "iou", "top5"), [("box", 0.7, 0.7), ("point", 0.3, 0.5)])
+def test_held_out_photos(
+    lite: Predictor, photos_root: Path, prompts: PromptKind, iou: float, top5: float
+) -> None:
+    """A coarse net for accidents; the figures of the README come from `ovsam evaluate`."""
+    root = photos_root / "coco_sample"
+    annotations = read_annotations(root / "annotations" / "instances_val2017.json")
+    report = evaluate(lite, annotations, root / "val2017", prompts=prompts, limit=6)
+    assert report.summary.iou is not None and report.summary.iou > iou
+    assert report.summary.accuracy_top5 is not None and report.summary.accuracy_top5 > top5

@@ -409,9 +409,9 @@ def test_a_mirrored_model_would_be_noticed(predictor: Predictor, photo: EncodedI
 
 
 def test_the_mask_that_most_views_agree_on() -> None:
-    """Four views of one photo; a frame's logits are (input / 4)² cells."""
+    """Masks of two frames; a frame's logits are (input / 4)² cells."""
     whole = Frame.whole_photo((128, 128), 128)  # 32 x 32 cells of 4 pixels
-    square = Frame.square_around((32, 32, 64, 64), 2.0, 64)  # 64 photo pixels as 16 x 16 cells
+    square = Frame.square_around((32, 32, 64, 64), 2.0, 128)  # 32 x 32 cells of 2 pixels
 
     def cells(frame: Frame, x0: int, y0: int, x1: int, y1: int) -> _CoarseMask:
         logits = np.full((frame.input_hw[0] // 4,) * 2, -5, np.float32)
@@ -419,9 +419,9 @@ def test_the_mask_that_most_views_agree_on() -> None:
         return _CoarseMask(frame, logits)
 
     object_in_whole = cells(whole, 8, 8, 16, 16)  # photo pixels 32 to 64
-    object_in_square = cells(square, 4, 4, 12, 12)  # the same
+    object_in_square = cells(square, 8, 8, 24, 24)  # the same
     elsewhere = cells(whole, 20, 20, 28, 28)
-    cut_off = cells(square, 0, 0, 16, 16)  # fills its square: goes on beyond it
+    cut_off = cells(square, 0, 0, 32, 32)  # fills its square: goes on beyond it
     masks = [elsewhere, object_in_whole, cut_off, object_in_square]
     even = np.array([0.6, 0.5, 0.9, 0.5], np.float32)
     assert _most_agreed(masks, even, whole) in (1, 3)  # 0.5 + 0.5 of the object against 0.6

@@ -393,7 +393,7 @@ def train_lite(
             "A run that was stopped goes on where it was.",
         ),
     ] = Path("lite-run"),
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 3250,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Of data order and initial weights.")] = 0,
 ) -> None:
     """Train `lite` from its frozen trunk; on two cores the shipped weights took about an hour."""

@@ -34,7 +34,7 @@ from ovsam.vocabulary import Vocabulary, load_vocabulary
 VOCABULARIES_KEPT = 16
 SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
-CUT_OFF = 0.85  # a mask that fills this share of its square goes on beyond it
+CUT_OFF = 0.95  # a mask that fills this share of its square goes on beyond it
 OUTSIDE = -10.0  # the logit of what a zoomed square does not show
 
 
@@ -272,15 +272,21 @@ class Predictor:
         """Answer each prompt from the square around its object, re-encoded."""
         zoom = self._zoom_config
         coarse = self._coarse_masks(encoded, whole, prompts)
-        frames = [
-            Frame.square_around(_object_box(encoded, prompt, mask), zoom.context, zoom.size)
-            for prompt, mask in zip(prompts, coarse, strict=True)
+        boxes = [
+            _object_box(encoded, prompt, mask) for prompt, mask in zip(prompts, coarse, strict=True)
         ]
+        frames = [Frame.square_around(box, zoom.context, zoom.size) for box in boxes]
         features = self._encode_frames(encoded.photo, frames)
         views = [_View(frame, features, i) for i, frame in enumerate(frames)]
         zoomed = [
-            replace(prompt, mask_logits=None if mask is None else mask.seen_from(frame))
-            for prompt, mask, frame in zip(prompts, coarse, frames, strict=True)
+            Prompt(
+                prompt.points_xy,
+                prompt.point_labels,
+                # What was found under a click is asked for as a box, too; a given mask is not.
+                prompt.box_xyxy if prompt.mask_logits is not None else box,
+                None if mask is None else mask.seen_from(frame),
+            )
+            for prompt, mask, frame, box in zip(prompts, coarse, frames, boxes, strict=True)
         ]
         return list(zip(views, self._decode(views, zoomed), strict=True))
 
@@ -481,7 +487,8 @@ def _object_box(encoded: EncodedImage, prompt: Prompt, mask: _CoarseMask | None)
     if not len(corners):
         height, width = encoded.size_hw
         return [0.0, 0.0, float(width), float(height)]
-    return [*corners.min(0).tolist(), *corners.max(0).tolist()]
+    low, high = corners.min(0), np.maximum(corners.max(0), corners.min(0) + 1)
+    return [*low.tolist(), *high.tolist()]
 
 
 def _moved(logits: NDArray[np.float32], source: Frame, target: Frame) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ def _numbers(name: str, value: ArrayLike, dtype: type) -> NDArray[Any]:
     except (TypeError, ValueError) as error:
         raise PromptError(f"{name} must be an array of numbers, got {value!r:.80}.") from error
     if not np.isfinite(array).all():
-        raise PromptError(f"{name} must be finite numbers, got NaN or infinity.")
+        raise PromptError(f"{name} must be finite numbers, got {array.tolist()!s:.80}.")
     return array
 
 
@@ -177,7 +177,9 @@ class Prediction:
         if self.masks.ndim != 3 or self.low_res_logits.shape[:1] != (count,):
             raise ValueError("masks must be (M, H, W) and low_res_logits (M, L, L)")
         if len(self.labels) != count:
-            raise ValueError(f"labels must have {count} entries, one for each mask")
+            raise ValueError(
+                f"labels must have one entry per mask ({count}), got {len(self.labels)}"
+            )
 
     @property
     def mask(self) -> NDArray[np.bool_]:

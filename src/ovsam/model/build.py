@@ -68,9 +68,11 @@ _LITE = ModelConfig(
     embed_dim=128,
     decoder=DecoderConfig(mlp_dim=512, iou_dim=128, high_resolution=True, box_as_mask=True),
     region=RegionConfig(levels=(2, 3), finest_scale=112, roi_size=7),
-    zoom=ZoomConfig(size=256, context=1.6, click_scales=(0.06, 0.12, 0.24, 0.48, 0.96)),
+    zoom=ZoomConfig(
+        size=256, context=1.6, click_scales=(0.05, 0.08, 0.12, 0.18, 0.28, 0.42, 0.64, 0.96)
+    ),
     logit_scale=20.0,
-    fusion_alpha=0.2,
+    fusion_alpha=0.3,
     fusion_beta=0.5,
     seen_classes=tuple(synonyms[0] for synonyms in load_vocabulary("coco").synonyms),
 )

@@ -49,7 +49,7 @@ WINDOWS = SquareConfig(size=512, zoomed=0.0, whole=1.0, pasted=0.35)
 class LiteTrainConfig:
     """A training run of `lite`."""
 
-    steps: int = 3250
+    steps: int = 3000
     """Optimiser steps."""
     seed: int = 0
     """Of data order, augmentation and initial weights."""

@@ -147,7 +147,13 @@ def whole_photo_logits(mask_logits: Tensor, frame: Frame, size_hw: tuple[int, in
     Returns:
         `(N, M, H, W)`.
     """
+    # OpenCV's linear resize is torch's bilinear one without corners aligned, several times faster.
     height, width = frame.content_hw
-    x = F.interpolate(mask_logits, frame.input_hw, mode="bilinear", align_corners=False)
-    x = x[..., :height, :width]  # without the padding
-    return F.interpolate(x, size_hw, mode="bilinear", align_corners=False)
+    input_wh, photo_wh = frame.input_hw[::-1], size_hw[::-1]
+    planes = np.asarray(mask_logits.float().cpu().numpy()).reshape(-1, *mask_logits.shape[2:])
+    whole = np.empty((len(planes), *size_hw), np.float32)
+    for source, target in zip(planes, whole, strict=True):
+        seen = cv2.resize(source, input_wh, interpolation=cv2.INTER_LINEAR)
+        seen = seen[:height, :width]  # without the padding
+        cv2.resize(seen, photo_wh, dst=target, interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(whole).reshape(*mask_logits.shape[:2], *size_hw)

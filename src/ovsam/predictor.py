@@ -22,7 +22,7 @@ from torch import Tensor
 from ovsam.config import ModelConfig, ZoomConfig
 from ovsam.errors import CheckpointError, OvsamError, PhotoError, PromptError
 from ovsam.geometry import mask_to_box_xyxy, masks_to_boxes_xyxy
-from ovsam.model.image import Frame, to_pixels, whole_photo_logits
+from ovsam.model.image import Frame, resample, to_pixels, whole_photo_logits
 from ovsam.model.label import mask_logits_to_boxes
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
@@ -495,18 +495,8 @@ def _moved(logits: NDArray[np.float32], source: Frame, target: Frame) -> NDArray
     """Low-resolution logits `(L, L)` of one frame resampled in another's grid."""
     step = 4 / target.scale_xy * source.scale_xy / 4  # source cells per target cell
     shift = (np.array(target.origin_xy) - source.origin_xy) * source.scale_xy / 4
-    offset = shift + step / 2 - 0.5
-    matrix = np.array([[step[0], 0, offset[0]], [0, step[1], offset[1]]])
-    size = target.input_hw[1] // 4, target.input_hw[0] // 4
-    moved = cv2.warpAffine(
-        np.ascontiguousarray(logits, np.float32),
-        matrix,
-        size,
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=OUTSIDE,
-    )
-    return np.asarray(moved, np.float32)
+    size_wh = target.input_hw[1] // 4, target.input_hw[0] // 4
+    return resample(logits, shift, step, size_wh, border=OUTSIDE)
 
 
 def _prediction(
@@ -544,14 +534,9 @@ def _pasted(
     if width <= 0 or height <= 0:
         return mask
     step = frame.scale_xy / 4  # cells per photo pixel
-    offset = (low - np.array(frame.origin_xy)) * step + step / 2 - 0.5
-    matrix = np.array([[step[0], 0, offset[0]], [0, step[1], offset[1]]])
-    values = cv2.warpAffine(
-        logits,
-        matrix,
-        (width, height),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+    corner = (low - np.array(frame.origin_xy)) * step
+    values = resample(
+        logits, corner, step, (width, height), border=None, interpolation=cv2.INTER_CUBIC
     )
     mask[low[1] : high[1], low[0] : high[0]] = values > 0
     return mask

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from ovsam.model.image import Frame, to_pixels
+from ovsam.model.image import Frame, resample, to_pixels
 
 numbers = st.floats(-500, 2000)
 sides = st.floats(4, 3000)
@@ -130,10 +130,9 @@ def test_cut_shows_what_to_model_says(x: float, y: float, scale: float) -> None:
     np.testing.assert_allclose(found, frame.to_model(np.array([x, y])), atol=tolerance)
 
 
-def test_to_low_res_samples_cell_centres() -> None:
+def test_resample_samples_cell_centres() -> None:
     ramp = np.tile(np.arange(128, dtype=np.float32) + 0.5, (128, 1))  # value = x of the pixel
-    frame = Frame.whole_photo((128, 128), 64)  # a cell of the grid is 8 photo pixels
-    low = frame.to_low_res(ramp)
+    low = resample(ramp, np.zeros(2), np.full(2, 8.0), (16, 16), border=None)
     assert low.shape == (16, 16)
     np.testing.assert_allclose(low[3], np.arange(16) * 8 + 4, atol=0.05)
 

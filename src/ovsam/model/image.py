@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -83,37 +84,45 @@ class Frame:
             small = (max(1, w // shrink), max(1, h // shrink))
             ratio = np.array([small[0] / w, small[1] / h])
             source, corner, scale = _resize(source, small), (corner - low) * ratio, scale / ratio
-        # Pixel (i, j) of the output is the centre (i + .5, j + .5); OpenCV counts from centres.
-        offset = 0.5 / scale + corner - 0.5
-        matrix = np.array([[1 / scale[0], 0, offset[0]], [0, 1 / scale[1], offset[1]]])
-        cut = cv2.warpAffine(
-            source,
-            matrix,
-            (width, height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(border, border, border),
+        return np.asarray(
+            resample(source, corner, 1 / scale, (width, height), border=border), np.uint8
         )
-        return np.asarray(cut, np.uint8)
 
-    def to_low_res(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A map over the photo `(H, W)` -> this frame's low-resolution grid (input / 4)."""
-        height, width = self.input_hw[0] // 4, self.input_hw[1] // 4
-        step = 4 / self.scale_xy
-        matrix = np.array(
-            [
-                [step[0], 0, self.origin_xy[0] + step[0] / 2 - 0.5],
-                [0, step[1], self.origin_xy[1] + step[1] / 2 - 0.5],
-            ]
+
+def resample(
+    image: NDArray[Any],
+    corner_xy: NDArray[np.float64],
+    step_xy: NDArray[np.float64],
+    size_wh: tuple[int, int],
+    *,
+    border: float | None,
+    interpolation: int = cv2.INTER_LINEAR,
+) -> NDArray[Any]:
+    """Sample an image `(H, W)` or `(H, W, 3)` on another grid of pixels.
+
+    Args:
+        image: source pixels; the corner of the first one is (0, 0), its centre (0.5, 0.5).
+        corner_xy: where the grid's top-left corner lies, in source pixels.
+        step_xy: size of a pixel of the grid, in source pixels.
+        size_wh: width and height of the grid.
+        border: the value beyond the image; None repeats its edge.
+        interpolation: OpenCV's.
+
+    Returns:
+        `(h, w)` or `(h, w, 3)`.
+    """
+    # A pixel is sampled at its centre; OpenCV counts from the centre of the first source pixel.
+    offset = corner_xy + step_xy / 2 - 0.5
+    return np.asarray(
+        cv2.warpAffine(
+            np.ascontiguousarray(image),
+            np.array([[step_xy[0], 0, offset[0]], [0, step_xy[1], offset[1]]]),
+            size_wh,
+            flags=interpolation | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT,
+            borderValue=(border or 0,) * 3,
         )
-        low = cv2.warpAffine(
-            np.ascontiguousarray(mask, np.float32),
-            matrix,
-            (width, height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        return np.asarray(low, np.float32)
+    )
 
 
 def _resize(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:

@@ -396,7 +396,7 @@ def train_lite(
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Of data order and initial weights.")] = 0,
 ) -> None:
-    """Train `lite` from its frozen trunk; on two cores the shipped weights took about an hour."""
+    """Train `lite` from its frozen trunk; on two cores it takes one to two hours."""
     import logging
 
     import torch

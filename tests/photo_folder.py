@@ -59,6 +59,8 @@ def write_coco(path: Path, photos: Path, names: Sequence[str], files: Sequence[s
             for crowd in (0, 1) if j == 0 else (0,):
                 annotations.append(
                     {
+                        "id": len(annotations),
+                        "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
                         "image_id": 7 + i,
                         "category_id": 3 + 10 * j,
                         "iscrowd": crowd,
@@ -111,7 +113,7 @@ def write_folder(root: Path) -> Path:
     regions = root / "bsds500"
     write_photo(regions / "sa_000000/sa_1.jpg")
     (regions / "sa_000000/sa_1.json").write_text(
-        json.dumps({"annotations": [{"segmentation": rle(0, 0, 90, 30)}]})
+        json.dumps({"annotations": [{"segmentation": rle(0, 0, 90, 30), "bbox": [0, 0, 90, 30]}]})
     )
     spoil(regions / "sa_000001/sa_2.json")
     spoil(regions / "sa_000001/sa_2.jpg")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ovsam
-from ovsam.evaluate.coco import read_annotations
+from ovsam.data.coco import read_annotations
 from ovsam.evaluate.run import PromptKind, evaluate
 from ovsam.model.build import MODELS
 from ovsam.predictor import Predictor

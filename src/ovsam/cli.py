@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ovsam import cli_data
 from ovsam.errors import OvsamError, PromptError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ovsam.predictor import Predictor
     from ovsam.structures import Prediction, Prompt
 
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _INTERRUPTED = 130
 
 
@@ -48,6 +48,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
+
+app.add_typer(cli_data.app, name="data")
 
 ModelOption = Annotated[
     str, typer.Option(help="A model's name, or the path of a converted checkpoint.")
@@ -153,7 +155,7 @@ def segment(
 
     Example: ovsam segment photo.jpg --box 10,20,200,180 --point "120,80; 140,95,0"
     """
-    from ovsam.output import check_output
+    from ovsam.output import PICTURE_SUFFIXES, check_output
     from ovsam.photo import DEFAULT_MAX_PIXELS, read_photo
     from ovsam.prompt_text import parse_prompts
     from ovsam.vocabulary import load_vocabulary
@@ -167,7 +169,7 @@ def segment(
     if output is None and json_path is None:
         output = Path(f"{photo.stem}_ovsam.png")
     if output is not None:
-        check_output(output, _IMAGE_SUFFIXES, [photo])
+        check_output(output, PICTURE_SUFFIXES, [photo])
     if json_path is not None:
         check_output(json_path, (".json",), [photo, Path(vocabulary)])
     names = load_vocabulary(vocabulary)
@@ -214,7 +216,7 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ovsam.evaluate.coco import read_annotations
+    from ovsam.data.coco import read_annotations
     from ovsam.evaluate.run import evaluate as run
     from ovsam.export import to_json_bytes
     from ovsam.output import check_output, write_atomically
@@ -393,7 +395,7 @@ def train_lite(
             "A run that was stopped goes on where it was.",
         ),
     ] = Path("lite-run"),
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 3000,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Of data order and initial weights.")] = 0,
 ) -> None:
     """Train `lite` from its frozen trunk; on two cores it takes one to two hours."""
@@ -458,17 +460,10 @@ def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None
 def _write_overlay(
     path: Path, pixels: NDArray[np.uint8], prompts: list[Prompt], predictions: list[Prediction]
 ) -> None:
-    import io
-
-    from PIL import Image
-
-    from ovsam.output import write_atomically
+    from ovsam.output import write_picture
     from ovsam.overlay import draw_overlay
 
-    buffer = io.BytesIO()
-    picture = Image.fromarray(draw_overlay(pixels, predictions, prompts))
-    picture.save(buffer, Image.registered_extensions()[path.suffix.lower()], quality=92)
-    write_atomically(path, buffer.getvalue())
+    write_picture(path, draw_overlay(pixels, predictions, prompts))
     typer.echo(f"wrote {path}")
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from ovsam.errors import OutputError
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def check_output(path: Path, suffixes: Collection[str], inputs: Collection[Path] = ()) -> None:
@@ -62,3 +69,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write `(H, W, 3)` RGB in the format that the suffix says (one of `PICTURE_SUFFIXES`).
+
+    Raises:
+        OutputError: see `write_atomically`.
+    """
+    buffer = io.BytesIO()
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    Image.fromarray(pixels).save(buffer, kind, quality=92)
+    write_atomically(path, buffer.getvalue())

@@ -60,7 +60,7 @@ def draw_overlay(
     thickness = max(1, round(max(height, width) / 400))
     areas = [int(prediction.mask.sum()) for prediction in predictions]
     for index in sorted(range(len(predictions)), key=lambda index: -areas[index]):
-        _draw_mask(canvas, predictions[index].mask, object_colour(index), thickness)
+        draw_mask(canvas, predictions[index].mask, object_colour(index), thickness)
     for index, prompt in enumerate(prompts):
         _draw_prompt(canvas, prompt, object_colour(index), thickness)
     image = Image.fromarray(canvas)
@@ -68,12 +68,20 @@ def draw_overlay(
     return np.asarray(image).copy()
 
 
-def _draw_mask(
+def draw_mask(
     canvas: NDArray[np.uint8],
     mask: NDArray[np.bool_],
     colour: tuple[int, int, int],
     thickness: int,
 ) -> None:
+    """Tint and outline a mask `(H, W)` on `canvas` `(H, W, 3)`, in place.
+
+    Args:
+        canvas: uint8 RGB.
+        mask: what to draw; an empty one draws nothing.
+        colour: RGB 0..255.
+        thickness: of the outline, in pixels.
+    """
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return

@@ -77,6 +77,7 @@ _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_ITS_SIDE = (5, 6, 7, 8)
 _ORIENTATION_TAG = 0x0112
 
 
@@ -108,6 +109,47 @@ def read_photo(
     if isinstance(data, str):
         raise PhotoError(f"{name} is a file opened in text mode. Open it in binary mode ('rb').")
     return _decode(io.BytesIO(data), name, max_pixels)
+
+
+def read_photo_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
+    """(H, W) of a photo as `read_photo` would give it, from its header alone.
+
+    Raises:
+        PhotoError: there is no such file, or it is no image of a known format.
+    """
+    if isinstance(source, (str, Path)):
+        name = f"Photo '{source}'"
+        with _open_file(Path(source), name) as file:
+            return _size(file, name)
+    data = source if isinstance(source, bytes) else source.read()
+    return _size(io.BytesIO(data), "The photo")
+
+
+def read_label_map(path: Path) -> NDArray[np.generic]:
+    """The numbers of a PNG `(H, W)` as they stand there: a palette's indices, not its colours.
+
+    Raises:
+        PhotoError: there is no such file, it is damaged, or it has more than one channel.
+    """
+    name = f"Mask '{path}'"
+    with _open_file(path, name) as file:
+        image = _open_image(file, name, DEFAULT_MAX_PIXELS)
+        try:
+            image.load()
+        except _DECODER_ERRORS as error:
+            raise PhotoError(f"{name} is damaged or cut short ({_reason(error)}).") from error
+        values = np.asarray(image.convert("L") if image.mode == "1" else image)
+    if values.ndim == 3 and (values == values[..., :1]).all():
+        values = values[..., 0]  # grey saved as colour
+    if values.ndim != 2:
+        raise PhotoError(f"{name} must have one channel (labels), got mode {image.mode}.")
+    return values
+
+
+def _size(file: BinaryIO, name: str) -> tuple[int, int]:
+    image = _open_image(file, name, DEFAULT_MAX_PIXELS)
+    width, height = image.size
+    return (width, height) if _orientation(image) in _ON_ITS_SIDE else (height, width)
 
 
 def _open_file(path: Path, name: str) -> BinaryIO:

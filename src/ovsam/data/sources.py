@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ovsam.geometry import Rle, encode_rle, segmentation_to_mask
+from ovsam.data.coco import read_annotations
+from ovsam.geometry import Rle, encode_rle
 from ovsam.photo import read_photo
 
 
@@ -47,25 +48,19 @@ def read_coco(
     whole: Callable[[str], bool] = lambda _: True,
 ) -> tuple[list[PhotoRecord], list[str]]:
     """COCO annotations -> records and the category names, in the file's order; crowds left out."""
-    content = json.loads(annotations.read_text())
-    names = [category["name"] for category in content["categories"]]
-    index = {category["id"]: i for i, category in enumerate(content["categories"])}
-    images = {image["id"]: image for image in content["images"]}
-    instances: dict[int, list[Instance]] = {}
-    for annotation in content["annotations"]:
-        if annotation.get("iscrowd"):
-            continue
-        image = images[annotation["image_id"]]
-        size_hw = (image["height"], image["width"])
-        mask = segmentation_to_mask(annotation["segmentation"], size_hw)
-        class_index = index[annotation["category_id"]]
-        if mask.any():
-            instance = _instance(encode_rle(mask), class_index, whole(names[class_index]))
-            instances.setdefault(annotation["image_id"], []).append(instance)
-    return [
-        PhotoRecord(photos / images[i]["file_name"], vocabulary, tuple(found))
-        for i, found in instances.items()
-    ], names
+    content = read_annotations(annotations)
+    names = list(content.categories)
+    records = []
+    for photo in content.photos:
+        found = []
+        for annotated in content.by_photo.get(photo.id, ()):
+            mask = annotated.mask(photo.size_hw)
+            name = annotated.category
+            if mask.any():
+                found.append(_instance(encode_rle(mask), names.index(name), whole(name)))
+        if found:
+            records.append(PhotoRecord(photos / photo.file_name, vocabulary, tuple(found)))
+    return records, names
 
 
 def read_sa1b(folder: Path, list_file: Path) -> list[PhotoRecord]:

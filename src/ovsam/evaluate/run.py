@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ovsam.errors import AnnotationError
-from ovsam.evaluate.coco import Annotations, Instance, Photo
+from ovsam.data.coco import Annotations, Instance, Photo
 from ovsam.evaluate.metrics import (
     Outcome,
     Summary,

@@ -1,11 +1,11 @@
-"""COCO's instance annotations, read once, checked, frozen."""
+"""COCO's instance annotations (also LVIS, Objects365, V3Det), read once, checked, frozen."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,7 @@ class Instance:
         category: its class name as the file writes it.
         box_xyxy: photo pixels, max corner exclusive, at least one pixel wide and high.
         area: photo pixels, as annotated (COCO's sizes go by it); NaN where the file has none.
-        segmentation: polygons or run lengths, as the file has them.
+        segmentation: polygons or run lengths, as the file has them; None where it has boxes only.
     """
 
     id: int
@@ -61,10 +61,19 @@ class Instance:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """Photos and their instances, crowd regions left out."""
+    """Photos and their instances, crowd regions left out.
+
+    Attributes:
+        photos: in the file's order.
+        instances: in the file's order.
+        categories: names of the classes, in the file's order.
+        crowds: how many crowd regions the file has.
+    """
 
     photos: tuple[Photo, ...]
     instances: tuple[Instance, ...]
+    categories: tuple[str, ...] = ()
+    crowds: int = 0
 
     @cached_property
     def by_photo(self) -> Mapping[int, tuple[Instance, ...]]:
@@ -81,8 +90,17 @@ def read_annotations(path: Path) -> Annotations:
     Raises:
         AnnotationError: no such file, no JSON, or a part that does not follow COCO's layout.
     """
+    return parse_annotations(read_json(path), str(path))
+
+
+def read_json(path: Path) -> object:
+    """The content of an annotation file.
+
+    Raises:
+        AnnotationError: no such file, or no JSON.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: object = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AnnotationError(
             f"Cannot read the annotations {str(path)!r}: {error.strerror or error}."
@@ -92,55 +110,118 @@ def read_annotations(path: Path) -> Annotations:
             f"{str(path)!r} is not JSON ({error}); it may be cut short. "
             "Expected COCO instance annotations."
         ) from error
-    return parse_annotations(content, str(path))
+    return content
 
 
 def parse_annotations(content: object, source: str = "annotations") -> Annotations:
     """The same from already parsed JSON; `source` names it in errors."""
+    return collect_annotations(content, source, _raise)
+
+
+def collect_annotations(
+    content: object, source: str, report: Callable[[AnnotationError], None]
+) -> Annotations:
+    """The same, with what is wrong handed to `report`; rows that cannot be used are left out.
+
+    Raises:
+        AnnotationError: one of the three tables is missing.
+    """
     tables = {key: _table(content, key, source) for key in ("images", "annotations", "categories")}
     categories: dict[int, str] = {}
-    for index, row in enumerate(tables["categories"]):
-        where = f"categories[{index}] of {source!r}"
-        categories[_integer(row, "id", where)] = _text(row, "name", where)
     photos: dict[int, Photo] = {}
-    for index, row in enumerate(tables["images"]):
-        photo = _photo(row, f"images[{index}] of {source!r}")
-        if photo.id in photos:
-            raise AnnotationError(f"images[{index}] of {source!r} repeats the id {photo.id}.")
-        photos[photo.id] = photo
+    instances: list[Instance] = []
+    crowds = 0
+    for key in ("categories", "images", "annotations"):
+        ids: set[int] = set()
+        for index, row in enumerate(tables[key]):
+            where = f"{key}[{index}] of {source!r}"
+            try:
+                number = _integer(row, "id", where)
+                if number in ids:
+                    raise AnnotationError(f"{where} repeats the id {number}.")
+                ids.add(number)
+                if key == "categories":
+                    categories[number] = _text(row, "name", where)
+                elif key == "images":
+                    photos[number] = _photo(row, where)
+                elif row.get("iscrowd"):
+                    crowds += 1
+                else:
+                    instances.append(_instance(row, categories, photos, where))
+            except AnnotationError as error:
+                report(error)
+    return Annotations(
+        tuple(photos.values()), tuple(instances), tuple(categories.values()), crowds
+    )
+
+
+def parse_sa1b(
+    content: object, source: str, report: Callable[[AnnotationError], None]
+) -> tuple[tuple[int, int] | None, tuple[Instance, ...]]:
+    """A JSON file of SA-1B: the photo's (H, W), where it says so, and its masks without names."""
+    table = _table(content, "annotations", source)
+    image = content.get("image") if isinstance(content, dict) else None
+    size_hw = None
+    if isinstance(image, dict):
+        size_hw = _size_hw(image, f"the image of {source!r}")
     instances = []
-    for index, row in enumerate(tables["annotations"]):
+    for index, row in enumerate(table):
         where = f"annotations[{index}] of {source!r}"
-        instance = _instance(row, categories, where)
-        if instance.photo_id not in photos:
-            raise AnnotationError(f"{where} is of photo {instance.photo_id}, which is not listed.")
-        if not row.get("iscrowd"):
-            instances.append(instance)
-    return Annotations(tuple(photos.values()), tuple(instances))
+        try:
+            instances.append(_mask(row, row.get("id", index), 0, "", where))
+        except AnnotationError as error:
+            report(error)
+    return size_hw, tuple(instances)
+
+
+def _raise(error: AnnotationError) -> None:
+    raise error
 
 
 def _photo(row: Mapping[str, Any], where: str) -> Photo:
+    size_hw = _size_hw(row, where)
+    if "file_name" not in row and isinstance(row.get("coco_url"), str):  # LVIS: .../train2017/1.jpg
+        file_name = "/".join(row["coco_url"].split("/")[-2:])
+    else:
+        file_name = _text(row, "file_name", where)
+    return Photo(_integer(row, "id", where), file_name, size_hw)
+
+
+def _size_hw(row: Mapping[str, Any], where: str) -> tuple[int, int]:
     size_hw = (_integer(row, "height", where), _integer(row, "width", where))
     if min(size_hw) < 1:
         raise AnnotationError(f"{where} must have a height and width above 0, got {size_hw}.")
-    return Photo(_integer(row, "id", where), _text(row, "file_name", where), size_hw)
+    return size_hw
 
 
-def _instance(row: Mapping[str, Any], categories: Mapping[int, str], where: str) -> Instance:
+def _instance(
+    row: Mapping[str, Any],
+    categories: Mapping[int, str],
+    photos: Mapping[int, Photo],
+    where: str,
+) -> Instance:
+    photo_id = _integer(row, "image_id", where)
+    if photo_id not in photos:
+        raise AnnotationError(f"{where} is of photo {photo_id}, which is not listed.")
     category_id = _integer(row, "category_id", where)
     if category_id not in categories:
         raise AnnotationError(f"{where} has the category {category_id}, which is not listed.")
+    return _mask(row, _integer(row, "id", where), photo_id, categories[category_id], where)
+
+
+def _mask(
+    row: Mapping[str, Any], number: int, photo_id: int, category: str, where: str
+) -> Instance:
     area = row.get("area", math.nan)
     if isinstance(area, bool) or not isinstance(area, int | float) or area < 0:
         raise AnnotationError(f"{where} must have an area of 0 or more, got {area!r}.")
-    segmentation = _value(row, "segmentation", where)
     return Instance(
-        id=_integer(row, "id", where),
-        photo_id=_integer(row, "image_id", where),
-        category=categories[category_id],
+        id=number,
+        photo_id=photo_id,
+        category=category,
         box_xyxy=_box_xyxy(_value(row, "bbox", where), where),
         area=float(area),
-        segmentation=segmentation,
+        segmentation=row.get("segmentation"),
     )
 
 

@@ -1,0 +1,171 @@
+"""What a data set contains, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.data.coco import Instance
+from ovsam.data.layouts import ListedPhoto, list_photos
+from ovsam.errors import AnnotationError, OvsamError
+from ovsam.geometry import mask_to_box_xyxy
+from ovsam.photo import read_photo, read_photo_size
+
+SIZES = ("small", "medium", "large")  # below 32², below 96², above, in photo pixels (COCO)
+MOVED = 2.0  # pixels by which a box may miss its mask
+
+
+@dataclass
+class Contents:
+    """The findings of a check.
+
+    Attributes:
+        layout: how the data set is laid out.
+        classes: its class names.
+        photos: listed photos.
+        unlabelled: photos on which nothing is marked.
+        crowds: crowd regions.
+        instances: objects by class name; "" where they have no names.
+        sizes: objects by `SIZES`.
+        without_mask: objects that have a box only.
+        problems: one sentence for each thing that is wrong.
+        samples: some photos, chosen evenly at random.
+    """
+
+    layout: str
+    classes: tuple[str, ...]
+    photos: int = 0
+    unlabelled: int = 0
+    crowds: int = 0
+    instances: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+    without_mask: int = 0
+    problems: list[str] = field(default_factory=list)
+    samples: list[ListedPhoto] = field(default_factory=list)
+
+
+def check(
+    path: Path,
+    images: Path | None = None,
+    *,
+    decode: bool = False,
+    samples: int = 24,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Contents:
+    """Read all of a data set.
+
+    Args:
+        path: an annotation file or a folder, see `layouts`.
+        images: the photos of an annotation file; None = beside it.
+        decode: whether to decode every photo, not only to read its size.
+        samples: how many photos to keep for a look.
+        progress: called with the number of photos done.
+
+    Raises:
+        AnnotationError: the layout is not known, or the file cannot be read at all.
+    """
+    problems: list[str] = []
+    listing = list_photos(path, images, lambda error: problems.append(str(error)))
+    found = Contents(listing.layout, listing.classes, crowds=listing.crowds, problems=problems)
+    rng = np.random.default_rng(0)
+    for photo in listing.photos:
+        usable = _check_photo(photo, found, decode)
+        found.photos += 1
+        _sample(found.samples, photo, found.photos, samples, rng, usable)
+        progress(found.photos)
+    return found
+
+
+def _sample(
+    kept: list[ListedPhoto],
+    photo: ListedPhoto,
+    seen: int,
+    wanted: int,
+    rng: np.random.Generator,
+    usable: bool,
+) -> None:
+    """Reservoir sampling: every usable photo has the same chance, however many follow."""
+    if not usable:
+        return
+    if len(kept) < wanted:
+        kept.append(photo)
+    elif (place := int(rng.integers(seen))) < wanted:
+        kept[place] = photo
+
+
+def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
+    """Count the photo and its objects; whether the photo can be used."""
+    name = f"'{photo.path}'" if photo.member is None else f"'{photo.member}' of '{photo.path}'"
+    if photo.label is not None:
+        found.instances[photo.label] += 1
+    elif not photo.instances:
+        found.unlabelled += 1
+    size_hw = None
+    try:
+        source = photo.open()
+        size_hw = read_photo(source).shape[:2] if decode else read_photo_size(source)
+    except OvsamError as error:
+        found.problems.append(str(error) if photo.member is None else f"{name}: {error}")
+    usable = size_hw is not None and photo.size_hw in (None, size_hw)
+    if size_hw is not None and not usable:
+        found.problems.append(
+            f"Photo {name} is {_wide(size_hw)}, its annotations say {_wide(photo.size_hw)}."
+        )
+    size_hw = photo.size_hw or size_hw
+    if size_hw is None:
+        return False
+    for instance in photo.instances:
+        _count(instance, found)
+        try:
+            check_instance(instance, size_hw)
+        except AnnotationError as error:
+            found.problems.append(f"Photo {name}: {error}")
+    return usable
+
+
+def _count(instance: Instance, found: Contents) -> None:
+    x0, y0, x1, y1 = instance.box_xyxy
+    area = instance.area if np.isfinite(instance.area) else (x1 - x0) * (y1 - y0)
+    found.instances[instance.category] += 1
+    found.sizes[SIZES[int(area >= 32**2) + int(area >= 96**2)]] += 1
+    found.without_mask += instance.segmentation is None
+
+
+def check_instance(instance: Instance, size_hw: tuple[int, int]) -> None:
+    """Whether mask, box and photo belong together.
+
+    Raises:
+        AnnotationError: they do not.
+    """
+    height, width = size_hw
+    x0, y0, x1, y1 = instance.box_xyxy
+    if x0 < -MOVED or y0 < -MOVED or x1 > width + MOVED or y1 > height + MOVED:
+        raise AnnotationError(
+            f"Annotation {instance.id}: its box {_rounded(instance.box_xyxy)} leaves the photo of "
+            f"{_wide(size_hw)}."
+        )
+    if instance.segmentation is None:
+        return
+    mask: NDArray[np.bool_] = instance.mask(size_hw)
+    if not mask.any():
+        raise AnnotationError(f"Annotation {instance.id}: its mask covers no pixel.")
+    tight = mask_to_box_xyxy(mask)
+    off = float(np.abs(tight - instance.box_xyxy).max())
+    if off > max(MOVED, 0.02 * max(size_hw)):
+        raise AnnotationError(
+            f"Annotation {instance.id}: its box {_rounded(instance.box_xyxy)} is not that of its "
+            f"mask, {_rounded(tight.tolist())}."
+        )
+
+
+def _wide(size_hw: tuple[int, int] | None) -> str:
+    return "of unknown size" if size_hw is None else f"{size_hw[1]} x {size_hw[0]} pixels"
+
+
+def _rounded(box: tuple[float, ...] | list[float]) -> str:
+    return ", ".join(f"{value:.0f}" for value in box)

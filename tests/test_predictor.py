@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import cv2
 import numpy as np
@@ -396,6 +396,29 @@ def test_a_zoomed_mask_moves_with_the_photo(
         assert different.sum() < 0.02 * found.mask.sum()
         np.testing.assert_allclose(moved.boxes_xyxy, found.boxes_xyxy + pad, atol=1)
         assert moved.name == found.name
+
+
+def test_a_box_is_answered_by_the_mean_of_its_squares(
+    predictor: Predictor, photo: EncodedImage
+) -> None:
+    """Each square alone gives what the mean is made of."""
+    config, default = predictor.config, predictor.config.zoom
+    assert default is not None
+    prompt = Prompt(box_xyxy=np.array([60.0, 40, 130, 110]))
+
+    def logits(*contexts: float) -> NDArray[np.float32]:
+        zoom = replace(default, contexts=contexts)
+        looking = tiny_predictor(replace(config, zoom=zoom))
+        [found] = looking.predict(photo, prompt, zoom=True)
+        return np.asarray(found.low_res_logits[0])
+
+    wide, narrow = logits(1.6), logits(1.3)
+    inside = (slice(8, 14), slice(11, 19))  # cells that every view shows
+    both = logits(1.6, 1.3)[inside]
+    np.testing.assert_allclose(both, (wide + narrow)[inside] / 2, atol=0.3)
+    assert (
+        np.abs(both - wide[inside]).mean() > 2 * np.abs(both - (wide + narrow)[inside] / 2).mean()
+    )
 
 
 def test_a_mirrored_model_would_be_noticed(predictor: Predictor, photo: EncodedImage) -> None:

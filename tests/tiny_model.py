@@ -41,7 +41,7 @@ TINY = ModelConfig(
     embed_dim=32,
     decoder=DecoderConfig(mlp_dim=32, iou_dim=32, high_resolution=True, box_as_mask=True),
     region=RegionConfig(fpn_dim=16, levels=(2, 3), finest_scale=32, roi_size=3),
-    zoom=ZoomConfig(size=64, context=1.6, click_scales=(0.2, 0.5, 1.0), click_size=32),
+    zoom=ZoomConfig(size=64, contexts=(1.6, 1.3), click_scales=(0.2, 0.5, 1.0), click_size=32),
     logit_scale=20.0,
     fusion_alpha=0.3,
     fusion_beta=0.5,
@@ -102,7 +102,7 @@ class HashedText:
         return F.normalize(torch.tensor(digests, dtype=torch.float32) - 128, dim=-1)
 
 
-def tiny_model(config: ModelConfig = TINY, seed: int = 4) -> OVSAM:
+def tiny_model(config: ModelConfig = TINY, seed: int = 12) -> OVSAM:
     """Random weights that make masks with an inside and an outside, and names that differ."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

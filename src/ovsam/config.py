@@ -15,7 +15,7 @@ class EncoderConfig:
     kind: str
     """`open_clip` or `lite`."""
     architecture: str
-    """open_clip's or timm's name of the image trunk."""
+    """open_clip's name of the image trunk, or one of `efficientnet.SCALES`."""
     channels: tuple[int, int, int, int]
     """Channels of C2..C5 (strides 4, 8, 16, 32)."""
     text_dim: int
@@ -79,8 +79,9 @@ class ZoomConfig:
 
     size: int
     """Side of the square as the model sees it, in pixels; a multiple of 32."""
-    context: float
-    """Side of the square as a multiple of the longer side of the object's box."""
+    contexts: tuple[float, ...]
+    """Sides of the squares as multiples of the longer side of the object's box. An object in a
+    given box is looked at in all of them and the masks are averaged, another in the first."""
     click_scales: tuple[float, ...] = ()
     """Sides of the squares in which the object under a click is looked for, as multiples of the
     photo's longer side; none = look at the whole photo only."""

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from ovsam.vocabulary import Vocabulary, load_vocabulary
 
 VOCABULARIES_KEPT = 16
 SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
+DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
 CUT_OFF = 0.95  # a mask that fills this share of its square goes on beyond it
 OUTSIDE = -10.0  # the logit of what a zoomed square does not show
@@ -73,6 +75,30 @@ class _Decoded:
 
     logits: Tensor
     quality: Tensor
+
+    def taken(self, tokens: slice | Tensor) -> _Decoded:
+        """Some of the masks."""
+        return _Decoded(self.logits[tokens], self.quality[tokens])
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """Masks in the first view's frame, and all views, with their own masks, to name them from."""
+
+    decoded: _Decoded
+    looks: tuple[tuple[_View, _Decoded], ...]
+
+    @property
+    def view(self) -> _View:
+        return self.looks[0][0]
+
+    def selected(self, multimask: bool) -> _Answer:
+        """With the first mask only, or with the three alternatives, best first."""
+        tokens: slice | Tensor = slice(0, 1)
+        if multimask:
+            tokens = self.decoded.quality[1:].argsort(descending=True) + 1
+        looks = tuple((view, decoded.taken(tokens)) for view, decoded in self.looks)
+        return _Answer(self.decoded.taken(tokens), looks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,17 +224,21 @@ class Predictor:
         prototypes = self._class_prototypes(resolved := self._resolve(vocabulary))
         whole = _View(encoded.frame, encoded.features, 0)
         if zoom if zoom is not None else self.zoom:
-            step = SQUARES_AT_ONCE
+            step = max(1, SQUARES_AT_ONCE // len(self._zoom_config.contexts))
             groups = [prompts[i : i + step] for i in range(0, len(prompts), step)]
-            answers = [answer for group in groups for answer in self._zoomed(encoded, whole, group)]
+            answers = [
+                answer
+                for group in groups
+                for answer in self._zoomed(encoded, whole, group, multimask)
+            ]
         else:
-            views = [whole] * len(prompts)
-            answers = list(zip(views, self._decode(views, prompts), strict=True))
-        answers = [(view, _selected(decoded, multimask)) for view, decoded in answers]
+            decoded = self._decode([whole] * len(prompts), prompts)
+            answers = [_Answer(masks, ((whole, masks),)) for masks in decoded]
+        answers = [answer.selected(multimask) for answer in answers]
         labels = self._label(answers, prompts, prototypes, resolved, top)
         return [
-            _prediction(encoded, view, decoded, names)
-            for (view, decoded), names in zip(answers, labels, strict=True)
+            _prediction(encoded, answer.view, answer.decoded, names)
+            for answer, names in zip(answers, labels, strict=True)
         ]
 
     def _check(self, encoded: EncodedImage, prompts: Sequence[Prompt], multimask: bool) -> None:
@@ -267,34 +297,38 @@ class Predictor:
         return self._model.encode(batch)
 
     def _zoomed(
-        self, encoded: EncodedImage, whole: _View, prompts: Sequence[Prompt]
-    ) -> list[tuple[_View, _Decoded]]:
-        """Answer each prompt from the square around its object, re-encoded."""
+        self, encoded: EncodedImage, whole: _View, prompts: Sequence[Prompt], multimask: bool
+    ) -> list[_Answer]:
+        """Answer each prompt from the squares around its object, re-encoded."""
         zoom = self._zoom_config
         coarse = self._coarse_masks(encoded, whole, prompts)
-        boxes = [
-            _object_box(encoded, prompt, mask) for prompt, mask in zip(prompts, coarse, strict=True)
-        ]
-        frames = [Frame.square_around(box, zoom.context, zoom.size) for box in boxes]
-        features = self._encode_frames(encoded.photo, frames)
-        views = [_View(frame, features, i) for i, frame in enumerate(frames)]
-        zoomed = [
-            Prompt(
-                prompt.points_xy,
-                prompt.point_labels,
-                # What was found under a click is asked for as a box, too; a given mask is not.
-                prompt.box_xyxy if prompt.mask_logits is not None else box,
-                None if mask is None else mask.seen_from(frame),
-            )
-            for prompt, mask, frame, box in zip(prompts, coarse, frames, boxes, strict=True)
-        ]
-        return list(zip(views, self._decode(views, zoomed), strict=True))
+        asked: list[tuple[int, Frame, Prompt]] = []  # the prompt's index, a square, what to ask it
+        for i, (prompt, mask) in enumerate(zip(prompts, coarse, strict=True)):
+            box = _object_box(encoded, prompt, mask)
+            several = mask is None and not multimask  # alternatives of two squares do not match
+            for context in zoom.contexts if several else zoom.contexts[:1]:
+                frame = Frame.square_around(box, context, zoom.size)
+                zoomed = Prompt(
+                    prompt.points_xy,
+                    prompt.point_labels,
+                    # What was found under a click is asked for as a box, too; a given mask is not.
+                    prompt.box_xyxy if prompt.mask_logits is not None else box,
+                    None if mask is None else mask.seen_from(frame),
+                )
+                asked.append((i, frame, zoomed))
+        features = self._encode_frames(encoded.photo, [frame for _, frame, _ in asked])
+        views = [_View(frame, features, k) for k, (_, frame, _) in enumerate(asked)]
+        decoded = self._decode(views, [prompt for _, _, prompt in asked])
+        looks: list[list[tuple[_View, _Decoded]]] = [[] for _ in prompts]
+        for (i, _, _), view, masks in zip(asked, views, decoded, strict=True):
+            looks[i].append((view, masks))
+        return [_Answer(_averaged(seen), tuple(seen)) for seen in looks]
 
     @property
     def _zoom_config(self) -> ZoomConfig:
         if self.config.zoom is not None:
             return self.config.zoom
-        return ZoomConfig(size=self.config.image_size, context=ZOOM_CONTEXT)
+        return ZoomConfig(size=self.config.image_size, contexts=(ZOOM_CONTEXT,))
 
     def _coarse_masks(
         self, encoded: EncodedImage, whole: _View, prompts: Sequence[Prompt]
@@ -353,7 +387,13 @@ class Predictor:
             )
             kinds.setdefault(kind, []).append(i)
         answers: dict[int, _Decoded] = {}
-        for (points, has_box, has_mask), members in kinds.items():
+        step = DECODED_AT_ONCE
+        groups = [
+            (kind, members[start : start + step])
+            for kind, members in kinds.items()
+            for start in range(0, len(members), step)
+        ]
+        for (points, has_box, has_mask), members in groups:
             chosen = [(views[i], prompts[i]) for i in members]
             features = chosen[0][0].features
             boxes = self._tensor(_model_box(v, p) for v, p in chosen) if has_box else None
@@ -387,43 +427,53 @@ class Predictor:
 
     def _label(
         self,
-        answers: Sequence[tuple[_View, _Decoded]],
+        answers: Sequence[_Answer],
         prompts: Sequence[Prompt],
         prototypes: ClassPrototypes,
         vocabulary: Vocabulary,
         top: int,
     ) -> list[tuple[tuple[Label, ...], ...]]:
-        """Ranked names for each mask of each prompt; prompts that share features go together."""
-        names: list[tuple[tuple[Label, ...], ...]] = []
-        start = 0
-        while start < len(answers):
-            features = answers[start][0].features
-            stop = start
-            while stop < len(answers) and answers[stop][0].features is features:
-                stop += 1
-            group = list(zip(answers[start:stop], prompts[start:stop], strict=True))
-            logits = torch.cat([decoded.logits for (_, decoded), _ in group])[:, None]
-            boxes = mask_logits_to_boxes(logits)
-            counts = [len(decoded.logits) for (_, decoded), _ in group]
-            row = 0
-            for ((view, _), prompt), count in zip(group, counts, strict=True):
-                if prompt.box_xyxy is not None:
-                    boxes[row : row + count] = self._tensor([_model_box(view, prompt)])
-                row += count
+        """Ranked names for each mask of each prompt, by the mean of what its views say."""
+        looks = [
+            (i, view, decoded.logits)
+            for i, answer in enumerate(answers)
+            for view, decoded in answer.looks
+        ]
+        means: list[Tensor | float] = [0.0] * len(answers)
+        # Views that share features, as those of one group of prompts do, go together.
+        for _, shared in groupby(looks, key=lambda look: id(look[1].features)):
+            group = list(shared)
+            counts = [len(logits) for _, _, logits in group]
+            logits = torch.cat([logits for _, _, logits in group])[:, None]
+            boxes = list(torch.split(mask_logits_to_boxes(logits), counts))
+            for k, (i, view, _) in enumerate(group):
+                if prompts[i].box_xyxy is not None:
+                    boxes[k] = self._tensor([_model_box(view, prompts[i])] * counts[k])
             index = [
-                view.index
-                for ((view, _), _), n in zip(group, counts, strict=True)
-                for _ in range(n)
+                view.index for (_, view, _), n in zip(group, counts, strict=True) for _ in range(n)
             ]
             scores = self._model.label(
-                features, boxes, logits, prototypes, torch.tensor(index, device=self.device)
-            )
-            ranked = _ranked(scores, vocabulary, top)
-            for count in counts:
-                names.append(tuple(ranked[:count]))
-                ranked = ranked[count:]
-            start = stop
-        return names
+                group[0][1].features,
+                torch.cat(boxes),
+                logits,
+                prototypes,
+                torch.tensor(index, device=self.device),
+            ).softmax(-1)
+            for (i, _, _), part in zip(group, torch.split(scores, counts), strict=True):
+                means[i] = means[i] + part / len(answers[i].looks)
+        return [tuple(_ranked(torch.as_tensor(mean), vocabulary, top)) for mean in means]
+
+
+def _averaged(looks: Sequence[tuple[_View, _Decoded]]) -> _Decoded:
+    """The first view's masks, the clear one (the first token) averaged over all views."""
+    (first, masks), *others = looks
+    if not others:
+        return masks
+    moved = [_moved(_array(m.logits[0]), view.frame, first.frame) for view, m in others]
+    mean = np.mean([_array(masks.logits[0]), *moved], axis=0)
+    logits = masks.logits.clone()
+    logits[0] = torch.from_numpy(mean)
+    return _Decoded(logits, masks.quality)
 
 
 def _model_box(view: _View, prompt: Prompt) -> NDArray[np.float64]:
@@ -431,23 +481,15 @@ def _model_box(view: _View, prompt: Prompt) -> NDArray[np.float64]:
     return view.frame.to_model(prompt.box_xyxy.reshape(2, 2)).ravel()
 
 
-def _ranked(scores: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:
-    """Log scores `(N, C + 1)` -> the best `top` names of each, without the background."""
-    probabilities = scores.softmax(-1)[:, :-1]
+def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:
+    """Probabilities `(N, C + 1)` -> the best `top` names of each, without the background."""
+    probabilities = probabilities[:, :-1]
     count = min(top, sum(vocabulary.answerable))
     best = probabilities.topk(count, dim=-1)
     return [
         tuple(Label(vocabulary.classes[i], p) for i, p in zip(row, values, strict=True))
         for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
-
-
-def _selected(decoded: _Decoded, multimask: bool) -> _Decoded:
-    """The first mask, or the three alternatives, best first."""
-    if not multimask:
-        return _Decoded(decoded.logits[:1], decoded.quality[:1])
-    order = decoded.quality[1:].argsort(descending=True) + 1
-    return _Decoded(decoded.logits[order], decoded.quality[order])
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovsam.errors import AnnotationError
 from ovsam.data.coco import parse_annotations, read_annotations
+from ovsam.errors import AnnotationError
 
 GOOD: dict[str, Any] = {
     "images": [

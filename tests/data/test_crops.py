@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ovsam.data.crops import MIN_AREA, PROMPTS_PER_SQUARE, Batch, SquareConfig, Squares, _objects
+from ovsam.data.crops import MIN_AREA, Batch, SquareConfig, Squares, _objects
 from ovsam.data.sources import Instance, PhotoRecord
 from ovsam.model.image import Frame
 from photo_folder import instance, rectangle, write_photo
@@ -47,10 +47,21 @@ def squares(
     whole: float = 0.2,
     pasted: float = 0.0,
     clicked: float = 0.0,
+    prompts: int = 4,
 ) -> Squares:
-    config = SquareConfig(SIZE, zoomed, whole, pasted, clicked)
+    config = SquareConfig(
+        SIZE,
+        count=4,
+        prompts=prompts,
+        named=1,
+        boxes=0.6,
+        zoomed=zoomed,
+        whole=whole,
+        pasted=pasted,
+        clicked=clicked,
+    )
     sources = [([record], 1.0) for record in records]
-    return Squares(sources, ["coco", "imagenet1k"], config, batch_size=4, seed=seed, length=100)
+    return Squares(sources, ["coco", "imagenet1k"], config, seed=seed, length=100)
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -86,7 +97,7 @@ def test_shapes(records: list[PhotoRecord], kind: dict[str, Any]) -> None:
         assert batch.photos.shape == (4, SIZE, SIZE, 3)
         assert batch.photos.dtype == torch.uint8
         assert set(batch.square.tolist()) == {0, 1, 2, 3}
-        assert batch.square.bincount().max() <= PROMPTS_PER_SQUARE
+        assert batch.square.bincount().max() <= 4 + 1
         assert batch.masks.shape == (count, SIZE, SIZE)
         assert batch.boxes_xyxy.shape == (count, 4)
         assert batch.points_xy.shape == (count, 1, 2)
@@ -176,7 +187,7 @@ def test_squares_around_clicks_are_prompted_by_the_click(records: list[PhotoReco
 
 def objects_of(frame: Frame, *masks: NDArray[np.bool_]) -> Any:
     record = PhotoRecord(Path("none.jpg"), "coco", tuple(instance(mask) for mask in masks))
-    return _objects(np.random.default_rng(0), record, frame, record.instances[0], None)
+    return _objects(np.random.default_rng(0), record, frame, record.instances[0], None, 3)
 
 
 def test_hidden_by_hand() -> None:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from fakes import FakePredictor
-from ovsam.errors import AnnotationError
 from ovsam.data.coco import Annotations, parse_annotations
+from ovsam.errors import AnnotationError
 from ovsam.evaluate.run import centre_point_xy, evaluate
 from ovsam.vocabulary import Vocabulary, load_vocabulary
 

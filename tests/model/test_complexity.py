@@ -20,7 +20,7 @@ TINY = ModelConfig(
     image_size=256,
     encoder=EncoderConfig(
         kind="lite",
-        architecture="tf_efficientnet_lite2",
+        architecture="efficientnet_lite2",
         channels=(24, 48, 120, 1280),
         text_dim=384,
         pool_size=4,
@@ -68,7 +68,7 @@ def test_trunks_alone(name: str, giga: float) -> None:
 def test_what_reuses_weights_adds_no_parameters() -> None:
     plain = module.Complexity("tiny", _count(TINY), None)
     zooming = module.Complexity(
-        "tiny", _count(replace(TINY, zoom=ZoomConfig(size=128, context=1.6))), None
+        "tiny", _count(replace(TINY, zoom=ZoomConfig(size=128, contexts=(1.6,)))), None
     )
     with torch.device("meta"):
         model = build(TINY)

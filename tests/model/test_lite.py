@@ -5,17 +5,20 @@ from __future__ import annotations
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
+from ovsam.errors import CheckpointError
 from ovsam.model.build import named_config
 from ovsam.model.image import Frame, to_pixels
 from ovsam.model.lite import CONSE_CLASSES, LiteImageEncoder
 from ovsam.photo import read_photo
-from ovsam.train.lite_model import trunk_weights
+from ovsam.train.lite_model import folded_weights, published_weights
 
 LITE = named_config("lite").encoder
 NO_MASK = torch.zeros(1, 1, 16, 16)
@@ -34,10 +37,41 @@ def encoder() -> LiteImageEncoder:
     return LiteImageEncoder(LITE)
 
 
+@torch.inference_mode()
+def test_the_trunk_is_timm_s(encoder: LiteImageEncoder) -> None:
+    """With batch norms that do something, folded into the convolutions."""
+    torch.manual_seed(1)
+    theirs: Any = timm.create_model(LITE.architecture, features_only=False).eval()
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
+            nn.init.uniform_(module.weight, 0.7, 1.4)
+            nn.init.uniform_(module.bias, -0.2, 0.2)
+    folded = folded_weights(encoder, theirs.state_dict().values())
+    ours = deepcopy(encoder)
+    ours.load_state_dict({**folded, "class_embeddings": encoder.class_embeddings})
+    pixels = torch.randn(2, 3, 96, 64)
+    *maps, c5 = ours(pixels)
+    intermediates = theirs.forward_intermediates(pixels, intermediates_only=True)
+    for mine, stride in zip(maps, (4, 8, 16), strict=True):
+        [expected] = [m for m in intermediates[-4:] if m.shape[2] == 96 // stride]
+        torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(c5, theirs.forward_features(pixels), rtol=1e-4, atol=1e-4)
+    logits = ours.classifier(c5.mean((2, 3)))
+    torch.testing.assert_close(logits, theirs(pixels), rtol=1e-4, atol=1e-4)
+
+
+def test_weights_of_another_network_are_refused(encoder: LiteImageEncoder) -> None:
+    other = timm.create_model("efficientnet_lite0").state_dict().values()
+    with pytest.raises(CheckpointError, match=r"do not fit the trunk's trunk\.stages"):
+        folded_weights(encoder, other)
+
+
 @pytest.fixture
 def conse(encoder: LiteImageEncoder) -> LiteImageEncoder:
     made_up = deepcopy(encoder)
-    made_up.classifier = Logits()
+    made_up.classifier = Logits()  # type: ignore[assignment]
     made_up.class_embeddings.normal_(generator=torch.Generator().manual_seed(1))
     return made_up
 
@@ -94,7 +128,7 @@ def test_the_trunk_never_trains(encoder: LiteImageEncoder) -> None:
 def test_the_published_weights_know_imagenet(encoder: LiteImageEncoder, photos_root: Path) -> None:
     """Layers in the wrong places, wrong pixels or wrong classes would all show here."""
     made_up = {"class_embeddings": encoder.class_embeddings}
-    encoder.load_state_dict({**trunk_weights(LITE.architecture), **made_up})
+    encoder.load_state_dict({**published_weights(encoder), **made_up})
     folders = sorted(path for path in (photos_root / "imagenet_sample").iterdir() if path.is_dir())
     right = 0
     for index in range(0, 1000, 10):

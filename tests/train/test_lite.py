@@ -21,8 +21,8 @@ from ovsam.train.lite import LiteData, LiteTrainConfig, LiteTrainer, read_data
 from photo_folder import HELD_OUT, write_folder
 from tiny_model import TEXT_DIM, tiny_model
 
-CONFIG = LiteTrainConfig(steps=4, squares=2, whole_every=3, warm_up=1, clicks_from=2, save_every=2)
-SQUARE = SquareConfig(size=64, zoomed=0.7, whole=0.1, pasted=0.3)
+CONFIG = LiteTrainConfig(steps=4, warm_up=1, save_every=2)
+SQUARE = SquareConfig(64, count=2, prompts=3, named=1, boxes=0.6, zoomed=0.7, whole=0.1, pasted=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> LiteData:
 @pytest.fixture(autouse=True)
 def small_squares(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite, "ZOOMED", SQUARE)
-    monkeypatch.setattr(lite, "CLICKED", replace(SQUARE, clicked=0.5))
-    monkeypatch.setattr(lite, "WINDOWS", SquareConfig(128, zoomed=0, whole=1, pasted=0.3))
+    monkeypatch.setattr(lite, "CLICKED", replace(SQUARE, prompts=1, boxes=0, clicked=1))
+    monkeypatch.setattr(lite, "WHOLE", replace(SQUARE, size=128, zoomed=0, whole=1))
+    monkeypatch.setattr(lite, "CYCLE", ("box", "click", "whole"))
+    monkeypatch.setattr(lite, "LOG_EVERY", 1)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def batches(self: LiteTrainer) -> Iterator[Batch]:
         names = list(self.data.vocabularies)
-        drawn = Squares(self.data.sources, names, SQUARE, 2, self.config.seed, self.config.steps)
+        drawn = Squares(self.data.sources, names, SQUARE, self.config.seed, self.config.steps)
         for step in range(self.step, self.config.steps):
             yield drawn[step]
 
@@ -128,7 +130,7 @@ def test_the_loss_falls_on_one_batch(
     data: LiteData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = LiteTrainConfig(steps=30, learning_rate=3e-3, warm_up=1, save_every=1000)
-    fixed = Squares(data.sources, list(data.vocabularies), SQUARE, 2, seed=0, length=1)[0]
+    fixed = Squares(data.sources, list(data.vocabularies), SQUARE, seed=0, length=1)[0]
 
     def batches(self: LiteTrainer) -> Iterator[Batch]:
         yield from [fixed] * (self.config.steps - self.step)
@@ -136,10 +138,12 @@ def test_the_loss_falls_on_one_batch(
     monkeypatch.setattr(LiteTrainer, "_batches", batches)
     trainer(data, tmp_path, config).run()
     log = rows(tmp_path)
-    assert [int(row["step"]) for row in log] == [10, 20, 30]
-    assert float(log[-1]["mask"]) < 0.8 * float(log[0]["mask"])
+    assert [int(row["step"]) for row in log] == list(range(1, 31))
+    boxes = [float(row["box"]) for row in log if row["box"] != "nan"]
+    assert len(boxes) == 10
+    assert boxes[-1] < 0.8 * boxes[0]
     assert float(log[-1]["name"]) < 0.9 * float(log[0]["name"])
-    rates = [float(row["learning_rate"]) for row in log]
+    rates = [float(row["learning_rate"]) for row in log][1:]
     assert rates == sorted(rates, reverse=True)
     assert 0 < rates[-1] < 0.05 * config.learning_rate
 
@@ -152,6 +156,7 @@ class Interrupted(Exception):
 def test_an_interrupted_run_goes_on_where_it_was_saved(
     data: LiteData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    straight = trainer(data, tmp_path / "straight").run()
     draw = Squares.__getitem__
     drawn: list[int] = []
     seen: list[dict[str, Tensor]] = []
@@ -163,13 +168,18 @@ def test_an_interrupted_run_goes_on_where_it_was_saved(
         return draw(self, index)
 
     monkeypatch.setattr(Squares, "__getitem__", interrupted)
-    first = trainer(data, tmp_path)
+    first = trainer(data, tmp_path / "run")
     with pytest.raises(Interrupted):
         first.run()
     assert first.step == 3
     drawn.clear()
-    second = trainer(data, tmp_path, model=tiny_model(seed=9))
-    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    fresh, frozen = tiny_model(seed=9), tiny_model().state_dict()
+    for name, parameter in fresh.named_parameters():
+        if parameter.requires_grad:
+            del frozen[name]
+    fresh.load_state_dict(frozen, strict=False)
+    second = trainer(data, tmp_path / "run", model=fresh)
+    saved = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert saved["step"] == 2
     update = LiteTrainer._update
 
@@ -178,12 +188,15 @@ def test_an_interrupted_run_goes_on_where_it_was_saved(
         update(self, total)
 
     monkeypatch.setattr(LiteTrainer, "_update", watched)
-    second.run()
+    averaged = second.run()
     assert drawn == [2, 3]
     assert second.step == 4
     for name, weights in saved["parameters"].items():  # it began with the saved weights
         torch.testing.assert_close(seen[0][name], weights)
     assert max(entry["step"] for entry in second.optimizer.state.values()) == 4
+    for name, weights in straight.items():  # and ended, to the last bit, as if nothing had happened
+        assert torch.equal(averaged[name], weights), name
+    assert (tmp_path / "run/log.csv").read_text() == (tmp_path / "straight/log.csv").read_text()
 
 
 @pytest.mark.usefixtures("here")

@@ -150,9 +150,7 @@ def collect_annotations(
                     instances.append(_instance(row, categories, photos, where))
             except AnnotationError as error:
                 report(error)
-    return Annotations(
-        tuple(photos.values()), tuple(instances), tuple(categories.values()), crowds
-    )
+    return Annotations(tuple(photos.values()), tuple(instances), tuple(categories.values()), crowds)
 
 
 def parse_sa1b(

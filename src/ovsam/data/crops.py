@@ -25,9 +25,7 @@ from ovsam.geometry import decode_rle, mask_centre_xy
 from ovsam.model.image import Frame
 from ovsam.photo import read_photo
 
-PROMPTS_PER_SQUARE = 4
 T = TypeVar("T")
-BOX_SHARE = 0.6  # of the prompts, where nothing was clicked; the others are points
 MIN_AREA = 0.0008  # of the square; smaller objects say nothing at its resolution
 
 
@@ -37,6 +35,14 @@ class SquareConfig:
 
     size: int
     """Side of a square in model pixels."""
+    count: int
+    """Squares in a batch."""
+    prompts: int
+    """Objects of a square whose masks are asked for, at most."""
+    named: int
+    """Further objects that are only named, at most."""
+    boxes: float
+    """Share of these prompts that are boxes; the others are points."""
     zoomed: float
     """Share of squares zoomed on one object, as the predictor does."""
     whole: float
@@ -98,7 +104,6 @@ class Squares(Dataset[Batch]):
         sources: lists of records with the share of squares that each gets.
         vocabularies: the names of the vocabularies, which fixes their indices.
         config: how to draw.
-        batch_size: squares in a batch.
         seed: of the whole run.
         length: batches in all.
     """
@@ -108,23 +113,23 @@ class Squares(Dataset[Batch]):
         sources: Sequence[tuple[Sequence[PhotoRecord], float]],
         vocabularies: Sequence[str],
         config: SquareConfig,
-        batch_size: int,
         seed: int,
         length: int,
     ) -> None:
-        self.sources = [list(records) for records, _ in sources]
+        self.sources = [
+            [(record, instance) for record in records for instance in record.instances]
+            for records, _ in sources
+        ]
         weights = np.array([weight for _, weight in sources])
         self.weights = weights / weights.sum()
         self.vocabularies = list(vocabularies)
         self.config = config
-        self.batch_size = batch_size
         self.seed = seed
         self.length = length
         self.pastable = [
             (record, instance)
-            for records in self.sources
-            for record in records
-            for instance in record.instances
+            for source in self.sources
+            for record, instance in source
             if instance.whole and instance.rle and _side(instance) >= 48
         ]
 
@@ -136,27 +141,34 @@ class Squares(Dataset[Batch]):
         photos: list[NDArray[np.uint8]] = []
         squares: list[int] = []
         prompts: list[_Object] = []
-        while len(photos) < self.batch_size:
+        while len(photos) < self.config.count:
             photo, objects = self._square(rng)
             if objects:
-                chosen = objects[:1] + _choice(rng, objects[1:], PROMPTS_PER_SQUARE - 1)
+                chosen = self._asked(rng, objects)
                 squares += [len(photos)] * len(chosen)
                 prompts += chosen
                 photos.append(photo)
         return self._collate(rng, photos, squares, prompts)
 
+    def _asked(self, rng: np.random.Generator, objects: list[_Object]) -> list[_Object]:
+        """The first object and some of the others; beyond `prompts` only for their names."""
+        others = _choice(rng, objects[1:], self.config.prompts + self.config.named - 1)
+        beside = others[self.config.prompts - 1 :]
+        named = [replace(item, mask=None) for item in beside if item.class_index >= 0]
+        return objects[:1] + others[: self.config.prompts - 1] + named
+
     def _square(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[_Object]]:
-        records = self.sources[rng.choice(len(self.sources), p=self.weights)]
-        record = records[rng.integers(len(records))]
+        source = self.sources[rng.choice(len(self.sources), p=self.weights)]
+        record, anchor = source[rng.integers(len(source))]
         photo = _read(record.path)
-        anchor = record.instances[rng.integers(len(record.instances))]
         click = None
         if self.config.clicked and anchor.rle and rng.random() < self.config.clicked:
             frame, click = self._clicked_frame(rng, anchor, photo)
         else:
             frame = self._frame(rng, anchor, photo)
         square = frame.cut(photo)
-        objects = _objects(rng, record, frame, anchor, click)
+        others = self.config.prompts + self.config.named - 1
+        objects = _objects(rng, record, frame, anchor, click, others)
         if self.pastable and rng.random() < self.config.pasted and objects[0].mask is not None:
             square, objects = self._paste(rng, square, objects)
         if rng.random() < 0.5:
@@ -169,7 +181,7 @@ class Squares(Dataset[Batch]):
         """A square around a point of the object, as the predictor draws them for a click."""
         assert anchor.rle is not None
         click = _point_of(rng, decode_rle(anchor.rle))
-        side = _side(anchor) * float(np.exp(rng.uniform(np.log(0.7), np.log(8.0))))
+        side = _side(anchor) * float(np.exp(rng.uniform(np.log(0.6), np.log(8.0))))
         side = float(np.clip(side, 24, 1.3 * max(photo.shape[:2])))
         centre = click + rng.uniform(-0.05, 0.05, 2) * side
         box = (*(centre - side / 2).tolist(), *(centre + side / 2).tolist())
@@ -179,8 +191,8 @@ class Squares(Dataset[Batch]):
         size, (height, width) = self.config.size, photo.shape[:2]
         kind = rng.random()
         if kind < self.config.zoomed and anchor.rle is not None:
-            context = float(np.exp(rng.uniform(np.log(1.2), np.log(2.6))))
-            box = np.array(anchor.box_xyxy) + rng.normal(0, 0.06, 4) * _side(anchor)
+            context = float(np.exp(rng.uniform(np.log(1.3), np.log(2.0))))
+            box = np.array(anchor.box_xyxy) + rng.normal(0, 0.02, 4) * _side(anchor)
             box[2:] = np.maximum(box[2:], box[:2] + 1)
             return Frame.square_around(box.tolist(), context, size)
         if kind < self.config.zoomed + self.config.whole or anchor.rle is None:
@@ -209,11 +221,16 @@ class Squares(Dataset[Batch]):
             (float(origin[0]), float(origin[1])), (size / scale,) * 2, (size,) * 2, (size,) * 2
         )
         assert instance.rle is not None
-        pasted = frame.cut_mask(decode_rle(instance.rle))
+        source = decode_rle(instance.rle)
+        pasted = frame.cut_mask(source)
+        for other in objects:
+            if other.click_xy is not None and _covers(pasted, other.click_xy):
+                return square, objects  # the click would no longer mean what it did
         alpha = cv2.GaussianBlur(pasted, (0, 0), 0.7)[..., None]
         mixed = square * (1 - alpha) + frame.cut(_read(record.path)) * alpha
+        hidden = max(0.0, float(source.sum() * scale**2 - pasted.sum()))
         item = _Object(
-            pasted, _box(pasted), record.vocabulary, instance.class_index, instance.whole
+            pasted, _box(pasted), record.vocabulary, instance.class_index, instance.whole, hidden
         )
         below = []
         for other in objects:
@@ -247,7 +264,7 @@ class Squares(Dataset[Batch]):
             hidden=torch.tensor([item.hidden for item in prompts]),
             has_mask=torch.tensor([item.mask is not None for item in prompts]),
             whole=torch.tensor([item.whole for item in prompts]),
-            is_box=torch.from_numpy(rng.random(len(prompts)) < BOX_SHARE)
+            is_box=torch.from_numpy(rng.random(len(prompts)) < self.config.boxes)
             & torch.tensor([item.click_xy is None for item in prompts]),
             vocabulary=torch.tensor(vocabularies),
             class_index=torch.tensor([item.class_index for item in prompts]),
@@ -260,6 +277,7 @@ def _objects(
     frame: Frame,
     anchor: Instance,
     click_xy: NDArray[np.float64] | None,
+    others_at_most: int,
 ) -> list[_Object]:
     """The anchor and a few other objects that the frame shows."""
     corners = np.array([instance.box_xyxy for instance in record.instances])
@@ -274,7 +292,7 @@ def _objects(
         if shows and instance is not anchor and instance.rle is not None
     ]
     found = []
-    for instance in [anchor, *_choice(rng, others, PROMPTS_PER_SQUARE - 1)]:
+    for instance in [anchor, *_choice(rng, others, others_at_most)]:
         box = frame.to_model(np.array(instance.box_xyxy).reshape(2, 2)).ravel()
         mask, hidden = None, 0.0
         if instance.rle is not None:
@@ -287,6 +305,11 @@ def _objects(
             item = replace(item, click_xy=frame.to_model(click_xy))
         found.append(item)
     return found
+
+
+def _covers(mask: NDArray[np.float32], point_xy: NDArray[np.float64]) -> bool:
+    column, row = np.clip(point_xy.astype(int), 0, len(mask) - 1)
+    return bool(mask[row, column] > 0.1)
 
 
 def _box(mask: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -327,9 +350,10 @@ def _recoloured(rng: np.random.Generator, square: NDArray[np.uint8]) -> NDArray[
 def _jittered_box(
     rng: np.random.Generator, box_xyxy: NDArray[np.float64], size: int
 ) -> NDArray[np.float64]:
-    """Half of the boxes exact, half off by 6% of their sides."""
+    """Three quarters of the boxes exact, the others off by up to 12% of their sides."""
     width, height = box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]
-    noise = rng.normal(0, 0.06, 4) * [width, height, width, height] * (rng.random() < 0.5)
+    spread = max(0.0, rng.uniform(-0.36, 0.12))
+    noise = rng.normal(0, spread, 4) * [width, height, width, height]
     box = np.clip(box_xyxy + noise, 0, size)
     return np.array([*np.minimum(box[:2], box[2:] - 1), *box[2:]])
 

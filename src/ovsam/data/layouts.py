@@ -61,7 +61,9 @@ class ListedPhoto:
                 file = archive.extractfile(self.member)
                 return file.read() if file else b""
         except (OSError, tarfile.TarError, KeyError) as error:
-            raise PhotoError(f"'{self.member}' of '{self.path}' cannot be read: {error}.") from error
+            raise PhotoError(
+                f"'{self.member}' of '{self.path}' cannot be read: {error}."
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)

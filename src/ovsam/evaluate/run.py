@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ovsam.errors import AnnotationError
 from ovsam.data.coco import Annotations, Instance, Photo
+from ovsam.errors import AnnotationError
 from ovsam.evaluate.metrics import (
     Outcome,
     Summary,

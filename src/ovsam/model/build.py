@@ -27,12 +27,12 @@ from ovsam.model.clip import (
     clip_image_encoder,
     clip_text_encoder,
 )
+from ovsam.model.efficientnet import SCALES
 from ovsam.model.features import ImageEncoder
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.weights import fill, load_checkpoint, read_metadata
 from ovsam.vocabulary import load_vocabulary
 
-LITE_TRUNKS = ("efficientnet_lite2", "tf_efficientnet_lite2")  # timm's names
 TEXT_VECTORS = "text.vectors"  # (K, text_dim), a row for each of the names in
 TEXT_NAMES = "text_names"  # this entry of the metadata, a JSON list
 RELEASED_DECODER = DecoderConfig(mask_tokens=1, iou_head=False)
@@ -63,14 +63,12 @@ _LITE = ModelConfig(
         pool_size=7,
     ),
     adapter=AdapterConfig(
-        dim=192, depth=4, heads=6, window=16, global_blocks=(3,), position_embedding=False
+        dim=192, depth=4, heads=6, window=8, global_blocks=(3,), position_embedding=False
     ),
     embed_dim=128,
     decoder=DecoderConfig(mlp_dim=512, iou_dim=128, high_resolution=True, box_as_mask=True),
     region=RegionConfig(levels=(2, 3), finest_scale=112, roi_size=7),
-    zoom=ZoomConfig(
-        size=256, context=1.6, click_scales=(0.05, 0.08, 0.12, 0.18, 0.28, 0.42, 0.64, 0.96)
-    ),
+    zoom=ZoomConfig(size=256, contexts=(1.35, 2.0), click_scales=(0.05, 0.12, 0.28, 0.64)),
     logit_scale=20.0,
     fusion_alpha=0.3,
     fusion_beta=0.5,
@@ -145,7 +143,7 @@ def _build_encoder(config: EncoderConfig) -> ImageEncoder:
     if config.kind == "lite":
         from ovsam.model.lite import LiteImageEncoder
 
-        _check_architecture(config, LITE_TRUNKS)
+        _check_architecture(config, tuple(SCALES))
         return LiteImageEncoder(config)
     raise CheckpointError(
         f"Unknown kind of encoder '{config.kind}'. Choose one of: open_clip, lite."

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from ovsam.config import EncoderConfig
 from ovsam.model.features import ImageEncoder, at_c5, freeze
+from ovsam.model.roi_align import roi_align
 
 # open_clip's names of the towers. OpenAI trained its own with QuickGELU, which its weights need.
 RESNETS = ("RN50-quickgelu", "RN50x16-quickgelu", "RN50x64-quickgelu")
@@ -58,7 +58,7 @@ class ClipImageEncoder(ImageEncoder):
     ) -> Tensor:
         """CLIP's attention pooling on each box: `(N, text_dim)`."""
         rois = torch.cat([batch[:, None].to(boxes_xyxy), boxes_xyxy], dim=1)  # (N, 5)
-        regions = roi_align(c5.float(), rois.float(), self.pool_size, 1 / 32, aligned=True)
+        regions = roi_align(c5.float(), rois.float(), self.pool_size, 1 / 32)
         embeddings: Tensor = self.visual.attnpool(regions.to(c5))
         return embeddings
 

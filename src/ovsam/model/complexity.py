@@ -160,7 +160,8 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
         again, _ = _part(
             "zoom: encode again", Per.prompt, model, lambda: model.encode(_pixels(zoom.size))
         )
-        parts.append(replace(again, parameters=0))
+        squares = len(zoom.contexts)  # around a given box; one around what a click has found
+        parts.append(replace(again, parameters=0, multiply_adds=squares * again.multiply_adds))
     return (
         *parts,
         *_prompt_parts(config.embed_dim, config.decoder, zoom.size if zoom else config.image_size),

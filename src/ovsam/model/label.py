@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from ovsam.config import RegionConfig
+from ovsam.model.roi_align import roi_align
 
 
 class FeaturePyramid(nn.Module):
@@ -70,9 +70,7 @@ class RegionHead(nn.Module):
         for i, (maps, source) in enumerate(zip(fpn_maps, self.config.levels, strict=True)):
             chosen = (level == i).nonzero()[:, 0]
             if len(chosen):
-                regions = roi_align(
-                    maps.float(), rois[chosen].float(), size, 1 / (4 << source), aligned=True
-                )
+                regions = roi_align(maps.float(), rois[chosen].float(), size, 1 / (4 << source))
                 pooled = pooled.index_copy(0, chosen, regions.to(pooled))
         return F.relu(self.roi_conv(pooled)).mean((2, 3))  # (N, text_dim)
 

@@ -20,25 +20,68 @@ from ovsam.model.layers import MLP, LayerNorm2d
 
 
 class HighResolution(nn.Module):
-    """C3 and C2 made ready to be added to the decoder's stride-8 and stride-4 maps."""
+    """C2..C4 made ready to be added to the decoder's stride-8 and stride-4 maps.
 
-    def __init__(self, c2_channels: int, c3_channels: int, embed_dim: int) -> None:
+    A top-down path, computed once for a photo: what C4 knows of objects reaches the fine levels
+    before any prompt does.
+    """
+
+    def __init__(self, channels: Sequence[int], embed_dim: int) -> None:
         super().__init__()
-        self.stride8 = _conv_pair(c3_channels, embed_dim // 4)
-        self.stride4 = _conv_pair(c2_channels, embed_dim // 8)
+        c2, c3, c4 = channels[:3]
+        fine, finer = embed_dim // 2, embed_dim // 4
+        self.from_c4 = nn.Conv2d(c4, fine, 1)
+        self.from_c3 = nn.Conv2d(c3, fine, 3, padding=1)
+        self.mix8 = _mix(fine)
+        self.out8 = nn.Conv2d(fine, embed_dim // 4, 1)
+        self.down = nn.Conv2d(fine, finer, 1)
+        self.from_c2 = nn.Conv2d(c2, finer, 3, padding=1)
+        self.mix4 = _mix(finer)
+        self.out4 = nn.Conv2d(finer, embed_dim // 8, 1)
 
     def forward(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """C2..C5 -> `(B, embed_dim / 4, H / 8, W / 8)`, `(B, embed_dim / 8, H / 4, W / 4)`."""
-        return self.stride8(pyramid[1]), self.stride4(pyramid[0])
+        c2, c3, c4, _ = pyramid
+        stride8 = self.mix8(self.from_c3(c3) + _doubled(self.from_c4(c4)))
+        stride4 = self.mix4(self.from_c2(c2) + _doubled(self.down(stride8)))
+        return self.out8(stride8), self.out4(stride4)
 
 
-def _conv_pair(channels: int, dim: int) -> nn.Sequential:
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _mix(dim: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, dim, 3, padding=1),
         LayerNorm2d(dim),
         nn.GELU(),
         nn.Conv2d(dim, dim, 3, padding=1),
+        LayerNorm2d(dim),
+        nn.GELU(),
     )
+
+
+class SpatialBlock(nn.Module):
+    """ConvNeXt's block, at first the identity: lets neighbours settle what the prompt has begun.
+
+    In SAM's transformer the cells of the image speak to the prompt's tokens only, never to each
+    other; learnt from few photos, that leaves holes and stray islands.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = LayerNorm2d(dim)
+        self.expand = nn.Conv2d(dim, hidden_dim, 1)
+        self.project = nn.Conv2d(hidden_dim, dim, 1)
+        nn.init.zeros_(self.project.weight)
+        assert self.project.bias is not None
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, dim, H, W)`, same shape out."""
+        x = x + self.project(F.gelu(self.expand(self.norm(self.depthwise(x)))))
+        return x
 
 
 class MaskDecoder(nn.Module):
@@ -67,6 +110,8 @@ class MaskDecoder(nn.Module):
             nn.GELU(),
         )
         if config.high_resolution:
+            self.blocks16 = nn.Sequential(*(SpatialBlock(embed_dim, embed_dim) for _ in range(2)))
+            self.block8 = SpatialBlock(embed_dim // 4, embed_dim // 2)
             self.refine8 = nn.Conv2d(embed_dim // 4, embed_dim // 4, 3, padding=1)
             self.refine4 = nn.Conv2d(embed_dim // 8, embed_dim // 8, 3, padding=1)
         self.output_hypernetworks_mlps = nn.ModuleList(
@@ -124,7 +169,7 @@ class MaskDecoder(nn.Module):
             return image
         stride8, stride4 = high_resolution
         up8, norm, gelu, up4, _ = self.output_upscaling
-        image = gelu(norm(up8(image) + stride8))
-        image = image + F.gelu(self.refine8(image))
+        image = gelu(norm(up8(self.blocks16(image)) + stride8))
+        image = self.block8(image + F.gelu(self.refine8(image)))
         image = gelu(up4(image) + stride4)
         return image + F.gelu(self.refine4(image))

@@ -54,9 +54,7 @@ class OVSAM(nn.Module):
         self.prompt_encoder = PromptEncoder(config.embed_dim)
         self.mask_decoder = MaskDecoder(config.embed_dim, config.decoder)
         self.high_resolution = (
-            HighResolution(channels[0], channels[1], config.embed_dim)
-            if config.decoder.high_resolution
-            else None
+            HighResolution(channels, config.embed_dim) if config.decoder.high_resolution else None
         )
         self.region_head = RegionHead(channels, config.encoder.text_dim, config.region)
         freeze(self.encoder)

@@ -18,7 +18,7 @@ except ImportError as error:
         "'ovsam[train]'."
     ) from error
 
-SMOOTHED_OVER = 20  # rows of the log
+SMOOTHED_OVER = 8  # rows of the log
 
 
 def draw_curves(log: Path, picture: Path) -> None:

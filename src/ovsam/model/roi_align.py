@@ -1,0 +1,47 @@
+"""torchvision's RoIAlign; without torchvision's import where no gradient is asked for.
+
+`import torchvision` brings torch's compiler and all of its own models along, two seconds of the
+command's start; the compiled operator alone loads at once. Its gradient is registered in Python.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+@cache
+def _load_operators() -> None:
+    if hasattr(torch.ops.torchvision, "roi_align"):  # somebody has imported torchvision
+        return
+    spec = importlib.util.find_spec("torchvision")
+    folders = (spec.submodule_search_locations if spec else None) or []
+    libraries = [path for folder in folders for path in sorted(Path(folder).glob("_C*"))]
+    if libraries:
+        torch.ops.load_library(str(libraries[0]))  # type: ignore[no-untyped-call]
+    else:  # a layout that is not known here
+        import torchvision  # noqa: F401
+
+
+def roi_align(features: Tensor, rois: Tensor, size: int, scale: float) -> Tensor:
+    """Pool regions of maps to `(N, C, size, size)`: bilinear samples at half-pixel positions.
+
+    Args:
+        features: `(B, C, h, w)`.
+        rois: `(N, 5)`, the index in the batch and x0, y0, x1, y1 in input pixels.
+        size: cells along each side.
+        scale: cells of the map per input pixel.
+    """
+    if torch.is_grad_enabled() and features.requires_grad:
+        from torchvision import ops
+
+        pooled: Tensor = ops.roi_align(features, rois, size, scale, aligned=True)
+        return pooled
+    _load_operators()
+    # As many samples as fall into a cell (-1), half-pixel aligned (True).
+    pooled = torch.ops.torchvision.roi_align(features, rois, scale, size, size, -1, True)
+    return pooled

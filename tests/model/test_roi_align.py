@@ -1,0 +1,48 @@
+"""The operator without torchvision's import is torchvision's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import torch
+from torchvision import ops
+
+from ovsam.model.roi_align import roi_align
+
+ROIS = torch.tensor(
+    [[0, 3.0, 5.0, 40.0, 29.0], [1, 0.0, 0.0, 64.0, 48.0], [1, 10.0, 9.0, 11.0, 9.5]]
+)
+
+
+def maps() -> torch.Tensor:
+    return torch.randn(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_values_are_torchvision_s() -> None:
+    expected = ops.roi_align(maps(), ROIS, 5, 1 / 4, aligned=True)
+    torch.testing.assert_close(roi_align(maps(), ROIS, 5, 1 / 4), expected)
+
+
+def test_the_gradient_is_that_of_the_mean_of_samples() -> None:
+    """A region of whole cells, one sample for each: every cell has the same share."""
+    features = torch.zeros(1, 1, 4, 4, requires_grad=True)
+    roi_align(features, torch.tensor([[0.0, 0, 0, 4, 4]]), 4, 1.0).mean().backward()  # type: ignore[no-untyped-call]
+    assert features.grad is not None
+    torch.testing.assert_close(features.grad, torch.full((1, 1, 4, 4), 1 / 16))
+
+
+def test_it_needs_no_import_of_torchvision() -> None:
+    """Neither the compiler that torchvision brings; and torchvision may still come later."""
+    script = (
+        "import sys, torch\n"
+        "from ovsam.model.roi_align import roi_align\n"
+        "x, rois = torch.ones(1, 1, 4, 4), torch.tensor([[0.0, 0, 0, 4, 4]])\n"
+        "assert roi_align(x, rois, 2, 1.0).tolist() == [[[[1, 1], [1, 1]]]]\n"
+        "assert not {'torchvision', 'torch._dynamo'} & set(sys.modules)\n"
+        "from torchvision import ops\n"
+        "x.requires_grad_()\n"
+        "roi_align(x, rois, 2, 1.0).sum().backward()\n"
+        "assert float(x.grad.sum()) == 4\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from ovsam.data.check import Contents
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Look at data sets.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 SHOWN = 20  # problems on screen; the JSON file has them all
 CLASSES_SHOWN = 15

@@ -46,3 +46,15 @@ def test_it_needs_no_import_of_torchvision() -> None:
         "assert float(x.grad.sum()) == 4\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_tensors_without_data_have_shapes_in_a_fresh_process() -> None:
+    """What `ovsam complexity` counts with, when nothing has imported torchvision before."""
+    script = (
+        "import torch\n"
+        "from ovsam.model.roi_align import roi_align\n"
+        "with torch.device('meta'), torch.inference_mode():\n"
+        "    pooled = roi_align(torch.empty(2, 3, 8, 8), torch.empty(5, 5), 7, 1 / 32)\n"
+        "assert pooled.shape == (5, 3, 7, 7)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.data.coco import Instance
+from ovsam.data.coco import LARGE_AREA, SMALL_AREA, Instance
 from ovsam.data.layouts import ListedPhoto, list_photos
 from ovsam.errors import AnnotationError, OvsamError
 from ovsam.geometry import mask_to_box_xyxy
 from ovsam.photo import read_photo, read_photo_size
 
-SIZES = ("small", "medium", "large")  # below 32², below 96², above, in photo pixels (COCO)
+SIZES = ("small", "medium", "large")
 MOVED = 2.0  # pixels by which a box may miss its mask
 
 
@@ -76,26 +76,13 @@ def check(
     for photo in listing.photos:
         usable = _check_photo(photo, found, decode)
         found.photos += 1
-        _sample(found.samples, photo, found.photos, samples, rng, usable)
+        # Reservoir sampling: every photo has the same chance, however many follow.
+        if usable and len(found.samples) < samples:
+            found.samples.append(photo)
+        elif usable and (place := int(rng.integers(found.photos))) < samples:
+            found.samples[place] = photo
         progress(found.photos)
     return found
-
-
-def _sample(
-    kept: list[ListedPhoto],
-    photo: ListedPhoto,
-    seen: int,
-    wanted: int,
-    rng: np.random.Generator,
-    usable: bool,
-) -> None:
-    """Reservoir sampling: every usable photo has the same chance, however many follow."""
-    if not usable:
-        return
-    if len(kept) < wanted:
-        kept.append(photo)
-    elif (place := int(rng.integers(seen))) < wanted:
-        kept[place] = photo
 
 
 def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
@@ -122,7 +109,7 @@ def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
     for instance in photo.instances:
         _count(instance, found)
         try:
-            check_instance(instance, size_hw)
+            _check_instance(instance, size_hw)
         except AnnotationError as error:
             found.problems.append(f"Photo {name}: {error}")
     return usable
@@ -132,11 +119,11 @@ def _count(instance: Instance, found: Contents) -> None:
     x0, y0, x1, y1 = instance.box_xyxy
     area = instance.area if np.isfinite(instance.area) else (x1 - x0) * (y1 - y0)
     found.instances[instance.category] += 1
-    found.sizes[SIZES[int(area >= 32**2) + int(area >= 96**2)]] += 1
+    found.sizes[SIZES[int(area >= SMALL_AREA) + int(area >= LARGE_AREA)]] += 1
     found.without_mask += instance.segmentation is None
 
 
-def check_instance(instance: Instance, size_hw: tuple[int, int]) -> None:
+def _check_instance(instance: Instance, size_hw: tuple[int, int]) -> None:
     """Whether mask, box and photo belong together.
 
     Raises:

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from ovsam.errors import AnnotationError
 from ovsam.geometry import segmentation_to_mask
 
+# COCO's sizes, by the annotated area in pixels: small < 32² <= medium < 96² <= large.
+SMALL_AREA = 32.0**2
+LARGE_AREA = 96.0**2
+
 
 @dataclass(frozen=True)
 class Photo:

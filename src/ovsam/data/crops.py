@@ -42,7 +42,7 @@ class SquareConfig:
     named: int
     """Further objects that are only named, at most."""
     boxes: float
-    """Share of these prompts that are boxes; the others are points."""
+    """Share of the prompts that ask for a mask by a box; the others are points."""
     zoomed: float
     """Share of squares zoomed on one object, as the predictor does."""
     whole: float

@@ -37,6 +37,7 @@ class ListedPhoto:
     Attributes:
         path: the photo's file, or the tar file that holds it.
         member: its name within the tar file.
+        span: where its bytes begin in the tar file, and how many they are.
         size_hw: what the annotations say of its size, or None.
         instances: its objects; without `category` where they have no names.
         label: the name of the whole photo, or None.
@@ -44,6 +45,7 @@ class ListedPhoto:
 
     path: Path
     member: str | None = None
+    span: tuple[int, int] = (0, 0)
     size_hw: tuple[int, int] | None = None
     instances: tuple[Instance, ...] = ()
     label: str | None = None
@@ -56,11 +58,12 @@ class ListedPhoto:
         """
         if self.member is None:
             return self.path
+        start, length = self.span
         try:
-            with tarfile.open(self.path) as archive:
-                file = archive.extractfile(self.member)
-                return file.read() if file else b""
-        except (OSError, tarfile.TarError, KeyError) as error:
+            with self.path.open("rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except OSError as error:
             raise PhotoError(
                 f"'{self.member}' of '{self.path}' cannot be read: {error}."
             ) from error
@@ -204,11 +207,12 @@ def _classes(classes: list[Path], report: Report) -> Iterator[ListedPhoto]:
                     yield ListedPhoto(path, label=item.name)
             continue
         try:
-            with tarfile.open(item) as archive:
-                members = [member.name for member in archive.getmembers() if member.isfile()]
+            with tarfile.open(item, "r:") as archive:  # not compressed: members are read in place
+                members = [member for member in archive.getmembers() if member.isfile()]
         except (OSError, tarfile.TarError) as error:
-            report(AnnotationError(f"'{item}' is not a whole tar file: {error}."))
+            report(AnnotationError(f"'{item}' is not a whole, plain tar file: {error}."))
             continue
-        for name in members:
-            if Path(name).suffix.lower() in PHOTO_SUFFIXES:
-                yield ListedPhoto(item, member=name, label=item.stem)
+        for member in members:
+            if Path(member.name).suffix.lower() in PHOTO_SUFFIXES:
+                span = (member.offset_data, member.size)
+                yield ListedPhoto(item, member=member.name, span=span, label=item.stem)

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ovsam.data.coco import LARGE_AREA, SMALL_AREA
 from ovsam.vocabulary import COCO_NOVEL
-
-# COCO's sizes, by the annotated area in pixels: small < 32² <= medium < 96² <= large.
-SMALL_AREA = 32.0**2
-LARGE_AREA = 96.0**2
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,6 @@ class ViTBlock(nn.Module):
     def _attend_windows(self, x: Tensor) -> Tensor:
         b, h, w, c = x.shape
         side = self.window
-        if h == w == side:
-            x = self.attn(x)
-            return x
         x = F.pad(x, (0, 0, 0, -w % side, 0, -h % side))
         rows, columns = x.shape[1] // side, x.shape[2] // side
         x = x.reshape(b, rows, side, columns, side, c).transpose(2, 3)

@@ -1,11 +1,13 @@
 """EfficientNet-Lite (Google 2020), the trunk of `lite`, as the convolutions that inference needs.
 
 Written out here because it is short, and because the batch norms are already folded into the
-convolutions: a frozen trunk needs none, and runs a fifth faster without. timm's model of the same
-name is what its tests compare it with.
+convolutions: a frozen trunk needs none, and runs faster without. timm's model of the same name is
+what its tests compare it with.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,7 +67,7 @@ class EfficientNetLite(nn.Module):
         channels, stages = _STEM, []
         for i, (kernel, stride, expansion, base, layers) in enumerate(_STAGES):
             # The family keeps the depth of the first and the last stage.
-            count = layers if i in (0, len(_STAGES) - 1) else _ceil(layers * depth)
+            count = layers if i in (0, len(_STAGES) - 1) else math.ceil(layers * depth)
             out = _divisible(base * width)
             blocks = []
             for j in range(count):
@@ -84,10 +86,6 @@ class EfficientNetLite(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps[1], maps[2], maps[4], F.relu6(self.head(maps[6]), inplace=True)
-
-
-def _ceil(value: float) -> int:
-    return -int(-value // 1)
 
 
 def _divisible(channels: float, by: int = 8) -> int:

@@ -1,7 +1,8 @@
-"""torchvision's RoIAlign; without torchvision's import where no gradient is asked for.
+"""torchvision's RoIAlign; without torchvision's import where the compiled operator is enough.
 
-`import torchvision` brings torch's compiler and all of its own models along, two seconds of the
-command's start; the compiled operator alone loads at once. Its gradient is registered in Python.
+`import torchvision` brings torch's compiler and all of its own models along, a good part of the
+command's start; the operator alone loads at once. What it lacks is registered in Python: its
+gradient, and the shapes that it gives for tensors without data (`ovsam complexity`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def roi_align(features: Tensor, rois: Tensor, size: int, scale: float) -> Tensor
         size: cells along each side.
         scale: cells of the map per input pixel.
     """
-    if torch.is_grad_enabled() and features.requires_grad:
+    if features.is_meta or (torch.is_grad_enabled() and features.requires_grad):
         from torchvision import ops
 
         pooled: Tensor = ops.roi_align(features, rois, size, scale, aligned=True)

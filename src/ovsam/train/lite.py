@@ -33,6 +33,7 @@ from ovsam.errors import AnnotationError
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
+from ovsam.output import write_atomically
 from ovsam.train.losses import prompt_loss
 from ovsam.vocabulary import load_vocabulary
 
@@ -338,7 +339,7 @@ class LiteTrainer:
         if path.exists():
             header, *rows = path.read_text().splitlines(keepends=True)
             kept = [row for row in rows if int(row.partition(",")[0]) <= self.step]
-            path.write_text("".join([header, *kept]))
+            write_atomically(path, "".join([header, *kept]).encode())
 
     def _save(self) -> None:
         state = {

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ovsam.data.sources import Instance
 from ovsam.geometry import Rle, encode_rle
 from ovsam.vocabulary import load_vocabulary
 
@@ -23,13 +22,6 @@ def rectangle(x0: int, y0: int, x1: int, y1: int, size_hw: tuple[int, int]) -> N
     mask = np.zeros(size_hw, np.bool_)
     mask[y0:y1, x0:x1] = True
     return mask
-
-
-def instance(mask: NDArray[np.bool_], class_index: int = 0, whole: bool = True) -> Instance:
-    rows, columns = np.nonzero(mask)
-    box = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return Instance(encode_rle(mask), (x0, y0, x1, y1), class_index, whole)
 
 
 def write_photo(
@@ -93,7 +85,7 @@ def spoil(path: Path) -> None:
 
 
 def write_folder(root: Path) -> Path:
-    """All that `train.lite.read_data` asks for, and spoilt files where it must not look."""
+    """All that the recipe `lite` asks for, and spoilt files where it must not look."""
     coco = root / "coco_sample"
     write_coco(
         coco / "annotations/instances_train2017.json",

@@ -149,9 +149,10 @@ def test_sa1b(root: Path) -> None:
     assert found.instances == {"": 1}
     assert found.problems == []
     listed = check(root / "bsds500")  # train.txt and val.txt; the held-out folder is spoilt
-    assert (listed.photos, sum(listed.instances.values())) == (1, 1)
-    [problem] = listed.problems
-    assert "sa_2.json' is not JSON" in problem
+    assert (listed.photos, listed.unlabelled, sum(listed.instances.values())) == (2, 1, 1)
+    annotation, photo = listed.problems
+    assert "sa_2.json' is not JSON" in annotation
+    assert "sa_2.jpg' is not" in photo
 
 
 def test_masks_and_label_maps(tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ def test_box_is_at_least_one_pixel() -> None:
     assert annotations.instances[0].box_xyxy == (1, 2, 2, 3)
 
 
+def test_a_frequency_that_is_not_of_lvis_says_nothing() -> None:
+    for value, frequency in (("r", "r"), ("rc", ""), (3, ""), ([], "")):
+        annotations = parse_annotations(changed("categories.0.frequency", value))
+        assert annotations.categories[0].frequency == frequency
+
+
 def test_area_may_be_missing() -> None:
     annotations = parse_annotations(changed("annotations.0.area", ...))
     assert np.isnan(annotations.instances[0].area)
@@ -96,6 +102,10 @@ def test_area_may_be_missing() -> None:
         ("images.0.file_name", "", "a text as 'file_name'"),
         ("images.1.id", 1, r"images\[1\] of 'annotations' repeats the id 1"),
         ("categories.0.name", None, "a text as 'name'"),
+        ("categories.0.name", " / ", "has a name that is none, ' / '"),
+        ("categories.0.synonyms", "puss", "a list of texts as 'synonyms', got 'puss'"),
+        ("images.0.neg_category_ids", [8], "listed categories as 'neg_category_ids'"),
+        ("images.0.not_exhaustive_category_ids", 7, "as 'not_exhaustive_category_ids'"),
         ("annotations.0.category_id", 8, "category 8, which is not listed"),
         ("annotations.0.image_id", 3, "photo 3, which is not listed"),
         ("annotations.0.bbox", ..., "lacks 'bbox'"),
@@ -139,7 +149,8 @@ json_values = st.recursive(
     max_leaves=6,
 )
 PATHS = [
-    *("images", "images.0", "images.0.id", "images.0.width", "categories", "categories.0"),
+    *("images", "images.0", "images.0.id", "images.0.width", "images.0.neg_category_ids"),
+    *("categories", "categories.0", "categories.0.synonyms", "categories.0.frequency"),
     *("annotations", "annotations.0", "annotations.0.bbox", "annotations.0.area"),
 ]
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,10 +13,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ovsam.data.crops import MIN_AREA, Batch, SquareConfig, Squares, _objects
-from ovsam.data.sources import Instance, PhotoRecord
+from ovsam.data.crops import (
+    MIN_AREA,
+    Anchor,
+    AnchoredPhoto,
+    Batch,
+    SquareConfig,
+    Squares,
+    _objects,
+    anchored_photos,
+)
+from ovsam.data.dataset import read_data_set
+from ovsam.data.layouts import ListedPhoto
+from ovsam.errors import AnnotationError
+from ovsam.geometry import decode_rle, encode_rle
 from ovsam.model.image import Frame
-from photo_folder import instance, rectangle, write_photo
+from photo_folder import HEIGHT, WIDTH, rectangle, rle, write_folder, write_photo
 
 SIZE = 64
 PHOTO = (120, 160)
@@ -23,24 +37,31 @@ PART = rectangle(20, 30, 40, 60, size_hw=PHOTO)  # of it
 RIGHT = rectangle(100, 5, 150, 55, size_hw=PHOTO)
 
 
+def anchor(mask: NDArray[np.bool_], class_index: int = 0, whole: bool = True) -> Anchor:
+    rows, columns = np.nonzero(mask)
+    box = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return Anchor(encode_rle(mask), (x0, y0, x1, y1), class_index, whole)
+
+
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> list[PhotoRecord]:
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[AnchoredPhoto]:
     folder = tmp_path_factory.mktemp("photos")
-    two = PhotoRecord(
-        write_photo(folder / "two.jpg", [LEFT, RIGHT], PHOTO),
+    two = AnchoredPhoto(
+        ListedPhoto(write_photo(folder / "two.jpg", [LEFT, RIGHT], PHOTO)),
         "coco",
-        (instance(LEFT, 3), instance(PART, -1, whole=False), instance(RIGHT, 5)),
+        (anchor(LEFT, 3), anchor(PART, -1, whole=False), anchor(RIGHT, 5)),
     )
-    named = PhotoRecord(
-        write_photo(folder / "named.jpg", [], PHOTO),
+    named = AnchoredPhoto(
+        ListedPhoto(write_photo(folder / "named.jpg", [], PHOTO)),
         "imagenet1k",
-        (Instance(None, (0, 0, 160, 120), 2, False),),
+        (Anchor(None, (0, 0, 160, 120), 2, False),),
     )
     return [two, named]
 
 
 def squares(
-    records: Sequence[PhotoRecord],
+    records: Sequence[AnchoredPhoto],
     *,
     seed: int = 0,
     zoomed: float = 0.5,
@@ -50,7 +71,8 @@ def squares(
     prompts: int = 4,
 ) -> Squares:
     config = SquareConfig(
-        SIZE,
+        size=SIZE,
+        only_named=True,
         count=4,
         prompts=prompts,
         named=1,
@@ -61,7 +83,7 @@ def squares(
         clicked=clicked,
     )
     sources = [([record], 1.0) for record in records]
-    return Squares(sources, ["coco", "imagenet1k"], config, seed=seed, length=100)
+    return Squares(sources, ["coco", "imagenet1k"], config, seed, "mixed")
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -74,12 +96,11 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def same(one: Batch, other: Batch) -> bool:
-    return all(
-        torch.equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Batch)
-    )
+    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(Batch)]
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
 
 
-def test_a_batch_depends_on_seed_and_number_alone(records: list[PhotoRecord]) -> None:
+def test_a_batch_depends_on_seed_and_number_alone(records: list[AnchoredPhoto]) -> None:
     drawn = squares(records, pasted=0.5, clicked=0.5)
     fifth = drawn[5]
     _ = drawn[0], drawn[6]
@@ -90,7 +111,7 @@ def test_a_batch_depends_on_seed_and_number_alone(records: list[PhotoRecord]) ->
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_shapes(records: list[PhotoRecord], kind: dict[str, Any]) -> None:
+def test_shapes(records: list[AnchoredPhoto], kind: dict[str, Any]) -> None:
     for i in range(5):
         batch = squares(records, **kind)[i]
         count = len(batch.square)
@@ -110,7 +131,7 @@ def test_shapes(records: list[PhotoRecord], kind: dict[str, Any]) -> None:
         assert (area[batch.has_mask] >= MIN_AREA).all()
 
 
-def test_names_keep_to_their_vocabulary(records: list[PhotoRecord]) -> None:
+def test_names_keep_to_their_vocabulary(records: list[AnchoredPhoto]) -> None:
     seen: set[tuple[int, int]] = set()
     for i in range(20):
         batch = squares(records)[i]
@@ -123,7 +144,7 @@ def test_names_keep_to_their_vocabulary(records: list[PhotoRecord]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_photo_mask_box_and_point_agree(records: list[PhotoRecord], kind: dict[str, Any]) -> None:
+def test_photo_mask_box_and_point_agree(records: list[AnchoredPhoto], kind: dict[str, Any]) -> None:
     """Flipped or not: the object is where its mask, its box and its click are."""
     checked = 0
     for i in range(15):
@@ -145,10 +166,10 @@ def test_photo_mask_box_and_point_agree(records: list[PhotoRecord], kind: dict[s
             sides = np.tile(tight[2:] - tight[:2], 2)
             assert (np.abs(batch.boxes_xyxy[n].numpy() - tight) <= 0.3 * sides + 1).all()
             checked += 1
-    assert checked > 60
+    assert checked >= 60
 
 
-def test_half_of_the_squares_are_mirrored(records: list[PhotoRecord]) -> None:
+def test_half_of_the_squares_are_mirrored(records: list[AnchoredPhoto]) -> None:
     """In a whole photo the large object lies left, in a mirrored one right."""
     drawn = squares(records[:1], zoomed=0, whole=1)
     left = []
@@ -161,7 +182,7 @@ def test_half_of_the_squares_are_mirrored(records: list[PhotoRecord]) -> None:
     assert 0.25 < np.mean(left) < 0.75
 
 
-def test_boxes_are_exact_or_a_little_off(records: list[PhotoRecord]) -> None:
+def test_boxes_are_exact_or_a_little_off(records: list[AnchoredPhoto]) -> None:
     drawn = squares(records[:1], zoomed=1)
     exact = []
     for i in range(15):
@@ -170,10 +191,10 @@ def test_boxes_are_exact_or_a_little_off(records: list[PhotoRecord]) -> None:
             rows, columns = np.nonzero(mask.numpy() > 127)
             tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
             exact.append(np.allclose(box, tight, atol=0.01))
-    assert 0.3 < np.mean(exact) < 0.7
+    assert 0.6 < np.mean(exact) < 0.9
 
 
-def test_squares_around_clicks_are_prompted_by_the_click(records: list[PhotoRecord]) -> None:
+def test_squares_around_clicks_are_prompted_by_the_click(records: list[AnchoredPhoto]) -> None:
     config = squares(records[:1], clicked=1)
     sizes = []
     for i in range(10):
@@ -186,8 +207,9 @@ def test_squares_around_clicks_are_prompted_by_the_click(records: list[PhotoReco
 
 
 def objects_of(frame: Frame, *masks: NDArray[np.bool_]) -> Any:
-    record = PhotoRecord(Path("none.jpg"), "coco", tuple(instance(mask) for mask in masks))
-    return _objects(np.random.default_rng(0), record, frame, record.instances[0], None, 3)
+    anchors = tuple(anchor(mask) for mask in masks)
+    photo = AnchoredPhoto(ListedPhoto(Path("none.jpg")), "coco", anchors)
+    return _objects(np.random.default_rng(0), photo, frame, anchors[0], None, 3)
 
 
 def test_hidden_by_hand() -> None:
@@ -206,7 +228,7 @@ def test_objects_that_the_square_barely_shows_are_left_out() -> None:
     assert len(objects_of(wide, LEFT, PART, RIGHT)) == 3
 
 
-def test_a_pasted_object_covers_what_lies_below(records: list[PhotoRecord]) -> None:
+def test_a_pasted_object_covers_what_lies_below(records: list[AnchoredPhoto]) -> None:
     """Masks of whole objects in a square never overlap: who is on top has the pixel."""
     pasted = squares([_only(records[0], 0), _only(records[0], 2)], zoomed=0, whole=1, pasted=1)
     plain = squares([_only(records[0], 0), _only(records[0], 2)], zoomed=0, whole=1)
@@ -222,5 +244,81 @@ def test_a_pasted_object_covers_what_lies_below(records: list[PhotoRecord]) -> N
     assert np.std(areas[True]) > 2 * np.std(areas[False])  # they come in all sizes
 
 
-def _only(record: PhotoRecord, index: int) -> PhotoRecord:
-    return PhotoRecord(record.path, record.vocabulary, (record.instances[index],))
+def _only(record: AnchoredPhoto, index: int) -> AnchoredPhoto:
+    return AnchoredPhoto(record.photo, record.vocabulary, (record.anchors[index],))
+
+
+# Anchors of data sets
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("layouts"))
+
+
+def test_anchors_of_coco(root: Path) -> None:
+    data_set = read_data_set(
+        root / "coco_sample/annotations/instances_train2017.json",
+        root / "coco_sample/train2017",
+        name="coco",
+    )
+    photos = anchored_photos(data_set, whole=lambda name: name == "bicycle")
+    assert [photo.photo.path.name for photo in photos] == ["1.jpg", "2.jpg"]
+    assert {photo.vocabulary for photo in photos} == {"coco"}
+    person, bicycle = photos[0].anchors  # without the crowd
+    assert (person.class_index, person.whole, person.box_xyxy) == (0, False, (5, 10, 25, 50))
+    assert (bicycle.class_index, bicycle.whole, bicycle.box_xyxy) == (1, True, (30, 10, 50, 50))
+    assert bicycle.rle is not None
+    expected = rectangle(30, 10, 50, 50, size_hw=(HEIGHT, WIDTH))
+    assert (decode_rle(bicycle.rle) == expected).all()
+
+
+def test_anchors_have_the_box_of_their_mask(tmp_path: Path) -> None:
+    """Not the annotated one; and photos on which nothing is marked are left out."""
+    for name, marked in (("a", (10, 10, 30, 30)), ("b", None)):
+        write_photo(tmp_path / f"{name}.jpg")
+        regions = [{"bbox": [8, 9, 40, 40], "segmentation": rle(*marked)}] if marked else []
+        (tmp_path / f"{name}.json").write_text(json.dumps({"annotations": regions}))
+    [photo] = anchored_photos(read_data_set(tmp_path), whole=lambda _: False)
+    [region] = photo.anchors
+    assert (region.class_index, region.whole, region.box_xyxy) == (-1, False, (10, 10, 30, 30))
+
+
+def test_anchors_of_labelled_photos(root: Path) -> None:
+    photos = anchored_photos(read_data_set(root / "imagenet_sample"))
+    assert [photo.photo.label for photo in photos] == ["n01", "n02"]
+    for index, photo in enumerate(photos):
+        assert photo.anchors == (Anchor(None, (0, 0, WIDTH, HEIGHT), index, False),)
+
+
+def regions(folder: Path, count: int) -> Path:
+    for i in range(count):
+        write_photo(folder / f"{i:03}.jpg")
+        marked = [{"bbox": [8, 9, 40, 40], "segmentation": rle(10, 10, 30, 30)}]
+        (folder / f"{i:03}.json").write_text(json.dumps({"annotations": marked}))
+    return folder
+
+
+WRONG = {
+    "no JSON": ("007.json", "{", "007.json' is not JSON"),
+    "no mask": (
+        "007.json",
+        '{"annotations": [{"bbox": [1, 2, 3, 4], "segmentation": []}]}',
+        r"007.jpg': Annotation 0: A segmentation must be",
+    ),
+    "no photo": ("007.jpg", "x", r"007.jpg' is not"),
+}
+
+
+@pytest.mark.parametrize(("file", "text", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_photo_in_a_hundred_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, text: str, message: str
+) -> None:
+    (regions(tmp_path, 100) / file).write_text(text)
+    photos = anchored_photos(read_data_set(tmp_path))
+    assert [int(photo.photo.path.stem) for photo in photos] == [i for i in range(100) if i != 7]
+    [told] = [record.getMessage() for record in caplog.records]
+    assert re.search(message, told)
+    (tmp_path / "008.json").write_text("")
+    with pytest.raises(AnnotationError, match=r"2 annotations or photos of 100 .* more than 1%"):
+        anchored_photos(read_data_set(tmp_path))

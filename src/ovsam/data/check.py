@@ -71,7 +71,12 @@ def check(
     """
     problems: list[str] = []
     listing = list_photos(path, images, lambda error: problems.append(str(error)))
-    found = Contents(listing.layout, listing.classes, crowds=listing.crowds, problems=problems)
+    found = Contents(
+        layout=listing.layout,
+        classes=tuple(category.name for category in listing.categories),
+        crowds=listing.crowds,
+        problems=problems,
+    )
     rng = np.random.default_rng(0)
     for photo in listing.photos:
         usable = _check_photo(photo, found, decode)
@@ -87,6 +92,7 @@ def check(
 
 def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
     """Count the photo and its objects; whether the photo can be used."""
+    found.problems += photo.problems
     name = f"'{photo.path}'" if photo.member is None else f"'{photo.member}' of '{photo.path}'"
     if photo.label is not None:
         found.instances[photo.label] += 1

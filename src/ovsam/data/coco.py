@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,24 +14,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.errors import AnnotationError
+from ovsam.errors import AnnotationError, VocabularyError
 from ovsam.geometry import segmentation_to_mask
+from ovsam.vocabulary import Vocabulary
 
 # COCO's sizes, by the annotated area in pixels: small < 32² <= medium < 96² <= large.
 SMALL_AREA = 32.0**2
 LARGE_AREA = 96.0**2
+FREQUENCIES = ("r", "c", "f")  # LVIS: rare, common and frequent classes
 
 
 @dataclass(frozen=True)
+class Category:
+    """A class of objects.
+
+    Attributes:
+        name: as the file writes it.
+        synonyms: what it is called, lower case: the name split by the vocabulary's rule, then
+            the synonyms that the file lists.
+        frequency: LVIS's rare "r", common "c" or frequent "f"; "" where the file does not say.
+    """
+
+    name: str
+    synonyms: tuple[str, ...]
+    frequency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo of the annotation file; `size_hw` is what the file says of it, in pixels."""
+    """A photo of the annotation file.
+
+    Attributes:
+        id: its id.
+        file_name: with the folders that the file gives.
+        size_hw: what the file says of its size, in pixels.
+        negative_classes: LVIS: names of classes known to be absent from it; None where the file
+            does not say, as COCO's, which marks every class everywhere.
+        not_exhaustive_classes: LVIS: names of classes of which not every object is marked.
+    """
 
     id: int
     file_name: str
     size_hw: tuple[int, int]
+    negative_classes: tuple[str, ...] | None = None
+    not_exhaustive_classes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Instance:
     """One annotated object.
 
@@ -70,13 +99,13 @@ class Annotations:
     Attributes:
         photos: in the file's order.
         instances: in the file's order.
-        categories: names of the classes, in the file's order.
+        categories: the classes, in the file's order.
         crowds: how many crowd regions the file has.
     """
 
     photos: tuple[Photo, ...]
     instances: tuple[Instance, ...]
-    categories: tuple[str, ...] = ()
+    categories: tuple[Category, ...] = ()
     crowds: int = 0
 
     @cached_property
@@ -131,7 +160,7 @@ def collect_annotations(
         AnnotationError: one of the three tables is missing.
     """
     tables = {key: _table(content, key, source) for key in ("images", "annotations", "categories")}
-    categories: dict[int, str] = {}
+    categories: dict[int, Category] = {}
     photos: dict[int, Photo] = {}
     instances: list[Instance] = []
     crowds = 0
@@ -145,9 +174,9 @@ def collect_annotations(
                     raise AnnotationError(f"{where} repeats the id {number}.")
                 ids.add(number)
                 if key == "categories":
-                    categories[number] = _text(row, "name", where)
+                    categories[number] = _category(row, where)
                 elif key == "images":
-                    photos[number] = _photo(row, where)
+                    photos[number] = _photo(row, categories, where)
                 elif row.get("iscrowd"):
                     crowds += 1
                 else:
@@ -180,13 +209,51 @@ def _raise(error: AnnotationError) -> None:
     raise error
 
 
-def _photo(row: Mapping[str, Any], where: str) -> Photo:
+def _category(row: Mapping[str, Any], where: str) -> Category:
+    name, more = _text(row, "name", where), row.get("synonyms", [])
+    if not isinstance(more, list) or not all(isinstance(text, str) for text in more):
+        raise AnnotationError(f"{where} must have a list of texts as 'synonyms', got {more!r}.")
+    frequency = row.get("frequency")
+    return named_category(name, [name, *more], where, frequency if frequency in FREQUENCIES else "")
+
+
+def named_category(name: str, texts: Sequence[str], where: str, frequency: str = "") -> Category:
+    """A class with the synonyms that `texts` give; `where` names it in errors.
+
+    Raises:
+        AnnotationError: the texts hold no name.
+    """
+    try:
+        [synonyms] = Vocabulary.from_names([",".join(texts)]).synonyms
+    except VocabularyError as error:
+        raise AnnotationError(f"{where} has a name that is none, {name!r}: {error}") from error
+    return Category(name, synonyms, frequency)
+
+
+def _photo(row: Mapping[str, Any], categories: Mapping[int, Category], where: str) -> Photo:
     size_hw = _size_hw(row, where)
     if "file_name" not in row and isinstance(row.get("coco_url"), str):  # LVIS: .../train2017/1.jpg
         file_name = "/".join(row["coco_url"].split("/")[-2:])
     else:
         file_name = _text(row, "file_name", where)
-    return Photo(_integer(row, "id", where), file_name, size_hw)
+    return Photo(
+        _integer(row, "id", where),
+        file_name,
+        size_hw,
+        _class_names(row, "neg_category_ids", categories, where),
+        _class_names(row, "not_exhaustive_category_ids", categories, where) or (),
+    )
+
+
+def _class_names(
+    row: Mapping[str, Any], key: str, categories: Mapping[int, Category], where: str
+) -> tuple[str, ...] | None:
+    ids = row.get(key)
+    if ids is None:
+        return None
+    if not isinstance(ids, list) or not all(type(i) is int and i in categories for i in ids):
+        raise AnnotationError(f"{where} must have a list of listed categories as {key!r}.")
+    return tuple(categories[i].name for i in ids)
 
 
 def _size_hw(row: Mapping[str, Any], where: str) -> tuple[int, int]:
@@ -198,7 +265,7 @@ def _size_hw(row: Mapping[str, Any], where: str) -> tuple[int, int]:
 
 def _instance(
     row: Mapping[str, Any],
-    categories: Mapping[int, str],
+    categories: Mapping[int, Category],
     photos: Mapping[int, Photo],
     where: str,
 ) -> Instance:
@@ -208,7 +275,7 @@ def _instance(
     category_id = _integer(row, "category_id", where)
     if category_id not in categories:
         raise AnnotationError(f"{where} has the category {category_id}, which is not listed.")
-    return _mask(row, _integer(row, "id", where), photo_id, categories[category_id], where)
+    return _mask(row, _integer(row, "id", where), photo_id, categories[category_id].name, where)
 
 
 def _mask(

@@ -7,50 +7,150 @@ alone, so a run can stop and go on at any step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from ovsam.data.sources import Instance, PhotoRecord
-from ovsam.geometry import decode_rle, mask_centre_xy
+from ovsam.data.dataset import DataSet
+from ovsam.data.layouts import ListedPhoto
+from ovsam.errors import AnnotationError, PhotoError
+from ovsam.geometry import Rle, decode_rle, encode_rle, mask_centre_xy, mask_to_box_xyxy
 from ovsam.model.image import Frame
-from ovsam.photo import read_photo
+from ovsam.photo import read_photo, read_photo_size
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+SKIPPED_AT_MOST = 100  # photos that cannot be read, in one batch
+Share = Annotated[float, Field(ge=0, le=1)]
 MIN_AREA = 0.0008  # of the square; smaller objects say nothing at its resolution
+MAX_WRONG = 0.01  # of the photos: a data set with more in it that is wrong is not what it seems
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """An object that squares are drawn around.
+
+    Attributes:
+        rle: its mask as COCO RLE, or None where only the name of the whole photo is known.
+        box_xyxy: tight box in photo pixels.
+        class_index: index into the vocabulary, -1 where the object has no name.
+        whole: whether it is an object that a person would mean by a click, not a part or a region.
+    """
+
+    rle: Rle | None
+    box_xyxy: tuple[float, float, float, float]
+    class_index: int
+    whole: bool
+
+
+@dataclass(frozen=True, eq=False)
+class AnchoredPhoto:
+    """A photo and its objects; `vocabulary` names what `class_index` counts."""
+
+    photo: ListedPhoto
+    vocabulary: str
+    anchors: tuple[Anchor, ...]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether a mask can be asked for on it, not only a name."""
+        return any(anchor.rle is not None for anchor in self.anchors)
+
+
+def anchored_photos(
+    data_set: DataSet, whole: Callable[[str], bool] = lambda _: True
+) -> list[AnchoredPhoto]:
+    """The photos of a data set with all their masks, which fit in memory as run lengths.
+
+    Args:
+        data_set: its name is the vocabulary's. Photos on which nothing is marked are left out.
+        whole: of a class name, "" without one: see `Anchor.whole`.
+
+    Raises:
+        AnnotationError: what is wrong, and would be left out, is more than one thing in a
+            hundred photos.
+    """
+    problems = list(data_set.problems)
+    photos = []
+    for photo in data_set.photos:
+        wrong = list(photo.problems)
+        anchors = _anchors(photo, data_set, whole, wrong)
+        if anchors:
+            photos.append(AnchoredPhoto(photo, data_set.name, anchors))
+        for problem in wrong:
+            log.warning("left out: %s", problem)
+        problems += wrong
+    if len(problems) > MAX_WRONG * len(data_set):
+        raise AnnotationError(
+            f"{len(problems)} annotations or photos of {len(data_set)} photos of "
+            f"'{data_set.name}' are wrong, more than {MAX_WRONG:.0%}; `ovsam data check` lists "
+            f"them. First: {problems[0]}"
+        )
+    return photos
+
+
+def _anchors(
+    photo: ListedPhoto, data_set: DataSet, whole: Callable[[str], bool], wrong: list[str]
+) -> tuple[Anchor, ...]:
+    """The objects of a photo; what is wrong with them is added to `wrong` and left out."""
+    try:
+        height, width = photo.size_hw or read_photo_size(photo.open())
+    except PhotoError as error:
+        wrong.append(str(error))
+        return ()
+    if photo.label is not None:
+        box = 0.0, 0.0, float(width), float(height)
+        return (Anchor(None, box, data_set.class_index(photo.label), False),)
+    anchors = []
+    for instance in photo.instances:
+        try:
+            mask = instance.mask((height, width))
+        except AnnotationError as error:
+            wrong.append(f"Photo '{photo.path}': {error}")
+            continue
+        if mask.any():
+            x0, y0, x1, y1 = mask_to_box_xyxy(mask).tolist()
+            index = data_set.class_index(instance.category)
+            rle = encode_rle(mask)
+            anchors.append(Anchor(rle, (x0, y0, x1, y1), index, whole(instance.category)))
+    return tuple(anchors)
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class SquareConfig:
     """How squares are drawn; the numbers of one kind of batch."""
 
-    size: int
+    size: Annotated[int, Field(gt=0, multiple_of=32)]
     """Side of a square in model pixels."""
-    count: int
+    count: Annotated[int, Field(gt=0)]
     """Squares in a batch."""
-    prompts: int
+    prompts: Annotated[int, Field(gt=0)]
     """Objects of a square whose masks are asked for, at most."""
-    named: int
+    named: Annotated[int, Field(ge=0)] = 0
     """Further objects that are only named, at most."""
-    boxes: float
+    only_named: bool = False
+    """Whether photos of which only the name is known take part."""
+    boxes: Share
     """Share of the prompts that ask for a mask by a box; the others are points."""
-    zoomed: float
-    """Share of squares zoomed on one object, as the predictor does."""
-    whole: float
-    """Share of squares that show the whole photo; the others are windows of it."""
-    pasted: float
-    """Share of squares that get an object of another photo pasted in."""
-    clicked: float = 0.0
+    clicked: Share = 0.0
     """Share of squares around a click, of any size from part of the object to far around it."""
+    zoomed: Share = 0.0
+    """Share of the others zoomed on one object, as the predictor does."""
+    whole: Share = 0.0
+    """Share of squares that show the whole photo; what is left are windows of it."""
+    pasted: Share = 0.0
+    """Share of squares that get an object of another photo pasted in."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +165,13 @@ class Batch:
         points_xy: `(N, 1, 2)` a point of the mask, square pixels.
         hidden: `(N,)` pixels of the object that lie outside its square.
         has_mask: `(N,)` False for a photo of which only the name is known.
-        whole: `(N,)` see `Instance.whole`.
+        whole: `(N,)` see `Anchor.whole`.
         is_box: `(N,)` whether the prompt is the box or the point.
         vocabulary: `(N,)` index into the data's vocabularies, -1 without a name.
         class_index: `(N,)` index into that vocabulary.
+        kind: what such batches are called.
+        names: files of the photos.
+        skipped: files of photos that cannot be read.
     """
 
     photos: Tensor
@@ -82,6 +185,9 @@ class Batch:
     is_box: Tensor
     vocabulary: Tensor
     class_index: Tensor
+    kind: str
+    names: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -97,58 +203,72 @@ class _Object:
     click_xy: NDArray[np.float64] | None = None  # where the square was clicked, if it was
 
 
-class Squares(Dataset[Batch]):
-    """Batches of squares; item i is drawn from (seed, i).
+class Squares:
+    """Batches of squares, without end; item i is drawn from (seed, i).
 
     Args:
-        sources: lists of records with the share of squares that each gets.
+        sources: lists of photos with the share of squares that each gets.
         vocabularies: the names of the vocabularies, which fixes their indices.
         config: how to draw.
         seed: of the whole run.
-        length: batches in all.
+        kind: what to call these batches.
     """
 
     def __init__(
         self,
-        sources: Sequence[tuple[Sequence[PhotoRecord], float]],
+        sources: Sequence[tuple[Sequence[AnchoredPhoto], float]],
         vocabularies: Sequence[str],
         config: SquareConfig,
         seed: int,
-        length: int,
+        kind: str,
     ) -> None:
+        if not config.only_named:
+            sources = [
+                (photos, share) for photos, share in sources if any(p.has_masks for p in photos)
+            ]
         self.sources = [
-            [(record, instance) for record in records for instance in record.instances]
-            for records, _ in sources
+            [(photo, anchor) for photo in photos for anchor in photo.anchors]
+            for photos, _ in sources
         ]
+        self.photos = sum(len(photos) for photos, _ in sources)
         weights = np.array([weight for _, weight in sources])
         self.weights = weights / weights.sum()
         self.vocabularies = list(vocabularies)
-        self.config = config
-        self.seed = seed
-        self.length = length
+        self.config, self.seed, self.kind = config, seed, kind
         self.pastable = [
-            (record, instance)
+            (photo, anchor)
             for source in self.sources
-            for record, instance in source
-            if instance.whole and instance.rle and _side(instance) >= 48
+            for photo, anchor in source
+            if anchor.whole and anchor.rle and _side(anchor) >= 48
         ]
-
-    def __len__(self) -> int:
-        return self.length
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, index))
         photos: list[NDArray[np.uint8]] = []
         squares: list[int] = []
         prompts: list[_Object] = []
+        names: list[str] = []
+        skipped: list[str] = []
         while len(photos) < self.config.count:
-            photo, objects = self._square(rng)
+            anchored, anchor = self._anchor(rng)
+            try:
+                photo, objects = self._square(rng, anchored, anchor)
+            except PhotoError:
+                skipped.append(_name(anchored))
+                if len(skipped) > SKIPPED_AT_MOST:
+                    raise
+                continue
             if objects:
                 chosen = self._asked(rng, objects)
                 squares += [len(photos)] * len(chosen)
                 prompts += chosen
                 photos.append(photo)
-        return self._collate(rng, photos, squares, prompts)
+                names.append(_name(anchored))
+        return self._collate(rng, photos, squares, prompts, tuple(names), tuple(skipped))
+
+    def _anchor(self, rng: np.random.Generator) -> tuple[AnchoredPhoto, Anchor]:
+        source = self.sources[rng.choice(len(self.sources), p=self.weights)]
+        return source[rng.integers(len(source))]
 
     def _asked(self, rng: np.random.Generator, objects: list[_Object]) -> list[_Object]:
         """The first object and some of the others; beyond `prompts` only for their names."""
@@ -157,18 +277,19 @@ class Squares(Dataset[Batch]):
         named = [replace(item, mask=None) for item in beside if item.class_index >= 0]
         return objects[:1] + others[: self.config.prompts - 1] + named
 
-    def _square(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[_Object]]:
-        source = self.sources[rng.choice(len(self.sources), p=self.weights)]
-        record, anchor = source[rng.integers(len(source))]
-        photo = _read(record.path)
+    def _square(
+        self, rng: np.random.Generator, anchored: AnchoredPhoto, anchor: Anchor
+    ) -> tuple[NDArray[np.uint8], list[_Object]]:
+        photo = _read(anchored.photo)
         click = None
         if self.config.clicked and anchor.rle and rng.random() < self.config.clicked:
             frame, click = self._clicked_frame(rng, anchor, photo)
         else:
             frame = self._frame(rng, anchor, photo)
+        frame = _stretched(rng, frame)
         square = frame.cut(photo)
         others = self.config.prompts + self.config.named - 1
-        objects = _objects(rng, record, frame, anchor, click, others)
+        objects = _objects(rng, anchored, frame, anchor, click, others)
         if self.pastable and rng.random() < self.config.pasted and objects[0].mask is not None:
             square, objects = self._paste(rng, square, objects)
         if rng.random() < 0.5:
@@ -176,7 +297,7 @@ class Squares(Dataset[Batch]):
         return _recoloured(rng, square), [item for item in objects if _shows(item)]
 
     def _clicked_frame(
-        self, rng: np.random.Generator, anchor: Instance, photo: NDArray[np.uint8]
+        self, rng: np.random.Generator, anchor: Anchor, photo: NDArray[np.uint8]
     ) -> tuple[Frame, NDArray[np.float64]]:
         """A square around a point of the object, as the predictor draws them for a click."""
         assert anchor.rle is not None
@@ -187,7 +308,7 @@ class Squares(Dataset[Batch]):
         box = (*(centre - side / 2).tolist(), *(centre + side / 2).tolist())
         return Frame.square_around(box, 1.0, self.config.size), click
 
-    def _frame(self, rng: np.random.Generator, anchor: Instance, photo: NDArray[np.uint8]) -> Frame:
+    def _frame(self, rng: np.random.Generator, anchor: Anchor, photo: NDArray[np.uint8]) -> Frame:
         size, (height, width) = self.config.size, photo.shape[:2]
         kind = rng.random()
         if kind < self.config.zoomed and anchor.rle is not None:
@@ -209,28 +330,28 @@ class Squares(Dataset[Batch]):
     def _paste(
         self, rng: np.random.Generator, square: NDArray[np.uint8], objects: list[_Object]
     ) -> tuple[NDArray[np.uint8], list[_Object]]:
-        record, instance = self.pastable[rng.integers(len(self.pastable))]
+        anchored, anchor = self.pastable[rng.integers(len(self.pastable))]
         size = self.config.size
         side = size / float(np.exp(rng.uniform(np.log(1.3), np.log(4.0))))
         centre = rng.uniform(0.2, 0.8, 2) * size
         # The frame in which the object's box lands at `centre` with the longer side `side`.
-        x0, y0, x1, y1 = instance.box_xyxy
-        scale = side / _side(instance)
+        x0, y0, x1, y1 = anchor.box_xyxy
+        scale = side / _side(anchor)
         origin = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) - centre / scale
         frame = Frame(
             (float(origin[0]), float(origin[1])), (size / scale,) * 2, (size,) * 2, (size,) * 2
         )
-        assert instance.rle is not None
-        source = decode_rle(instance.rle)
+        assert anchor.rle is not None
+        source = decode_rle(anchor.rle)
         pasted = frame.cut_mask(source)
         for other in objects:
             if other.click_xy is not None and _covers(pasted, other.click_xy):
                 return square, objects  # the click would no longer mean what it did
         alpha = cv2.GaussianBlur(pasted, (0, 0), 0.7)[..., None]
-        mixed = square * (1 - alpha) + frame.cut(_read(record.path)) * alpha
+        mixed = square * (1 - alpha) + frame.cut(_read(anchored.photo)) * alpha
         hidden = max(0.0, float(source.sum() * scale**2 - pasted.sum()))
         item = _Object(
-            pasted, _box(pasted), record.vocabulary, instance.class_index, instance.whole, hidden
+            pasted, _box(pasted), anchored.vocabulary, anchor.class_index, anchor.whole, hidden
         )
         below = []
         for other in objects:
@@ -245,6 +366,8 @@ class Squares(Dataset[Batch]):
         photos: list[NDArray[np.uint8]],
         squares: list[int],
         prompts: list[_Object],
+        names: tuple[str, ...],
+        skipped: tuple[str, ...],
     ) -> Batch:
         size = self.config.size
         empty = np.zeros((size, size), np.float32)
@@ -268,43 +391,60 @@ class Squares(Dataset[Batch]):
             & torch.tensor([item.click_xy is None for item in prompts]),
             vocabulary=torch.tensor(vocabularies),
             class_index=torch.tensor([item.class_index for item in prompts]),
+            kind=self.kind,
+            names=names,
+            skipped=skipped,
         )
 
 
 def _objects(
     rng: np.random.Generator,
-    record: PhotoRecord,
+    photo: AnchoredPhoto,
     frame: Frame,
-    anchor: Instance,
+    anchor: Anchor,
     click_xy: NDArray[np.float64] | None,
     others_at_most: int,
 ) -> list[_Object]:
     """The anchor and a few other objects that the frame shows."""
-    corners = np.array([instance.box_xyxy for instance in record.instances])
+    corners = np.array([each.box_xyxy for each in photo.anchors])
     low, high = frame.to_model(corners[:, :2]), frame.to_model(corners[:, 2:])
     size = frame.content_hw[0]
     seen = np.minimum(high, size) - np.maximum(low, 0)
     area = np.prod(np.maximum(high - low, 1e-6), axis=1)
     visible = (seen > 4).all(axis=1) & (np.prod(np.maximum(seen, 0), axis=1) > 0.35 * area)
     others = [
-        instance
-        for instance, shows in zip(record.instances, visible, strict=True)
-        if shows and instance is not anchor and instance.rle is not None
+        each
+        for each, shows in zip(photo.anchors, visible, strict=True)
+        if shows and each is not anchor and each.rle is not None
     ]
     found = []
-    for instance in [anchor, *_choice(rng, others, others_at_most)]:
-        box = frame.to_model(np.array(instance.box_xyxy).reshape(2, 2)).ravel()
+    for each in [anchor, *_choice(rng, others, others_at_most)]:
+        box = frame.to_model(np.array(each.box_xyxy).reshape(2, 2)).ravel()
         mask, hidden = None, 0.0
-        if instance.rle is not None:
-            whole = decode_rle(instance.rle)
+        if each.rle is not None:
+            whole = decode_rle(each.rle)
             mask = frame.cut_mask(whole)
             box = _box(mask)
             hidden = max(0.0, float(whole.sum() * np.prod(frame.scale_xy) - mask.sum()))
-        item = _Object(mask, box, record.vocabulary, instance.class_index, instance.whole, hidden)
-        if instance is anchor and click_xy is not None:
+        item = _Object(mask, box, photo.vocabulary, each.class_index, each.whole, hidden)
+        if each is anchor and click_xy is not None:
             item = replace(item, click_xy=frame.to_model(click_xy))
         found.append(item)
     return found
+
+
+def _stretched(rng: np.random.Generator, frame: Frame) -> Frame:
+    """Every second frame wider or higher by up to a third, about the same middle."""
+    stretch = float(np.exp(max(0.0, rng.uniform(-0.15, 0.15)) * rng.choice([-1, 1])))
+    height, width = frame.window_hw
+    wide, high = width * stretch, height / stretch
+    origin = (frame.origin_xy[0] + (width - wide) / 2, frame.origin_xy[1] + (height - high) / 2)
+    return replace(frame, origin_xy=origin, window_hw=(high, wide))
+
+
+def _name(anchored: AnchoredPhoto) -> str:
+    photo = anchored.photo
+    return str(photo.path) if photo.member is None else f"{photo.path}:{photo.member}"
 
 
 def _covers(mask: NDArray[np.float32], point_xy: NDArray[np.float64]) -> bool:
@@ -376,8 +516,8 @@ def _point_of(rng: np.random.Generator, inside: NDArray[np.bool_]) -> NDArray[np
     return np.array([columns[pick] + 0.5, rows[pick] + 0.5])
 
 
-def _side(instance: Instance) -> float:
-    x0, y0, x1, y1 = instance.box_xyxy
+def _side(anchor: Anchor) -> float:
+    x0, y0, x1, y1 = anchor.box_xyxy
     return max(x1 - x0, y1 - y0)
 
 
@@ -387,5 +527,5 @@ def _choice(rng: np.random.Generator, items: Sequence[T], count: int) -> list[T]
 
 
 @lru_cache(maxsize=4096)
-def _read(path: Path) -> NDArray[np.uint8]:
-    return read_photo(path)
+def _read(photo: ListedPhoto) -> NDArray[np.uint8]:
+    return read_photo(photo.open())

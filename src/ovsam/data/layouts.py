@@ -3,23 +3,34 @@
 | layout | what a path to it looks like |
 | --- | --- |
 | COCO, LVIS, Objects365, V3Det, one's own | an annotation file (`.json`) and a folder of photos |
-| SA-1B | a folder with JSON files beside photos, or of such folders (`train.txt`, `val.txt`) |
+| SA-1B | a folder with JSON files beside photos, or of such folders (`train.txt`, `val.txt`), or |
+| | one of these lists (`.txt`) |
 | masks | `images/` and `masks/`, PNG files of the same stems: one mask each, or label maps |
-| ImageNet | a folder for each class, or a tar file for each |
+| ImageNet | a folder for each class, or a tar file for each; `words.txt` names them |
+
+Listing opens no photo and, of SA-1B and masks, no annotation: these are read with each photo.
 """
 
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.data.coco import Instance, collect_annotations, parse_sa1b, read_json
+from ovsam.data.coco import (
+    Category,
+    Instance,
+    collect_annotations,
+    named_category,
+    parse_sa1b,
+    read_json,
+)
 from ovsam.errors import AnnotationError, OvsamError, PhotoError
 from ovsam.geometry import encode_rle, mask_to_box_xyxy
 from ovsam.photo import read_label_map
@@ -30,7 +41,7 @@ VOID = 255  # a label map's "no label" beside 0
 Report = Callable[[OvsamError], None]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class ListedPhoto:
     """A photo as its data set lists it.
 
@@ -41,6 +52,10 @@ class ListedPhoto:
         size_hw: what the annotations say of its size, or None.
         instances: its objects; without `category` where they have no names.
         label: the name of the whole photo, or None.
+        negative_classes: names of classes known to be absent; None where the data set does not
+            say, see `coco.Photo`.
+        not_exhaustive_classes: names of classes of which not every object is marked.
+        problems: a sentence for each thing wrong with its annotations; that part is left out.
     """
 
     path: Path
@@ -49,6 +64,9 @@ class ListedPhoto:
     size_hw: tuple[int, int] | None = None
     instances: tuple[Instance, ...] = ()
     label: str | None = None
+    negative_classes: tuple[str, ...] | None = None
+    not_exhaustive_classes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     def open(self) -> Path | bytes:
         """What `read_photo` wants.
@@ -70,46 +88,71 @@ class ListedPhoto:
 
 
 @dataclass(frozen=True, eq=False)
+class Photos:
+    """Photos in order; `photos[i]` reads what is marked on one, and never raises for what it reads.
+
+    Attributes:
+        listed: what is known of each without opening a file of its own.
+        read: adds the rest.
+    """
+
+    listed: Sequence[ListedPhoto]
+    read: Callable[[ListedPhoto], ListedPhoto]
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def __getitem__(self, index: int) -> ListedPhoto:
+        return self.read(self.listed[index])
+
+    def __iter__(self) -> Iterator[ListedPhoto]:
+        return map(self.read, self.listed)
+
+
+@dataclass(frozen=True, eq=False)
 class Listing:
     """A data set.
 
     Attributes:
         layout: what its layout is called.
-        classes: names, in the data set's order; empty where objects have none.
+        categories: its classes, in the data set's order; empty where objects have no names.
         crowds: crowd regions, which are left out.
-        photos: gives each photo with its objects; reads as it goes.
+        photos: each with its objects, read as it is asked for.
     """
 
     layout: str
-    classes: tuple[str, ...]
+    categories: tuple[Category, ...]
     crowds: int
-    photos: Iterator[ListedPhoto]
+    photos: Photos
 
 
 def list_photos(path: Path, images: Path | None, report: Report) -> Listing:
     """List the data set at `path`; what is wrong is handed to `report` and left out.
 
+    What is wrong with files that are read later comes with their photo, as its `problems`.
+
     Args:
-        path: an annotation file or a folder, see the module.
+        path: an annotation file, a list of folders or a folder, see the module.
         images: the photos of an annotation file; None = beside it.
         report: called with each thing that is wrong.
 
     Raises:
         AnnotationError: there is no such path, or its layout is none of those known.
     """
+    if path.is_file() and path.suffix == ".txt":
+        return _sa1b(_named_folders(path), report)
     if path.is_file():
         return _coco(path, images or path.parent, report)
     if not path.is_dir():
         raise AnnotationError(f"There is no data set at '{path}'. Check the path.")
     if (path / "images").is_dir() and (path / "masks").is_dir():
-        return Listing("photos with mask files", (), 0, _masks(path, report))
+        return _masks(path, report)
     folders = _sa1b_folders(path)
     if folders:
-        return Listing("SA-1B", (), 0, _sa1b(folders, report))
+        return _sa1b(folders, report)
     classes = [p for p in sorted(path.iterdir()) if p.suffix == ".tar" or _holds_photos(p)]
     if classes:
-        names = tuple(item.stem if item.is_file() else item.name for item in classes)
-        return Listing("classes", names, 0, _classes(classes, report))
+        return _classes(classes, report)
     raise AnnotationError(
         f"'{path}' has none of the known layouts: expected an annotation file in COCO's format, "
         "JSON files beside photos (SA-1B), images/ and masks/, or a folder or tar file for each "
@@ -117,73 +160,102 @@ def list_photos(path: Path, images: Path | None, report: Report) -> Listing:
     )
 
 
+def _as_listed(photo: ListedPhoto) -> ListedPhoto:
+    return photo
+
+
 def _coco(path: Path, images: Path, report: Report) -> Listing:
     content = collect_annotations(read_json(path), str(path), report)
-    photos = (
+    folder = cache(partial(_folder, images))
+    photos = tuple(
         ListedPhoto(
-            path=_found(images, photo.file_name),
+            path=folder(Path(photo.file_name).parent) / Path(photo.file_name).name,
             size_hw=photo.size_hw,
             instances=content.by_photo.get(photo.id, ()),
+            negative_classes=photo.negative_classes,
+            not_exhaustive_classes=photo.not_exhaustive_classes,
         )
         for photo in content.photos
     )
-    return Listing("COCO", content.categories, content.crowds, photos)
+    return Listing("COCO", content.categories, content.crowds, Photos(photos, _as_listed))
 
 
-def _found(images: Path, file_name: str) -> Path:
-    """Annotation files name photos with folders that not every copy keeps (LVIS, Objects365)."""
-    flat = images / Path(file_name).name
-    path = images / file_name
-    return flat if not path.exists() and flat.exists() else path
+def _folder(images: Path, named: Path) -> Path:
+    """Where the photos of a folder that file names give really lie.
+
+    Not every copy keeps the leading folders (LVIS: train2017/, Objects365: images/v1/). Looked up
+    for each folder, not for each photo: there are millions.
+    """
+    ends = (images.joinpath(*named.parts[start:]) for start in range(len(named.parts)))
+    return next((folder for folder in ends if folder.is_dir()), images)
 
 
 def _sa1b_folders(path: Path) -> list[Path]:
-    named: list[str] = []
+    named: list[Path] = []
     for part in ("train.txt", "val.txt"):
         if (path / part).is_file():
-            named += (path / part).read_text(encoding="utf-8").split()
+            named += _named_folders(path / part)
     if named:
-        return [path / name for name in dict.fromkeys(named)]
-    jsons = list(path.glob("*.json"))
-    return [path] if any(_photo_beside(file).exists() for file in jsons) else []
+        return list(dict.fromkeys(named))
+    jsons = path.glob("*.json")
+    return [path] if any(_photo_beside(file) is not None for file in jsons) else []
 
 
-def _sa1b(folders: list[Path], report: Report) -> Iterator[ListedPhoto]:
+def _named_folders(file: Path) -> list[Path]:
+    try:
+        return [file.parent / name for name in file.read_text(encoding="utf-8").split()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnnotationError(f"The list of folders '{file}' cannot be read: {error}.") from error
+
+
+def _sa1b(folders: list[Path], report: Report) -> Listing:
+    photos: list[ListedPhoto] = []
     for folder in folders:
         files = sorted(folder.glob("*.json"))
         if not files:
             report(AnnotationError(f"The listed folder '{folder}' is missing or has no JSON file."))
-        for file in files:
-            try:
-                size_hw, instances = parse_sa1b(read_json(file), str(file), report)
-            except AnnotationError as error:
-                report(error)
-                continue
-            yield ListedPhoto(_photo_beside(file), size_hw=size_hw, instances=instances)
+        photos += [ListedPhoto(_photo_beside(file) or file.with_suffix(".jpg")) for file in files]
+    return Listing("SA-1B", (), 0, Photos(photos, _with_regions))
 
 
-def _photo_beside(file: Path) -> Path:
+def _photo_beside(file: Path) -> Path | None:
     candidates = (file.with_suffix(suffix) for suffix in PHOTO_SUFFIXES)
-    return next((path for path in candidates if path.exists()), file.with_suffix(".jpg"))
+    return next((path for path in candidates if path.exists()), None)
 
 
-def _masks(root: Path, report: Report) -> Iterator[ListedPhoto]:
+def _with_regions(photo: ListedPhoto) -> ListedPhoto:
+    file = photo.path.with_suffix(".json")
+    problems: list[str] = []
+    try:
+        size_hw, instances = parse_sa1b(
+            read_json(file), str(file), lambda error: problems.append(str(error))
+        )
+    except AnnotationError as error:
+        return replace(photo, problems=(str(error),))
+    return replace(photo, size_hw=size_hw, instances=instances, problems=tuple(problems))
+
+
+def _masks(root: Path, report: Report) -> Listing:
     files = {file.stem: file for file in sorted((root / "masks").glob("*.png"))}
+    photos = []
     for path in sorted((root / "images").iterdir()):
         if path.suffix.lower() not in PHOTO_SUFFIXES:
             continue
-        file = files.pop(path.stem, None)
-        if file is None:
+        if files.pop(path.stem, None) is None:
             report(AnnotationError(f"Photo '{path}' has no mask '{path.stem}.png' in masks/."))
-            continue
-        try:
-            values = read_label_map(file)
-        except PhotoError as error:
-            report(error)
-            continue
-        yield ListedPhoto(path, size_hw=values.shape, instances=tuple(_labelled(values)))
+        else:
+            photos.append(ListedPhoto(path))
     for file in files.values():
         report(AnnotationError(f"Mask '{file}' has no photo of its stem in images/."))
+    return Listing("photos with mask files", (), 0, Photos(photos, _with_mask))
+
+
+def _with_mask(photo: ListedPhoto) -> ListedPhoto:
+    try:
+        values = read_label_map(photo.path.parents[1] / "masks" / f"{photo.path.stem}.png")
+    except PhotoError as error:
+        return replace(photo, problems=(str(error),))
+    return replace(photo, size_hw=values.shape, instances=tuple(_labelled(values)))
 
 
 def _labelled(values: NDArray[Any]) -> Iterator[Instance]:
@@ -199,20 +271,50 @@ def _holds_photos(path: Path) -> bool:
     return path.is_dir() and any(p.suffix.lower() in PHOTO_SUFFIXES for p in path.iterdir())
 
 
-def _classes(classes: list[Path], report: Report) -> Iterator[ListedPhoto]:
+def _classes(classes: list[Path], report: Report) -> Listing:
+    words = _words(classes[0].parent / "words.txt", report)
+    categories, photos = [], []
     for item in classes:
-        if item.is_dir():
-            for path in sorted(item.iterdir()):
-                if path.suffix.lower() in PHOTO_SUFFIXES:
-                    yield ListedPhoto(path, label=item.name)
-            continue
+        name = item.name if item.is_dir() else item.stem
         try:
-            with tarfile.open(item, "r:") as archive:  # not compressed: members are read in place
-                members = [member for member in archive.getmembers() if member.isfile()]
-        except (OSError, tarfile.TarError) as error:
-            report(AnnotationError(f"'{item}' is not a whole, plain tar file: {error}."))
+            categories.append(named_category(name, [words.get(name, name)], f"The class '{item}'"))
+        except AnnotationError as error:
+            report(error)
             continue
-        for member in members:
-            if Path(member.name).suffix.lower() in PHOTO_SUFFIXES:
-                span = (member.offset_data, member.size)
-                yield ListedPhoto(item, member=member.name, span=span, label=item.stem)
+        if item.is_dir():
+            photos += [
+                ListedPhoto(path, label=name)
+                for path in sorted(item.iterdir())
+                if path.suffix.lower() in PHOTO_SUFFIXES
+            ]
+        else:
+            photos += _members(item, report)
+    return Listing("classes", tuple(categories), 0, Photos(photos, _as_listed))
+
+
+def _words(file: Path, report: Report) -> Mapping[str, str]:
+    """ImageNet's list of what its numbers mean: `n02084071<tab>dog, domestic dog`."""
+    if not file.is_file():
+        return {}
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        report(AnnotationError(f"The names of the classes in '{file}' cannot be read: {error}."))
+        return {}
+    return {parts[0]: parts[1] for line in lines if len(parts := line.split(maxsplit=1)) == 2}
+
+
+def _members(item: Path, report: Report) -> list[ListedPhoto]:
+    try:
+        with tarfile.open(item, "r:") as archive:  # not compressed: members are read in place
+            members = [member for member in archive.getmembers() if member.isfile()]
+    except (OSError, tarfile.TarError) as error:
+        report(AnnotationError(f"'{item}' is not a whole, plain tar file: {error}."))
+        return []
+    return [
+        ListedPhoto(
+            item, member=member.name, span=(member.offset_data, member.size), label=item.stem
+        )
+        for member in members
+        if Path(member.name).suffix.lower() in PHOTO_SUFFIXES
+    ]

@@ -1,0 +1,134 @@
+"""A data set as a training run draws from it: photos by index, classes by number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from ovsam.data.coco import Category
+from ovsam.data.layouts import ListedPhoto, Photos, list_photos
+from ovsam.errors import AnnotationError
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Photos and the classes that their objects are of.
+
+    `data_set[i]` reads what is marked on photo i. A corrupt annotation does not raise: it is left
+    out, and the photo's `problems` say so. Masks are not decoded before `Instance.mask` asks,
+    which raises for a malformed one.
+
+    Attributes:
+        name: what to call it in reports.
+        categories: its classes, each name once; empty where objects have no names.
+        photos: in the data set's order; `photos.listed` is what is known without reading.
+        problems: a sentence for each thing that was wrong when listing and is left out.
+    """
+
+    name: str
+    categories: tuple[Category, ...]
+    photos: Photos
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> ListedPhoto:
+        return self.photos[index]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes as the data set writes them, in the order of `class_index`."""
+        return tuple(category.name for category in self.categories)
+
+    @property
+    def synonyms(self) -> tuple[tuple[str, ...], ...]:
+        """For each class the names that are embedded."""
+        return tuple(category.synonyms for category in self.categories)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {category.name: index for index, category in enumerate(self.categories)}
+
+    def class_index(self, category: str) -> int:
+        """The number of a class; -1 for what has no name, and for a class that is left out."""
+        return self._index.get(category, -1)
+
+    def listed_classes(self, index: int) -> frozenset[str]:
+        """The classes on a photo, by its label or its objects, without reading a file."""
+        photo = self.photos.listed[index]
+        names = {instance.category for instance in photo.instances} | {photo.label or ""}
+        return frozenset(names - {""})
+
+    def where(self, keep: Callable[[ListedPhoto], bool]) -> DataSet:
+        """The photos for which `keep` holds; it is asked about them as they are listed, unread.
+
+        Raises:
+            AnnotationError: no photo is left.
+        """
+        return self._with_photos([photo for photo in self.photos.listed if keep(photo)])
+
+    def with_classes(self, names: Collection[str]) -> DataSet:
+        """Only these classes: no object, label, negative or name of another remains.
+
+        A photo whose objects are all left out stays, unless its label was; `where` drops it.
+
+        Raises:
+            AnnotationError: a name is none of the classes, or nothing is left.
+        """
+        unknown = [name for name in names if name not in self._index]
+        if unknown or not names:
+            raise AnnotationError(
+                f"Data set '{self.name}' has no class {unknown[0] if unknown else ''!r}. "
+                "Give names as the data set writes them, at least one."
+            )
+        kept = frozenset(names)
+        narrowed = [
+            _narrowed(photo, kept)
+            for photo in self.photos.listed
+            if photo.label is None or photo.label in kept
+        ]
+        categories = tuple(category for category in self.categories if category.name in kept)
+        return replace(self._with_photos(narrowed), categories=categories)
+
+    def without_rare(self) -> DataSet:
+        """LVIS's common and frequent classes: the rare ones are kept for measuring."""
+        return self.with_classes([c.name for c in self.categories if c.frequency != "r"])
+
+    def _with_photos(self, listed: list[ListedPhoto]) -> DataSet:
+        if not listed:
+            raise AnnotationError(f"No photo of data set '{self.name}' is left. Choose others.")
+        return replace(self, photos=Photos(listed, self.photos.read))
+
+
+def read_data_set(path: Path, images: Path | None = None, name: str | None = None) -> DataSet:
+    """The data set at `path`, in any layout of `layouts`.
+
+    Args:
+        path: an annotation file or a folder.
+        images: the photos of an annotation file; None = beside it.
+        name: what to call it; None = as the file or the folder.
+
+    Raises:
+        AnnotationError: nothing there can be used.
+    """
+    problems: list[str] = []
+    listing = list_photos(path, images, lambda error: problems.append(str(error)))
+    if not len(listing.photos):
+        why = f" First: {problems[0]}" if problems else ""
+        raise AnnotationError(f"'{path}' lists no photo that can be used.{why}")
+    # Two categories of one name are one class.
+    categories = {category.name: category for category in listing.categories}
+    return DataSet(name or path.stem, tuple(categories.values()), listing.photos, tuple(problems))
+
+
+def _narrowed(photo: ListedPhoto, names: frozenset[str]) -> ListedPhoto:
+    negative = photo.negative_classes
+    return replace(
+        photo,
+        instances=tuple(i for i in photo.instances if not i.category or i.category in names),
+        negative_classes=negative and tuple(name for name in negative if name in names),
+        not_exhaustive_classes=tuple(n for n in photo.not_exhaustive_classes if n in names),
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ovsam import cli_data
+from ovsam import cli_data, cli_train
 from ovsam.errors import OvsamError, PromptError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_train.app)
 
 ModelOption = Annotated[
     str, typer.Option(help="A model's name, or the path of a converted checkpoint.")
@@ -376,47 +377,6 @@ def convert(
     missing = lacks(config)
     note = f"; without {' and '.join(missing)} (see --sam-decoder)" if missing else ""
     typer.echo(f"wrote {output}{note}")
-
-
-@app.command("train-lite")
-def train_lite(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            help="The folder of the training photos (docs/lite.md).", show_default=False
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The folder for checkpoints, log, curves and the finished lite.safetensors. "
-            "A run that was stopped goes on where it was.",
-        ),
-    ] = Path("lite-run"),
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 5000,
-    seed: Annotated[int, typer.Option(min=0, help="Of data order and initial weights.")] = 0,
-) -> None:
-    """Train `lite` from its frozen trunk; on two cores it takes one to two hours."""
-    import logging
-
-    import torch
-
-    from ovsam.train.curves import draw_curves
-    from ovsam.train.lite import LiteTrainConfig, LiteTrainer, read_data
-    from ovsam.train.lite_model import initial_model, name_prototypes, write_lite
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    content = read_data(data)
-    torch.manual_seed(seed)
-    model = initial_model().to(memory_format=torch.channels_last)
-    prototypes = name_prototypes(content.vocabularies)
-    config = LiteTrainConfig(steps=steps, seed=seed)
-    trained = LiteTrainer(model, content, prototypes, config, output).run()
-    write_lite(output / "lite.safetensors", model, trained)
-    draw_curves(output / "log.csv", output / "curves.png")
-    typer.echo(f"wrote {output / 'lite.safetensors'}")
 
 
 def _embed_names(predictor: Predictor) -> None:

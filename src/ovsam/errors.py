@@ -25,5 +25,9 @@ class AnnotationError(OvsamError):
     """An annotation file does not follow the COCO layout."""
 
 
+class TrainingError(OvsamError):
+    """A training run cannot begin or go on."""
+
+
 class OutputError(OvsamError):
     """A result cannot be written where it was asked for."""

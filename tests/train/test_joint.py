@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,205 +11,207 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ovsam.data.crops import Batch, SquareConfig, Squares
-from ovsam.errors import AnnotationError
+from ovsam.data.crops import Batch, SquareConfig, Squares, anchored_photos
+from ovsam.errors import AnnotationError, TrainingError
 from ovsam.model.ovsam import OVSAM
-from ovsam.train import lite
-from ovsam.train.lite import LiteData, LiteTrainConfig, LiteTrainer, read_data
+from ovsam.train.engine import Engine, Finished
+from ovsam.train.joint import JointStage, Turns
+from ovsam.train.recipe import JointRecipe, read_recipe
+from ovsam.train.run import Source, read_source
+from ovsam.train.settings import EngineSettings, ScheduleSettings
 from photo_folder import HELD_OUT, write_folder
 from tiny_model import TEXT_DIM, tiny_model
 
-CONFIG = LiteTrainConfig(steps=4, warm_up=1, save_every=2)
-SQUARE = SquareConfig(64, count=2, prompts=3, named=1, boxes=0.6, zoomed=0.7, whole=0.1, pasted=0.3)
+LOOKS = {
+    "box": SquareConfig(
+        size=64, count=2, prompts=3, named=1, only_named=True, boxes=0.6, zoomed=0.7, pasted=0.3
+    ),
+    "click": SquareConfig(size=64, count=2, prompts=1, boxes=0, clicked=1, pasted=0.3),
+    "whole": SquareConfig(size=128, count=2, prompts=3, named=1, boxes=0.6, whole=1),
+}
+SETTINGS = EngineSettings(
+    steps=4,
+    schedule=ScheduleSettings(peak=2e-3, warm_up=1),
+    clip=1.0,
+    workers=0,
+    log_every=1,
+    save_every=2,
+)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> LiteData:
-    return read_data(write_folder(tmp_path_factory.mktemp("photos")))
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
+    root = write_folder(tmp_path_factory.mktemp("photos"))
+    *others, named = read_recipe("lite").data  # the folder has two of ImageNet's classes only
+    return [read_source(settings, root) for settings in (*others, replace(named, vocabulary=None))]
 
 
-@pytest.fixture(autouse=True)
-def small_squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lite, "ZOOMED", SQUARE)
-    monkeypatch.setattr(lite, "CLICKED", replace(SQUARE, prompts=1, boxes=0, clicked=1))
-    monkeypatch.setattr(lite, "WHOLE", replace(SQUARE, size=128, zoomed=0, whole=1))
-    monkeypatch.setattr(lite, "CYCLE", ("box", "click", "whole"))
-    monkeypatch.setattr(lite, "LOG_EVERY", 1)
+def turns(sources: list[Source], looks: Mapping[str, SquareConfig] = LOOKS) -> Turns:
+    drawn = [(anchored_photos(source.data_set, source.is_whole), 1.0) for source in sources]
+    names = [source.data_set.name for source in sources]
+    kinds = {
+        kind: Squares(drawn, names, look, i, kind) for i, (kind, look) in enumerate(looks.items())
+    }
+    return Turns(kinds, list(looks))
 
 
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches are drawn in this process: no worker has to start."""
-
-    def batches(self: LiteTrainer) -> Iterator[Batch]:
-        names = list(self.data.vocabularies)
-        drawn = Squares(self.data.sources, names, SQUARE, self.config.seed, self.config.steps)
-        for step in range(self.step, self.config.steps):
-            yield drawn[step]
-
-    monkeypatch.setattr(LiteTrainer, "_batches", batches)
-
-
-def trainer(
-    data: LiteData, folder: Path, config: LiteTrainConfig = CONFIG, model: OVSAM | None = None
-) -> LiteTrainer:
+def stage(sources: list[Source], model: OVSAM | None = None) -> JointStage:
     torch.manual_seed(0)
-    prototypes = {
-        name: F.normalize(torch.randn(len(classes), 2, TEXT_DIM), dim=-1)
-        for name, classes in data.vocabularies.items()
-    }
-    return LiteTrainer(model or tiny_model(), data, prototypes, config, folder)
+    prototypes = [
+        F.normalize(torch.randn(max(1, len(source.synonyms)), 2, TEXT_DIM), dim=-1)
+        for source in sources
+    ]
+    return JointStage(model or tiny_model(), prototypes, LOOKS, again=0.3)
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "log.csv").open() as file:
-        return list(csv.DictReader(file))
+def run(
+    sources: list[Source],
+    folder: Path,
+    settings: EngineSettings = SETTINGS,
+    model: OVSAM | None = None,
+) -> Finished:
+    return Engine(settings, folder).fit(stage(sources, model), turns(sources))
 
 
-# The photos
+# The photos of the recipe
 
 
-def test_held_out_photos_are_never_read(data: LiteData) -> None:
+def test_held_out_photos_are_never_read(sources: list[Source]) -> None:
     """They are spoilt, so that reading one would have raised."""
-    paths = [record.path for records, _ in data.sources for record in records]
-    assert len(paths) == 2 + 1 + 2 + 1 + 2
-    assert not [path for path in paths if any(part in str(path) for part in HELD_OUT)]
-    assert all(path.exists() for path in paths)
+    photos = [
+        photo.photo.path
+        for source in sources
+        for photo in anchored_photos(source.data_set, source.is_whole)
+    ]
+    assert len(photos) == 2 + 1 + 2 + 1 + 2
+    assert not [path for path in photos if any(part in str(path) for part in HELD_OUT)]
 
 
-def test_what_is_read(data: LiteData) -> None:
-    assert {name: len(classes) for name, classes in data.vocabularies.items()} == {
-        "coco": 80,
-        "clothing": 2,
-        "imagenet1k": 1000,
-    }
-    assert data.vocabularies["clothing"] == (("shirt",), ("person",))
-    assert sum(share for _, share in data.sources) == pytest.approx(1)
-    _, (clothing, _), *_ = data.sources
-    assert [instance.whole for instance in clothing[0].instances] == [False, True]
+def test_what_is_read(sources: list[Source]) -> None:
+    coco, clothing, salient, regions, named = sources
+    assert (len(coco.synonyms), len(named.synonyms)) == (80, 2)
+    assert len(coco.synonyms[0]) > 1, "the vocabulary's synonyms, not the file's bare names"
+    assert clothing.synonyms == (("shirt",), ("person",))
+    assert salient.synonyms == regions.synonyms == ()
+    [photo] = anchored_photos(clothing.data_set, clothing.is_whole)
+    assert [anchor.whole for anchor in photo.anchors] == [False, True]
+    [photo] = anchored_photos(regions.data_set, regions.is_whole)
+    assert not photo.anchors[0].whole
 
 
 def test_data_that_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "ecssd").mkdir()
-    with pytest.raises(AnnotationError, match=r"lacks coco_sample, clothing, bsds500, imagenet"):
-        read_data(tmp_path)
+    with pytest.raises(AnnotationError, match="coco_sample"):
+        read_source(read_recipe("lite").data[0], tmp_path)
+
+
+def test_a_vocabulary_of_other_classes(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    recipe = read_recipe("lite", ["data.1.vocabulary=coco"])
+    with pytest.raises(TrainingError, match=r"has 2 classes and the vocabulary 'coco' 80"):
+        read_source(recipe.data[1], root)
+
+
+# Batches
+
+
+def test_kinds_take_turns_and_only_boxes_see_photos_without_masks(sources: list[Source]) -> None:
+    drawn = turns(sources)
+    batches = [drawn[i] for i in range(12)]
+    assert [batch.kind for batch in batches] == ["box", "click", "whole"] * 4
+    for batch in batches:
+        assert len(batch.names) == 2
+        assert batch.skipped == ()
+        if batch.kind != "box":
+            assert "imagenet_sample" not in " ".join(batch.names)
+    assert any("imagenet_sample" in " ".join(batch.names) for batch in batches)
+    assert drawn.photos == 8
+
+
+def test_the_recipe_of_lite_is_drawn_as_it_says(sources: list[Source]) -> None:
+    recipe = read_recipe("lite")
+    assert isinstance(recipe, JointRecipe)
+    batch = turns(sources, recipe.looks)[1]  # boxes, clicks, wholes: the second is of clicks
+    assert batch.photos.shape == (40, 128, 128, 3)
+    assert not batch.is_box.any()
 
 
 # The run
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_run_from_photos_to_weights(data: LiteData, tmp_path: Path) -> None:
-    """With the worker process, squares around clicks, and whole photos."""
+def test_a_run_from_photos_to_weights(sources: list[Source], tmp_path: Path) -> None:
     model = tiny_model()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    run = trainer(data, tmp_path, model=model)
-    averaged = run.run()
-    assert run.step == 4
+    done = run(sources, tmp_path, model=model)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert averaged.keys() == trained
+    assert done.averaged.keys() == {f"model.{name}" for name in trained}
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert changed <= trained
     for part in ("adapter", "prompt_encoder", "mask_decoder", "high_resolution", "region_head"):
         assert any(name.startswith(part) for name in changed)
-    for name, average in averaged.items():
-        assert torch.isfinite(average).all()
-        # An average of the weights on the way lies between where they began and where they are.
-        distance = (average - before[name]).norm() + (average - model.get_parameter(name)).norm()
-        assert distance <= 4 * CONFIG.steps * CONFIG.learning_rate * average.numel() ** 0.5
-    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 4
-    state = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert state["step"] == 4
-    assert not list(tmp_path.glob("*.tmp"))
+    assert done.skipped == ()
 
 
-@pytest.mark.usefixtures("here")
-def test_the_loss_falls_on_one_batch(
-    data: LiteData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_loss_falls_on_one_batch(sources: list[Source], tmp_path: Path) -> None:
+    fixed = turns(sources)[0]
+
+    class Always:
+        photos = 1
+
+        def __getitem__(self, index: int) -> Batch:
+            return fixed
+
+    learner = stage(sources)
+    first = losses(learner, fixed)
+    schedule = ScheduleSettings(peak=3e-3, warm_up=1)
+    settings = EngineSettings(steps=30, schedule=schedule, clip=1.0, workers=0, save_every=100)
+    Engine(settings, tmp_path).fit(learner, Always())
+    last = losses(learner, fixed)
+    assert last["box"] < 0.8 * first["box"]
+    assert last["name"] < 0.9 * first["name"]
+
+
+def losses(learner: JointStage, batch: Batch) -> dict[str, float]:
+    found = learner.losses(batch, torch.Generator().manual_seed(0))
+    return {name: value.item() for name, value in found.items()}
+
+
+def test_bfloat16_learns_the_same_within_its_rounding(
+    sources: list[Source], tmp_path: Path
 ) -> None:
-    config = LiteTrainConfig(steps=30, learning_rate=3e-3, warm_up=1, save_every=1000)
-    fixed = Squares(data.sources, list(data.vocabularies), SQUARE, seed=0, length=1)[0]
-
-    def batches(self: LiteTrainer) -> Iterator[Batch]:
-        yield from [fixed] * (self.config.steps - self.step)
-
-    monkeypatch.setattr(LiteTrainer, "_batches", batches)
-    trainer(data, tmp_path, config).run()
-    log = rows(tmp_path)
-    assert [int(row["step"]) for row in log] == list(range(1, 31))
-    boxes = [float(row["box"]) for row in log if row["box"] != "nan"]
-    assert len(boxes) == 10
-    assert boxes[-1] < 0.8 * boxes[0]
-    assert float(log[-1]["name"]) < 0.9 * float(log[0]["name"])
-    rates = [float(row["learning_rate"]) for row in log][1:]
-    assert rates == sorted(rates, reverse=True)
-    assert 0 < rates[-1] < 0.05 * config.learning_rate
+    exact = run(sources, tmp_path / "exact").averaged
+    settings = replace(SETTINGS, precision="bf16-mixed")
+    rounded = run(sources, tmp_path / "rounded", settings).averaged
+    distance = [(rounded[name] - weights).norm() for name, weights in exact.items()]
+    size = torch.stack([weights.norm() for weights in exact.values()]).norm()
+    assert 0 < torch.stack(distance).norm() < 0.02 * size
 
 
-class Interrupted(Exception):
-    pass
+def test_a_stopped_run_ends_with_the_same_bits(sources: list[Source], tmp_path: Path) -> None:
+    straight = run(sources, tmp_path / "straight").averaged
 
+    class Stopped(Turns):
+        def __getitem__(self, index: int) -> Batch:
+            if index == 3:
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
 
-@pytest.mark.usefixtures("here")
-def test_an_interrupted_run_goes_on_where_it_was_saved(
-    data: LiteData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    straight = trainer(data, tmp_path / "straight").run()
-    draw = Squares.__getitem__
-    drawn: list[int] = []
-    seen: list[dict[str, Tensor]] = []
-
-    def interrupted(self: Squares, index: int) -> Batch:
-        drawn.append(index)
-        if drawn == [0, 1, 2, 3]:
-            raise Interrupted
-        return draw(self, index)
-
-    monkeypatch.setattr(Squares, "__getitem__", interrupted)
-    first = trainer(data, tmp_path / "run")
-    with pytest.raises(Interrupted):
-        first.run()
-    assert first.step == 3
-    drawn.clear()
+    whole = turns(sources)
+    with pytest.raises(KeyboardInterrupt):
+        Engine(SETTINGS, tmp_path / "run").fit(stage(sources), Stopped(whole.kinds, whole.cycle))
     fresh, frozen = tiny_model(seed=9), tiny_model().state_dict()
     for name, parameter in fresh.named_parameters():
         if parameter.requires_grad:
             del frozen[name]
     fresh.load_state_dict(frozen, strict=False)
-    second = trainer(data, tmp_path / "run", model=fresh)
-    saved = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
-    assert saved["step"] == 2
-    update = LiteTrainer._update
-
-    def watched(self: LiteTrainer, total: Tensor) -> None:
-        seen.append({name: p.detach().clone() for name, p in self.parameters.items()})
-        update(self, total)
-
-    monkeypatch.setattr(LiteTrainer, "_update", watched)
-    averaged = second.run()
-    assert drawn == [2, 3]
-    assert second.step == 4
-    for name, weights in saved["parameters"].items():  # it began with the saved weights
-        torch.testing.assert_close(seen[0][name], weights)
-    assert max(entry["step"] for entry in second.optimizer.state.values()) == 4
-    for name, weights in straight.items():  # and ended, to the last bit, as if nothing had happened
-        assert torch.equal(averaged[name], weights), name
-    assert (tmp_path / "run/log.csv").read_text() == (tmp_path / "straight/log.csv").read_text()
+    resumed: dict[str, Tensor] = run(sources, tmp_path / "run", model=fresh).averaged
+    for name, weights in straight.items():
+        assert torch.equal(resumed[name], weights), name
 
 
-@pytest.mark.usefixtures("here")
-def test_a_finished_run_is_not_run_again(data: LiteData, tmp_path: Path) -> None:
-    averaged = trainer(data, tmp_path).run()
-    again = trainer(data, tmp_path, model=tiny_model(seed=9)).run()
-    for name, average in averaged.items():
-        torch.testing.assert_close(again[name], average)
-
-
-@pytest.mark.usefixtures("here")
-def test_a_loss_that_is_not_finite_stops_the_run(data: LiteData, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_stop_the_run(sources: list[Source], tmp_path: Path) -> None:
     model = tiny_model()
     with torch.no_grad():
         model.mask_decoder.mask_tokens.weight.fill_(torch.nan)
-    with pytest.raises(FloatingPointError, match="The loss is not finite at step 0"):
-        trainer(data, tmp_path, model=model).run()
-    assert not (tmp_path / "state.pt").exists()
+    with pytest.raises(TrainingError, match=r"Step 0 is not finite \(box nan.*\.jpg"):
+        run(sources, tmp_path, model=model)
+    assert not (tmp_path / "checkpoints").exists()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ovsam.config import AdapterConfig
 from ovsam.model.attention import ViTBlock
@@ -41,6 +42,7 @@ class Adapter(nn.Module):
     """
 
     pos_embed: Tensor | None
+    recompute = False  # whether blocks run again for the gradient instead of being remembered
 
     def __init__(
         self, channels: Sequence[int], config: AdapterConfig, grid: int, embed_dim: int
@@ -79,7 +81,7 @@ class Adapter(nn.Module):
         if self.pos_embed is not None:
             x = x + _resampled(self.pos_embed, x.shape[1:3])
         for block in self.blocks:
-            x = block(x)
+            x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)
         x = self.neck(x.permute(0, 3, 1, 2))  # (B, embed_dim, h, w)
         return x
 

@@ -145,6 +145,16 @@ def to_pixels(
     return F.pad(pixels, (0, input_hw[1] - width, 0, input_hw[0] - height))
 
 
+def normalised(photos: Tensor, content_hw: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """The same for a batch `(B, S, S, 3)` uint8 of which `content_hw` `(B, 2)` is photo."""
+    pixels = (photos - mean) / std
+    cells = torch.arange(pixels.shape[1], device=pixels.device)
+    inside = (cells[None, :, None] < content_hw[:, 0, None, None]) & (
+        cells[None, None, :] < content_hw[:, 1, None, None]
+    )
+    return (pixels * inside[..., None]).permute(0, 3, 1, 2)  # channels last in memory
+
+
 def whole_photo_logits(mask_logits: Tensor, frame: Frame, size_hw: tuple[int, int]) -> Tensor:
     """Mask logits of a whole photo at the photo's own size, as SAM does it.
 

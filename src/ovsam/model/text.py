@@ -87,7 +87,7 @@ def class_prototypes(
         progress: called while names are computed, not when all are known.
     """
     texts = sorted({text for synonyms in vocabulary.synonyms for text in synonyms})
-    vectors = _embeddings(texts, encoder, templates, store, progress)  # (T, D)
+    vectors = embed_names(texts, encoder, templates, store, progress)  # (T, D)
     row = {text: i for i, text in enumerate(texts)}
     width = max(map(len, vocabulary.synonyms))
     rows = [
@@ -101,14 +101,14 @@ def class_prototypes(
     )
 
 
-def _embeddings(
+def embed_names(
     texts: Sequence[str],
     encoder: TextEncoder,
     templates: Sequence[str],
     store: TextStore,
     progress: Progress | None,
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """The vectors `(T, D)` of texts, from the store or computed and stored chunk by chunk."""
+    """Unit vectors `(T, D)` of texts, from the store or computed and stored chunk by chunk."""
     key = f"{encoder.identity} {_fingerprint(templates)}"
     known = store.get(key, texts, encoder.dim)
     missing = [text for text in texts if text not in known]

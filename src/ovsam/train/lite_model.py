@@ -1,33 +1,25 @@
-"""`lite` before training, and its checkpoint after: the parts that no photo teaches.
+"""`lite` before training: the parts that no photo teaches.
 
-The trunk is EfficientNet-Lite2 with its published ImageNet weights; the text side is MiniLM, which
-is not in the checkpoint, but its embeddings of common names are.
+The trunk is EfficientNet-Lite2 with its published ImageNet weights; the text side is MiniLM.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovsam.errors import CheckpointError
-from ovsam.model.build import MODELS, TEXT_NAMES, TEXT_VECTORS, build
+from ovsam.model.build import MODELS, build
 from ovsam.model.lite import LiteImageEncoder
 from ovsam.model.minilm import MiniLM
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.weights import save_checkpoint
 from ovsam.vocabulary import load_vocabulary
 
 BATCH_NORM_EPS = 1e-5
-_PROVENANCE = {
-    "licence": "see THIRD_PARTY.md: trained on photos that are for research only",
-    "source": "ovsam train-lite; see docs/lite.md",
-}
 
 
 def initial_model() -> OVSAM:
@@ -82,22 +74,3 @@ def _imagenet_names() -> Tensor:
     encoder = MiniLM()
     classes = load_vocabulary("imagenet1k").synonyms
     return torch.stack([F.normalize(encoder.embed(list(s)).mean(0), dim=-1) for s in classes])
-
-
-def name_prototypes(vocabularies: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Tensor]:
-    """For each vocabulary of the data the unit vectors `(C, P, D)` of its classes' synonyms."""
-    encoder, prototypes = MiniLM(), {}
-    for name, classes in vocabularies.items():
-        width = max(map(len, classes))
-        padded = [s[i % len(s)] for s in classes for i in range(width)]
-        embedded = encoder.embed(padded).clone()  # autograd refuses tensors of inference mode
-        prototypes[name] = embedded.reshape(len(classes), width, -1)
-    return prototypes
-
-
-def write_lite(path: Path, model: OVSAM, trained: Mapping[str, Tensor]) -> None:
-    """Write the checkpoint that ships: half precision, with the names of `coco` embedded."""
-    names = sorted({text for group in load_vocabulary("coco").synonyms for text in group})
-    state = {**model.state_dict(), **trained, TEXT_VECTORS: MiniLM().embed(names)}
-    metadata = {**_PROVENANCE, TEXT_NAMES: json.dumps(names)}
-    save_checkpoint(path, state, model.config, metadata, half=True)

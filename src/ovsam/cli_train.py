@@ -1,0 +1,227 @@
+"""The commands that train."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsam.errors import TrainingError
+
+if TYPE_CHECKING:
+    from ovsam.train.feature_cache import Estimate
+
+app = typer.Typer()
+
+_SHOWN = 10  # warnings on screen
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A recipe that ships with ovsam, or a TOML file of your own (docs/train.md).",
+        show_default=False,
+    ),
+]
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        "--data", "-d", help="The folder that the recipe's paths lie in.", show_default=False
+    ),
+]
+OutputOption = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The folder for checkpoints, record, report and the finished weights. "
+        "A run that was stopped goes on where it was.",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Change a field of the recipe: engine.steps=100."
+    ),
+]
+
+
+@app.command()
+def distill(
+    recipe: RecipeArgument,
+    data: DataOption,
+    output: OutputOption = Path("distill-run"),
+    changes: SetOption = None,
+) -> None:
+    """Stage 1, SAM2CLIP: teach an adapter the embedding of SAM."""
+    _carry_out(recipe, data, output, changes or [], {"distill"})
+
+
+@app.command()
+def train(
+    recipe: RecipeArgument,
+    data: DataOption,
+    output: OutputOption = Path("train-run"),
+    changes: SetOption = None,
+) -> None:
+    """Stage 2, CLIP2SAM, or all learned parts at once: teach masks and names."""
+    _carry_out(recipe, data, output, changes or [], {"label", "joint"})
+
+
+def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: set[str]) -> None:
+    import logging
+
+    from ovsam.train.recipe import read_recipe
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = read_recipe(name, changes)
+    if recipe.stage not in stages:
+        other = "distill" if recipe.stage == "distill" else "train"
+        raise TrainingError(
+            f"'{name}' is a recipe of stage {recipe.stage}: use 'ovsam {other} {name}'."
+        )
+    if not data.is_dir():
+        raise TrainingError(f"There is no data folder '{data}'. Check --data.")
+    from ovsam.train.run import run_recipe
+
+    path = run_recipe(recipe, data, output)
+    typer.echo(f"wrote {path}")
+
+
+@app.command("cache-features")
+def cache_features(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="The photos: an annotation file or a folder, as in `ovsam data check`.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The folder of the cache. A run that was stopped goes on where it was.",
+            show_default=False,
+        ),
+    ],
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help='"sam-vit-h", "sam-vit-l", "sam-vit-b" (fetched from the hub), SAM\'s official '
+            '.pth, "lite", or an ovsam checkpoint.'
+        ),
+    ] = "sam-vit-h",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="The photos of an annotation file. Left out: beside it.", show_default=False
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            help="A photo's longest side as the teacher sees it, in pixels. Left out: the "
+            "teacher's own; SAM has no other (1024).",
+            show_default=False,
+        ),
+    ] = None,
+    shard: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Photos in a file; a run that is stopped loses the work on one file."
+        ),
+    ] = 256,
+    part: Annotated[
+        str,
+        typer.Option(
+            help="i/n: make the i-th of n parts, to share the work among n processes or machines."
+        ),
+    ] = "1/1",
+    device: Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')] = "cpu",
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="First read all that is there, compare checksums, and make again what is corrupt "
+            "or lacks photos that can be read by now.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Begin without asking.")] = False,
+) -> None:
+    """Compute a teacher's embeddings of photos once and keep them on disk, for `ovsam distill`."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from ovsam.train.feature_cache import FeatureCacher, named_photos
+    from ovsam.train.teacher import load_teacher
+
+    share = _part(part)
+    problems: list[str] = []
+    photos = named_photos(data, images, lambda error: problems.append(str(error)))
+    _warn(problems, f"thing(s) wrong with '{data}', see 'ovsam data check'")
+    if not photos:
+        raise TrainingError(f"There are no photos in '{data}'. Check the path.")
+    cacher = FeatureCacher(output, load_teacher(teacher, size, device), photos, shard, share)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    quiet = not console.is_terminal  # else it would leave blank lines in a log
+    faults: list[str] = []
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+        task = bar.add_task("shards looked at", total=None)
+        shards = cacher.pending(
+            verify=verify,
+            corrupt=faults.append,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    _warn(faults, "shard(s) to be made again")
+    if shards:
+        _agree(cacher.estimate(shards), yes)
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+        task = bar.add_task("photos", total=None)
+        skipped = cacher.run(
+            shards, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    _warn([f"'{name}': {reason}" for name, reason in skipped.items()], "photo(s) skipped")
+    typer.echo(f"{len(shards):,} shard(s) made; part {part} of the cache in {output} is complete")
+
+
+def _part(text: str) -> tuple[int, int]:
+    numbers = text.split("/")
+    if len(numbers) == 2 and all(number.isdecimal() for number in numbers):
+        index, count = map(int, numbers)
+        if 1 <= index <= count:
+            return index, count
+    raise TrainingError(f"--part must be i/n with i from 1 to n, for example 2/4, got '{text}'.")
+
+
+def _warn(sentences: list[str], what: str) -> None:
+    """Say how many there are and show the first few."""
+    if sentences:
+        typer.echo(f"{len(sentences):,} {what}:", err=True)
+        for sentence in sentences[:_SHOWN]:
+            typer.echo(f"  {sentence}", err=True)
+
+
+def _agree(estimate: Estimate, yes: bool) -> None:
+    from datetime import timedelta
+
+    gibs = estimate.bytes / 2**30
+    size = f"{gibs:,.1f} GiB" if gibs >= 1 else f"{1024 * gibs:,.1f} MiB"
+    typer.echo(
+        f"{estimate.photos:,} photos to do: {size} on disk, about "
+        f"{timedelta(seconds=round(estimate.seconds))} at the pace of the first"
+    )
+    if yes:
+        return
+    if not _has_terminal():
+        raise TrainingError("There is no terminal to ask whether to begin. Add --yes to begin.")
+    typer.confirm("Begin?", abort=True)
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty()

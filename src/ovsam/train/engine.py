@@ -1,0 +1,429 @@
+"""The training loop of every stage, on Lightning Fabric: it knows nothing of what is learnt.
+
+A run is a function of its settings: the data of step s, its random numbers and its learning rate
+depend on the seed and s alone. So a run that is killed at any moment and started again from its
+last checkpoint ends with the weights of a run that was left alone, bit for bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.utils.data import DataLoader, Dataset
+
+from ovsam.errors import TrainingError
+from ovsam.train.record import Record
+from ovsam.train.schedule import rate_share
+from ovsam.train.settings import EngineSettings
+
+log = logging.getLogger(__name__)
+
+CHECKPOINTS = "checkpoints"
+KEPT = 2  # checkpoints: the last one, and the one before in case the disk spoils it
+SKIPPED_AT_MOST = 0.01  # of a data set's photos
+
+
+class Batch(Protocol):
+    """What a stage learns from at once: a dataclass with tensors, for any depth."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The photos in it, for messages."""
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Photos that should have been in it but cannot be read."""
+
+
+class Batches(Protocol):
+    """The run's micro-batches: item i is a function of the seed and i alone."""
+
+    @property
+    def photos(self) -> int:
+        """How many photos there are to draw from."""
+
+    def __getitem__(self, index: int) -> Batch:
+        """Micro-batch `index`; there is no end to them."""
+
+
+class Stage(nn.Module, ABC):
+    """A model with what it is taught: parameters that require a gradient are trained."""
+
+    loss_names: tuple[str, ...]
+
+    @abstractmethod
+    def heavy_modules(self) -> Iterable[nn.Module]:
+        """What is worth compiling: modules that get tensors of few different shapes."""
+
+    @abstractmethod
+    def losses(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        """The losses of a micro-batch by name; their sum is minimised.
+
+        Each is a mean over the batch's images, so that it does not matter how the images of a step
+        are spread over processes and micro-batches.
+        """
+
+    def forward(self, sealed: _Sealed, generator: torch.Generator) -> dict[str, Tensor]:
+        """`losses`, by the way through which processes share gradients."""
+        return self.losses(sealed.batch, generator)
+
+
+class _Sealed:
+    """Keeps Fabric from taking a batch apart, which frozen dataclasses do not bear."""
+
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run gives.
+
+    Attributes:
+        averaged: the averaged weights of the trained parameters by name, on the CPU.
+        skipped: photos that could not be read.
+    """
+
+    averaged: dict[str, Tensor]
+    skipped: tuple[str, ...]
+
+
+class Engine:
+    """Runs stages; started by `torchrun`, one of its processes.
+
+    Args:
+        settings: of the run.
+        folder: where checkpoints and the record go.
+    """
+
+    def __init__(self, settings: EngineSettings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+        accelerator = settings.device
+        if accelerator == "auto":
+            accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+        self.fabric = Fabric(
+            accelerator=accelerator,
+            devices=processes,
+            num_nodes=nodes,
+            precision=settings.precision,
+            strategy=_strategy(settings, processes * nodes),
+        )
+        self.fabric.launch()
+
+    @property
+    def world(self) -> int:
+        """How many processes train together."""
+        return self.fabric.world_size
+
+    def fit(self, stage: Stage, batches: Batches) -> Finished:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Raises:
+            TrainingError: a loss or gradient is not finite, more than 1% of the photos cannot be
+                read, or the folder holds another run.
+        """
+        return _Run(self.fabric, self.settings, self.folder, stage, batches).to_the_end()
+
+
+def _strategy(settings: EngineSettings, world: int) -> Any:
+    if settings.shard:
+        return ModelParallelStrategy(
+            _sharded,
+            data_parallel_size=world,
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+        )
+    # A stage may take turns between losses that need different parts of the model.
+    return DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
+
+
+def _sharded(stage: nn.Module, mesh: Any) -> nn.Module:
+    """Shard the transformer's blocks one by one, so that only one at a time is whole."""
+    for module in stage.modules():
+        if isinstance(module, nn.ModuleList) and len(module) > 1:
+            for block in module:
+                if sum(p.numel() for p in block.parameters()) > 1_000_000:
+                    fully_shard(block, mesh=mesh["data_parallel"])
+    fully_shard(stage, mesh=mesh["data_parallel"])
+    return stage
+
+
+class _Run:
+    """One run's state between its steps."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        settings: EngineSettings,
+        folder: Path,
+        stage: Stage,
+        batches: Batches,
+    ) -> None:
+        self.fabric, self.settings, self.folder, self.batches = fabric, settings, folder, batches
+        if settings.compile:
+            for module in stage.heavy_modules():
+                module.compile()
+        self.stage = fabric.setup_module(stage)
+        self.parameters = {n: p for n, p in stage.named_parameters() if p.requires_grad}
+        matrices = [p for p in self.parameters.values() if p.ndim > 1]
+        vectors = [p for p in self.parameters.values() if p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=settings.schedule.peak
+        )
+        self.optimizer: Any = fabric.setup_optimizers(optimizer)  # wrapped, else the same
+        self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.record = Record(folder, stage.loss_names)
+        self.step = 0
+        self.skipped: set[str] = set()
+        self.history: dict[str, list[float]] = {}  # losses since the last row of the record
+
+    def to_the_end(self) -> Finished:
+        self._resume()
+        self.stage.train()
+        waiting = iter(self._micro_batches())
+        settings = self.settings
+        started, first, images = time.monotonic(), self.step, 0
+        while self.step < settings.steps:
+            seen = [next(waiting) for _ in range(settings.accumulate)]
+            images += sum(len(batch.names) for batch in seen) * self.fabric.world_size
+            self._learn(seen)
+            self.step += 1
+            if self.step % settings.log_every == 0 or self.step == settings.steps:
+                elapsed = time.monotonic() - started
+                self._report(elapsed / (self.step - first), images / elapsed)
+            if self.step % settings.save_every == 0 or self.step == settings.steps:
+                self._save()
+        return Finished(self._whole_average(), tuple(sorted(self.skipped)))
+
+    def _micro_batches(self) -> Iterator[Any]:
+        """Those of this process, in the order of the run."""
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        counts = range(
+            self.step * self.settings.accumulate, self.settings.steps * self.settings.accumulate
+        )
+        order = _InOrder(self.batches, [count * world + rank for count in counts])
+        workers = self.settings.workers
+        loader: DataLoader[Any] = DataLoader(
+            order,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=8 if workers else None,
+            shuffle=False,
+        )
+        yield from loader
+
+    def _learn(self, micro_batches: Sequence[Batch]) -> None:
+        share = rate_share(self.step, self.settings.steps, self.settings.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.schedule.peak * share
+        self.optimizer.zero_grad(set_to_none=True)
+        names: list[str] = []
+        for k, batch in enumerate(micro_batches):
+            self._note_skipped(batch.skipped)
+            names += batch.names
+            last = k == len(micro_batches) - 1
+            with self.fabric.no_backward_sync(self.stage, enabled=not last):
+                sealed = _Sealed(_moved(batch, self.fabric.device))
+                losses = self.stage(sealed, self._generator(k))
+                total = torch.stack(list(losses.values())).sum()
+                self._check_finite(total, names, losses)
+                self.fabric.backward(total / len(micro_batches))
+            for name, loss in losses.items():
+                self.history.setdefault(name, []).append(loss.item())
+        norm = self.fabric.clip_gradients(
+            self.stage, self.optimizer, max_norm=self.settings.clip, error_if_nonfinite=False
+        )
+        assert norm is not None
+        self._check_finite(norm, names, {"norm of the gradient": norm})
+        self.optimizer.step()
+        decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                self.averaged[name].lerp_(parameter, 1 - decay)
+
+    def _generator(self, micro_batch: int) -> torch.Generator:
+        """Random numbers of this micro-batch alone, so that a resumed run repeats them."""
+        count = self.step * self.settings.accumulate + micro_batch
+        index = count * self.fabric.world_size + self.fabric.global_rank
+        generator = torch.Generator(self.fabric.device)
+        return generator.manual_seed(self.settings.seed * 1_000_003 + index)
+
+    def _check_finite(
+        self, value: Tensor, names: Sequence[str], parts: Mapping[str, Tensor]
+    ) -> None:
+        if torch.isfinite(value).all():
+            return
+        found = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
+        raise TrainingError(
+            f"Step {self.step} is not finite ({found}) with the photos {', '.join(names)}. Look at "
+            "their annotations, or lower the learning rate; the last checkpoint is untouched."
+        )
+
+    def _note_skipped(self, names: Sequence[str]) -> None:
+        for name in set(names) - self.skipped:
+            log.warning("skipped '%s': it cannot be read", name)
+        self.skipped.update(names)
+        if len(self.skipped) > max(1, SKIPPED_AT_MOST * self.batches.photos):
+            some = ", ".join(sorted(self.skipped)[:5])
+            raise TrainingError(
+                f"{len(self.skipped)} of {self.batches.photos} photos cannot be read, such as "
+                f"{some}: more than 1%. Mend or leave out these files (see `ovsam data check`)."
+            )
+
+    def _report(self, pace: float, images_per_second: float) -> None:
+        # Processes may have met different losses: sums and counts of all, in one fixed order.
+        lists = [self.history.get(name, []) for name in self.record.loss_names]
+        sums = torch.tensor([[sum(values), len(values)] for values in lists], dtype=torch.float64)
+        sums = torch.as_tensor(self.fabric.all_reduce(sums, reduce_op="sum"))
+        named = zip(self.record.loss_names, sums.tolist(), strict=True)
+        means = {name: value / count for name, (value, count) in named if count}
+        self.history.clear()
+        if self.fabric.is_global_zero:
+            rate = self.optimizer.param_groups[0]["lr"]
+            self.record.write(self.step, rate, means, images_per_second, _memory_gb())
+            log.info(
+                "step %d of %d, %.2f s a step, %.0f min to go, %s",
+                self.step,
+                self.settings.steps,
+                pace,
+                math.ceil(pace * (self.settings.steps - self.step) / 60),
+                " ".join(f"{name} {mean:.3f}" for name, mean in sorted(means.items())),
+            )
+
+    # Checkpoints: a folder each, complete when it has its name
+
+    def _save(self) -> None:
+        final = self.folder / CHECKPOINTS / f"{self.step:08d}"
+        temporary = final.with_suffix(".tmp")
+        if self.fabric.is_global_zero:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        self.fabric.barrier()
+        state: dict[str, Any] = {
+            "model": self.stage,
+            "optimizer": self.optimizer,
+            "step": self.step,
+            "history": self.history,
+            "skipped": sorted(self.skipped),
+            "settings": asdict(self.settings),
+            "version": metadata.version("ovsam"),
+        }
+        trained = {"model": lambda name, _: name in self.parameters}
+        self.fabric.save(temporary / "state.pt", state, filter=trained)
+        self._swap_average()
+        self.fabric.save(temporary / "averaged.pt", {"model": self.stage}, filter=trained)
+        self._swap_average()
+        self.fabric.barrier()
+        if self.fabric.is_global_zero:
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
+            for old in _checkpoints(self.folder)[:-KEPT]:
+                shutil.rmtree(old)
+        self.fabric.barrier()
+
+    def _resume(self) -> None:
+        saved = _checkpoints(self.folder)
+        if not saved:
+            self.record.begin()
+            return
+        self.fabric.load(
+            saved[-1] / "averaged.pt", {"model": self.stage}, strict=False, weights_only=True
+        )
+        self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
+        state = self.fabric.load(
+            saved[-1] / "state.pt",
+            {"model": self.stage, "optimizer": self.optimizer},
+            strict=False,
+            weights_only=True,
+        )
+        self._check_same_run(state["settings"], saved[-1])
+        self.step, self.history = state["step"], state["history"]
+        self.skipped = set(state["skipped"])
+        if self.fabric.is_global_zero:
+            self.record.forget_after(self.step)
+            log.info("continuing at step %d of %s", self.step, saved[-1])
+
+    def _check_same_run(self, settings: Mapping[str, Any], checkpoint: Path) -> None:
+        mine = asdict(self.settings)
+        decides = set(mine) - {"log_every", "save_every", "workers", "device", "compile", "shard"}
+        other = [name for name in sorted(decides) if mine[name] != settings.get(name)]
+        if other:
+            raise TrainingError(
+                f"'{checkpoint}' belongs to a run with other settings ({', '.join(other)}). "
+                "Choose another output folder, or restore the settings to go on."
+            )
+
+    @torch.no_grad()
+    def _swap_average(self) -> None:
+        """Exchange weights and averaged weights, so that either can be saved as the model."""
+        for name, parameter in self.parameters.items():
+            kept = parameter.detach().clone()
+            parameter.copy_(self.averaged[name])
+            self.averaged[name] = kept
+
+    def _whole_average(self) -> dict[str, Tensor]:
+        path = _checkpoints(self.folder)[-1] / "averaged.pt"
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        weights: dict[str, Tensor] = saved["model"]
+        return weights
+
+
+def _moved(item: Any, device: torch.device) -> Any:
+    """A batch with all of its tensors on a device."""
+    if isinstance(item, Tensor):
+        return item.to(device)
+    if isinstance(item, tuple):
+        return tuple(_moved(part, device) for part in item)
+    if is_dataclass(item) and not isinstance(item, type):
+        parts = {field.name: getattr(item, field.name) for field in fields(item)}
+        return replace(item, **{name: _moved(part, device) for name, part in parts.items()})
+    return item
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Complete ones, oldest first."""
+    return sorted(path for path in (folder / CHECKPOINTS).glob("*") if path.suffix != ".tmp")
+
+
+def _memory_gb() -> float:
+    """The most that this process has held: of the GPU where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    import resource  # not on Windows, where only this figure is missing
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+class _InOrder(Dataset[Any]):
+    """Chosen micro-batches, in a given order."""
+
+    def __init__(self, batches: Batches, indices: Sequence[int]) -> None:
+        self.batches, self.indices = batches, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Batch:
+        return self.batches[self.indices[position]]

@@ -1,0 +1,345 @@
+"""CLIP2SAM: region head and mask decoder learn from photos with masks, boxes or names (paper §3.3).
+
+Trunk, adapter and prompt encoder are frozen. Each photo brings what its data set has: masks teach
+the decoder, names the region head, within the data set's own vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ovsam.data.dataset import DataSet
+from ovsam.data.layouts import ListedPhoto
+from ovsam.data.mixture import Mixture
+from ovsam.data.prompts import NO_POINT, PromptConfig, Prompts, draw_prompts, next_click
+from ovsam.data.scenes import Scene, SceneConfig, draw_scene
+from ovsam.errors import AnnotationError, PhotoError, TrainingError
+from ovsam.model.image import normalised
+from ovsam.model.label import class_logits
+from ovsam.model.ovsam import OVSAM, Features
+from ovsam.model.prompt import box_mask_logits
+from ovsam.train.engine import Stage
+from ovsam.train.losses import mask_iou
+from ovsam.train.scene_losses import (
+    BCE_WEIGHT,
+    CLASS_WEIGHT,
+    DICE_WEIGHT,
+    class_loss,
+    mean_over_images,
+    sampled_mask_losses,
+)
+
+TRIES = 100  # photos in a row that may be unreadable or show nothing
+
+
+@dataclass(frozen=True, eq=False)
+class SceneBatch:
+    """B crops with N prompts each; objects and prompts of all crops stand one after the other.
+
+    Attributes:
+        photos: `(B, S, S, 3)` uint8.
+        content_hw: `(B, 2)` how much of each crop is photo.
+        source: `(B,)` which data set each comes from.
+        masks: `(K, S, S)` bool, of all objects.
+        has_mask: `(K,)` bool.
+        class_index: `(K,)` within the vocabulary of its data set, -1 without a name.
+        image: `(P,)` which crop each of the P = B N prompts belongs to.
+        prompts: all of them; `object_index` counts the K objects.
+        counted: for each crop `(C,)` bool, the classes that its photo tells of; None = all.
+        names: of the photos.
+        skipped: photos that cannot be read.
+    """
+
+    photos: Tensor
+    content_hw: Tensor
+    source: Tensor
+    masks: Tensor
+    has_mask: Tensor
+    class_index: Tensor
+    image: Tensor
+    prompts: Prompts
+    counted: tuple[Tensor | None, ...]
+    names: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+class LabelBatches:
+    """Micro-batches of crops; item i depends on the seed and i alone.
+
+    Args:
+        data_sets: what is drawn from.
+        mixture: which photo comes next.
+        scene: how crops are drawn.
+        prompts: what is asked of them.
+        size: crops of a micro-batch.
+    """
+
+    def __init__(
+        self,
+        data_sets: Sequence[DataSet],
+        mixture: Mixture,
+        scene: SceneConfig,
+        prompts: PromptConfig,
+        size: int,
+    ) -> None:
+        self.data_sets, self.mixture = list(data_sets), mixture
+        self.scene, self.prompts, self.size = scene, prompts, size
+
+    @property
+    def photos(self) -> int:
+        """How many photos there are to draw from."""
+        return sum(map(len, self.data_sets))
+
+    def __getitem__(self, index: int) -> SceneBatch:
+        """Micro-batch `index`.
+
+        Raises:
+            TrainingError: many photos in a row cannot be used.
+        """
+        skipped: list[str] = []
+        drawn = [self._drawn(index * self.size + i, skipped) for i in range(self.size)]
+        scenes = [scene for _, _, scene, _ in drawn]
+        starts = np.cumsum([0, *(len(scene.masks) for scene in scenes)])[:-1].tolist()
+        prompts = [
+            replace(p, object_index=p.object_index + start)
+            for (_, _, _, p), start in zip(drawn, starts, strict=True)
+        ]
+        classes = [
+            self.data_sets[which].class_index(category)
+            for which, _, scene, _ in drawn
+            for category in scene.categories
+        ]
+        return SceneBatch(
+            photos=torch.stack([scene.photo for scene in scenes]),
+            content_hw=torch.tensor([scene.content_hw for scene in scenes]),
+            source=torch.tensor([which for which, *_ in drawn]),
+            masks=torch.cat([scene.masks for scene in scenes]),
+            has_mask=torch.cat([scene.has_mask for scene in scenes]),
+            class_index=torch.tensor(classes),
+            image=torch.arange(len(drawn)).repeat_interleave(self.prompts.count),
+            prompts=_joined(prompts),
+            counted=tuple(
+                counted_classes(listed, self.data_sets[which]) for which, listed, _, _ in drawn
+            ),
+            names=tuple(scene.name for scene in scenes),
+            skipped=tuple(skipped),
+        )
+
+    def _drawn(self, draw: int, skipped: list[str]) -> tuple[int, ListedPhoto, Scene, Prompts]:
+        """A crop; where a photo cannot be read or shows nothing, of the next of the same order."""
+        rng = np.random.default_rng((self.mixture.seed, draw))
+        for again in range(TRIES):
+            which, place = self.mixture[draw + again * 7919]  # a prime: far from the neighbours
+            listed = self.data_sets[which][place]
+            if listed.problems:
+                skipped.append(str(listed.path))
+                continue
+            try:
+                scene = draw_scene(rng, listed, self.scene)
+            except (PhotoError, AnnotationError):
+                skipped.append(str(listed.path))
+                continue
+            if scene is not None:
+                return which, listed, scene, draw_prompts(rng, scene, self.prompts)
+        raise TrainingError(
+            f"{TRIES} photos in a row cannot be read or show no object, the last of them "
+            f"'{listed.path}'. Check the data with 'ovsam data check'."
+        )
+
+
+def counted_classes(photo: ListedPhoto, data_set: DataSet) -> Tensor | None:
+    """The classes that a photo tells anything of: `(C,)` bool; None = of all (see `class_loss`)."""
+    if photo.negative_classes is None:
+        return None
+    known = {*photo.negative_classes, *(instance.category for instance in photo.instances)}
+    return torch.tensor([name in known for name in data_set.classes])
+
+
+class LabelStage(Stage):
+    """Region head and decoder of a model learn; all else is frozen.
+
+    Args:
+        model: with a trunk, an adapter and a prompt encoder that are worth it.
+        prototypes: for each data set `(C, P, D)` unit vectors of its classes.
+        rounds: corrective clicks after the first answer.
+        recompute: whether the decoder runs again for the gradient, to save memory.
+    """
+
+    loss_names = ("class", "bce", "dice", "quality")
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, model: OVSAM, prototypes: Sequence[Tensor], rounds: int, recompute: bool
+    ) -> None:
+        super().__init__()
+        self.model, self.rounds, self.recompute = model, rounds, recompute
+        model.requires_grad_(False)
+        for part in (model.region_head, model.mask_decoder, model.high_resolution):
+            if part is not None:
+                part.requires_grad_(True)
+        encoder = model.config.encoder
+        self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
+        self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
+        for index, vectors in enumerate(prototypes):
+            self.register_buffer(f"prototypes{index}", vectors, persistent=False)
+
+    def heavy_modules(self) -> Iterable[nn.Module]:
+        """The trunk and the adapter; the decoder's prompts change their number."""
+        return [self.model.encoder, self.model.adapter]
+
+    def losses(self, batch: SceneBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Names, masks (cross-entropy and dice) and the masks' predicted quality."""
+        pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
+        features = self.model.encode(pixels)
+        images = len(batch.photos)
+        losses = {"class": CLASS_WEIGHT * self._class_loss(features, batch)}
+        parts = [self._mask_losses(features, batch, chosen, generator) for chosen in _kinds(batch)]
+        if not parts:
+            return losses
+        image = batch.image[torch.cat([part.prompt for part in parts])]
+        for name, weight in (("bce", BCE_WEIGHT), ("dice", DICE_WEIGHT), ("quality", 1.0)):
+            values = torch.cat([getattr(part, name) for part in parts])
+            even = torch.ones_like(values)
+            losses[name] = weight * mean_over_images(values, even, image, images)
+        return losses
+
+    def _class_loss(self, features: Features, batch: SceneBatch) -> Tensor:
+        embeddings = self.model.region_head(
+            features.fpn_maps, batch.prompts.boxes_xyxy, batch.image
+        ).float()
+        labels = batch.class_index[batch.prompts.object_index]
+        source = batch.source[batch.image]
+        total: Tensor = embeddings.sum() * 0
+        for index in torch.unique(batch.source).tolist():
+            mine = (source == index).nonzero()[:, 0]
+            prototypes = self.get_buffer(f"prototypes{index}")
+            with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
+                scores = class_logits(embeddings[mine], prototypes, self.model.config.logit_scale)
+            image = batch.image[mine]
+            total = total + class_loss(
+                scores, labels[mine], image, len(batch.photos), _counted(batch, image)
+            )
+        return total
+
+    def _mask_losses(
+        self, features: Features, batch: SceneBatch, chosen: Tensor, generator: torch.Generator
+    ) -> _MaskLosses:
+        """Of prompts of one kind `(N,)`, over all rounds."""
+        prompts = batch.prompts
+        masks = batch.masks[prompts.object_index[chosen]]  # (N, S, S)
+        coarse = F.avg_pool2d(masks[:, None].float(), 4)[:, 0] > 0.5
+        real = prompts.point_labels[chosen[0]] != NO_POINT
+        points, labels = prompts.points_xy[chosen][:, real], prompts.point_labels[chosen][:, real]
+        is_box = bool(prompts.is_box[chosen[0]])
+        boxes = prompts.boxes_xyxy[chosen] if is_box else None
+        previous: Tensor | None = None
+        found = []
+        for again in range(self.rounds + 1):
+            if again:
+                assert previous is not None
+                click, kind = next_click(previous, coarse, 4, generator)
+                points, labels = torch.cat([points, click], 1), torch.cat([labels, kind], 1)
+            logits, quality = self._decode(
+                features, points, labels, boxes, previous, batch.image[chosen]
+            )
+            ambiguous = not is_box and points.shape[1] == 1
+            found.append(_losses(logits, quality, masks, coarse, generator, ambiguous))
+            previous = logits[:, 0].detach().float()
+        means = [torch.stack(values).mean(0) for values in zip(*found, strict=True)]
+        return _MaskLosses(chosen, *means)
+
+    def _decode(
+        self,
+        features: Features,
+        points: Tensor,
+        labels: Tensor,
+        boxes: Tensor | None,
+        previous: Tensor | None,
+        image: Tensor,
+    ) -> tuple[Tensor, Tensor | None]:
+        masks = None if previous is None else previous[:, None]
+        if masks is None and boxes is not None and self.model.config.decoder.box_as_mask:
+            masks = box_mask_logits(boxes, features.input_hw)
+        given = points.shape[1] > 0
+
+        def decode() -> tuple[Tensor, Tensor | None]:
+            return self.model.decode(
+                features,
+                # SAM's point names a pixel's centre by its index; ours are distances.
+                points_xy=points - 0.5 if given else None,
+                point_labels=labels if given else None,
+                boxes_xyxy=boxes,
+                mask_logits=masks,
+                batch=image,
+            )
+
+        if not self.recompute:
+            return decode()
+        again: tuple[Tensor, Tensor | None] = checkpoint(decode, use_reentrant=False)
+        return again
+
+
+@dataclass(frozen=True, eq=False)
+class _MaskLosses:
+    """Of N prompts, `(N,)` each."""
+
+    prompt: Tensor
+    bce: Tensor
+    dice: Tensor
+    quality: Tensor
+
+
+def _losses(
+    logits: Tensor,
+    quality: Tensor | None,
+    masks: Tensor,
+    coarse: Tensor,
+    generator: torch.Generator,
+    ambiguous: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """SAM's rule: the first mask answers; of the alternatives to a lone point the best learns."""
+    bce, dice = sampled_mask_losses(logits[:, 0], masks, generator)
+    if ambiguous and logits.shape[1] > 1:
+        others = [
+            sampled_mask_losses(logits[:, i], masks, generator) for i in range(1, logits.shape[1])
+        ]
+        both = torch.stack([torch.stack(pair) for pair in others])  # (M - 1, 2, N)
+        best = both.sum(1).argmin(0)  # (N,)
+        rows = torch.arange(len(best), device=best.device)
+        bce, dice = (bce + both[best, 0, rows]) / 2, (dice + both[best, 1, rows]) / 2
+    if quality is None:
+        return bce, dice, torch.zeros_like(bce)
+    with torch.no_grad():
+        iou = mask_iou(logits, coarse.float(), bce.new_zeros(len(bce)))
+    return bce, dice, (quality.float() - iou).square().mean(1)
+
+
+def _kinds(batch: SceneBatch) -> list[Tensor]:
+    """Prompts with a mask, grouped by what they consist of, so that each group can be stacked."""
+    prompts = batch.prompts
+    real = prompts.point_labels != NO_POINT
+    kind = prompts.is_box * 4 + real[:, 0] * 2 + real[:, 1]
+    kind = torch.where(batch.has_mask[prompts.object_index], kind, -1)
+    return [(kind == value).nonzero()[:, 0] for value in torch.unique(kind).tolist() if value >= 0]
+
+
+def _counted(batch: SceneBatch, image: Tensor) -> Tensor | None:
+    """For N prompts of photos of one data set the classes that count: `(N, C)`."""
+    rows = [batch.counted[i] for i in image.tolist()]
+    known = next((row for row in rows if row is not None), None)
+    if known is None:
+        return None
+    return torch.stack([torch.ones_like(known) if row is None else row for row in rows])
+
+
+def _joined(prompts: Sequence[Prompts]) -> Prompts:
+    names = [field.name for field in fields(Prompts)]
+    return Prompts(**{name: torch.cat([getattr(p, name) for p in prompts]) for name in names})

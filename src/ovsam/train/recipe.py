@@ -1,0 +1,241 @@
+"""A recipe: all that decides a training run, in one TOML file; any field can be changed in passing.
+
+    ovsam train clip2sam-coco --data /photos --set engine.steps=100 --set data.0.share=0.5
+
+Recipes of the paper's runs ship in `ovsam/recipes/`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from ovsam.data.crops import SquareConfig
+from ovsam.data.prompts import PromptConfig
+from ovsam.data.scenes import SceneConfig
+from ovsam.errors import TrainingError
+from ovsam.train.settings import EngineSettings
+
+_STRICT = ConfigDict(extra="forbid")
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class SourceSettings:
+    """One data set of a mixture."""
+
+    path: str
+    """An annotation file or a folder, within the data folder (see `ovsam data check`)."""
+    images: str | None = None
+    """The photos of an annotation file; beside it if not given."""
+    share: float = Field(default=1.0, gt=0)
+    """How often it is drawn from, relative to the others."""
+    vocabulary: str | None = None
+    """A built-in vocabulary that lists the same classes with their synonyms; otherwise the names
+    are the data set's own."""
+    until: str | None = None
+    """The last photo to use, by its file's name without suffix; those after it are held out."""
+    whole: bool | tuple[str, ...] = True
+    """Whether its masks are objects as a person means them by a click; or which of its classes."""
+    only: Literal["coco-base", "not-rare"] | tuple[str, ...] | None = None
+    """Only these of its classes, so that the others are novel: COCO's 48 base classes, LVIS's
+    common and frequent ones, or names as the data set writes them."""
+    seen: bool = True
+    """Whether the region head is trusted on its classes afterwards, or the frozen encoder is."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class StartSettings:
+    """What a model starts from: a checkpoint, or the files of CLIP and SAM."""
+
+    checkpoint: str | None = None
+    """A checkpoint of ovsam, or `lite` for the one that ships."""
+    anew: tuple[Literal["adapter", "region_head", "mask_decoder"], ...] = ()
+    """Parts of it that begin with random weights all the same."""
+    clip: str | None = None
+    """CLIP's `open_clip_model.safetensors`, of the model's trunk."""
+    sam: str | None = None
+    """SAM's `.pth`: prompt encoder and mask decoder."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> StartSettings:
+        if self.checkpoint is not None and (self.clip is not None or self.sam is not None):
+            raise ValueError("give a checkpoint, or clip and sam, not both")
+        if self.anew and self.checkpoint is None:
+            raise ValueError("anew says which parts of a checkpoint to leave out; there is none")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class JointRecipe:
+    """Adapter, decoder and region head at once, on squares of photos with masks (`lite`)."""
+
+    stage: Literal["joint"]
+    model: str
+    licence: str | None = None
+    """What the finished weights say of their terms."""
+    start: StartSettings = StartSettings()
+    looks: dict[str, SquareConfig] = Field(min_length=1)
+    """Kinds of batches by name."""
+    cycle: tuple[str, ...] = Field(min_length=1)
+    """The order in which batches of these kinds take turns."""
+    again: float = Field(default=0.3, ge=0)
+    """Weight of the loss after one corrective click."""
+    data: tuple[SourceSettings, ...] = Field(min_length=1)
+    engine: EngineSettings
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> JointRecipe:
+        if unknown := sorted(set(self.cycle) - set(self.looks)):
+            raise ValueError(f"cycle names {', '.join(unknown)}, which looks does not describe")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class DistillRecipe:
+    """Stage 1, SAM2CLIP: the adapter learns a teacher's embedding."""
+
+    stage: Literal["distill"]
+    model: str
+    licence: str | None = None
+    """What the finished weights say of their terms."""
+    start: StartSettings = StartSettings()
+    teacher: str
+    """sam-vit-b, -l or -h, SAM's `.pth`, or a checkpoint of ovsam."""
+    multi_scale: bool = True
+    """Whether the adapter reads C2..C5 or C4 alone (Table 5)."""
+    image_size: Annotated[int, Field(gt=0, multiple_of=32)] = 1024
+    batch: Positive = 16
+    """Photos of a step, over all processes."""
+    prompts: Annotated[int, Field(ge=0)] = 0
+    """Objects of a photo that student and teacher are both asked for; 0 = embeddings alone."""
+    prompt_weight: float = Field(default=0.0, ge=0)
+    """Weight of the difference of these masks."""
+    recompute: bool = False
+    """Whether activations are computed again for the gradient, which saves memory."""
+    data: tuple[SourceSettings, ...] = Field(min_length=1)
+    caches: tuple[str, ...] = ()
+    """For each data set what `ovsam cache-features` made; none = the teacher is asked."""
+    engine: EngineSettings
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> DistillRecipe:
+        if (self.prompts > 0) != (self.prompt_weight > 0):
+            raise ValueError("prompts and prompt_weight must be given together, or neither")
+        if self.caches and len(self.caches) != len(self.data):
+            raise ValueError(
+                f"caches must have one for each of the {len(self.data)} data sets or none, "
+                f"got {len(self.caches)}"
+            )
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class LabelRecipe:
+    """Stage 2, CLIP2SAM: decoder and region head on photos with masks, boxes or names."""
+
+    stage: Literal["label"]
+    model: str
+    licence: str | None = None
+    """What the finished weights say of their terms."""
+    start: StartSettings = StartSettings()
+    scene: SceneConfig = SceneConfig()
+    prompts: PromptConfig = PromptConfig()
+    rounds: Annotated[int, Field(ge=0)] = 0
+    """Corrective clicks after the first answer (SAM, appendix A)."""
+    recompute: bool = False
+    """Whether activations are computed again for the gradient, which saves memory."""
+    repeat_threshold: Share = 0.0
+    """Classes on a smaller share of the photos are drawn more often (LVIS: 0.001)."""
+    batch: Positive = 16
+    """Photos of a step, over all processes."""
+    data: tuple[SourceSettings, ...] = Field(min_length=1)
+    engine: EngineSettings
+
+
+Recipe = Annotated[JointRecipe | DistillRecipe | LabelRecipe, Field(discriminator="stage")]
+_RECIPE: TypeAdapter[Any] = TypeAdapter(Recipe)
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    folder = Path(str(resources.files("ovsam") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_recipe(
+    name_or_path: str, changes: Sequence[str] = ()
+) -> JointRecipe | DistillRecipe | LabelRecipe:
+    """A shipped recipe or one's own file, with changes such as `engine.steps=100`.
+
+    Raises:
+        TrainingError: no such recipe, no TOML, or settings that are unknown, wrong or contradict
+            each other: all of them at once.
+    """
+    path = shipped_recipes().get(name_or_path, Path(name_or_path))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrainingError(
+            f"There is no recipe '{name_or_path}' ({error.strerror}). Give the path of a TOML "
+            f"file, or one of {', '.join(shipped_recipes())}."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrainingError(f"'{path}' is not TOML: {error}.") from error
+    for change in changes:
+        _change(content, change)
+    try:
+        recipe: JointRecipe | DistillRecipe | LabelRecipe = _RECIPE.validate_python(content)
+    except ValidationError as error:
+        found = [f"- {_sentence(detail)}" for detail in error.errors(include_url=False)]
+        raise TrainingError("\n".join([f"'{path}' cannot be used:", *found])) from error
+    return recipe
+
+
+def _sentence(detail: Mapping[str, Any]) -> str:
+    # The first part is the stage, by which the kind of recipe was told.
+    where = ".".join(map(str, detail["loc"][1:])) or "the recipe"
+    match detail["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            return f"{where} is no setting"
+        case "value_error":
+            return f"{where}: {detail['ctx']['error']}"
+    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"
+
+
+def _change(content: dict[str, Any], change: str) -> None:
+    """Set one field: `engine.steps=100`, `data.0.path="b"`; a bare word is text."""
+    name, sign, text = change.partition("=")
+    *parents, last = name.strip().split(".")
+    if not sign or not last:
+        raise TrainingError(
+            f"A change must read NAME=VALUE, like engine.steps=100; got '{change}'."
+        )
+    place: Any = content
+    try:
+        for part in parents:
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        if isinstance(place, list):
+            place[int(last)] = _value(text)
+        else:
+            place[last] = _value(text)
+    except (ValueError, IndexError, AttributeError, TypeError) as error:
+        raise TrainingError(
+            f"'{name}' names nothing that the recipe has; lists are counted from 0."
+        ) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()

@@ -1,0 +1,81 @@
+"""What a run tells while it runs: one CSV row and TensorBoard's scalars for each report."""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovsam.output import write_atomically
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+CSV = "log.csv"
+TENSORBOARD = "tensorboard"
+
+
+class Record:
+    """The record in a run's folder.
+
+    Args:
+        folder: of the run.
+        loss_names: what losses there can be; a report may lack some.
+    """
+
+    def __init__(self, folder: Path, loss_names: Sequence[str]) -> None:
+        self.folder, self.loss_names = folder, tuple(loss_names)
+
+    @property
+    def _columns(self) -> list[str]:
+        return ["step", "learning_rate", *self.loss_names, "images_per_second", "memory_gb"]
+
+    @cached_property
+    def _board(self) -> SummaryWriter:
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.folder / TENSORBOARD))
+
+    def begin(self) -> None:
+        """Start anew: rows of an earlier run that left no checkpoint would be written again."""
+        (self.folder / CSV).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / TENSORBOARD, ignore_errors=True)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the rows after a step: they will be written again."""
+        path = self.folder / CSV
+        if path.exists():
+            header, *rows = path.read_text().splitlines(keepends=True)
+            kept = [row for row in rows if int(row.partition(",")[0]) <= step]
+            write_atomically(path, "".join([header, *kept]).encode())
+
+    def write(
+        self,
+        step: int,
+        rate: float,
+        losses: Mapping[str, float],
+        images_per_second: float,
+        memory_gb: float,
+    ) -> None:
+        """Add a row; a loss that did not occur is left empty (nan)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / CSV
+        new = not path.exists()
+        values = [losses.get(name, math.nan) for name in self.loss_names]
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(self._columns)
+            row = [f"{value:.5f}" for value in values]
+            writer.writerow(
+                [step, f"{rate:.3e}", *row, f"{images_per_second:.2f}", f"{memory_gb:.2f}"]
+            )
+        scalars = {f"loss/{name}": value for name, value in losses.items()}
+        scalars |= {"learning_rate": rate, "images_per_second": images_per_second}
+        for name, value in (scalars | {"memory_gb": memory_gb}).items():
+            self._board.add_scalar(name, value, step)
+        self._board.flush()

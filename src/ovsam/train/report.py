@@ -1,0 +1,48 @@
+"""The report of a finished run: one Markdown page with the curves and what was left out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ovsam.output import write_atomically
+from ovsam.train.curves import draw_curves
+from ovsam.train.record import CSV
+
+ROWS = 12  # of the table; the CSV file has them all
+REPORT, CURVES, RECIPE = "report.md", "curves.png", "recipe.json"
+
+
+def write_report(folder: Path, recipe: dict[str, Any], skipped: Sequence[str]) -> None:
+    """Write `report.md` beside the run's log.
+
+    Args:
+        folder: of the run.
+        recipe: all that decided it.
+        skipped: photos that could not be read.
+    """
+    draw_curves(folder / CSV, folder / CURVES)
+    with (folder / CSV).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    shown = [rows[i * (len(rows) - 1) // (ROWS - 1)] for i in range(ROWS)]
+    if len(rows) <= ROWS:
+        shown = rows
+    write_atomically(folder / RECIPE, json.dumps(recipe, indent=1).encode())
+    parts = [
+        f"# A run of `{recipe['model']}`, stage {recipe['stage']}",
+        f"{rows[-1]['step']} steps. All settings: [{RECIPE}]({RECIPE}); every row: [{CSV}]({CSV}).",
+        f"![learning rate, losses, pace and memory over the steps]({CURVES})",
+        "\n".join(
+            [_row(rows[0]), _row(["---"] * len(rows[0])), *(_row(r.values()) for r in shown)]
+        ),
+    ]
+    if skipped:
+        parts += ["## Photos that could not be read", "\n".join(f"- {name}" for name in skipped)]
+    write_atomically(folder / REPORT, ("\n\n".join(parts) + "\n").encode())
+
+
+def _row(cells: Any) -> str:
+    return "| " + " | ".join(cells) + " |"

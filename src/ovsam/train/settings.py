@@ -1,0 +1,66 @@
+"""How the training loop runs: typed, checked as a whole, the same for every stage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class ScheduleSettings:
+    """The learning rate: a linear warm-up times a decay."""
+
+    peak: float = Field(gt=0)
+    """The rate after the warm-up."""
+    warm_up: int = Field(default=500, ge=0)
+    """Steps until the peak is reached."""
+    warm_up_from: float = Field(default=0.001, gt=0, le=1)
+    """The first step's rate as a share of the peak."""
+    decay: Literal["cosine", "drops"] = "cosine"
+    """Along a cosine over the whole run, or by a factor of ten at each of `drops`."""
+    end: float = Field(default=0.01, ge=0, le=1)
+    """Where the cosine ends, as a share of the peak."""
+    drops: tuple[float, ...] = ()
+    """When the rate drops, as shares of the run (epochs 8 and 11 of 12: 0.667, 0.917)."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> ScheduleSettings:
+        if (self.decay == "drops") != bool(self.drops):
+            raise ValueError('drops must be given with decay = "drops", and only with it')
+        if any(not 0 < drop < 1 for drop in self.drops):
+            raise ValueError(f"drops must be shares of the run between 0 and 1, got {self.drops}")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class EngineSettings:
+    """One run of the loop."""
+
+    steps: int = Field(gt=0)
+    """Optimiser steps."""
+    schedule: ScheduleSettings
+    seed: int = Field(default=0, ge=0)
+    """Of data order, augmentation and initial weights."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """AdamW's, for matrices and kernels; none for norms and biases."""
+    clip: float = Field(gt=0)
+    """Greatest norm of the gradient."""
+    accumulate: int = Field(default=1, gt=0)
+    """Micro-batches of each process that make one step."""
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the averaged weights, which are what a run gives."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    shard: bool = False
+    """Whether weights, gradients and optimiser are sharded over the processes (FSDP)."""
+    compile: bool = False
+    """Whether torch.compile builds kernels for the model."""
+    workers: int = Field(default=2, ge=0)
+    """Processes that prepare data, for each process that trains."""
+    log_every: int = Field(default=50, gt=0)
+    save_every: int = Field(default=500, gt=0)
+    """Steps between checkpoints; a killed run goes on from the last one."""

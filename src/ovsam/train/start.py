@@ -1,0 +1,166 @@
+"""What a run starts from, and the checkpoint that it ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ovsam.config import DecoderConfig, ModelConfig
+from ovsam.errors import CheckpointError, TrainingError
+from ovsam.model.build import (
+    TEXT_NAMES,
+    TEXT_VECTORS,
+    build,
+    build_text_encoder,
+    named_config,
+)
+from ovsam.model.convert import KEY_MAP_SAM_DECODER, expected_shapes, read_tensors, rename
+from ovsam.model.minilm import MiniLM
+from ovsam.model.ovsam import OVSAM
+from ovsam.model.text import PLAIN_TEMPLATES, TextEncoder, embed_names, openai_templates
+from ovsam.model.text_store import TextStore
+from ovsam.model.weights import differences, load_checkpoint, read_metadata, save_checkpoint
+from ovsam.train.lite_model import initial_model
+from ovsam.train.recipe import StartSettings
+
+LITE = Path(__file__).parents[1] / "weights" / "lite.safetensors"
+RANDOM_PARTS = ("adapter", "region_head")  # what SAM and CLIP do not bring
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A model before training.
+
+    Attributes:
+        model: with its weights, random where the start brings none.
+        text: the tensors of its text side, which training leaves alone, under their own names.
+        metadata: of the checkpoint that it came from; empty for a new one.
+    """
+
+    model: OVSAM
+    text: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def starting_model(name: str, start: StartSettings) -> Start:
+    """The model of a recipe.
+
+    Args:
+        name: of `MODELS`; must be the checkpoint's own where one is given.
+        start: a checkpoint, or the files of CLIP and SAM; none for `lite`, whose trunk comes from
+            a package.
+
+    Raises:
+        CheckpointError: a file is missing or does not fit.
+        TrainingError: neither a checkpoint nor files, or a checkpoint of another model.
+    """
+    if start.checkpoint is not None:
+        return _from_checkpoint(name, start)
+    config = named_config(name)
+    if config.encoder.kind == "lite":
+        return Start(initial_model(), {}, {})
+    if start.clip is None or start.sam is None:
+        raise TrainingError(
+            f"'{name}' starts from CLIP's and SAM's weights or from a checkpoint: set start.clip "
+            "and start.sam, or start.checkpoint."
+        )
+    return _from_files(replace(config, decoder=DecoderConfig()), start.clip, start.sam)
+
+
+def _from_checkpoint(name: str, start: StartSettings) -> Start:
+    assert start.checkpoint is not None
+    path = LITE if start.checkpoint == "lite" else Path(start.checkpoint)
+    config, state = load_checkpoint(path)
+    if config.name != name:
+        raise TrainingError(
+            f"'{path}' holds the model '{config.name}', the recipe trains '{name}': give one of "
+            "the same, or set model."
+        )
+    model = build(config)
+    text = {key: tensor for key, tensor in state.items() if key.startswith("text.")}
+    fresh = model.state_dict()
+    for part in start.anew:
+        state = {key: value for key, value in state.items() if key.partition(".")[0] != part}
+        state |= {key: value for key, value in fresh.items() if key.partition(".")[0] == part}
+    model.load_state_dict({key: value for key, value in state.items() if key not in text})
+    return Start(model, text, read_metadata(path))
+
+
+def _from_files(config: ModelConfig, clip: str, sam: str) -> Start:
+    model = build(config)
+    state: dict[str, Tensor] = {}
+    for source, path in (("clip", clip), ("sam", sam)):
+        for key, tensor in read_tensors(path).items():
+            renamed, known = rename(key, KEY_MAP_SAM_DECODER[source])
+            if not known:
+                raise CheckpointError(f"'{path}' holds '{key}', which {source.upper()} has not.")
+            if renamed is not None:
+                state[renamed] = tensor.float()
+    fresh = {k: v for k, v in model.state_dict().items() if k.partition(".")[0] in RANDOM_PARTS}
+    state = {**fresh, **state}
+    expected = expected_shapes(config)
+    for key in expected.keys() - state.keys():
+        if key.endswith(".num_batches_tracked"):
+            state[key] = torch.zeros((), dtype=torch.long)
+    problems = differences(expected, {key: tuple(value.shape) for key, value in state.items()})
+    if problems:
+        raise CheckpointError(
+            f"'{clip}' and '{sam}' do not make up '{config.name}': {problems}. Check the files."
+        )
+    text = {key: value for key, value in state.items() if key.startswith("text.")}
+    model.load_state_dict({key: value for key, value in state.items() if key not in text})
+    return Start(model, text, {})
+
+
+def prototypes_of(start: Start, classes: Sequence[Sequence[str]]) -> Tensor:
+    """Unit vectors `(C, P, D)` of the synonyms of C classes, by the model's own text side.
+
+    P is the number of synonyms of the class that has most; the others' are repeated.
+    """
+    config = start.model.config
+    encoder: TextEncoder = MiniLM()
+    templates: tuple[str, ...] = PLAIN_TEMPLATES
+    if config.encoder.kind == "open_clip":
+        tower = build_text_encoder(config)
+        tower.load_state_dict({k.removeprefix("text."): v for k, v in start.text.items()})
+        encoder, templates = tower.eval(), openai_templates()
+    texts = sorted({text for names in classes for text in names})
+    vectors = torch.from_numpy(embed_names(texts, encoder, templates, TextStore(None), None))
+    row = {text: i for i, text in enumerate(texts)}
+    width = max(map(len, classes))
+    rows = [[row[names[i % len(names)]] for i in range(width)] for names in classes]
+    return vectors[torch.tensor(rows)]
+
+
+def write_trained(
+    path: Path,
+    start: Start,
+    averaged: Mapping[str, Tensor],
+    said: Mapping[str, str],
+    seen: Sequence[Sequence[str]],
+) -> None:
+    """Write the finished checkpoint.
+
+    Args:
+        path: where to.
+        start: what the run began with.
+        averaged: the trained weights by the model's names.
+        said: what the metadata says of them: what made them, and their licence.
+        seen: synonyms of the classes that the region head has learnt; for these the fusion trusts
+            it, beside those that the start was trained on.
+    """
+    config = start.model.config
+    firsts = dict.fromkeys((*config.seen_classes, *(names[0] for names in seen)))
+    state = {**start.model.state_dict(), **start.text, **averaged}
+    metadata = {**start.metadata, **said}
+    if config.encoder.kind == "lite":  # common names need no text tower
+        names = sorted({text for synonyms in seen for text in synonyms})
+        state[TEXT_VECTORS] = MiniLM().embed(names)
+        metadata[TEXT_NAMES] = json.dumps(names)
+    config = replace(config, seen_classes=tuple(firsts))
+    save_checkpoint(path, state, config, metadata, half=config.encoder.kind == "lite")

@@ -1,0 +1,238 @@
+"""The loop: what a step does, and that killing, resuming and spreading a run change nothing."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ovsam.errors import TrainingError
+from ovsam.train.engine import Engine
+from ovsam.train.schedule import rate_share
+from ovsam.train.settings import ScheduleSettings
+from train.toy_stage import ToyBatches, ToyStage, run_toy, toy_settings
+
+TESTS = Path(__file__).parent.parent
+SCRIPT = [str(TESTS / "train" / "toy_stage.py")]
+
+
+def start(arguments: list[str], processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """The toy run in processes of its own."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{TESTS.parent / 'src'}{os.pathsep}{TESTS}",
+        "OMP_NUM_THREADS": "1",
+    }
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), *SCRIPT, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def last_weights(folder: Path, name: str = "averaged.pt") -> dict[str, Tensor]:
+    newest = sorted((folder / "checkpoints").iterdir())[-1]
+    weights: dict[str, Tensor] = torch.load(newest / name, weights_only=True)["model"]
+    return weights
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+# The schedule
+
+
+def test_warm_up_reaches_the_peak_with_its_last_step() -> None:
+    settings = ScheduleSettings(peak=1.0, warm_up=5, warm_up_from=0.2, decay="drops", drops=(0.9,))
+    shares = [rate_share(step, 100, settings) for step in range(7)]
+    assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0])
+
+
+def test_cosine_ends_where_it_is_told() -> None:
+    settings = ScheduleSettings(peak=1.0, warm_up=0, end=0.1)
+    assert rate_share(0, 100, settings) == pytest.approx(1)
+    assert rate_share(50, 100, settings) == pytest.approx(0.55)
+    assert rate_share(99, 100, settings) == pytest.approx(0.1, abs=1e-3)
+
+
+def test_drops_of_the_papers_second_stage() -> None:
+    settings = ScheduleSettings(peak=1.0, warm_up=0, decay="drops", drops=(8 / 12, 11 / 12))
+    epochs = [rate_share(epoch, 12, settings) for epoch in range(12)]
+    assert epochs == pytest.approx([1.0] * 8 + [0.1] * 3 + [0.01])
+
+
+# One run
+
+
+def test_a_step_is_adamws_with_the_clipped_gradient(tmp_path: Path) -> None:
+    """Worked out anew with torch alone."""
+    settings = toy_settings(steps=3, save_every=3, clip=0.05)
+    result = run_toy(tmp_path, settings)
+    stage, batches = ToyStage(), ToyBatches()
+    trained = {n: p for n, p in stage.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in trained.values() if p.ndim > 1], "weight_decay": 0.05},
+            {"params": [p for p in trained.values() if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+    )
+    averaged = {name: p.detach().clone() for name, p in trained.items()}
+    for step in range(3):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01 * rate_share(step, 3, settings.schedule)
+        optimizer.zero_grad()
+        losses = stage.losses(batches[step], torch.Generator().manual_seed(step))
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(trained.values(), 0.05)
+        assert norm > 0.05, "the clip must matter for this test"
+        optimizer.step()
+        decay = min(0.5, (step + 1) / (step + 10))
+        for name, p in trained.items():
+            averaged[name].lerp_(p.detach(), 1 - decay)
+    assert result.averaged.keys() == trained.keys()
+    for name, expected in averaged.items():
+        torch.testing.assert_close(result.averaged[name], expected)
+    for name, weights in last_weights(tmp_path, "state.pt").items():
+        torch.testing.assert_close(weights, trained[name].detach())
+
+
+def test_the_loss_falls_and_the_record_says_so(tmp_path: Path) -> None:
+    run_toy(tmp_path, toy_settings(steps=60, log_every=10))
+    log = rows(tmp_path)
+    assert [int(row["step"]) for row in log] == [10, 20, 30, 40, 50, 60]
+    assert float(log[-1]["fit"]) < 0.5 * float(log[0]["fit"])
+    assert float(log[0]["images_per_second"]) > 0
+    assert float(log[0]["memory_gb"]) > 0.05
+    assert float(log[1]["learning_rate"]) > float(log[-1]["learning_rate"])
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_accumulating_two_is_a_batch_twice_as_large(tmp_path: Path) -> None:
+    """The noise term differs: its random numbers belong to a micro-batch, so it is left out."""
+
+    class Quiet(ToyStage):
+        def losses(self, batch: object, generator: torch.Generator) -> dict[str, Tensor]:
+            losses = super().losses(batch, generator)  # type: ignore[arg-type]
+            return {"fit": losses["fit"]}
+
+    twice = Engine(toy_settings(accumulate=2), tmp_path / "a").fit(Quiet(), ToyBatches(size=2))
+    large = Engine(toy_settings(), tmp_path / "b").fit(Quiet(), ToyBatches(size=4))
+    for name, weights in large.averaged.items():
+        torch.testing.assert_close(twice.averaged[name], weights)
+
+
+def test_only_what_is_trained_is_saved(tmp_path: Path) -> None:
+    run_toy(tmp_path)
+    saved = last_weights(tmp_path, "state.pt")
+    assert saved.keys() == {
+        f"{part}.{kind}" for part in ("hidden", "norm", "out") for kind in ("weight", "bias")
+    }
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["00000006", "00000008"]
+
+
+# Runs that are stopped
+
+
+def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    straight = run_toy(tmp_path / "straight")
+    killed = start([str(tmp_path / "killed"), "killed_at=5"])
+    assert killed.returncode == -signal.SIGKILL
+    assert [p.name for p in (tmp_path / "killed" / "checkpoints").iterdir()] == ["00000003"]
+    resumed = run_toy(tmp_path / "killed")
+    for name, weights in straight.averaged.items():
+        assert torch.equal(resumed.averaged[name], weights)
+    for name, weights in last_weights(tmp_path / "straight", "state.pt").items():
+        assert torch.equal(last_weights(tmp_path / "killed", "state.pt")[name], weights)
+    numbers = [
+        [(row["step"], row["fit"], row["noise"], row["learning_rate"]) for row in rows(folder)]
+        for folder in (tmp_path / "straight", tmp_path / "killed")
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_half_written_checkpoint_is_not_believed(tmp_path: Path) -> None:
+    run_toy(tmp_path, toy_settings(steps=8, save_every=4))
+    newest = tmp_path / "checkpoints" / "00000008"
+    newest.rename(newest.with_suffix(".tmp"))
+    (newest.with_suffix(".tmp") / "state.pt").write_bytes(b"half")
+    again = run_toy(tmp_path, toy_settings(steps=8, save_every=4))
+    straight = run_toy(tmp_path.with_name("straight"), toy_settings(steps=8, save_every=4))
+    for name, weights in straight.averaged.items():
+        assert torch.equal(again.averaged[name], weights)
+
+
+def test_a_finished_run_gives_its_weights_again(tmp_path: Path) -> None:
+    first, again = run_toy(tmp_path), run_toy(tmp_path, killed_at=0)
+    for name, weights in first.averaged.items():
+        assert torch.equal(again.averaged[name], weights)
+
+
+def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
+    run_toy(tmp_path)
+    with pytest.raises(TrainingError, match=r"other settings \(seed, steps\)"):
+        run_toy(tmp_path, toy_settings(steps=9, seed=1))
+    assert run_toy(tmp_path, toy_settings(log_every=1)).averaged
+
+
+# What stops a run
+
+
+def test_a_loss_that_is_not_finite_names_the_photos(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"Step 4 is not finite \(fit nan.*8\.jpg, 9\.jpg"):
+        Engine(toy_settings(), tmp_path).fit(ToyStage(), ToyBatches(nan_from=4))
+    for name in ("state.pt", "averaged.pt"):
+        assert all(torch.isfinite(value).all() for value in last_weights(tmp_path, name).values())
+
+
+def test_few_unreadable_photos_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        done = Engine(toy_settings(), tmp_path).fit(ToyStage(), ToyBatches(spoilt=4))
+    assert done.skipped == tuple(f"spoilt{i}.jpg" for i in range(4))
+    assert caplog.text.count("cannot be read") == 4
+
+
+def test_more_than_a_hundredth_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"5 of 400 photos cannot be read, such as spoilt0"):
+        Engine(toy_settings(), tmp_path).fit(ToyStage(), ToyBatches(spoilt=5))
+
+
+# Several processes
+
+
+def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path) -> None:
+    arguments = ["steps=6", "save_every=6"]
+    both = start([str(tmp_path / "two"), *arguments, "size=2"], processes=2)
+    assert both.returncode == 0, both.stderr[-2000:]
+    one = start([str(tmp_path / "one"), *arguments, "size=2", "accumulate=2"])
+    assert one.returncode == 0, one.stderr[-2000:]
+    weights = last_weights(tmp_path / "two")
+    for name, expected in last_weights(tmp_path / "one").items():
+        torch.testing.assert_close(weights[name], expected)
+
+
+def test_a_sharded_run_saves_resumes_and_agrees(tmp_path: Path) -> None:
+    """FSDP over two processes: killed, resumed, and equal to one process."""
+    folder, arguments = str(tmp_path / "sharded"), ["steps=6", "save_every=3", "shard=true"]
+    killed = start([folder, *arguments, "killed_at=4"], processes=2)
+    assert killed.returncode != 0
+    assert [p.name for p in (tmp_path / "sharded" / "checkpoints").iterdir()] == ["00000003"]
+    resumed = start([folder, *arguments], processes=2)
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    one = start([str(tmp_path / "one"), "steps=6", "save_every=3", "accumulate=2"])
+    assert one.returncode == 0, one.stderr[-2000:]
+    weights = last_weights(tmp_path / "sharded")
+    assert math.isfinite(sum(float(value.sum()) for value in weights.values()))
+    for name, expected in last_weights(tmp_path / "one").items():
+        torch.testing.assert_close(weights[name], expected)

@@ -1,0 +1,154 @@
+"""Recipes: what is read, changed in passing, and refused, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ovsam.errors import TrainingError
+from ovsam.train.recipe import (
+    DistillRecipe,
+    JointRecipe,
+    LabelRecipe,
+    read_recipe,
+    shipped_recipes,
+)
+
+DISTILL = """
+stage = "distill"
+model = "rn50"
+teacher = "sam-vit-h"
+
+[[data]]
+path = "sa1b"
+
+[engine]
+steps = 10
+clip = 5.0
+schedule = { peak = 1e-4 }
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(DISTILL)
+    return path
+
+
+def test_fields_and_defaults(recipe: Path) -> None:
+    read = read_recipe(str(recipe))
+    assert isinstance(read, DistillRecipe)
+    assert (read.model, read.batch, read.image_size) == ("rn50", 16, 1024)
+    assert (read.data[0].path, read.data[0].share, read.data[0].only) == ("sa1b", 1.0, None)
+    assert (read.engine.steps, read.engine.schedule.warm_up) == (10, 500)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_is_one(name: str) -> None:
+    assert read_recipe(name).engine.steps > 0
+
+
+def test_the_papers_first_stage() -> None:
+    """24 epochs of 1% of SA-1B, 16 photos a step (spec: AdamW 1e-4, 0.05, clip 5, warm-up 500)."""
+    read = read_recipe("sam2clip-rn50x16")
+    assert isinstance(read, DistillRecipe)
+    assert (read.batch, read.engine.clip, read.engine.weight_decay) == (16, 5, 0.05)
+    schedule = read.engine.schedule
+    assert (schedule.peak, schedule.warm_up, schedule.warm_up_from) == (1e-4, 500, 0.001)
+    assert (schedule.decay, schedule.end) == ("cosine", 0.01)
+
+
+@pytest.mark.parametrize("name", ["clip2sam-coco", "clip2sam-lvis", "clip2sam-22k"])
+def test_the_papers_second_stage(name: str) -> None:
+    read = read_recipe(name)
+    assert isinstance(read, LabelRecipe)
+    assert (read.batch, read.engine.clip, read.prompts.count) == (16, 0.01, 40)
+    assert read.engine.schedule.drops == pytest.approx((8 / 12, 11 / 12), abs=1e-3)
+    assert read.scene.scale_range == ((0.1, 2.0) if name == "clip2sam-lvis" else (0.9, 2.0))
+    left_out = {source.path.partition("/")[0]: source.only for source in read.data}
+    assert left_out["coco" if name == "clip2sam-coco" else "lvis"] is not None
+
+
+def test_lite() -> None:
+    read = read_recipe("lite")
+    assert isinstance(read, JointRecipe)
+    assert set(read.cycle) == set(read.looks)
+    assert (read.looks["click"].size, read.looks["click"].clicked) == (128, 1.0)
+
+
+# Changes
+
+
+def test_a_field_of_any_depth_can_be_changed(recipe: Path) -> None:
+    read = read_recipe(
+        str(recipe),
+        ["engine.steps=7", "data.0.path=other", "engine.schedule.peak=2e-3", 'caches=["a"]'],
+    )
+    assert isinstance(read, DistillRecipe)
+    assert (read.engine.steps, read.data[0].path, read.engine.schedule.peak) == (7, "other", 2e-3)
+    assert read.caches == ("a",)
+
+
+def test_a_part_that_the_file_leaves_out_can_be_set(recipe: Path) -> None:
+    read = read_recipe(str(recipe), ["start.checkpoint=lite", 'start.anew=["adapter"]'])
+    assert (read.start.checkpoint, read.start.anew) == ("lite", ("adapter",))
+
+
+@pytest.mark.parametrize("change", ["engine.steps", "=3", "data.5.path=x", "data.first.path=x"])
+def test_changes_that_name_nothing(recipe: Path, change: str) -> None:
+    with pytest.raises(TrainingError, match=r"NAME=VALUE|names nothing"):
+        read_recipe(str(recipe), [change])
+
+
+# What is refused
+
+
+def test_all_that_is_wrong_is_said_at_once(recipe: Path) -> None:
+    changes = ["engine.stepz=1", "engine.clip=-1", "batch=many", "prompts=4", "teacher2=x"]
+    with pytest.raises(TrainingError) as caught:
+        read_recipe(str(recipe), changes)
+    lines = str(caught.value).splitlines()
+    assert lines[0].endswith("cannot be used:")
+    found = {line.partition(" ")[2].partition(":")[0].partition(" is ")[0] for line in lines[1:]}
+    assert found >= {
+        "engine.stepz",
+        "engine.clip",
+        "batch",
+        "teacher2",
+    }
+    assert any("greater than 0, got -1" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["prompts=4"], "prompts and prompt_weight must be given together"),
+        (['caches=["a", "b"]'], "caches must have one for each of the 1 data sets or none, got 2"),
+        (["engine.schedule.decay=drops"], "drops must be given with decay"),
+        (["engine.schedule.drops=[1.5]", "engine.schedule.decay=drops"], "between 0 and 1"),
+        (["start.checkpoint=a", "start.clip=b"], "not both"),
+        (['start.anew=["adapter"]'], "there is none"),
+    ],
+)
+def test_contradictions(recipe: Path, changes: list[str], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        read_recipe(str(recipe), changes)
+
+
+def test_a_cycle_of_looks_that_are_not_described() -> None:
+    with pytest.raises(TrainingError, match="cycle names far, which looks does not describe"):
+        read_recipe("lite", ['cycle=["box", "far"]'])
+
+
+def test_no_such_recipe() -> None:
+    with pytest.raises(TrainingError, match=r"There is no recipe 'nowhere'.*lite"):
+        read_recipe("nowhere")
+
+
+def test_no_toml(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("stage = ")
+    with pytest.raises(TrainingError, match=r"bad\.toml' is not TOML"):
+        read_recipe(str(path))

@@ -1,0 +1,253 @@
+"""Recipes carried out: from the command to a checkpoint that loads, and its report."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from typer.testing import CliRunner
+
+import ovsam
+from ovsam.cli import app
+from ovsam.data.dataset import DataSet
+from ovsam.errors import TrainingError
+from ovsam.train import run as running
+from ovsam.train.recipe import SourceSettings, read_recipe
+from ovsam.train.run import read_source
+from ovsam.train.start import Start, starting_model
+from photo_folder import write_coco, write_folder
+from tiny_model import TEXT_DIM, tiny_model
+
+DOCS = Path(__file__).parents[2] / "docs"
+# A run of the tutorial that takes seconds.
+SMALL = [
+    "engine.steps=2",
+    "engine.precision=32-true",
+    "engine.workers=0",
+    "engine.log_every=1",
+    *(f"looks.{look}.size=64" for look in ("box", "click")),
+    *(f"looks.{look}.count=2" for look in ("box", "click")),
+]
+
+Invoke = Callable[[str], str]
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Runs a command line of ovsam that must succeed; gives what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(line: str) -> str:
+        result = CliRunner().invoke(app, line.split(), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: Invoke) -> None:
+    """The commands of docs/train.md as they stand there, at a tiny size."""
+    photos = tmp_path / "my-photos"
+    write_coco(
+        photos / "annotations.json", photos / "photos", ["mug", "lamp"], ["a.jpg", "b.jpg", "c.jpg"]
+    )
+    text = (DOCS / "train.md").read_text(encoding="utf-8").partition("## Your own photos")[2]
+    block = re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)[0]
+    check, train, evaluate = (line.removeprefix("ovsam ") for line in block.splitlines())
+    assert "mug 3, lamp 3\nnothing wrong" in invoke(check)
+    assert (tmp_path / "sheet.png").exists()
+    invoke(" ".join([train, *(f"--set {change}" for change in SMALL)]))
+    folder = tmp_path / "my-run"
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoints",
+        "curves.png",
+        "lite.safetensors",
+        "log.csv",
+        "recipe.json",
+        "report.md",
+        "tensorboard",
+    }
+    recipe = json.loads((folder / "recipe.json").read_text())
+    assert (recipe["engine"]["steps"], recipe["looks"]["click"]["size"]) == (2, 64)
+    assert "2 steps" in (folder / "report.md").read_text()
+    assert re.search(r"\b6\b", invoke(evaluate)), "two objects on each of three photos"
+    predictor = ovsam.load(folder / "lite.safetensors", vocabulary="mug, lamp")
+    assert {"mug", "lamp", "person"} <= set(predictor.config.seen_classes)
+    before = starting_model("lite", recipe_start("lite")).model.state_dict()
+    after = starting_model("lite", recipe_start(str(folder / "lite.safetensors"))).model
+    changed = {n for n, v in after.state_dict().items() if not torch.equal(v, before[n])}
+    assert any(name.startswith("mask_decoder") for name in changed)
+    assert not any(name.startswith("encoder") for name in changed)
+
+
+def recipe_start(checkpoint: str):  # type: ignore[no-untyped-def]
+    return read_recipe("finetune", [f"start.checkpoint={checkpoint}"]).start
+
+
+# Both stages on a tiny model
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(name: str, settings: object) -> Start:  # noqa: ARG001
+        return Start(tiny_model(seed=5), {}, {"licence": "none"})
+
+    def prototypes(start: Start, classes: Sequence[Sequence[str]]) -> Tensor:  # noqa: ARG001
+        return F.normalize(torch.randn(len(classes), 2, TEXT_DIM), dim=-1)
+
+    monkeypatch.setattr(running, "starting_model", start)
+    monkeypatch.setattr(running, "prototypes_of", prototypes)
+
+
+ENGINE = """
+[engine]
+steps = 2
+clip = 5.0
+workers = 0
+log_every = 1
+schedule = { peak = 1e-3, warm_up = 1 }
+"""
+LABEL = """
+stage = "label"
+model = "tiny"
+batch = 2
+scene = { size = 64, min_area = 4 }
+prompts = { count = 4 }
+
+[[data]]
+path = "coco_sample/annotations/instances_train2017.json"
+images = "coco_sample/train2017"
+vocabulary = "coco"
+only = ["person", "bicycle"]
+
+[[data]]
+path = "imagenet_sample"
+seen = false
+"""
+
+
+@pytest.mark.usefixtures("tiny")
+def test_stage_two_on_a_mixture(tmp_path: Path, invoke: Invoke) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "mine.toml").write_text(LABEL + ENGINE)
+    invoke("train mine.toml --data . -o run")
+    metadata = ovsam_metadata(tmp_path / "run" / "tiny.safetensors")
+    config = json.loads(metadata["config"])
+    assert config["seen_classes"] == ["person", "bicycle"]
+    assert metadata["licence"] == "none"
+    assert "label" in metadata["source"]
+
+
+DISTILL = """
+stage = "distill"
+model = "tiny"
+teacher = "lite"
+image_size = 64
+batch = 2
+
+[[data]]
+path = "bsds500/train.txt"
+"""
+
+
+def ovsam_metadata(path: Path) -> dict[str, str]:
+    from ovsam.model.weights import read_metadata
+
+    return read_metadata(path)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_stage_one_with_a_teacher_that_does_not_fit(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "mine.toml").write_text(DISTILL + ENGINE)
+    arguments = ["distill", str(tmp_path / "mine.toml"), "--data", str(tmp_path), "-o", "run"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code != 0
+    assert "128 channels" in result.output + str(result.exception)
+
+
+def test_stage_one_from_a_cache(tmp_path: Path, invoke: Invoke) -> None:
+    """`lite` with a new adapter learns `lite`'s embedding, cached and asked for: the same."""
+    write_folder(tmp_path)
+    start = '[start]\ncheckpoint = "lite"\nanew = ["adapter"]\n'
+    recipe = DISTILL.replace('"tiny"', '"lite"').replace("batch = 2", "batch = 1")
+    (tmp_path / "mine.toml").write_text(recipe + start + ENGINE)
+    invoke("cache-features bsds500/train.txt --teacher lite --size 64 -o cached --yes")
+    invoke("distill mine.toml --data . -o asked")
+    invoke('distill mine.toml --data . -o cached-run --set caches=["cached"]')
+    asked, cached = (
+        starting_model("lite", recipe_start(str(tmp_path / run / "lite.safetensors"))).model
+        for run in ("asked", "cached-run")
+    )
+    lite = starting_model("lite", recipe_start("lite")).model
+    for name, weights in lite.state_dict().items():
+        mine = asked.state_dict()[name]
+        if name.startswith("adapter."):
+            torch.testing.assert_close(mine, cached.state_dict()[name], atol=2e-3, rtol=0)
+        else:
+            assert torch.equal(mine, weights), name
+    assert not torch.equal(
+        asked.adapter.state_dict()["neck.0.weight"], lite.adapter.state_dict()["neck.0.weight"]
+    )
+
+
+# What a recipe asks of its data
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("photos"))
+
+
+def coco(root: Path, **settings: object) -> DataSet:
+    path = "coco_sample/annotations/instances_train2017.json"
+    images = "coco_sample/train2017"
+    return read_source(SourceSettings(path=path, images=images, **settings), root).data_set  # type: ignore[arg-type]
+
+
+def test_novel_classes_are_left_out(root: Path) -> None:
+    assert len(coco(root).classes) == 80
+    base = coco(root, only="coco-base")
+    assert len(base.classes) == 48
+    names = {instance.category for photo in base.photos for instance in photo.instances}
+    assert names == {"person", "bicycle"} & set(base.classes)
+
+
+def test_photos_after_the_last_are_held_out(root: Path) -> None:
+    assert [photo.path.stem for photo in coco(root, until="1").photos.listed] == ["1"]
+
+
+def test_a_batch_that_cannot_be_spread(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    path = tmp_path / "mine.toml"
+    path.write_text(LABEL + ENGINE)
+    recipe = read_recipe(str(path), ["engine.accumulate=4", "model=lite", "start.checkpoint=lite"])
+    with pytest.raises(TrainingError, match=r"batch of 2 .* 4 micro-batches.*multiple of 4"):
+        running.run_recipe(recipe, tmp_path, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("distill finetune --data .", "use 'ovsam train finetune'"),
+        ("train sam2clip-rn50x16 --data .", "use 'ovsam distill sam2clip-rn50x16'"),
+        ("train finetune --data nowhere", "There is no data folder 'nowhere'"),
+        ("train finetune --data .", "annotations.json"),
+        ("train sam2clip --data .", "There is no recipe 'sam2clip'"),
+    ],
+)
+def test_commands_that_cannot_be_carried_out(
+    line: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, line.split())
+    assert result.exit_code != 0
+    assert message in result.output
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,100 @@
+"""A stage of a few numbers: what the loop does to it can be worked out by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ovsam.train.engine import Engine, Finished, Stage
+from ovsam.train.settings import EngineSettings, ScheduleSettings
+
+
+@dataclass(frozen=True)
+class ToyBatch:
+    inputs: Tensor  # (B, 3)
+    names: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+
+class ToyBatches:
+    """Sample k is drawn from the seed k; micro-batch i holds the samples `size * i` onwards."""
+
+    photos = 400
+
+    def __init__(self, size: int = 2, spoilt: int = 0, nan_from: int | None = None) -> None:
+        self.size, self.spoilt, self.nan_from = size, spoilt, nan_from
+
+    def __getitem__(self, index: int) -> ToyBatch:
+        samples = range(index * self.size, (index + 1) * self.size)
+        rows = [torch.randn(3, generator=torch.Generator().manual_seed(k)) for k in samples]
+        inputs = torch.stack(rows)
+        if self.nan_from is not None and index >= self.nan_from:
+            inputs[0, 0] = torch.nan
+        skipped = (f"spoilt{index}.jpg",) if index < self.spoilt else ()
+        return ToyBatch(inputs, tuple(f"{k}.jpg" for k in samples), skipped)
+
+
+class ToyStage(Stage):
+    """Learns to halve its input; its frozen part is never trained nor saved."""
+
+    loss_names = ("fit", "noise")
+
+    def __init__(self, killed_at: int | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.frozen = nn.Linear(3, 3).requires_grad_(False)
+        self.hidden = nn.Linear(3, 4)
+        self.norm = nn.LayerNorm(4)
+        self.out = nn.Linear(4, 3)
+        self.killed_at, self.calls = killed_at, 0
+
+    def heavy_modules(self) -> Iterable[nn.Module]:
+        return [self.hidden]
+
+    def losses(self, batch: ToyBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        if self.calls == self.killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.calls += 1
+        guess = self.out(self.norm(self.hidden(batch.inputs))) + 0 * self.frozen(batch.inputs)
+        noise = torch.randn(len(guess), 3, generator=generator)
+        return {
+            "fit": (guess - batch.inputs / 2).square().mean(),
+            "noise": 0.01 * (guess * noise).mean(),
+        }
+
+
+def toy_settings(**changes: Any) -> EngineSettings:
+    schedule = ScheduleSettings(peak=0.01, warm_up=2, end=0.1)
+    settings = EngineSettings(
+        steps=8, schedule=schedule, clip=1.0, workers=0, log_every=2, save_every=3, ema=0.5
+    )
+    return replace(settings, **changes)
+
+
+def run_toy(
+    folder: Path, settings: EngineSettings | None = None, killed_at: int | None = None
+) -> Finished:
+    return Engine(settings or toy_settings(), folder).fit(ToyStage(killed_at), ToyBatches())
+
+
+def main() -> None:
+    """Arguments: folder, then settings as `name=value`; `killed_at` and `size` are the toy's."""
+    import json
+    import sys
+
+    given = dict(item.split("=") for item in sys.argv[2:])
+    values = {name: json.loads(value) for name, value in given.items()}
+    killed_at, size = values.pop("killed_at", None), values.pop("size", 2)
+    engine = Engine(toy_settings(**values), Path(sys.argv[1]))
+    engine.fit(ToyStage(killed_at), ToyBatches(size))
+
+
+if __name__ == "__main__":
+    main()

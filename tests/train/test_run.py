@@ -130,6 +130,10 @@ only = ["person", "bicycle"]
 [[data]]
 path = "imagenet_sample"
 seen = false
+
+[watch]
+path = "ecssd"
+until = "0900"
 """
 
 
@@ -143,6 +147,8 @@ def test_stage_two_on_a_mixture(tmp_path: Path, invoke: Invoke) -> None:
     assert config["seen_classes"] == ["person", "bicycle"]
     assert metadata["licence"] == "none"
     assert "label" in metadata["source"]
+    assert "pictures/00000002.png" in (tmp_path / "run" / "report.md").read_text()
+    assert (tmp_path / "run" / "pictures" / "00000002.png").exists()
 
 
 DISTILL = """

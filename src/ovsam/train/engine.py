@@ -13,16 +13,19 @@ import os
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from importlib import metadata
+from operator import methodcaller
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, Dataset
@@ -33,6 +36,8 @@ from ovsam.train.schedule import rate_share
 from ovsam.train.settings import EngineSettings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+Draw = Callable[["Stage"], NDArray[np.uint8]]
 
 CHECKPOINTS = "checkpoints"
 KEPT = 2  # checkpoints: the last one, and the one before in case the disk spoils it
@@ -79,16 +84,9 @@ class Stage(nn.Module, ABC):
         are spread over processes and micro-batches.
         """
 
-    def forward(self, sealed: _Sealed, generator: torch.Generator) -> dict[str, Tensor]:
-        """`losses`, by the way through which processes share gradients."""
-        return self.losses(sealed.batch, generator)
-
-
-class _Sealed:
-    """Keeps Fabric from taking a batch apart, which frozen dataclasses do not bear."""
-
-    def __init__(self, batch: Any) -> None:
-        self.batch = batch
+    def forward(self, work: Callable[[Stage], T]) -> T:
+        """Do some work with the stage: the way in that shares gradients and gathers shards."""
+        return work(self)
 
 
 @dataclass(frozen=True)
@@ -133,14 +131,20 @@ class Engine:
         """How many processes train together."""
         return self.fabric.world_size
 
-    def fit(self, stage: Stage, batches: Batches) -> Finished:
+    def fit(self, stage: Stage, batches: Batches, draw: Draw | None = None) -> Finished:
         """Train to the end, from the last checkpoint if there is one.
+
+        Args:
+            stage: what learns.
+            batches: what it learns from.
+            draw: makes a picture of what the averaged weights answer, for each checkpoint.
 
         Raises:
             TrainingError: a loss or gradient is not finite, more than 1% of the photos cannot be
                 read, or the folder holds another run.
         """
-        return _Run(self.fabric, self.settings, self.folder, stage, batches).to_the_end()
+        run = _Run(self.fabric, self.settings, self.folder, stage, batches, draw)
+        return run.to_the_end()
 
 
 def _strategy(settings: EngineSettings, world: int) -> Any:
@@ -176,8 +180,10 @@ class _Run:
         folder: Path,
         stage: Stage,
         batches: Batches,
+        draw: Draw | None,
     ) -> None:
         self.fabric, self.settings, self.folder, self.batches = fabric, settings, folder, batches
+        self.draw = draw
         if settings.compile:
             for module in stage.heavy_modules():
                 module.compile()
@@ -245,8 +251,8 @@ class _Run:
             names += batch.names
             last = k == len(micro_batches) - 1
             with self.fabric.no_backward_sync(self.stage, enabled=not last):
-                sealed = _Sealed(_moved(batch, self.fabric.device))
-                losses = self.stage(sealed, self._generator(k))
+                moved = _moved(batch, self.fabric.device)
+                losses = self.stage(methodcaller("losses", moved, self._generator(k)))
                 total = torch.stack(list(losses.values())).sum()
                 self._check_finite(total, names, losses)
                 self.fabric.backward(total / len(micro_batches))
@@ -334,6 +340,10 @@ class _Run:
         self.fabric.save(temporary / "state.pt", state, filter=trained)
         self._swap_average()
         self.fabric.save(temporary / "averaged.pt", {"model": self.stage}, filter=trained)
+        if self.draw is not None:
+            picture = self.stage(self.draw)
+            if self.fabric.is_global_zero:
+                self.record.show(self.step, picture)
         self._swap_average()
         self.fabric.barrier()
         if self.fabric.is_global_zero:

@@ -89,6 +89,8 @@ class JointRecipe:
     again: float = Field(default=0.3, ge=0)
     """Weight of the loss after one corrective click."""
     data: tuple[SourceSettings, ...] = Field(min_length=1)
+    watch: SourceSettings | None = None
+    """Photos apart from the others, of which each checkpoint's answers are drawn."""
     engine: EngineSettings
 
     @model_validator(mode="after")
@@ -121,6 +123,8 @@ class DistillRecipe:
     recompute: bool = False
     """Whether activations are computed again for the gradient, which saves memory."""
     data: tuple[SourceSettings, ...] = Field(min_length=1)
+    watch: SourceSettings | None = None
+    """Photos apart from the others, of which each checkpoint's answers are drawn."""
     caches: tuple[str, ...] = ()
     """For each data set what `ovsam cache-features` made; none = the teacher is asked."""
     engine: EngineSettings
@@ -157,6 +161,8 @@ class LabelRecipe:
     batch: Positive = 16
     """Photos of a step, over all processes."""
     data: tuple[SourceSettings, ...] = Field(min_length=1)
+    watch: SourceSettings | None = None
+    """Photos apart from the others, of which each checkpoint's answers are drawn."""
     engine: EngineSettings
 
 

@@ -10,13 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovsam.output import write_atomically
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.output import write_atomically, write_picture
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 CSV = "log.csv"
 TENSORBOARD = "tensorboard"
+PICTURES = "pictures"
 
 
 class Record:
@@ -40,10 +44,17 @@ class Record:
 
         return SummaryWriter(str(self.folder / TENSORBOARD))
 
+    def show(self, step: int, picture: NDArray[np.uint8]) -> None:
+        """Keep a picture `(H, W, 3)` RGB of what the model answers at a step."""
+        (self.folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        write_picture(self.folder / PICTURES / f"{step:08d}.png", picture)
+        self._board.add_image("answers", picture, step, dataformats="HWC")
+
     def begin(self) -> None:
         """Start anew: rows of an earlier run that left no checkpoint would be written again."""
         (self.folder / CSV).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / TENSORBOARD, ignore_errors=True)
+        for made in (TENSORBOARD, PICTURES):
+            shutil.rmtree(self.folder / made, ignore_errors=True)
 
     def forget_after(self, step: int) -> None:
         """Drop the rows after a step: they will be written again."""

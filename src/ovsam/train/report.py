@@ -10,7 +10,7 @@ from typing import Any
 
 from ovsam.output import write_atomically
 from ovsam.train.curves import draw_curves
-from ovsam.train.record import CSV
+from ovsam.train.record import CSV, PICTURES
 
 ROWS = 12  # of the table; the CSV file has them all
 REPORT, CURVES, RECIPE = "report.md", "curves.png", "recipe.json"
@@ -39,6 +39,12 @@ def write_report(folder: Path, recipe: dict[str, Any], skipped: Sequence[str]) -
             [_row(rows[0]), _row(["---"] * len(rows[0])), *(_row(r.values()) for r in shown)]
         ),
     ]
+    pictures = sorted((folder / PICTURES).glob("*.png"))
+    if pictures:
+        last = f"{PICTURES}/{pictures[-1].name}"
+        parts.insert(
+            3, f"Photos that it did not learn from, annotated and answered:\n\n![]({last})"
+        )
     if skipped:
         parts += ["## Photos that could not be read", "\n".join(f"- {name}" for name in skipped)]
     write_atomically(folder / REPORT, ("\n\n".join(parts) + "\n").encode())

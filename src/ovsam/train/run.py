@@ -15,7 +15,7 @@ from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.errors import TrainingError
 from ovsam.train.distill import DistillBatches, DistillStage
-from ovsam.train.engine import Batches, Engine, Stage
+from ovsam.train.engine import Batches, Draw, Engine, Stage
 from ovsam.train.feature_cache import FeatureCache, photo_name
 from ovsam.train.joint import JointStage, Turns
 from ovsam.train.label import LabelBatches, LabelStage
@@ -23,6 +23,7 @@ from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe, Recipe, 
 from ovsam.train.report import write_report
 from ovsam.train.start import Start, prototypes_of, starting_model, write_trained
 from ovsam.train.teacher import load_teacher
+from ovsam.train.watch import Watch
 from ovsam.vocabulary import COCO_BASE, load_vocabulary
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
             stage, batches = _distill(recipe, start, sources, data, engine)
         case LabelRecipe():
             stage, batches = _label(recipe, start, sources, engine)
-    done = engine.fit(stage, batches)
+    done = engine.fit(stage, batches, _watched(recipe, start, data))
     path = folder / f"{recipe.model}.safetensors"
     if engine.fabric.is_global_zero:
         averaged = {name.removeprefix("model."): value for name, value in done.averaged.items()}
@@ -149,6 +150,15 @@ def _micro_batch(batch: int, engine: Engine) -> int:
             f"{engine.settings.accumulate} micro-batches each: choose a multiple of {parts}."
         )
     return batch // parts
+
+
+def _watched(recipe: Recipe, start: Start, data: Path) -> Draw | None:
+    if recipe.watch is None:
+        return None
+    source = read_source(recipe.watch, data)
+    named = bool(source.synonyms) and not isinstance(recipe, DistillRecipe)
+    watch = Watch(source.data_set, prototypes_of(start, source.synonyms) if named else None)
+    return lambda _: watch.draw(start.model)
 
 
 def _joint(recipe: JointRecipe, start: Start, sources: Sequence[Source]) -> tuple[Stage, Batches]:

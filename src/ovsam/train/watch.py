@@ -1,0 +1,91 @@
+"""What a model answers about the same few photos, drawn while it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovsam.data.coco import Instance
+from ovsam.data.dataset import DataSet
+from ovsam.data.layouts import ListedPhoto
+from ovsam.data.sheet import COLUMNS, contact_sheet
+from ovsam.errors import AnnotationError
+from ovsam.geometry import encode_rle
+from ovsam.model.image import Frame, to_pixels, whole_photo_logits
+from ovsam.model.label import class_logits
+from ovsam.model.ovsam import OVSAM
+from ovsam.model.prompt import box_mask_logits
+from ovsam.photo import read_photo
+
+OBJECTS = 8  # of a photo, the largest
+
+
+class Watch:
+    """Photos that were not trained on, their objects asked for by their boxes.
+
+    Args:
+        data_set: its first photos with masks are taken.
+        prototypes: `(C, P, D)` unit vectors of its classes; None where nothing is named.
+
+    Raises:
+        AnnotationError: no photo has a mask.
+    """
+
+    def __init__(self, data_set: DataSet, prototypes: Tensor | None) -> None:
+        self.classes, self.prototypes = data_set.classes, prototypes
+        self.photos: list[ListedPhoto] = []
+        for photo in data_set.photos:
+            largest = sorted(photo.instances, key=lambda instance: -instance.area)[:OBJECTS]
+            masked = [instance for instance in largest if instance.segmentation is not None]
+            if masked:
+                self.photos.append(replace(photo, instances=tuple(masked)))
+            if len(self.photos) == COLUMNS:
+                break
+        if not self.photos:
+            raise AnnotationError(
+                f"No photo of '{data_set.name}' has a mask: there is nothing to watch."
+            )
+
+    @torch.no_grad()
+    def draw(self, model: OVSAM) -> NDArray[np.uint8]:
+        """The photos as they are annotated, and below them as the model answers: RGB."""
+        answered = [
+            replace(photo, instances=tuple(self._answers(model, photo))) for photo in self.photos
+        ]
+        padding = [self.photos[-1]] * (COLUMNS - len(self.photos))  # so that rows stay rows
+        return contact_sheet([*self.photos, *padding, *answered])
+
+    def _answers(self, model: OVSAM, photo: ListedPhoto) -> Sequence[Instance]:
+        pixels = read_photo(photo.open())
+        size_hw = (pixels.shape[0], pixels.shape[1])
+        encoder, device = model.config.encoder, next(model.parameters()).device
+        frame = Frame.whole_photo(size_hw, model.config.image_size)
+        seen = to_pixels(
+            frame.cut(pixels), frame.input_hw, encoder.pixel_mean, encoder.pixel_std
+        ).to(device)
+        features = model.encode(seen)
+        corners = np.array([instance.box_xyxy for instance in photo.instances]).reshape(-1, 2, 2)
+        boxes = torch.from_numpy(frame.to_model(corners).reshape(-1, 4)).float().to(device)
+        as_mask = model.config.decoder.box_as_mask
+        logits, _ = model.decode(
+            features,
+            boxes_xyxy=boxes,
+            mask_logits=box_mask_logits(boxes, frame.input_hw) if as_mask else None,
+        )
+        whole = whole_photo_logits(logits[:, :1].float(), frame, size_hw)
+        masks = (whole[:, 0] > 0).cpu().numpy()
+        names = [""] * len(masks)
+        if self.prototypes is not None:
+            first = torch.zeros(len(boxes), dtype=torch.long, device=device)
+            regions = model.region_head(features.fpn_maps, boxes, first).float()
+            scores = class_logits(regions, self.prototypes.to(device), model.config.logit_scale)
+            names = [self.classes[i] for i in scores[:, :-1].argmax(1).tolist()]
+        return [
+            replace(instance, category=name, segmentation=encode_rle(mask))
+            for instance, name, mask in zip(photo.instances, names, masks, strict=True)
+        ]

@@ -448,6 +448,10 @@ def test_the_mask_that_most_views_agree_on() -> None:
     masks = [elsewhere, object_in_whole, cut_off, object_in_square]
     even = np.array([0.6, 0.5, 0.9, 0.5], np.float32)
     assert _most_agreed(masks, even, whole) in (1, 3)  # 0.5 + 0.5 of the object against 0.6
-    sure = np.array([1.0, 0.3, 0.9, 0.3], np.float32)
+    sure = np.array([1.0, 0.2, 0.9, 0.2], np.float32)
     assert _most_agreed(masks, sure, whole) == 0
     assert _most_agreed([cut_off], np.array([0.4], np.float32), whole) == 0  # nothing else to take
+    # Three that overlap by 0.6 from one to the next are not one object; two copies are.
+    shifted = [cells(whole, x, 20, x + 8, 28) for x in (16, 18, 20)]
+    both = [*shifted, object_in_whole, object_in_square]
+    assert _most_agreed(both, np.full(5, 0.5, np.float32), whole) in (3, 4)

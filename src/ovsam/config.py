@@ -80,8 +80,9 @@ class ZoomConfig:
     size: int
     """Side of the square as the model sees it, in pixels; a multiple of 32."""
     contexts: tuple[float, ...]
-    """Sides of the squares as multiples of the longer side of the object's box. An object in a
-    given box is looked at in all of them and the masks are averaged, another in the first."""
+    """Sides of the squares as multiples of the longer side of the object's box, the widest last. An
+    object in a given box is looked at in all of them and the masks are averaged; another, whose
+    box is a guess, in the last."""
     click_scales: tuple[float, ...] = ()
     """Sides of the squares in which the object under a click is looked for, as multiples of the
     photo's longer side; none = look at the whole photo only."""

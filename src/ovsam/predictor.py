@@ -36,7 +36,7 @@ VOCABULARIES_KEPT = 16
 SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
-CUT_OFF = 0.95  # a mask that fills this share of its square goes on beyond it
+ALIKE = 3  # the power of the overlap with which one coarse mask supports another
 OUTSIDE = -10.0  # the logit of what a zoomed square does not show
 
 
@@ -306,16 +306,10 @@ class Predictor:
         for i, (prompt, mask) in enumerate(zip(prompts, coarse, strict=True)):
             box = _object_box(encoded, prompt, mask)
             several = mask is None and not multimask  # alternatives of two squares do not match
-            for context in zoom.contexts if several else zoom.contexts[:1]:
+            for context in zoom.contexts if several else zoom.contexts[-1:]:
                 frame = Frame.square_around(box, context, zoom.size)
-                zoomed = Prompt(
-                    prompt.points_xy,
-                    prompt.point_labels,
-                    # What was found under a click is asked for as a box, too; a given mask is not.
-                    prompt.box_xyxy if prompt.mask_logits is not None else box,
-                    None if mask is None else mask.seen_from(frame),
-                )
-                asked.append((i, frame, zoomed))
+                known = None if mask is None else mask.seen_from(frame)
+                asked.append((i, frame, replace(prompt, mask_logits=known)))
         features = self._encode_frames(encoded.photo, [frame for _, frame, _ in asked])
         views = [_View(frame, features, k) for k, (_, frame, _) in enumerate(asked)]
         decoded = self._decode(views, [prompt for _, _, prompt in asked])
@@ -497,24 +491,26 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
 
 
 def _most_agreed(masks: Sequence[_CoarseMask], quality: NDArray[np.float32], frame: Frame) -> int:
-    """Which of K masks has the greatest mean IoU with all, weighted by their predicted quality.
+    """Which of K masks has the most others like it, each with its predicted quality.
 
-    A mask as wide as its square is cut off by it, so its quality says little: it has no vote.
+    A high power of the overlap counts near copies alone: what squares of different sizes agree
+    upon is an object, while parts and surroundings, which overlap too, differ from one to the next.
+    A mask as wide as its square is cut off by it, so it is neither chosen nor counted.
     """
     # Compared on the photo at half of the model's resolution: cells of a frame twice as fine.
     fine = (2 * frame.content_hw[0], 2 * frame.content_hw[1])
     grid = replace(frame, content_hw=fine, input_hw=fine)
     seen = np.stack([mask.seen_from(grid) > 0 for mask in masks]).reshape(len(masks), -1)
     boxes = masks_to_boxes_xyxy(np.stack([mask.logits > 0 for mask in masks]))
-    extent = (boxes[:, 2:] - boxes[:, :2]).max(1) / len(masks[0].logits)
-    votes = np.clip(quality, 0, None) * (extent < CUT_OFF)
+    extent = (boxes[:, 2:] - boxes[:, :2]).max(1)
+    votes = np.sqrt(np.clip(quality, 0, None)) * (extent < len(masks[0].logits))
     if not votes.any():
-        votes = np.clip(quality, 1e-3, None)
+        votes = np.sqrt(np.clip(quality, 1e-6, None))
     pixels = seen.astype(np.float32)
     overlap = pixels @ pixels.T
     area = pixels.sum(1)
     iou = overlap / np.maximum(area[:, None] + area - overlap, 1)
-    return int(np.argmax(iou @ votes * (votes > 0)))
+    return int(np.argmax(iou**ALIKE @ votes * (votes > 0)))
 
 
 def _object_box(encoded: EncodedImage, prompt: Prompt, mask: _CoarseMask | None) -> list[float]:

@@ -264,10 +264,10 @@ class _Run:
         assert norm is not None
         self._check_finite(norm, names, {"norm of the gradient": norm})
         self.optimizer.step()
-        decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
+        kept = (1 - 1 / (self.step + 1)) ** (self.settings.average + 1)
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                self.averaged[name].lerp_(parameter, 1 - decay)
+                self.averaged[name].lerp_(parameter, 1 - kept)
 
     def _generator(self, micro_batch: int) -> torch.Generator:
         """Random numbers of this micro-batch alone, so that a resumed run repeats them."""

@@ -51,8 +51,9 @@ class EngineSettings:
     """Greatest norm of the gradient."""
     accumulate: int = Field(default=1, gt=0)
     """Micro-batches of each process that make one step."""
-    ema: float = Field(default=0.999, ge=0, lt=1)
-    """Decay of the averaged weights, which are what a run gives."""
+    average: float = Field(default=3.0, ge=0)
+    """A run gives the mean of its weights; those after step t count with t to this power, so that
+    it spans the same part of a short run as of a long one (Karras et al. 2024, §3.1)."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     shard: bool = False

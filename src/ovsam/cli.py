@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ovsam.evaluate.clicks import ClickReport
     from ovsam.evaluate.metrics import Summary
     from ovsam.evaluate.run import Report
     from ovsam.model.complexity import Complexity
@@ -201,6 +202,15 @@ def evaluate(
     prompts: Annotated[
         PromptKind, typer.Option(help="Annotated boxes, or centre points of annotated masks.")
     ] = PromptKind.box,
+    clicks: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Instead, click each object so often, each time where the mask is most wrong, "
+            "and report the IoU after each click.",
+            show_default=False,
+        ),
+    ] = None,
     vocabulary: VocabularyOption = "coco",
     json_path: Annotated[
         Path | None,
@@ -218,6 +228,7 @@ def evaluate(
     from rich.progress import Progress
 
     from ovsam.data.coco import read_annotations
+    from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
     from ovsam.evaluate.run import evaluate as run
     from ovsam.export import to_json_bytes
     from ovsam.output import check_output, write_atomically
@@ -234,16 +245,35 @@ def evaluate(
     _embed_names(predictor)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("photos", total=None)
-        report = run(
-            predictor,
-            content,
-            images,
-            prompts=prompts.value,
-            zoom=zoom,
-            limit=limit,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    _print_report(report)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        report: Report | ClickReport
+        if clicks is None:
+            report = run(
+                predictor,
+                content,
+                images,
+                prompts=prompts.value,
+                zoom=zoom,
+                limit=limit,
+                progress=advance,
+            )
+        else:
+            report = evaluate_clicks(
+                predictor,
+                content,
+                images,
+                clicks=clicks,
+                zoom=zoom,
+                limit=limit,
+                progress=advance,
+            )
+    if isinstance(report, ClickReport):
+        _print_clicks(report)
+    else:
+        _print_report(report)
     if json_path is not None:
         write_atomically(json_path, to_json_bytes(report.as_dict()))
         typer.echo(f"wrote {json_path}")
@@ -449,6 +479,24 @@ def _write_json(
     )
     write_atomically(path, to_json_bytes(document))
     typer.echo(f"wrote {path}")
+
+
+def _print_clicks(report: ClickReport) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    from ovsam.evaluate.clicks import GOALS
+
+    table = Table("clicks", "IoU", box=boxes.SIMPLE_HEAD)
+    for count, iou in enumerate(report.curve, start=1):
+        table.add_row(str(count), f"{iou:.3f}")
+    Console().print(table)
+    goals = ", ".join(f"{report.clicks_to(goal):.2f} clicks to IoU {goal:g}" for goal in GOALS)
+    typer.echo(
+        f"{report.model}, {len(report.iou)} instances, zoom {'on' if report.zoom else 'off'}: "
+        f"{goals}; {report.photos} photos in {report.seconds:.1f} s"
+    )
 
 
 def _print_report(report: Report) -> None:

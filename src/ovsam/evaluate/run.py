@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ovsam.predictor import Predictor
 
 PromptKind = Literal["box", "point"]
+NOTHING = "There is no instance to evaluate: no photo has one that counts."
 Progress = Callable[[int, int], None]
 
 
@@ -108,12 +109,11 @@ def evaluate(
         AnnotationError: a photo is missing or of another size, a class is not in the vocabulary,
             or there is nothing to evaluate.
     """
-    photos = [photo for photo in annotations.photos if photo.id in annotations.by_photo][:limit]
+    photos = chosen_photos(annotations, images_dir, limit)
     kept, left_out = _evaluated(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in kept]
     if not photos:
-        raise AnnotationError("There is no instance to evaluate: no photo has one that counts.")
-    _check_photos(photos, images_dir)
+        raise AnnotationError(NOTHING)
     outcomes: list[Outcome] = []
     start = time.perf_counter()
     for done, photo in enumerate(photos, start=1):
@@ -181,6 +181,35 @@ def _right_name(category: str, names: dict[str, str]) -> str | None:
     return names.get(first)
 
 
+def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None) -> Sequence[Photo]:
+    """The first photos that have instances, all of them there.
+
+    Raises:
+        AnnotationError: no photo has an instance, or one is missing.
+    """
+    photos = [photo for photo in annotations.photos if photo.id in annotations.by_photo][:limit]
+    if not photos:
+        raise AnnotationError(NOTHING)
+    _check_photos(photos, images_dir)
+    return photos
+
+
+def read_annotated_photo(photo: Photo, images_dir: Path) -> NDArray[np.uint8]:
+    """The photo `(H, W, 3)`.
+
+    Raises:
+        AnnotationError: its size is not that of the annotations.
+        PhotoError: it cannot be read.
+    """
+    pixels = read_photo(images_dir / photo.file_name)
+    if pixels.shape[:2] != photo.size_hw:
+        raise AnnotationError(
+            f"{photo.file_name!r} is {pixels.shape[1]} x {pixels.shape[0]} pixels, but the "
+            f"annotations say {photo.size_hw[1]} x {photo.size_hw[0]}."
+        )
+    return pixels
+
+
 def _check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
     missing = [photo.file_name for photo in photos if not (images_dir / photo.file_name).is_file()]
     if missing:
@@ -198,12 +227,7 @@ def _evaluate_photo(
     kind: PromptKind,
     zoom: bool | None,
 ) -> list[Outcome]:
-    pixels = read_photo(images_dir / photo.file_name)
-    if pixels.shape[:2] != photo.size_hw:
-        raise AnnotationError(
-            f"{photo.file_name!r} is {pixels.shape[1]} x {pixels.shape[0]} pixels, but the "
-            f"annotations say {photo.size_hw[1]} x {photo.size_hw[0]}."
-        )
+    pixels = read_annotated_photo(photo, images_dir)
     masks = [instance.mask(photo.size_hw) for instance, _ in instances]
     prompts = [
         _prompt(instance, mask, kind, predictor.config.image_size)

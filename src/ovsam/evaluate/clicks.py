@@ -1,0 +1,152 @@
+"""Interactive segmentation: how the mask improves with every corrective click.
+
+Protocol (as of RITM and f-BRS): the first click is the centre of the annotated mask. Each further
+one is the centre of the larger of the two kinds of error, what is missed or what is too much, found
+where the error is thickest; it comes with all clicks before it and the mask so far.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.data.coco import Annotations
+from ovsam.evaluate.run import Progress, chosen_photos, read_annotated_photo
+from ovsam.geometry import mask_centre_xy, mask_iou
+from ovsam.structures import Prompt
+
+if TYPE_CHECKING:
+    from ovsam.predictor import EncodedImage, Predictor
+
+GOALS = (0.85, 0.9)  # IoU that clicks are counted to
+
+
+@dataclass(frozen=True)
+class ClickReport:
+    """What `evaluate_clicks` found.
+
+    Attributes:
+        iou: `(instances, clicks)` after each click.
+    """
+
+    model: str
+    zoom: bool
+    photos: int
+    seconds: float
+    iou: NDArray[np.float64]
+
+    @property
+    def curve(self) -> list[float]:
+        """Mean IoU after 1, 2, ... clicks."""
+        return [float(value) for value in self.iou.mean(0)]
+
+    def clicks_to(self, goal: float) -> float:
+        """Mean number of clicks until the IoU is reached (NoC); all of them where it never is."""
+        reached = self.iou >= goal
+        first = np.where(reached.any(1), reached.argmax(1) + 1, self.iou.shape[1])
+        return float(first.mean())
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {
+            "instances": len(self.iou),
+            "iou_after_clicks": self.curve,
+            **{f"noc{round(goal * 100)}": self.clicks_to(goal) for goal in GOALS},
+            "model": self.model,
+            "prompts": "clicks",
+            "zoom": self.zoom,
+            "photos": self.photos,
+            "seconds": self.seconds,
+        }
+
+
+def evaluate_clicks(
+    predictor: Predictor,
+    annotations: Annotations,
+    images_dir: Path,
+    *,
+    clicks: int,
+    zoom: bool | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> ClickReport:
+    """Click every instance with a mask until it has had all clicks.
+
+    Args:
+        predictor: names play no part.
+        annotations: what is right.
+        images_dir: the folder of the photos.
+        clicks: for each instance.
+        zoom: as for `Predictor.predict`; None = the model's own default.
+        limit: only the first so many photos that have instances.
+        progress: called with (photos done, photos in all) after each photo.
+
+    Raises:
+        AnnotationError: a photo is missing or of another size, or there is nothing to evaluate.
+    """
+    photos = chosen_photos(annotations, images_dir, limit)
+    rows: list[list[float]] = []
+    start = time.perf_counter()
+    for done, photo in enumerate(photos, start=1):
+        encoded = predictor.encode(read_annotated_photo(photo, images_dir))
+        for instance in annotations.by_photo[photo.id]:
+            mask = instance.mask(photo.size_hw)
+            if mask.any():
+                rows.append(_clicked(predictor, encoded, mask, clicks, zoom))
+        if progress is not None:
+            progress(done, len(photos))
+    return ClickReport(
+        model=predictor.name,
+        zoom=predictor.zoom if zoom is None else zoom,
+        photos=len(photos),
+        seconds=time.perf_counter() - start,
+        iou=np.array(rows).reshape(-1, clicks),
+    )
+
+
+def next_click(
+    predicted: NDArray[np.bool_], truth: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], int]:
+    """Where a person would click next: photo pixels `(2,)`, and 1 for missed, 0 for too much.
+
+    The masks `(H, W)` differ somewhere.
+    """
+    missed, surplus = truth & ~predicted, predicted & ~truth
+    label = int(_thickness(missed) >= _thickness(surplus))
+    return mask_centre_xy(missed if label else surplus), label
+
+
+def _thickness(error: NDArray[np.bool_]) -> float:
+    padded = np.pad(error, 1).astype(np.uint8)
+    return float(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max())
+
+
+def _clicked(
+    predictor: Predictor,
+    encoded: EncodedImage,
+    truth: NDArray[np.bool_],
+    clicks: int,
+    zoom: bool | None,
+) -> list[float]:
+    """IoU after each click."""
+    points, labels = [mask_centre_xy(truth)], [1]
+    found: list[float] = []
+    mask_logits = None
+    while True:
+        prompt = Prompt(np.stack(points), np.array(labels), mask_logits=mask_logits)
+        [answer] = predictor.predict(encoded, prompt, zoom=zoom, top=1)
+        found.append(mask_iou(answer.mask, truth))
+        if len(found) == clicks:
+            return found
+        if (answer.mask == truth).all():
+            return found + [1.0] * (clicks - len(found))
+        point, label = next_click(answer.mask, truth)
+        points.append(point)
+        labels.append(label)
+        mask_logits = answer.low_res_logits[0]

@@ -1,0 +1,133 @@
+"""Corrective clicks on drawn masks, with a predictor whose answers are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from fakes import FakePredictor
+from ovsam.data.coco import Annotations, parse_annotations
+from ovsam.errors import AnnotationError
+from ovsam.evaluate.clicks import ClickReport, evaluate_clicks, next_click
+from ovsam.structures import Label, Prediction, Prompt
+from photo_folder import rectangle
+
+SIZE = (40, 60)
+
+
+def mask(x0: int, y0: int, x1: int, y1: int) -> NDArray[np.bool_]:
+    return rectangle(x0, y0, x1, y1, size_hw=SIZE)
+
+
+def annotated(*boxes: tuple[int, int, int, int]) -> Annotations:
+    rows = [
+        {
+            "id": i,
+            "image_id": 1,
+            "category_id": 1,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
+        }
+        for i, (x0, y0, x1, y1) in enumerate(boxes)
+    ]
+    images = [{"id": 1, "file_name": "a.png", "width": SIZE[1], "height": SIZE[0]}]
+    content = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "cat"}]}
+    return parse_annotations(content)
+
+
+class Clicked(FakePredictor):
+    """The union of squares of 10 pixels around positive clicks, less those around negative ones."""
+
+    def predict(self, encoded: Any, prompts: Any, **_: Any) -> list[Prediction]:
+        prompt: Prompt = prompts
+        self.prompts.append(prompt)
+        found = np.zeros(encoded.size_hw, np.bool_)
+        for label in (1, 0):
+            for x, y in prompt.points_xy[prompt.point_labels == label].astype(int):
+                square = mask(x - 4, y - 4, x + 6, y + 6)
+                found = found | square if label else found & ~square
+        return [
+            Prediction(
+                masks=found[None],
+                mask_scores=np.ones(1, np.float32),
+                boxes_xyxy=np.zeros((1, 4)),
+                low_res_logits=np.full((1, 8, 8), len(self.prompts), np.float32),
+                labels=((Label("cat", 1.0),),),
+            )
+        ]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    Image.new("RGB", SIZE[::-1]).save(tmp_path / "a.png")
+    return tmp_path
+
+
+def run(images: Path, annotations: Annotations, clicks: int) -> tuple[ClickReport, list[Prompt]]:
+    predictor = Clicked()
+    report = evaluate_clicks(predictor.as_predictor(), annotations, images, clicks=clicks)
+    return report, predictor.prompts
+
+
+def test_what_is_missed_is_clicked_positive_where_it_is_thickest() -> None:
+    truth = mask(10, 10, 30, 20)
+    point, label = next_click(mask(10, 10, 20, 20), truth)  # its right half is missed
+    assert label == 1
+    assert 24 <= point[0] <= 26
+    assert 14 <= point[1] <= 16
+
+
+def test_what_is_too_much_is_clicked_negative() -> None:
+    truth = mask(10, 10, 20, 20)
+    point, label = next_click(mask(10, 10, 40, 20) & ~mask(10, 10, 12, 12), truth)
+    assert label == 0
+    assert 24 <= point[0] <= 36
+
+
+def test_a_thin_error_counts_less_than_a_thick_one_of_the_same_area() -> None:
+    truth = mask(10, 10, 30, 30)
+    predicted = (truth & ~mask(10, 10, 30, 12)) | mask(40, 10, 46, 16)  # 40 missed, 36 too much
+    assert next_click(predicted, truth)[1] == 0
+
+
+def test_the_curve_by_hand(images: Path) -> None:
+    """An object of 20 x 10, of which each click finds a half; a second one is found at once."""
+    report, prompts = run(images, annotated((10, 10, 30, 20), (40, 20, 50, 30)), clicks=3)
+    assert report.iou.tolist() == [[0.5, 1, 1], [1, 1, 1]]
+    assert report.curve == [0.75, 1, 1]
+    first, second, other = prompts
+    assert first.points_xy.tolist() == [[14.5, 14.5]]
+    assert first.mask_logits is None
+    assert second.points_xy.tolist() == [[14.5, 14.5], [24.5, 14.5]]
+    assert second.point_labels.tolist() == [1, 1]
+    assert second.mask_logits is not None and second.mask_logits[0, 0] == 1, "of the first answer"
+    assert other.points_xy.tolist() == [[44.5, 24.5]]
+
+
+def test_an_object_that_is_found_needs_no_more_clicks(images: Path) -> None:
+    report, prompts = run(images, annotated((10, 10, 20, 20)), clicks=5)
+    assert report.iou.shape == (1, 5)
+    assert report.curve[-1] == 1
+    assert len(prompts) < 5
+
+
+def test_clicks_to_a_goal() -> None:
+    iou = np.array([[0.5, 0.86, 0.95], [0.9, 0.9, 0.9], [0.1, 0.2, 0.3]])
+    report = ClickReport("fake", False, 1, 0.0, iou)
+    assert report.clicks_to(0.85) == (2 + 1 + 3) / 3
+    assert report.clicks_to(0.9) == (3 + 1 + 3) / 3
+    content = json.loads(json.dumps(report.as_dict()))
+    assert content["noc85"] == 2
+    assert content["iou_after_clicks"] == pytest.approx([0.5, 1.96 / 3, 2.15 / 3])
+    assert content["instances"] == 3
+
+
+def test_no_photo(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match=r"1 photos are missing.*a\.png"):
+        run(tmp_path, annotated((10, 10, 20, 20)), clicks=1)

@@ -19,7 +19,7 @@ from ovsam.errors import TrainingError
 from ovsam.train.engine import Engine
 from ovsam.train.schedule import rate_share
 from ovsam.train.settings import ScheduleSettings
-from train.toy_stage import ToyBatches, ToyStage, run_toy, toy_settings
+from train.toy_stage import ToyBatch, ToyBatches, ToyStage, run_toy, toy_settings
 
 TESTS = Path(__file__).parent.parent
 SCRIPT = [str(TESTS / "train" / "toy_stage.py")]
@@ -90,7 +90,7 @@ def test_a_step_is_adamws_with_the_clipped_gradient(tmp_path: Path) -> None:
         for group in optimizer.param_groups:
             group["lr"] = 0.01 * rate_share(step, 3, settings.schedule)
         optimizer.zero_grad()
-        losses = stage.losses(batches[step], torch.Generator().manual_seed(step))
+        losses = stage.losses(batches[step])
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(trained.values(), 0.05)
         assert norm > 0.05, "the clip must matter for this test"
@@ -120,8 +120,8 @@ def test_accumulating_two_is_a_batch_twice_as_large(tmp_path: Path) -> None:
     """The noise term differs: its random numbers belong to a micro-batch, so it is left out."""
 
     class Quiet(ToyStage):
-        def losses(self, batch: object, generator: torch.Generator) -> dict[str, Tensor]:
-            losses = super().losses(batch, generator)  # type: ignore[arg-type]
+        def losses(self, batch: ToyBatch) -> dict[str, Tensor]:
+            losses = super().losses(batch)
             return {"fit": losses["fit"]}
 
     twice = Engine(toy_settings(accumulate=2), tmp_path / "a").fit(Quiet(), ToyBatches(size=2))
@@ -179,7 +179,7 @@ def test_a_finished_run_gives_its_weights_again(tmp_path: Path) -> None:
 
 def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
     run_toy(tmp_path)
-    with pytest.raises(TrainingError, match=r"other settings \(seed, steps\)"):
+    with pytest.raises(TrainingError, match=r"a run with another seed, steps"):
         run_toy(tmp_path, toy_settings(steps=9, seed=1))
     assert run_toy(tmp_path, toy_settings(log_every=1)).averaged
 
@@ -200,11 +200,11 @@ def test_few_unreadable_photos_are_reported(
     with caplog.at_level(logging.WARNING):
         done = Engine(toy_settings(), tmp_path).fit(ToyStage(), ToyBatches(spoilt=4))
     assert done.skipped == tuple(f"spoilt{i}.jpg" for i in range(4))
-    assert caplog.text.count("cannot be read") == 4
+    assert caplog.text.count("cannot be used") == 4
 
 
 def test_more_than_a_hundredth_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"5 of 400 photos cannot be read, such as spoilt0"):
+    with pytest.raises(TrainingError, match=r"5 of 400 photos cannot be used, such as spoilt0"):
         Engine(toy_settings(), tmp_path).fit(ToyStage(), ToyBatches(spoilt=5))
 
 

@@ -137,6 +137,13 @@ def test_contradictions(recipe: Path, changes: list[str], message: str) -> None:
         read_recipe(str(recipe), changes)
 
 
+def test_crops_that_no_trunk_can_see() -> None:
+    with pytest.raises(TrainingError, match=r"scene\.size must be a multiple of 32, got 1000"):
+        read_recipe("clip2sam-coco", ["scene.size=1000"])
+    with pytest.raises(TrainingError, match=r"prompts\.boxes: .*less than or equal to 1, got 5"):
+        read_recipe("clip2sam-coco", ["prompts.boxes=5"])
+
+
 def test_a_cycle_of_looks_that_are_not_described() -> None:
     with pytest.raises(TrainingError, match="cycle names far, which looks does not describe"):
         read_recipe("lite", ['cycle=["box", "far"]'])

@@ -73,6 +73,7 @@ def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: In
         "recipe.json",
         "report.md",
         "tensorboard",
+        "text.sqlite",
     }
     recipe = json.loads((folder / "recipe.json").read_text())
     assert (recipe["engine"]["steps"], recipe["looks"]["click"]["size"]) == (2, 64)
@@ -99,7 +100,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(name: str, settings: object) -> Start:  # noqa: ARG001
         return Start(tiny_model(seed=5), {}, {"licence": "none"})
 
-    def prototypes(start: Start, classes: Sequence[Sequence[str]]) -> Tensor:  # noqa: ARG001
+    def prototypes(start: Start, classes: Sequence[Sequence[str]], *_: object) -> Tensor:  # noqa: ARG001
         return F.normalize(torch.randn(len(classes), 2, TEXT_DIM), dim=-1)
 
     monkeypatch.setattr(running, "starting_model", start)
@@ -202,6 +203,20 @@ def test_stage_one_from_a_cache(tmp_path: Path, invoke: Invoke) -> None:
     assert not torch.equal(
         asked.adapter.state_dict()["neck.0.weight"], lite.adapter.state_dict()["neck.0.weight"]
     )
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_run_of_other_data_is_not_gone_on_with(tmp_path: Path, invoke: Invoke) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "mine.toml").write_text(LABEL + ENGINE)
+    invoke("train mine.toml --data . -o run")
+    line = "train mine.toml --data . -o run --set"
+    changed = CliRunner().invoke(app, [*line.split(), "prompts.count=5"])
+    assert changed.exit_code != 0
+    assert "a run with another prompts" in changed.output
+    narrowed = CliRunner().invoke(app, [*line.split(), 'data.0.only=["person"]'])
+    assert "another content of data.0, data" in narrowed.output
+    invoke(f"{line} engine.log_every=2")
 
 
 # What a recipe asks of its data

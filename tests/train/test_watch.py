@@ -62,7 +62,7 @@ def test_a_mask_that_is_the_truth_is_drawn_like_it(
         return logits, None
 
     monkeypatch.setattr(model, "decode", decode)
-    answers = watch._answers(model, watch.photos[0])
+    answers = watch._answers(model, watch.photos[0], watch.pixels[0])
     for instance, mask in zip(answers, truth, strict=True):
         answer = instance.mask((60, 90))
         assert (answer & mask).sum() / (answer | mask).sum() > 0.85

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ovsam.train.engine import Engine, Finished, Stage
@@ -20,6 +22,7 @@ from ovsam.train.settings import EngineSettings, ScheduleSettings
 class ToyBatch:
     inputs: Tensor  # (B, 3)
     names: tuple[str, ...]
+    seed: int
     skipped: tuple[str, ...] = ()
 
 
@@ -38,7 +41,7 @@ class ToyBatches:
         if self.nan_from is not None and index >= self.nan_from:
             inputs[0, 0] = torch.nan
         skipped = (f"spoilt{index}.jpg",) if index < self.spoilt else ()
-        return ToyBatch(inputs, tuple(f"{k}.jpg" for k in samples), skipped)
+        return ToyBatch(inputs, tuple(f"{k}.jpg" for k in samples), index, skipped)
 
 
 class ToyStage(Stage):
@@ -58,12 +61,12 @@ class ToyStage(Stage):
     def heavy_modules(self) -> Iterable[nn.Module]:
         return [self.hidden]
 
-    def losses(self, batch: ToyBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: ToyBatch) -> dict[str, Tensor]:
         if self.calls == self.killed_at:
             os.kill(os.getpid(), signal.SIGKILL)
         self.calls += 1
         guess = self.out(self.norm(self.hidden(batch.inputs))) + 0 * self.frozen(batch.inputs)
-        noise = torch.randn(len(guess), 3, generator=generator)
+        noise = torch.randn(len(guess), 3, generator=torch.Generator().manual_seed(batch.seed))
         return {
             "fit": (guess - batch.inputs / 2).square().mean(),
             "noise": 0.01 * (guess * noise).mean(),
@@ -84,6 +87,14 @@ def run_toy(
     return Engine(settings or toy_settings(), folder).fit(ToyStage(killed_at), ToyBatches())
 
 
+def _draw(stage: Stage) -> NDArray[np.uint8]:
+    """Goes through the model with the averaged weights, as a picture of its answers does."""
+    assert isinstance(stage, ToyStage)
+    with torch.no_grad():
+        stage.out(stage.norm(stage.hidden(torch.ones(1, 3))))
+    return np.zeros((4, 4, 3), np.uint8)
+
+
 def main() -> None:
     """Arguments: folder, then settings as `name=value`; `killed_at` and `size` are the toy's."""
     import json
@@ -93,7 +104,7 @@ def main() -> None:
     values = {name: json.loads(value) for name, value in given.items()}
     killed_at, size = values.pop("killed_at", None), values.pop("size", 2)
     engine = Engine(toy_settings(**values), Path(sys.argv[1]))
-    engine.fit(ToyStage(killed_at), ToyBatches(size))
+    engine.fit(ToyStage(killed_at), ToyBatches(size), _draw)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Annotated, TypeVar
 
 import cv2
@@ -23,15 +22,17 @@ from torch import Tensor
 
 from ovsam.data.dataset import DataSet
 from ovsam.data.layouts import ListedPhoto
+from ovsam.data.prompts import point_of
 from ovsam.errors import AnnotationError, PhotoError
-from ovsam.geometry import Rle, decode_rle, encode_rle, mask_centre_xy, mask_to_box_xyxy
+from ovsam.geometry import Rle, decode_rle, encode_rle, mask_to_box_xyxy
 from ovsam.model.image import Frame
 from ovsam.photo import read_photo, read_photo_size
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-SKIPPED_AT_MOST = 100  # photos that cannot be read, in one batch
+TRIES = 50  # for each square of a batch
+CACHED_BYTES = 2 * 2**30  # of decoded photos in each process
 Share = Annotated[float, Field(ge=0, le=1)]
 MIN_AREA = 0.0008  # of the square; smaller objects say nothing at its resolution
 MAX_WRONG = 0.01  # of the photos: a data set with more in it that is wrong is not what it seems
@@ -170,6 +171,7 @@ class Batch:
         vocabulary: `(N,)` index into the data's vocabularies, -1 without a name.
         class_index: `(N,)` index into that vocabulary.
         kind: what such batches are called.
+        seed: of what is drawn at random when the batch is learnt from.
         names: files of the photos.
         skipped: files of photos that cannot be read.
     """
@@ -186,8 +188,9 @@ class Batch:
     vocabulary: Tensor
     class_index: Tensor
     kind: str
-    names: tuple[str, ...]
-    skipped: tuple[str, ...]
+    seed: int = 0
+    names: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,11 @@ class Squares:
             sources = [
                 (photos, share) for photos, share in sources if any(p.has_masks for p in photos)
             ]
+        if not any(photos for photos, _ in sources):
+            raise AnnotationError(
+                f"There is nothing to draw '{kind}' batches from: no photo has a mask. Check the "
+                "data with 'ovsam data check', or leave out these batches."
+            )
         self.sources = [
             [(photo, anchor) for photo in photos for anchor in photo.anchors]
             for photos, _ in sources
@@ -249,14 +257,12 @@ class Squares:
         prompts: list[_Object] = []
         names: list[str] = []
         skipped: list[str] = []
-        while len(photos) < self.config.count:
+        for _ in range(TRIES * self.config.count):
             anchored, anchor = self._anchor(rng)
             try:
                 photo, objects = self._square(rng, anchored, anchor)
             except PhotoError:
                 skipped.append(_name(anchored))
-                if len(skipped) > SKIPPED_AT_MOST:
-                    raise
                 continue
             if objects:
                 chosen = self._asked(rng, objects)
@@ -264,7 +270,14 @@ class Squares:
                 prompts += chosen
                 photos.append(photo)
                 names.append(_name(anchored))
-        return self._collate(rng, photos, squares, prompts, tuple(names), tuple(skipped))
+            if len(photos) == self.config.count:
+                seed = self.seed * 1_000_003 + index
+                batch = self._collate(rng, photos, squares, prompts)
+                return replace(batch, seed=seed, names=tuple(names), skipped=tuple(skipped))
+        raise AnnotationError(
+            f"Of {TRIES * self.config.count} squares only {len(photos)} show an object; the last "
+            f"was of '{_name(anchored)}'. Check the data with 'ovsam data check'."
+        )
 
     def _anchor(self, rng: np.random.Generator) -> tuple[AnchoredPhoto, Anchor]:
         source = self.sources[rng.choice(len(self.sources), p=self.weights)]
@@ -280,7 +293,12 @@ class Squares:
     def _square(
         self, rng: np.random.Generator, anchored: AnchoredPhoto, anchor: Anchor
     ) -> tuple[NDArray[np.uint8], list[_Object]]:
-        photo = _read(anchored.photo)
+        photo = _CACHE.read(anchored.photo)
+        if anchor.rle is not None and tuple(anchor.rle["size"]) != photo.shape[:2]:
+            raise PhotoError(
+                f"'{_name(anchored)}' is {photo.shape[1]} x {photo.shape[0]} pixels, its masks are "
+                f"made for {anchor.rle['size'][1]} x {anchor.rle['size'][0]}."
+            )
         click = None
         if self.config.clicked and anchor.rle and rng.random() < self.config.clicked:
             frame, click = self._clicked_frame(rng, anchor, photo)
@@ -301,7 +319,7 @@ class Squares:
     ) -> tuple[Frame, NDArray[np.float64]]:
         """A square around a point of the object, as the predictor draws them for a click."""
         assert anchor.rle is not None
-        click = _point_of(rng, decode_rle(anchor.rle))
+        click = point_of(rng, decode_rle(anchor.rle))
         side = _side(anchor) * float(np.exp(rng.uniform(np.log(0.6), np.log(8.0))))
         side = float(np.clip(side, 24, 1.3 * max(photo.shape[:2])))
         centre = click + rng.uniform(-0.05, 0.05, 2) * side
@@ -348,7 +366,7 @@ class Squares:
             if other.click_xy is not None and _covers(pasted, other.click_xy):
                 return square, objects  # the click would no longer mean what it did
         alpha = cv2.GaussianBlur(pasted, (0, 0), 0.7)[..., None]
-        mixed = square * (1 - alpha) + frame.cut(_read(anchored.photo)) * alpha
+        mixed = square * (1 - alpha) + frame.cut(_CACHE.read(anchored.photo)) * alpha
         hidden = max(0.0, float(source.sum() * scale**2 - pasted.sum()))
         item = _Object(
             pasted, _box(pasted), anchored.vocabulary, anchor.class_index, anchor.whole, hidden
@@ -366,8 +384,6 @@ class Squares:
         photos: list[NDArray[np.uint8]],
         squares: list[int],
         prompts: list[_Object],
-        names: tuple[str, ...],
-        skipped: tuple[str, ...],
     ) -> Batch:
         size = self.config.size
         empty = np.zeros((size, size), np.float32)
@@ -392,8 +408,6 @@ class Squares:
             vocabulary=torch.tensor(vocabularies),
             class_index=torch.tensor([item.class_index for item in prompts]),
             kind=self.kind,
-            names=names,
-            skipped=skipped,
         )
 
 
@@ -504,16 +518,7 @@ def _point(rng: np.random.Generator, item: _Object) -> NDArray[np.float64]:
     if item.mask is None:
         centre: NDArray[np.float64] = item.box_xyxy.reshape(2, 2).mean(0)
         return centre
-    return _point_of(rng, item.mask > 0.5)
-
-
-def _point_of(rng: np.random.Generator, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The centre of a mask (half of the time) or any point of it."""
-    if rng.random() < 0.5:
-        return mask_centre_xy(inside)
-    rows, columns = np.nonzero(inside)
-    pick = rng.integers(len(rows))
-    return np.array([columns[pick] + 0.5, rows[pick] + 0.5])
+    return point_of(rng, item.mask > 0.5)
 
 
 def _side(anchor: Anchor) -> float:
@@ -526,6 +531,22 @@ def _choice(rng: np.random.Generator, items: Sequence[T], count: int) -> list[T]
     return [items[i] for i in picked]
 
 
-@lru_cache(maxsize=4096)
-def _read(photo: ListedPhoto) -> NDArray[np.uint8]:
-    return read_photo(photo.open())
+class _PhotoCache:
+    """Decoded photos, the first ones that fit: with random draws no other choice is better."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.photos: dict[ListedPhoto, NDArray[np.uint8]] = {}
+        self.left = most_bytes
+
+    def read(self, photo: ListedPhoto) -> NDArray[np.uint8]:
+        """The photo `(H, W, 3)`; raises `PhotoError`."""
+        if photo in self.photos:
+            return self.photos[photo]
+        pixels = read_photo(photo.open())
+        if pixels.nbytes <= self.left:
+            self.left -= pixels.nbytes
+            self.photos[photo] = pixels
+        return pixels
+
+
+_CACHE = _PhotoCache(CACHED_BYTES)

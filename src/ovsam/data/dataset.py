@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -61,6 +62,15 @@ class DataSet:
         photo = self.photos.listed[index]
         names = {instance.category for instance in photo.instances} | {photo.label or ""}
         return frozenset(names - {""})
+
+    @property
+    def fingerprint(self) -> str:
+        """BLAKE2b of what is listed: classes, names of photos, boxes and classes of objects."""
+        digest = hashlib.blake2b(repr(self.synonyms).encode(), digest_size=16)
+        for photo in self.photos.listed:
+            objects = [(instance.category, instance.box_xyxy) for instance in photo.instances]
+            digest.update(repr((photo.path.name, photo.member, photo.label, objects)).encode())
+        return digest.hexdigest()
 
     def where(self, keep: Callable[[ListedPhoto], bool]) -> DataSet:
         """The photos for which `keep` holds; it is asked about them as they are listed, unread.

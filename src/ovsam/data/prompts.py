@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from ovsam.data.scenes import Scene
+from ovsam.geometry import mask_centre_xy
 
+Share = Annotated[float, Field(ge=0, le=1)]
 NO_POINT = -1  # the prompt encoder's `NOT_A_POINT`
 JITTER = 0.1  # standard deviation of a jittered box's sides, as a share of them (SAM, appendix A)
 JITTER_AT_MOST = 20.0  # pixels
 AROUND = 0.25  # negative points lie in the box and up to this share of its sides beyond
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class PromptConfig:
     """How prompts are drawn; the defaults are the paper's."""
 
-    count: int = 40
+    count: Annotated[int, Field(gt=0)] = 40
     """Prompts of a crop; objects are repeated to fill."""
-    boxes: float = 0.5
+    boxes: Share = 0.5
     """Share of the prompts that are a box; the others are a point of the mask."""
-    jittered: float = 0.0
+    jittered: Share = 0.0
     """Share of the boxes that are off by SAM's noise."""
-    negatives: float = 0.0
+    negatives: Share = 0.0
     """Share of the prompts, boxes as well as points, that also get a point beside the object."""
 
 
@@ -85,29 +90,47 @@ def draw_prompts(rng: np.random.Generator, scene: Scene, config: PromptConfig) -
 
 
 def next_click(
-    mask_logits: Tensor, masks: Tensor, stride: int, generator: torch.Generator
+    mask_logits: Tensor,
+    masks: Tensor,
+    stride: int,
+    generator: torch.Generator,
+    content_hw: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The click that comes next: a random wrong pixel of each mask (SAM, appendix A).
 
-    Where nothing is wrong the click falls anywhere and says what is there. Give logits below 0 for
-    cells of padding, where no one can click.
+    Where nothing is wrong the click falls anywhere and says what is there.
 
     Args:
         mask_logits: `(N, h, w)`, the previous answer.
         masks: `(N, h, w)` bool, the truth on the same grid.
         stride: side of a cell of the grid in model pixels (4 for what the decoder gives).
         generator: on the device of the logits.
+        content_hw: `(2,)` model pixels; what lies beyond is padding, where no one can click. None =
+            there is none.
 
     Returns:
         Points `(N, 1, 2)` in model pixels, at the centre of a cell, and labels `(N, 1)`: 1 where
         the mask was missed, 0 where it was wrong.
     """
-    wrong = ((mask_logits > 0) != masks).flatten(1)
-    chance = torch.where(wrong.any(1, keepdim=True), wrong, True).float()
+    inside = torch.ones_like(masks[0])
+    if content_hw is not None:
+        cells = torch.arange(masks.shape[1], device=masks.device) * stride
+        inside = (cells[:, None] < content_hw[0]) & (cells[None] < content_hw[1])
+    wrong = (((mask_logits > 0) != masks) & inside).flatten(1)
+    chance = torch.where(wrong.any(1, keepdim=True), wrong, inside.flatten()).float()
     pick = torch.multinomial(chance, 1, generator=generator)  # (N, 1)
     width = masks.shape[2]
     cells = torch.stack([pick % width, pick // width], 2)  # (N, 1, 2)
     return (cells + 0.5) * stride, masks.flatten(1).gather(1, pick).long()
+
+
+def point_of(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The centre of a mask `(H, W)` (half of the time) or any point of it: `(2,)` xy."""
+    if rng.random() < 0.5:
+        return mask_centre_xy(mask)
+    rows, columns = np.nonzero(mask)
+    pick = rng.integers(len(rows))
+    return np.array([columns[pick] + 0.5, rows[pick] + 0.5])
 
 
 def _jittered(

@@ -8,11 +8,14 @@ are rasterised as can be asked for.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+from pydantic import ConfigDict, Field, PositiveFloat
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from ovsam.data.coco import Instance
@@ -25,17 +28,17 @@ from ovsam.photo import read_photo, read_photo_size
 CROPS = 10  # of a photo, until one shows an object
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class SceneConfig:
     """How crops are drawn."""
 
-    size: int = 1024
+    size: Annotated[int, Field(gt=0)] = 1024
     """Side of the crop in model pixels."""
-    scale_range: tuple[float, float] = (0.9, 2.0)
+    scale_range: tuple[PositiveFloat, PositiveFloat] = (0.9, 2.0)
     """The photo's longest side becomes this many times `size` (LVIS: 0.1 to 2.0)."""
-    min_area: int = 32
+    min_area: Annotated[int, Field(ge=0)] = 32
     """Objects of which the crop shows fewer pixels are dropped."""
-    objects: int = 40
+    objects: Annotated[int, Field(gt=0)] = 40
     """Objects of a crop at most, chosen at random: more than its prompts are never needed."""
 
 

@@ -27,8 +27,10 @@ class RandomFourierPositions(nn.Module):
 
     def forward(self, xy: Tensor) -> Tensor:
         """`(..., 2)` in [0, 1] -> `(..., dim)`."""
-        angles = 2 * math.pi * ((2 * xy - 1) @ self.positional_encoding_gaussian_matrix)
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+        matrix = self.positional_encoding_gaussian_matrix
+        with torch.autocast(xy.device.type, enabled=False):  # half precision would move points
+            angles = 2 * math.pi * ((2 * xy - 1) @ matrix)
+            return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class PromptEncoder(nn.Module):

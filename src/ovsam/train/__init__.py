@@ -1,1 +1,1 @@
-"""Training: losses, the loop of `lite`, and the checkpoint that it writes."""
+"""Training: recipes, the stages that they describe, and the loop that carries them out."""

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ovsam.data.dataset import DataSet
 from ovsam.data.mixture import Mixture
+from ovsam.data.prompts import point_of
 from ovsam.errors import AnnotationError, PhotoError, TrainingError
-from ovsam.geometry import mask_centre_xy
 from ovsam.model.image import Frame, normalised
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.prompt import box_mask_logits
@@ -115,9 +114,13 @@ class DistillBatches:
             which, place = self.mixture[draw + again * 7919]  # a prime: far from what others draw
             try:
                 return replace(self._photo(which, place, draw), skipped=tuple(skipped))
-            except PhotoError as error:
-                skipped.append(str(error))
-        raise TrainingError(f"{TRIES} photos in a row cannot be read, such as: {skipped[0]}")
+            except PhotoError:
+                data_set, root = self.sources[which]
+                skipped.append(photo_name(data_set.photos.listed[place], root))
+        raise TrainingError(
+            f"{TRIES} photos in a row cannot be read, such as '{skipped[0]}'. Check the data with "
+            "'ovsam data check'."
+        )
 
     def _photo(self, which: int, place: int, draw: int) -> WholePhotos:
         data_set, root = self.sources[which]
@@ -135,8 +138,8 @@ class DistillBatches:
                 mask = instance.mask((photo.shape[0], photo.shape[1]))
             except AnnotationError:
                 continue  # a prompt less
-            if instance.segmentation is not None and mask.any():
-                points.append(frame.to_model(_point_of(rng, mask)))
+            if mask.any():
+                points.append(frame.to_model(point_of(rng, mask)))
                 boxes.append(frame.to_model(np.array(instance.box_xyxy).reshape(2, 2)).ravel())
         name = photo_name(listed, root)
         embedding = None if self.caches is None else self.caches[which][name][None].float()
@@ -191,7 +194,7 @@ class DistillStage(Stage):
         """The trunk and the adapter."""
         return [self.model.encoder, self.model.adapter]
 
-    def losses(self, batch: WholePhotos, generator: torch.Generator) -> dict[str, Tensor]:  # noqa: ARG002
+    def losses(self, batch: WholePhotos) -> dict[str, Tensor]:
         """Mean squared difference of the embeddings, and that of the masks with prompts."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         with torch.no_grad():
@@ -204,7 +207,8 @@ class DistillStage(Stage):
                 self.mean.new_tensor(values)
                 for values in (self.teacher.pixel_mean, self.teacher.pixel_std)
             )
-            target = self.teacher(normalised(batch.photos, batch.content_hw, mean, std))
+            with torch.autocast(self.mean.device.type, enabled=False):  # as a cache would hold it
+                target = self.teacher(normalised(batch.photos, batch.content_hw, mean, std))
         losses = {"embedding": F.mse_loss(embedding.float(), target.float())}
         if self.prompt_weight:
             losses["mask"] = self.prompt_weight * self._mask_loss(batch, pyramid, embedding, target)
@@ -256,12 +260,3 @@ def _per_photo(losses: Tensor, batch: WholePhotos) -> Tensor:
     photos = len(batch.photos)
     counts = torch.bincount(batch.photo, minlength=photos).clamp(min=1)
     return (losses / counts[batch.photo]).sum() / photos
-
-
-def _point_of(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The centre of a mask or any point of it, photo pixels."""
-    if rng.random() < 0.5:
-        return mask_centre_xy(mask)
-    rows, columns = np.nonzero(mask)
-    pick = rng.integers(len(rows))
-    return np.array([columns[pick] + 0.5, rows[pick] + 0.5])

@@ -7,16 +7,18 @@ last checkpoint ends with the weights of a run that was left alone, bit for bit.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
+import pickle
 import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import partial
 from importlib import metadata
-from operator import methodcaller
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -30,7 +32,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, Dataset
 
-from ovsam.errors import TrainingError
+from ovsam.errors import OvsamError, TrainingError
 from ovsam.train.record import Record
 from ovsam.train.schedule import rate_share
 from ovsam.train.settings import EngineSettings
@@ -40,6 +42,8 @@ T = TypeVar("T")
 Draw = Callable[["Stage"], NDArray[np.uint8]]
 
 CHECKPOINTS = "checkpoints"
+ABOUT = "about.json"  # of a checkpoint: what decided its run, and the version of the code
+FREE = {"log_every", "save_every", "workers", "device", "compile", "shard"}  # change no weights
 KEPT = 2  # checkpoints: the last one, and the one before in case the disk spoils it
 SKIPPED_AT_MOST = 0.01  # of a data set's photos
 
@@ -74,14 +78,14 @@ class Stage(nn.Module, ABC):
 
     @abstractmethod
     def heavy_modules(self) -> Iterable[nn.Module]:
-        """What is worth compiling: modules that get tensors of few different shapes."""
+        """What is worth compiling and sharding apart: modules that every batch goes through."""
 
     @abstractmethod
-    def losses(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Any) -> dict[str, Tensor]:
         """The losses of a micro-batch by name; their sum is minimised.
 
-        Each is a mean over the batch's images, so that it does not matter how the images of a step
-        are spread over processes and micro-batches.
+        Each is a mean over the batch's images, and random numbers are drawn from the batch's own
+        seeds, so that it does not matter how the images of a step are spread.
         """
 
     def forward(self, work: Callable[[Stage], T]) -> T:
@@ -131,19 +135,29 @@ class Engine:
         """How many processes train together."""
         return self.fabric.world_size
 
-    def fit(self, stage: Stage, batches: Batches, draw: Draw | None = None) -> Finished:
+    def fit(
+        self,
+        stage: Stage,
+        batches: Batches,
+        draw: Draw | None = None,
+        decided_by: Mapping[str, str] | None = None,
+    ) -> Finished:
         """Train to the end, from the last checkpoint if there is one.
 
         Args:
             stage: what learns.
             batches: what it learns from.
             draw: makes a picture of what the averaged weights answer, for each checkpoint.
+            decided_by: what the weights depend on beside the engine's settings, by name; a
+                checkpoint is only gone on with if all of it is the same.
 
         Raises:
             TrainingError: a loss or gradient is not finite, more than 1% of the photos cannot be
                 read, or the folder holds another run.
         """
-        run = _Run(self.fabric, self.settings, self.folder, stage, batches, draw)
+        settings = {n: json.dumps(v) for n, v in asdict(self.settings).items() if n not in FREE}
+        decided = {**settings, **(decided_by or {})}
+        run = _Run(self.fabric, self.settings, self.folder, stage, batches, draw, decided)
         return run.to_the_end()
 
 
@@ -155,19 +169,31 @@ def _strategy(settings: EngineSettings, world: int) -> Any:
             tensor_parallel_size=1,
             save_distributed_checkpoint=False,
         )
-    # A stage may take turns between losses that need different parts of the model.
-    return DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
+    return DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
 
 
 def _sharded(stage: nn.Module, mesh: Any) -> nn.Module:
-    """Shard the transformer's blocks one by one, so that only one at a time is whole."""
-    for module in stage.modules():
-        if isinstance(module, nn.ModuleList) and len(module) > 1:
-            for block in module:
-                if sum(p.numel() for p in block.parameters()) > 1_000_000:
-                    fully_shard(block, mesh=mesh["data_parallel"])
-    fully_shard(stage, mesh=mesh["data_parallel"])
+    """Shard a stage, its heavy modules apart, so that only one of them at a time is whole."""
+    assert isinstance(stage, Stage)
+    for module in stage.heavy_modules():
+        fully_shard(module, mesh=mesh["data_parallel"])
+    # Gathered anew for each use, since checkpoints exchange weights in between.
+    fully_shard(stage, mesh=mesh["data_parallel"], reshard_after_forward=True)
     return stage
+
+
+def _losses(stage: Stage, batch: Any) -> dict[str, Tensor]:
+    """The stage's losses, with a gradient for every parameter whatever the batch holds.
+
+    Processes that add up their gradients must all have the same ones.
+    """
+    losses = stage.losses(batch)
+    heavy = {id(p) for module in stage.heavy_modules() for p in module.parameters()}
+    light = [p.sum() for p in stage.parameters() if p.requires_grad and id(p) not in heavy]
+    first = next(iter(losses))
+    if light:
+        losses[first] = losses[first] + 0 * torch.stack(light).sum()
+    return losses
 
 
 class _Run:
@@ -181,9 +207,10 @@ class _Run:
         stage: Stage,
         batches: Batches,
         draw: Draw | None,
+        decided_by: Mapping[str, str],
     ) -> None:
         self.fabric, self.settings, self.folder, self.batches = fabric, settings, folder, batches
-        self.draw = draw
+        self.draw, self.decided_by = draw, decided_by
         if settings.compile:
             for module in stage.heavy_modules():
                 module.compile()
@@ -235,10 +262,12 @@ class _Run:
             order,
             batch_size=None,
             num_workers=workers,
-            prefetch_factor=8 if workers else None,
             shuffle=False,
         )
-        yield from loader
+        for batch in loader:
+            if isinstance(batch, OvsamError):
+                raise batch
+            yield batch
 
     def _learn(self, micro_batches: Sequence[Batch]) -> None:
         share = rate_share(self.step, self.settings.steps, self.settings.schedule)
@@ -252,7 +281,7 @@ class _Run:
             last = k == len(micro_batches) - 1
             with self.fabric.no_backward_sync(self.stage, enabled=not last):
                 moved = _moved(batch, self.fabric.device)
-                losses = self.stage(methodcaller("losses", moved, self._generator(k)))
+                losses = self.stage(partial(_losses, batch=moved))
                 total = torch.stack(list(losses.values())).sum()
                 self._check_finite(total, names, losses)
                 self.fabric.backward(total / len(micro_batches))
@@ -269,13 +298,6 @@ class _Run:
             for name, parameter in self.parameters.items():
                 self.averaged[name].lerp_(parameter, 1 - kept)
 
-    def _generator(self, micro_batch: int) -> torch.Generator:
-        """Random numbers of this micro-batch alone, so that a resumed run repeats them."""
-        count = self.step * self.settings.accumulate + micro_batch
-        index = count * self.fabric.world_size + self.fabric.global_rank
-        generator = torch.Generator(self.fabric.device)
-        return generator.manual_seed(self.settings.seed * 1_000_003 + index)
-
     def _check_finite(
         self, value: Tensor, names: Sequence[str], parts: Mapping[str, Tensor]
     ) -> None:
@@ -287,18 +309,19 @@ class _Run:
             "their annotations, or lower the learning rate; the last checkpoint is untouched."
         )
 
-    def _note_skipped(self, names: Sequence[str]) -> None:
+    def _note_skipped(self, names: Iterable[str]) -> None:
         for name in set(names) - self.skipped:
-            log.warning("skipped '%s': it cannot be read", name)
+            log.warning("skipped '%s': it cannot be used", name)
         self.skipped.update(names)
         if len(self.skipped) > max(1, SKIPPED_AT_MOST * self.batches.photos):
             some = ", ".join(sorted(self.skipped)[:5])
             raise TrainingError(
-                f"{len(self.skipped)} of {self.batches.photos} photos cannot be read, such as "
+                f"{len(self.skipped)} of {self.batches.photos} photos cannot be used, such as "
                 f"{some}: more than 1%. Mend or leave out these files (see `ovsam data check`)."
             )
 
     def _report(self, pace: float, images_per_second: float) -> None:
+        self._note_skipped(_united(self._gathered(self.skipped)))
         # Processes may have met different losses: sums and counts of all, in one fixed order.
         lists = [self.history.get(name, []) for name in self.record.loss_names]
         sums = torch.tensor([[sum(values), len(values)] for values in lists], dtype=torch.float64)
@@ -318,6 +341,14 @@ class _Run:
                 " ".join(f"{name} {mean:.3f}" for name, mean in sorted(means.items())),
             )
 
+    def _gathered(self, item: Any) -> list[Any]:
+        """What each process has, in the order of their ranks."""
+        if self.fabric.world_size == 1:
+            return [item]
+        found: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(found, item)
+        return found
+
     # Checkpoints: a folder each, complete when it has its name
 
     def _save(self) -> None:
@@ -331,10 +362,8 @@ class _Run:
             "model": self.stage,
             "optimizer": self.optimizer,
             "step": self.step,
-            "history": self.history,
-            "skipped": sorted(self.skipped),
-            "settings": asdict(self.settings),
-            "version": metadata.version("ovsam"),
+            "history": self._gathered(self.history),
+            "skipped": sorted(_united(self._gathered(self.skipped))),
         }
         trained = {"model": lambda name, _: name in self.parameters}
         self.fabric.save(temporary / "state.pt", state, filter=trained)
@@ -347,6 +376,10 @@ class _Run:
         self._swap_average()
         self.fabric.barrier()
         if self.fabric.is_global_zero:
+            about = {"version": metadata.version("ovsam"), "decided_by": self.decided_by}
+            (temporary / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+            for path in temporary.iterdir():
+                _flush(path)
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             for old in _checkpoints(self.folder)[:-KEPT]:
@@ -358,30 +391,43 @@ class _Run:
         if not saved:
             self.record.begin()
             return
-        self.fabric.load(
-            saved[-1] / "averaged.pt", {"model": self.stage}, strict=False, weights_only=True
-        )
+        self._check_same_run(saved[-1])
+        averaged = self._loaded(saved[-1] / "averaged.pt", {"model": self.stage})
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
-        state = self.fabric.load(
-            saved[-1] / "state.pt",
-            {"model": self.stage, "optimizer": self.optimizer},
-            strict=False,
-            weights_only=True,
-        )
-        self._check_same_run(state["settings"], saved[-1])
-        self.step, self.history = state["step"], state["history"]
+        objects = {"model": self.stage, "optimizer": self.optimizer}
+        state = averaged | self._loaded(saved[-1] / "state.pt", objects)
+        self.step = state["step"]
+        histories = state["history"]
+        if len(histories) == self.fabric.world_size:
+            self.history = histories[self.fabric.global_rank]
         self.skipped = set(state["skipped"])
         if self.fabric.is_global_zero:
             self.record.forget_after(self.step)
             log.info("continuing at step %d of %s", self.step, saved[-1])
 
-    def _check_same_run(self, settings: Mapping[str, Any], checkpoint: Path) -> None:
-        mine = asdict(self.settings)
-        decides = set(mine) - {"log_every", "save_every", "workers", "device", "compile", "shard"}
-        other = [name for name in sorted(decides) if mine[name] != settings.get(name)]
+    def _loaded(self, path: Path, objects: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self.fabric.load(path, objects, strict=False, weights_only=True)
+        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise TrainingError(
+                f"The checkpoint '{path.parent}' is damaged ({type(error).__name__}). Delete that "
+                "folder to go on from the one before it."
+            ) from error
+
+    def _check_same_run(self, checkpoint: Path) -> None:
+        try:
+            about = json.loads((checkpoint / ABOUT).read_text(encoding="utf-8"))
+            theirs = about["decided_by"]
+        except (OSError, ValueError, LookupError) as error:
+            raise TrainingError(
+                f"The checkpoint '{checkpoint}' is damaged ({type(error).__name__}). Delete that "
+                "folder to go on from the one before it."
+            ) from error
+        mine = self.decided_by
+        other = sorted(n for n in mine.keys() | theirs.keys() if mine.get(n) != theirs.get(n))
         if other:
             raise TrainingError(
-                f"'{checkpoint}' belongs to a run with other settings ({', '.join(other)}). "
+                f"'{checkpoint}' belongs to a run with another {', '.join(other)}. "
                 "Choose another output folder, or restore the settings to go on."
             )
 
@@ -412,6 +458,16 @@ def _moved(item: Any, device: torch.device) -> Any:
     return item
 
 
+def _united(sets: Iterable[Iterable[str]]) -> set[str]:
+    return {name for names in sets for name in names}
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file is on the disk, so that the name of its folder never promises more."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     """Complete ones, oldest first."""
     return sorted(path for path in (folder / CHECKPOINTS).glob("*") if path.suffix != ".tmp")
@@ -435,5 +491,8 @@ class _InOrder(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> Batch:
-        return self.batches[self.indices[position]]
+    def __getitem__(self, position: int) -> Batch | OvsamError:
+        try:
+            return self.batches[self.indices[position]]
+        except OvsamError as error:  # a worker would wrap what it raises in a traceback
+            return error

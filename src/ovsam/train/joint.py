@@ -64,23 +64,27 @@ class JointStage(Stage):
             self.register_buffer(f"prototypes{index}", vectors, persistent=False)
 
     def heavy_modules(self) -> Iterable[nn.Module]:
-        """Encoder, adapter and decoder."""
-        return [self.model.encoder, self.model.adapter, self.model.mask_decoder]
+        """The trunk and the adapter; the decoder's prompts change their number."""
+        return [self.model.encoder, self.model.adapter]
 
-    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The mask loss under the name of the batch's kind, and the loss of the names."""
         pixels = ((batch.photos - self.mean) / self.std).permute(0, 3, 1, 2)
         features = self.model.encode(pixels)
+        generator = torch.Generator(pixels.device).manual_seed(batch.seed)
         mask = self._mask_loss(features, batch, generator)
         return {batch.kind: mask, "name": self._name_loss(features, batch)}
 
     def _mask_loss(self, features: Features, batch: Batch, generator: torch.Generator) -> Tensor:
         # Boxes first, then points, each encoded as its kind; both are two tokens long.
         masked = batch.has_mask.nonzero()[:, 0]
+        if not len(masked):
+            return 0 * features.embedding.sum()
         is_box = batch.is_box[masked]
         order = torch.cat([masked[is_box], masked[~is_box]])
         count = int(is_box.sum())
-        boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]]
+        # SAM's point names a pixel's centre by its index; ours are distances.
+        boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]] - 0.5
         labels = torch.ones(len(points), 1, dtype=torch.long, device=points.device)
         size, encode = features.input_hw, self.model.prompt_encoder
         targets = _Targets(
@@ -101,6 +105,7 @@ class JointStage(Stage):
         # One corrective click, with the mask so far as a prompt (SAM, appendix A); three tokens.
         truth = F.avg_pool2d(targets.half[:, None], 2)[:, 0] > 0.5  # (N, S / 4, S / 4)
         clicks, kinds = next_click(logits, truth, 4, generator)
+        clicks = clicks - 0.5
         previous = logits[:, None].detach()
         points, labels = (
             torch.cat([points, clicks[count:]], 1),

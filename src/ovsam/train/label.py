@@ -52,6 +52,7 @@ class SceneBatch:
         class_index: `(K,)` within the vocabulary of its data set, -1 without a name.
         image: `(P,)` which crop each of the P = B N prompts belongs to.
         prompts: all of them; `object_index` counts the K objects.
+        seeds: for each crop, of what is drawn at random when it is learnt from.
         counted: for each crop `(C,)` bool, the classes that its photo tells of; None = all.
         names: of the photos.
         skipped: photos that cannot be read.
@@ -65,6 +66,7 @@ class SceneBatch:
     class_index: Tensor
     image: Tensor
     prompts: Prompts
+    seeds: tuple[int, ...]
     counted: tuple[Tensor | None, ...]
     names: tuple[str, ...]
     skipped: tuple[str, ...]
@@ -125,6 +127,9 @@ class LabelBatches:
             class_index=torch.tensor(classes),
             image=torch.arange(len(drawn)).repeat_interleave(self.prompts.count),
             prompts=_joined(prompts),
+            seeds=tuple(
+                self.mixture.seed * 1_000_003 + index * self.size + i for i in range(self.size)
+            ),
             counted=tuple(
                 counted_classes(listed, self.data_sets[which]) for which, listed, _, _ in drawn
             ),
@@ -138,19 +143,19 @@ class LabelBatches:
         for again in range(TRIES):
             which, place = self.mixture[draw + again * 7919]  # a prime: far from the neighbours
             listed = self.data_sets[which][place]
-            if listed.problems:
-                skipped.append(str(listed.path))
-                continue
+            name = str(listed.path) if listed.member is None else f"{listed.path}:{listed.member}"
             try:
+                if listed.problems and not listed.instances:
+                    raise AnnotationError(listed.problems[0])
                 scene = draw_scene(rng, listed, self.scene)
             except (PhotoError, AnnotationError):
-                skipped.append(str(listed.path))
+                skipped.append(name)
                 continue
             if scene is not None:
                 return which, listed, scene, draw_prompts(rng, scene, self.prompts)
         raise TrainingError(
             f"{TRIES} photos in a row cannot be read or show no object, the last of them "
-            f"'{listed.path}'. Check the data with 'ovsam data check'."
+            f"'{name}'. Check the data with 'ovsam data check'."
         )
 
 
@@ -195,13 +200,17 @@ class LabelStage(Stage):
         """The trunk and the adapter; the decoder's prompts change their number."""
         return [self.model.encoder, self.model.adapter]
 
-    def losses(self, batch: SceneBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: SceneBatch) -> dict[str, Tensor]:
         """Names, masks (cross-entropy and dice) and the masks' predicted quality."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         features = self.model.encode(pixels)
         images = len(batch.photos)
         losses = {"class": CLASS_WEIGHT * self._class_loss(features, batch)}
-        parts = [self._mask_losses(features, batch, chosen, generator) for chosen in _kinds(batch)]
+        parts = []
+        for crop, seed in enumerate(batch.seeds):
+            generator = torch.Generator(pixels.device).manual_seed(seed)
+            for chosen in _kinds(batch, crop):
+                parts.append(self._mask_losses(features, batch, chosen, generator))
         if not parts:
             return losses
         image = batch.image[torch.cat([part.prompt for part in parts])]
@@ -232,7 +241,7 @@ class LabelStage(Stage):
     def _mask_losses(
         self, features: Features, batch: SceneBatch, chosen: Tensor, generator: torch.Generator
     ) -> _MaskLosses:
-        """Of prompts of one kind `(N,)`, over all rounds."""
+        """Of prompts of one kind on one crop `(N,)`, over all rounds."""
         prompts = batch.prompts
         masks = batch.masks[prompts.object_index[chosen]]  # (N, S, S)
         coarse = F.avg_pool2d(masks[:, None].float(), 4)[:, 0] > 0.5
@@ -245,7 +254,8 @@ class LabelStage(Stage):
         for again in range(self.rounds + 1):
             if again:
                 assert previous is not None
-                click, kind = next_click(previous, coarse, 4, generator)
+                content_hw = batch.content_hw[batch.image[chosen[0]]]
+                click, kind = next_click(previous, coarse, 4, generator, content_hw)
                 points, labels = torch.cat([points, click], 1), torch.cat([labels, kind], 1)
             logits, quality = self._decode(
                 features, points, labels, boxes, previous, batch.image[chosen]
@@ -322,12 +332,16 @@ def _losses(
     return bce, dice, (quality.float() - iou).square().mean(1)
 
 
-def _kinds(batch: SceneBatch) -> list[Tensor]:
-    """Prompts with a mask, grouped by what they consist of, so that each group can be stacked."""
+def _kinds(batch: SceneBatch, crop: int) -> list[Tensor]:
+    """A crop's prompts with a mask, grouped by what they consist of, so that they can be stacked.
+
+    One crop at a time: its random numbers are its own, and the decoder's memory stays small.
+    """
     prompts = batch.prompts
     real = prompts.point_labels != NO_POINT
     kind = prompts.is_box * 4 + real[:, 0] * 2 + real[:, 1]
-    kind = torch.where(batch.has_mask[prompts.object_index], kind, -1)
+    asked = batch.has_mask[prompts.object_index] & (batch.image == crop)
+    kind = torch.where(asked, kind, -1)
     return [(kind == value).nonzero()[:, 0] for value in torch.unique(kind).tolist() if value >= 0]
 
 

@@ -111,8 +111,6 @@ class DistillRecipe:
     start: StartSettings = StartSettings()
     teacher: str
     """sam-vit-b, -l or -h, SAM's `.pth`, or a checkpoint of ovsam."""
-    multi_scale: bool = True
-    """Whether the adapter reads C2..C5 or C4 alone (Table 5)."""
     image_size: Annotated[int, Field(gt=0, multiple_of=32)] = 1024
     batch: Positive = 16
     """Photos of a step, over all processes."""
@@ -164,6 +162,12 @@ class LabelRecipe:
     watch: SourceSettings | None = None
     """Photos apart from the others, of which each checkpoint's answers are drawn."""
     engine: EngineSettings
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> LabelRecipe:
+        if self.scene.size % 32:
+            raise ValueError(f"scene.size must be a multiple of 32, got {self.scene.size}")
+        return self
 
 
 Recipe = Annotated[JointRecipe | DistillRecipe | LabelRecipe, Field(discriminator="stage")]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,8 +15,9 @@ from ovsam.data.crops import Squares, anchored_photos
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.errors import TrainingError
+from ovsam.model.text_store import TextStore
 from ovsam.train.distill import DistillBatches, DistillStage
-from ovsam.train.engine import Batches, Draw, Engine, Stage
+from ovsam.train.engine import Batches, Engine, Stage
 from ovsam.train.feature_cache import FeatureCache, photo_name
 from ovsam.train.joint import JointStage, Turns
 from ovsam.train.label import LabelBatches, LabelStage
@@ -66,17 +68,30 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
         OvsamError: data, files or settings that cannot be used; see `Engine.fit`.
     """
     sources = [read_source(settings, data) for settings in recipe.data]
+    watched = None if recipe.watch is None else read_source(recipe.watch, data)
     engine = Engine(recipe.engine, folder)
     torch.manual_seed(recipe.engine.seed)  # of weights that begin at random
     start = starting_model(recipe.model, recipe.start)
+    names = _Names(start, engine.fabric.device, folder)
     match recipe:
         case JointRecipe():
-            stage, batches = _joint(recipe, start, sources)
+            stage, batches = _joint(recipe, start, sources, names)
         case DistillRecipe():
             stage, batches = _distill(recipe, start, sources, data, engine)
         case LabelRecipe():
-            stage, batches = _label(recipe, start, sources, engine)
-    done = engine.fit(stage, batches, _watched(recipe, start, data))
+            stage, batches = _label(recipe, start, sources, names, engine)
+    watch = None
+    if watched is not None:
+        named = bool(watched.synonyms) and not isinstance(recipe, DistillRecipe)
+        watch = Watch(watched.data_set, names.vectors(watched) if named else None)
+    # After a sharded run only what has learnt is whole again.
+    begun = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
+    done = engine.fit(
+        stage,
+        batches,
+        None if watch is None else lambda _: watch.draw(start.model),
+        _decided_by(recipe, sources),
+    )
     path = folder / f"{recipe.model}.safetensors"
     if engine.fabric.is_global_zero:
         averaged = {name.removeprefix("model."): value for name, value in done.averaged.items()}
@@ -84,9 +99,20 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
         said = {"source": f"ovsam, stage {recipe.stage}; see its run's report"}
         if recipe.licence is not None:
             said["licence"] = recipe.licence
-        write_trained(path, start, averaged, said, seen)
+        write_trained(path, start, begun, averaged, said, seen)
         write_report(folder, asdict(recipe), done.skipped)
     return path
+
+
+def _decided_by(recipe: Recipe, sources: Sequence[Source]) -> dict[str, str]:
+    """What the weights depend on, beside the engine's settings, by its name in the recipe."""
+    apart = {"engine", "watch", "licence", "recompute", "caches"}
+    decided = {
+        name: json.dumps(value) for name, value in asdict(recipe).items() if name not in apart
+    }
+    return decided | {
+        f"content of data.{i}": source.data_set.fingerprint for i, source in enumerate(sources)
+    }
 
 
 def read_source(settings: SourceSettings, data: Path) -> Source:
@@ -133,13 +159,18 @@ def _seen(sources: Sequence[Source]) -> list[tuple[str, ...]]:
     return [names for source in sources if source.settings.seen for names in source.synonyms]
 
 
-def _prototypes(start: Start, sources: Sequence[Source]) -> list[Tensor]:
-    """Of each source; one row of zeros where it has no names."""
-    width = start.model.config.encoder.text_dim
-    return [
-        prototypes_of(start, source.synonyms) if source.synonyms else torch.zeros(1, 1, width)
-        for source in sources
-    ]
+class _Names:
+    """Embeds the names of data sets, each once for a run's folder."""
+
+    def __init__(self, start: Start, device: torch.device, folder: Path) -> None:
+        self.start, self.device, self.folder = start, device, folder
+
+    def vectors(self, source: Source) -> Tensor:
+        """Unit vectors `(C, P, D)`; one row of zeros for a data set without names."""
+        if not source.synonyms:
+            return torch.zeros(1, 1, self.start.model.config.encoder.text_dim)
+        store = TextStore(self.folder / "text.sqlite")
+        return prototypes_of(self.start, source.synonyms, self.device, store)
 
 
 def _micro_batch(batch: int, engine: Engine) -> int:
@@ -152,39 +183,43 @@ def _micro_batch(batch: int, engine: Engine) -> int:
     return batch // parts
 
 
-def _watched(recipe: Recipe, start: Start, data: Path) -> Draw | None:
-    if recipe.watch is None:
-        return None
-    source = read_source(recipe.watch, data)
-    named = bool(source.synonyms) and not isinstance(recipe, DistillRecipe)
-    watch = Watch(source.data_set, prototypes_of(start, source.synonyms) if named else None)
-    return lambda _: watch.draw(start.model)
-
-
-def _joint(recipe: JointRecipe, start: Start, sources: Sequence[Source]) -> tuple[Stage, Batches]:
+def _joint(
+    recipe: JointRecipe, start: Start, sources: Sequence[Source], names: _Names
+) -> tuple[Stage, Batches]:
+    # One file may be there twice, with other classes each: its place tells its vocabulary.
+    places = [str(i) for i in range(len(sources))]
     drawn = [
-        (anchored_photos(source.data_set, source.is_whole), source.settings.share)
-        for source in sources
+        (
+            anchored_photos(replace(source.data_set, name=place), source.is_whole),
+            source.settings.share,
+        )
+        for place, source in zip(places, sources, strict=True)
     ]
-    names = [source.data_set.name for source in sources]
     kinds = {
-        kind: Squares(drawn, names, look, recipe.engine.seed + i, kind)
+        kind: Squares(drawn, places, look, recipe.engine.seed + i, kind)
         for i, (kind, look) in enumerate(recipe.looks.items())
     }
-    stage = JointStage(start.model, _prototypes(start, sources), recipe.looks, recipe.again)
+    prototypes = [names.vectors(source) for source in sources]
+    stage = JointStage(start.model, prototypes, recipe.looks, recipe.again)
     return stage, Turns(kinds, recipe.cycle)
 
 
 def _distill(
     recipe: DistillRecipe, start: Start, sources: Sequence[Source], data: Path, engine: Engine
 ) -> tuple[Stage, Batches]:
-    caches = None
-    teacher = load_teacher(recipe.teacher, recipe.image_size, str(engine.fabric.device))
+    teacher, caches = None, None
     if recipe.caches:
         caches = [FeatureCache(data / folder) for folder in recipe.caches]
         for cache, source in zip(caches, sources, strict=True):
-            names = [photo_name(photo, source.root) for photo in source.data_set.photos.listed]
-            cache.require(names, recipe.image_size, teacher.fingerprint)
+            wanted = [photo_name(photo, source.root) for photo in source.data_set.photos.listed]
+            cache.require(wanted, recipe.image_size, caches[0].contents.fingerprint)
+            if cache.contents.teacher != Path(recipe.teacher).stem:
+                raise TrainingError(
+                    f"'{cache.folder}' holds what '{cache.contents.teacher}' taught, the recipe "
+                    f"names '{recipe.teacher}': set teacher, or give another cache."
+                )
+    else:
+        teacher = load_teacher(recipe.teacher, recipe.image_size, str(engine.fabric.device))
     mixture = Mixture(
         [source.data_set for source in sources],
         [source.settings.share for source in sources],
@@ -198,12 +233,15 @@ def _distill(
         prompts=recipe.prompts,
         caches=caches,
     )
-    asked = None if caches else teacher
-    return DistillStage(start.model, asked, recipe.prompt_weight, recipe.recompute), batches
+    return DistillStage(start.model, teacher, recipe.prompt_weight, recipe.recompute), batches
 
 
 def _label(
-    recipe: LabelRecipe, start: Start, sources: Sequence[Source], engine: Engine
+    recipe: LabelRecipe,
+    start: Start,
+    sources: Sequence[Source],
+    names: _Names,
+    engine: Engine,
 ) -> tuple[Stage, Batches]:
     mixture = Mixture(
         [source.data_set for source in sources],
@@ -218,5 +256,7 @@ def _label(
         recipe.prompts,
         _micro_batch(recipe.batch, engine),
     )
-    stage = LabelStage(start.model, _prototypes(start, sources), recipe.rounds, recipe.recompute)
+    stage = LabelStage(
+        start.model, [names.vectors(source) for source in sources], recipe.rounds, recipe.recompute
+    )
     return stage, batches

@@ -99,6 +99,8 @@ def _from_files(config: ModelConfig, clip: str, sam: str) -> Start:
             renamed, known = rename(key, KEY_MAP_SAM_DECODER[source])
             if not known:
                 raise CheckpointError(f"'{path}' holds '{key}', which {source.upper()} has not.")
+            if key == "image_encoder.pos_embed":  # SAM's positions are the adapter's, too
+                renamed = "adapter.pos_embed"
             if renamed is not None:
                 state[renamed] = tensor.float()
     fresh = {k: v for k, v in model.state_dict().items() if k.partition(".")[0] in RANDOM_PARTS}
@@ -117,10 +119,13 @@ def _from_files(config: ModelConfig, clip: str, sam: str) -> Start:
     return Start(model, text, {})
 
 
-def prototypes_of(start: Start, classes: Sequence[Sequence[str]]) -> Tensor:
+def prototypes_of(
+    start: Start, classes: Sequence[Sequence[str]], device: torch.device, store: TextStore
+) -> Tensor:
     """Unit vectors `(C, P, D)` of the synonyms of C classes, by the model's own text side.
 
-    P is the number of synonyms of the class that has most; the others' are repeated.
+    P is the number of synonyms of the class that has most; the others' are repeated. Vectors that
+    the store knows are not computed again.
     """
     config = start.model.config
     encoder: TextEncoder = MiniLM()
@@ -128,9 +133,9 @@ def prototypes_of(start: Start, classes: Sequence[Sequence[str]]) -> Tensor:
     if config.encoder.kind == "open_clip":
         tower = build_text_encoder(config)
         tower.load_state_dict({k.removeprefix("text."): v for k, v in start.text.items()})
-        encoder, templates = tower.eval(), openai_templates()
+        encoder, templates = tower.eval().to(device), openai_templates()
     texts = sorted({text for names in classes for text in names})
-    vectors = torch.from_numpy(embed_names(texts, encoder, templates, TextStore(None), None))
+    vectors = torch.from_numpy(embed_names(texts, encoder, templates, store, None))
     row = {text: i for i, text in enumerate(texts)}
     width = max(map(len, classes))
     rows = [[row[names[i % len(names)]] for i in range(width)] for names in classes]
@@ -140,6 +145,7 @@ def prototypes_of(start: Start, classes: Sequence[Sequence[str]]) -> Tensor:
 def write_trained(
     path: Path,
     start: Start,
+    begun: Mapping[str, Tensor],
     averaged: Mapping[str, Tensor],
     said: Mapping[str, str],
     seen: Sequence[Sequence[str]],
@@ -149,6 +155,7 @@ def write_trained(
     Args:
         path: where to.
         start: what the run began with.
+        begun: the weights of its model then; those that did not learn are written.
         averaged: the trained weights by the model's names.
         said: what the metadata says of them: what made them, and their licence.
         seen: synonyms of the classes that the region head has learnt; for these the fusion trusts
@@ -156,7 +163,7 @@ def write_trained(
     """
     config = start.model.config
     firsts = dict.fromkeys((*config.seen_classes, *(names[0] for names in seen)))
-    state = {**start.model.state_dict(), **start.text, **averaged}
+    state = {**begun, **start.text, **averaged}
     metadata = {**start.metadata, **said}
     if config.encoder.kind == "lite":  # common names need no text tower
         names = sorted({text for synonyms in seen for text in synonyms})

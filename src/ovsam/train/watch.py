@@ -14,7 +14,7 @@ from ovsam.data.coco import Instance
 from ovsam.data.dataset import DataSet
 from ovsam.data.layouts import ListedPhoto
 from ovsam.data.sheet import COLUMNS, contact_sheet
-from ovsam.errors import AnnotationError
+from ovsam.errors import AnnotationError, PhotoError
 from ovsam.geometry import encode_rle
 from ovsam.model.image import Frame, to_pixels, whole_photo_logits
 from ovsam.model.label import class_logits
@@ -33,17 +33,23 @@ class Watch:
         prototypes: `(C, P, D)` unit vectors of its classes; None where nothing is named.
 
     Raises:
-        AnnotationError: no photo has a mask.
+        AnnotationError: no photo that can be read has a mask.
     """
 
     def __init__(self, data_set: DataSet, prototypes: Tensor | None) -> None:
         self.classes, self.prototypes = data_set.classes, prototypes
         self.photos: list[ListedPhoto] = []
+        self.pixels: list[NDArray[np.uint8]] = []
         for photo in data_set.photos:
             largest = sorted(photo.instances, key=lambda instance: -instance.area)[:OBJECTS]
             masked = [instance for instance in largest if instance.segmentation is not None]
-            if masked:
-                self.photos.append(replace(photo, instances=tuple(masked)))
+            if not masked:
+                continue
+            try:  # now, not after hours of training
+                self.pixels.append(read_photo(photo.open()))
+            except PhotoError:
+                continue
+            self.photos.append(replace(photo, instances=tuple(masked)))
             if len(self.photos) == COLUMNS:
                 break
         if not self.photos:
@@ -55,13 +61,15 @@ class Watch:
     def draw(self, model: OVSAM) -> NDArray[np.uint8]:
         """The photos as they are annotated, and below them as the model answers: RGB."""
         answered = [
-            replace(photo, instances=tuple(self._answers(model, photo))) for photo in self.photos
+            replace(photo, instances=tuple(self._answers(model, photo, pixels)))
+            for photo, pixels in zip(self.photos, self.pixels, strict=True)
         ]
         padding = [self.photos[-1]] * (COLUMNS - len(self.photos))  # so that rows stay rows
         return contact_sheet([*self.photos, *padding, *answered])
 
-    def _answers(self, model: OVSAM, photo: ListedPhoto) -> Sequence[Instance]:
-        pixels = read_photo(photo.open())
+    def _answers(
+        self, model: OVSAM, photo: ListedPhoto, pixels: NDArray[np.uint8]
+    ) -> Sequence[Instance]:
         size_hw = (pixels.shape[0], pixels.shape[1])
         encoder, device = model.config.encoder, next(model.parameters()).device
         frame = Frame.whole_photo(size_hw, model.config.image_size)

@@ -286,15 +286,17 @@ class Predictor:
                 self._prototypes.popitem(last=False)
         return made
 
-    def _encode_frames(self, photo: NDArray[np.uint8], frames: Sequence[Frame]) -> Features:
-        """Encode frames of one size as a batch."""
+    def _encode_frames(
+        self, photo: NDArray[np.uint8], frames: Sequence[Frame], named: bool = True
+    ) -> Features:
+        """Encode frames of one size as a batch; without `named` for their masks alone."""
         encoder = self.config.encoder
         pixels = [
             to_pixels(frame.cut(photo), frame.input_hw, encoder.pixel_mean, encoder.pixel_std)
             for frame in frames
         ]
         batch = torch.cat(pixels).to(self.device, memory_format=torch.channels_last)
-        return self._model.encode(batch)
+        return self._model.encode(batch, named)
 
     def _zoomed(
         self, encoded: EncodedImage, whole: _View, prompts: Sequence[Prompt], multimask: bool
@@ -359,7 +361,7 @@ class Predictor:
             Frame.square_around((*(middle - side / 2), *(middle + side / 2)), 1.0, zoom.click_size)
             for side in sides
         ]
-        features = self._encode_frames(encoded.photo, frames)
+        features = self._encode_frames(encoded.photo, frames, named=False)
         views = [_View(frame, features, i) for i, frame in enumerate(frames)]
         decoded = self._decode(views, [prompt] * len(views))
         found = [
@@ -497,10 +499,7 @@ def _most_agreed(masks: Sequence[_CoarseMask], quality: NDArray[np.float32], fra
     upon is an object, while parts and surroundings, which overlap too, differ from one to the next.
     A mask as wide as its square is cut off by it, so it is neither chosen nor counted.
     """
-    # Compared on the photo at half of the model's resolution: cells of a frame twice as fine.
-    fine = (2 * frame.content_hw[0], 2 * frame.content_hw[1])
-    grid = replace(frame, content_hw=fine, input_hw=fine)
-    seen = np.stack([mask.seen_from(grid) > 0 for mask in masks]).reshape(len(masks), -1)
+    seen = np.stack([mask.seen_from(frame) > 0 for mask in masks]).reshape(len(masks), -1)
     boxes = masks_to_boxes_xyxy(np.stack([mask.logits > 0 for mask in masks]))
     extent = (boxes[:, 2:] - boxes[:, :2]).max(1)
     votes = np.sqrt(np.clip(quality, 0, None)) * (extent < len(masks[0].logits))

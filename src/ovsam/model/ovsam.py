@@ -31,7 +31,7 @@ class Features:
         c5: `(B, C5, H / 32, W / 32)`.
         embedding: `(B, embed_dim, H / 16, W / 16)`.
         high_resolution: maps at strides 8 and 4 for the decoder, or None.
-        fpn_maps: the region head's pyramid.
+        fpn_maps: the region head's pyramid; empty where nothing is to be named.
         input_hw: (H, W) of the model's input, padding included.
     """
 
@@ -59,19 +59,24 @@ class OVSAM(nn.Module):
         self.region_head = RegionHead(channels, config.encoder.text_dim, config.region)
         freeze(self.encoder)
 
-    def encode(self, pixels: Tensor) -> Features:
-        """Normalised, padded pixels `(B, 3, H, W)`, H and W multiples of 32 -> features."""
+    def encode(self, pixels: Tensor, named: bool = True) -> Features:
+        """Normalised, padded pixels `(B, 3, H, W)`, H and W multiples of 32 -> features.
+
+        Without `named` they serve `decode` alone, not `label`.
+        """
         with torch.no_grad():
             pyramid = self.encoder(pixels)
-        return self.features(pyramid, (pixels.shape[2], pixels.shape[3]))
+        return self.features(pyramid, (pixels.shape[2], pixels.shape[3]), named)
 
-    def features(self, pyramid: Sequence[Tensor], input_hw: tuple[int, int]) -> Features:
+    def features(
+        self, pyramid: Sequence[Tensor], input_hw: tuple[int, int], named: bool = True
+    ) -> Features:
         """The same from C2..C5, for training on a cached or shared pyramid."""
         return Features(
             c5=pyramid[3],
             embedding=self.adapter(pyramid),
             high_resolution=self.high_resolution(pyramid) if self.high_resolution else None,
-            fpn_maps=self.region_head.pyramid(pyramid),
+            fpn_maps=self.region_head.pyramid(pyramid) if named else (),
             input_hw=input_hw,
         )
 

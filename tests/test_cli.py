@@ -228,6 +228,21 @@ def test_evaluate_writes_a_report(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("fake")
+def test_evaluate_click_by_click(run: Run) -> None:
+    write_annotations()
+    result = run(
+        *("evaluate", "instances.json", "--images", ".", "--clicks", "3"),
+        *("--vocabulary", "instances.json", "--json", "report.json"),
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(Path("report.json").read_text())
+    # The fake always answers with a disk of 10 pixels around the first click.
+    assert report["iou_after_clicks"] == pytest.approx([3.14 * 100 / 10_000] * 3, rel=0.05)
+    assert (report["noc85"], report["noc90"], report["instances"]) == (3, 3, 1)
+    assert "3.00 clicks to IoU 0.85" in result.stdout.replace("\n", " ")
+
+
+@pytest.mark.usefixtures("fake")
 def test_evaluate_errors(run: Run) -> None:
     assert_error(run("evaluate", "none.json", "--images", "."), "Cannot read the annotations")
     write_annotations()

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovsam.model.prompt import NOT_A_POINT, PromptEncoder, box_mask_logits
+from ovsam.model.prompt import NOT_A_POINT, PromptEncoder, RandomFourierPositions, box_mask_logits
 
 SIZE = (64, 96)
 
@@ -98,3 +98,13 @@ def test_positions_fit_any_grid(encoder: PromptEncoder) -> None:
         code = encoder.dense_positions((side, side))
         assert code.shape == (1, 16, side, side)
         torch.testing.assert_close(code[0, :, side // 2, side // 2], middle)
+
+
+def test_positions_do_not_move_in_half_precision() -> None:
+    """A matrix product under autocast would round them to some pixels of 1024."""
+    torch.manual_seed(0)
+    positions = RandomFourierPositions(16)
+    xy = torch.rand(50, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        in_half = positions(xy)
+    assert torch.equal(in_half, positions(xy))

@@ -27,10 +27,11 @@ class RandomFourierPositions(nn.Module):
 
     def forward(self, xy: Tensor) -> Tensor:
         """`(..., 2)` in [0, 1] -> `(..., dim)`."""
-        matrix = self.positional_encoding_gaussian_matrix
-        with torch.autocast(xy.device.type, enabled=False):  # half precision would move points
-            angles = 2 * math.pi * ((2 * xy - 1) @ matrix)
-            return torch.cat([angles.sin(), angles.cos()], dim=-1)
+        # Not a matrix product: autocast would round that to half precision, and so move points.
+        along_x, along_y = self.positional_encoding_gaussian_matrix
+        xy = 2 * xy - 1
+        angles = 2 * math.pi * (xy[..., :1] * along_x + xy[..., 1:] * along_y)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class PromptEncoder(nn.Module):

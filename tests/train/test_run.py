@@ -241,6 +241,15 @@ def test_novel_classes_are_left_out(root: Path) -> None:
     assert names == {"person", "bicycle"} & set(base.classes)
 
 
+def test_a_vocabulary_is_looked_up_by_name_not_by_place(tmp_path: Path) -> None:
+    write_coco(tmp_path / "a.json", tmp_path / "photos", ["dog", "cat"], ["a.jpg"])
+    settings = SourceSettings(path="a.json", images="photos", vocabulary="coco")
+    source = read_source(settings, tmp_path)
+    assert source.data_set.classes == ("dog", "cat")
+    assert [synonyms[0] for synonyms in source.synonyms] == ["dog", "cat"]
+    assert min(len(synonyms) for synonyms in source.synonyms) > 1
+
+
 def test_photos_after_the_last_are_held_out(root: Path) -> None:
     assert [photo.path.stem for photo in coco(root, until="1").photos.listed] == ["1"]
 

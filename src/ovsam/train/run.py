@@ -129,14 +129,7 @@ def read_source(settings: SourceSettings, data: Path) -> Source:
         log.warning("left out: %s", problem)
     synonyms = dict(zip(data_set.classes, data_set.synonyms, strict=True))
     if settings.vocabulary is not None:
-        vocabulary = load_vocabulary(settings.vocabulary)
-        if len(vocabulary.classes) != len(data_set.classes):
-            raise TrainingError(
-                f"'{path}' has {len(data_set.classes)} classes and the vocabulary "
-                f"'{settings.vocabulary}' {len(vocabulary.classes)}: leave the vocabulary out, or "
-                "give the one that lists the same classes in the same order."
-            )
-        synonyms = dict(zip(data_set.classes, vocabulary.synonyms, strict=True))
+        synonyms = _looked_up(data_set, settings.vocabulary)
     if settings.only is not None:
         data_set = _narrowed(data_set, settings.only)
     if settings.until is not None:
@@ -144,6 +137,22 @@ def read_source(settings: SourceSettings, data: Path) -> Source:
         data_set = data_set.where(lambda photo: Path(photo.member or photo.path).stem <= last)
     root = images or (path.parent if path.is_file() else path)
     return Source(data_set, root, tuple(synonyms[name] for name in data_set.classes), settings)
+
+
+def _looked_up(data_set: DataSet, name: str) -> dict[str, tuple[str, ...]]:
+    """A vocabulary's synonyms of the classes: by their names, or by place where all are codes."""
+    vocabulary = load_vocabulary(name)
+    known = dict(zip(vocabulary.classes, vocabulary.synonyms, strict=True))
+    classes = data_set.classes
+    if set(classes) <= known.keys():
+        return {each: known[each] for each in classes}
+    if len(classes) != len(known) or not known.keys().isdisjoint(classes):
+        raise TrainingError(
+            f"'{data_set.name}' has {len(classes)} classes, '{min(set(classes) - known.keys())}' "
+            f"among them, and the vocabulary '{name}' {len(known)} others: leave the vocabulary "
+            "out, or give the one that lists these classes."
+        )
+    return dict(zip(classes, vocabulary.synonyms, strict=True))
 
 
 def _narrowed(data_set: DataSet, only: str | Sequence[str]) -> DataSet:

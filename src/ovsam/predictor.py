@@ -620,10 +620,11 @@ def load(
 
 def _locate(name_or_path: str | Path, cache_dir: str | Path | None) -> Path:
     from ovsam.hub import RELEASES, fetch
+    from ovsam.model.build import SHIPPED
 
     name = str(name_or_path)
     if name == "lite":
-        return Path(__file__).parent / "weights" / "lite.safetensors"
+        return SHIPPED
     if name in RELEASES:
         return fetch(name, cache_dir)
     path = Path(name_or_path)

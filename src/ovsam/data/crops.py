@@ -262,21 +262,21 @@ class Squares:
             try:
                 photo, objects = self._square(rng, anchored, anchor)
             except PhotoError:
-                skipped.append(_name(anchored))
+                skipped.append(anchored.photo.name)
                 continue
             if objects:
                 chosen = self._asked(rng, objects)
                 squares += [len(photos)] * len(chosen)
                 prompts += chosen
                 photos.append(photo)
-                names.append(_name(anchored))
+                names.append(anchored.photo.name)
             if len(photos) == self.config.count:
                 seed = self.seed * 1_000_003 + index
                 batch = self._collate(rng, photos, squares, prompts)
                 return replace(batch, seed=seed, names=tuple(names), skipped=tuple(skipped))
         raise AnnotationError(
             f"Of {TRIES * self.config.count} squares only {len(photos)} show an object; the last "
-            f"was of '{_name(anchored)}'. Check the data with 'ovsam data check'."
+            f"was of '{anchored.photo.name}'. Check the data with 'ovsam data check'."
         )
 
     def _anchor(self, rng: np.random.Generator) -> tuple[AnchoredPhoto, Anchor]:
@@ -296,8 +296,8 @@ class Squares:
         photo = _CACHE.read(anchored.photo)
         if anchor.rle is not None and tuple(anchor.rle["size"]) != photo.shape[:2]:
             raise PhotoError(
-                f"'{_name(anchored)}' is {photo.shape[1]} x {photo.shape[0]} pixels, its masks are "
-                f"made for {anchor.rle['size'][1]} x {anchor.rle['size'][0]}."
+                f"'{anchored.photo.name}' is {photo.shape[1]} x {photo.shape[0]} pixels, its masks "
+                f"are made for {anchor.rle['size'][1]} x {anchor.rle['size'][0]}."
             )
         click = None
         if self.config.clicked and anchor.rle and rng.random() < self.config.clicked:
@@ -454,11 +454,6 @@ def _stretched(rng: np.random.Generator, frame: Frame) -> Frame:
     wide, high = width * stretch, height / stretch
     origin = (frame.origin_xy[0] + (width - wide) / 2, frame.origin_xy[1] + (height - high) / 2)
     return replace(frame, origin_xy=origin, window_hw=(high, wide))
-
-
-def _name(anchored: AnchoredPhoto) -> str:
-    photo = anchored.photo
-    return str(photo.path) if photo.member is None else f"{photo.path}:{photo.member}"
 
 
 def _covers(mask: NDArray[np.float32], point_xy: NDArray[np.float64]) -> bool:

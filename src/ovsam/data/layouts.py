@@ -68,6 +68,11 @@ class ListedPhoto:
     not_exhaustive_classes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What to call it in messages: its file, and its place within a tar file."""
+        return str(self.path) if self.member is None else f"{self.path}:{self.member}"
+
     def open(self) -> Path | bytes:
         """What `read_photo` wants.
 

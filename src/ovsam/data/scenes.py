@@ -93,7 +93,7 @@ def draw_scene(rng: np.random.Generator, photo: ListedPhoto, config: SceneConfig
         PhotoError: the photo cannot be read.
         AnnotationError: a mask is malformed, or made for a photo of another size.
     """
-    name = str(photo.path) if photo.member is None else f"{photo.path}:{photo.member}"
+    name = photo.name
     if not photo.instances and photo.label is None:
         return None
     source = photo.open()

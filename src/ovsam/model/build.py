@@ -33,6 +33,7 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.model.weights import fill, load_checkpoint, read_metadata
 from ovsam.vocabulary import load_vocabulary
 
+SHIPPED = Path(__file__).parents[1] / "weights" / "lite.safetensors"  # `lite`, with the package
 TEXT_VECTORS = "text.vectors"  # (K, text_dim), a row for each of the names in
 TEXT_NAMES = "text_names"  # this entry of the metadata, a JSON list
 RELEASED_DECODER = DecoderConfig(mask_tokens=1, iou_head=False)

@@ -86,22 +86,34 @@ def class_prototypes(
             one of them if any of its synonyms does.
         progress: called while names are computed, not when all are known.
     """
-    texts = sorted({text for synonyms in vocabulary.synonyms for text in synonyms})
-    vectors = embed_names(texts, encoder, templates, store, progress)  # (T, D)
-    row = {text: i for i, text in enumerate(texts)}
-    width = max(map(len, vocabulary.synonyms))
-    rows = [
-        [row[synonyms[i % len(synonyms)]] for i in range(width)] for synonyms in vocabulary.synonyms
-    ]
     seen = {name.lower() for name in seen_classes}
     return ClassPrototypes(
-        vectors=torch.from_numpy(vectors)[torch.tensor(rows)],  # (C, P, D)
+        vectors=synonym_vectors(vocabulary.synonyms, encoder, templates, store, progress),
         seen=torch.tensor([not seen.isdisjoint(synonyms) for synonyms in vocabulary.synonyms]),
         answerable=torch.tensor(vocabulary.answerable),
     )
 
 
-def embed_names(
+def synonym_vectors(
+    synonyms: Sequence[Sequence[str]],
+    encoder: TextEncoder,
+    templates: Sequence[str],
+    store: TextStore,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Unit vectors `(C, P, D)` of the synonyms of C classes; see `class_prototypes`.
+
+    P is the number of synonyms of the class that has most; the others' are repeated.
+    """
+    texts = sorted({text for names in synonyms for text in names})
+    vectors = _embeddings(texts, encoder, templates, store, progress)  # (T, D)
+    row = {text: i for i, text in enumerate(texts)}
+    width = max(map(len, synonyms))
+    rows = [[row[names[i % len(names)]] for i in range(width)] for names in synonyms]
+    return torch.from_numpy(vectors)[torch.tensor(rows)]
+
+
+def _embeddings(
     texts: Sequence[str],
     encoder: TextEncoder,
     templates: Sequence[str],

@@ -101,11 +101,16 @@ def named_photos(path: Path, images: Path | None, report: Report) -> dict[str, L
     A name is the photo's path within the data set, and its name within the tar file if it is in
     one: "sa_000020/sa_223750.jpg", "n01440764.tar/n01440764_10026.JPEG". See `list_photos`.
     """
-    root = images or (path.parent if path.is_file() else path)
+    root = photos_root(path, images)
     photos: dict[str, ListedPhoto] = {}
     for photo in list_photos(path, images, report).photos.listed:
         photos.setdefault(photo_name(photo, root), replace(photo, instances=()))
     return photos
+
+
+def photos_root(path: Path, images: Path | None) -> Path:
+    """The folder that the photos of a data set are named from; see `list_photos`."""
+    return images or (path.parent if path.is_file() else path)
 
 
 def photo_name(photo: ListedPhoto, root: Path) -> str:

@@ -143,19 +143,18 @@ class LabelBatches:
         for again in range(TRIES):
             which, place = self.mixture[draw + again * 7919]  # a prime: far from the neighbours
             listed = self.data_sets[which][place]
-            name = str(listed.path) if listed.member is None else f"{listed.path}:{listed.member}"
             try:
                 if listed.problems and not listed.instances:
                     raise AnnotationError(listed.problems[0])
                 scene = draw_scene(rng, listed, self.scene)
             except (PhotoError, AnnotationError):
-                skipped.append(name)
+                skipped.append(listed.name)
                 continue
             if scene is not None:
                 return which, listed, scene, draw_prompts(rng, scene, self.prompts)
         raise TrainingError(
             f"{TRIES} photos in a row cannot be read or show no object, the last of them "
-            f"'{name}'. Check the data with 'ovsam data check'."
+            f"'{listed.name}'. Check the data with 'ovsam data check'."
         )
 
 

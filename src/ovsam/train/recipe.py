@@ -74,24 +74,30 @@ class StartSettings:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class JointRecipe:
-    """Adapter, decoder and region head at once, on squares of photos with masks (`lite`)."""
+class _AnyRecipe:
+    """What every run has."""
 
-    stage: Literal["joint"]
     model: str
     licence: str | None = None
     """What the finished weights say of their terms."""
     start: StartSettings = StartSettings()
+    data: tuple[SourceSettings, ...] = Field(min_length=1)
+    watch: SourceSettings | None = None
+    """Photos apart from the others, of which each checkpoint's answers are drawn."""
+    engine: EngineSettings
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class JointRecipe(_AnyRecipe):
+    """Adapter, decoder and region head at once, on squares of photos with masks (`lite`)."""
+
+    stage: Literal["joint"]
     looks: dict[str, SquareConfig] = Field(min_length=1)
     """Kinds of batches by name."""
     cycle: tuple[str, ...] = Field(min_length=1)
     """The order in which batches of these kinds take turns."""
     again: float = Field(default=0.3, ge=0)
     """Weight of the loss after one corrective click."""
-    data: tuple[SourceSettings, ...] = Field(min_length=1)
-    watch: SourceSettings | None = None
-    """Photos apart from the others, of which each checkpoint's answers are drawn."""
-    engine: EngineSettings
 
     @model_validator(mode="after")
     def _belongs_together(self) -> JointRecipe:
@@ -101,14 +107,10 @@ class JointRecipe:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class DistillRecipe:
+class DistillRecipe(_AnyRecipe):
     """Stage 1, SAM2CLIP: the adapter learns a teacher's embedding."""
 
     stage: Literal["distill"]
-    model: str
-    licence: str | None = None
-    """What the finished weights say of their terms."""
-    start: StartSettings = StartSettings()
     teacher: str
     """sam-vit-b, -l or -h, SAM's `.pth`, or a checkpoint of ovsam."""
     image_size: Annotated[int, Field(gt=0, multiple_of=32)] = 1024
@@ -120,12 +122,8 @@ class DistillRecipe:
     """Weight of the difference of these masks."""
     recompute: bool = False
     """Whether activations are computed again for the gradient, which saves memory."""
-    data: tuple[SourceSettings, ...] = Field(min_length=1)
-    watch: SourceSettings | None = None
-    """Photos apart from the others, of which each checkpoint's answers are drawn."""
     caches: tuple[str, ...] = ()
     """For each data set what `ovsam cache-features` made; none = the teacher is asked."""
-    engine: EngineSettings
 
     @model_validator(mode="after")
     def _belongs_together(self) -> DistillRecipe:
@@ -140,14 +138,10 @@ class DistillRecipe:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class LabelRecipe:
+class LabelRecipe(_AnyRecipe):
     """Stage 2, CLIP2SAM: decoder and region head on photos with masks, boxes or names."""
 
     stage: Literal["label"]
-    model: str
-    licence: str | None = None
-    """What the finished weights say of their terms."""
-    start: StartSettings = StartSettings()
     scene: SceneConfig = SceneConfig()
     prompts: PromptConfig = PromptConfig()
     rounds: Annotated[int, Field(ge=0)] = 0
@@ -158,10 +152,6 @@ class LabelRecipe:
     """Classes on a smaller share of the photos are drawn more often (LVIS: 0.001)."""
     batch: Positive = 16
     """Photos of a step, over all processes."""
-    data: tuple[SourceSettings, ...] = Field(min_length=1)
-    watch: SourceSettings | None = None
-    """Photos apart from the others, of which each checkpoint's answers are drawn."""
-    engine: EngineSettings
 
     @model_validator(mode="after")
     def _belongs_together(self) -> LabelRecipe:
@@ -180,9 +170,7 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def read_recipe(
-    name_or_path: str, changes: Sequence[str] = ()
-) -> JointRecipe | DistillRecipe | LabelRecipe:
+def read_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     """A shipped recipe or one's own file, with changes such as `engine.steps=100`.
 
     Raises:
@@ -202,7 +190,7 @@ def read_recipe(
     for change in changes:
         _change(content, change)
     try:
-        recipe: JointRecipe | DistillRecipe | LabelRecipe = _RECIPE.validate_python(content)
+        recipe: Recipe = _RECIPE.validate_python(content)
     except ValidationError as error:
         found = [f"- {_sentence(detail)}" for detail in error.errors(include_url=False)]
         raise TrainingError("\n".join([f"'{path}' cannot be used:", *found])) from error

@@ -18,7 +18,7 @@ from ovsam.errors import TrainingError
 from ovsam.model.text_store import TextStore
 from ovsam.train.distill import DistillBatches, DistillStage
 from ovsam.train.engine import Batches, Engine, Stage
-from ovsam.train.feature_cache import FeatureCache, photo_name
+from ovsam.train.feature_cache import FeatureCache, photo_name, photos_root
 from ovsam.train.joint import JointStage, Turns
 from ovsam.train.label import LabelBatches, LabelStage
 from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe, Recipe, SourceSettings
@@ -135,7 +135,7 @@ def read_source(settings: SourceSettings, data: Path) -> Source:
     if settings.until is not None:
         last = settings.until
         data_set = data_set.where(lambda photo: Path(photo.member or photo.path).stem <= last)
-    root = images or (path.parent if path.is_file() else path)
+    root = photos_root(path, images)
     return Source(data_set, root, tuple(synonyms[name] for name in data_set.classes), settings)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.model.build import (
+    SHIPPED,
     TEXT_NAMES,
     TEXT_VECTORS,
     build,
@@ -22,13 +23,12 @@ from ovsam.model.build import (
 from ovsam.model.convert import KEY_MAP_SAM_DECODER, expected_shapes, read_tensors, rename
 from ovsam.model.minilm import MiniLM
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.text import PLAIN_TEMPLATES, TextEncoder, embed_names, openai_templates
+from ovsam.model.text import PLAIN_TEMPLATES, TextEncoder, openai_templates, synonym_vectors
 from ovsam.model.text_store import TextStore
 from ovsam.model.weights import differences, load_checkpoint, read_metadata, save_checkpoint
 from ovsam.train.lite_model import initial_model
 from ovsam.train.recipe import StartSettings
 
-LITE = Path(__file__).parents[1] / "weights" / "lite.safetensors"
 RANDOM_PARTS = ("adapter", "region_head")  # what SAM and CLIP do not bring
 
 
@@ -74,7 +74,7 @@ def starting_model(name: str, start: StartSettings) -> Start:
 
 def _from_checkpoint(name: str, start: StartSettings) -> Start:
     assert start.checkpoint is not None
-    path = LITE if start.checkpoint == "lite" else Path(start.checkpoint)
+    path = SHIPPED if start.checkpoint == "lite" else Path(start.checkpoint)
     config, state = load_checkpoint(path)
     if config.name != name:
         raise TrainingError(
@@ -124,8 +124,7 @@ def prototypes_of(
 ) -> Tensor:
     """Unit vectors `(C, P, D)` of the synonyms of C classes, by the model's own text side.
 
-    P is the number of synonyms of the class that has most; the others' are repeated. Vectors that
-    the store knows are not computed again.
+    Vectors that the store knows are not computed again.
     """
     config = start.model.config
     encoder: TextEncoder = MiniLM()
@@ -134,12 +133,7 @@ def prototypes_of(
         tower = build_text_encoder(config)
         tower.load_state_dict({k.removeprefix("text."): v for k, v in start.text.items()})
         encoder, templates = tower.eval().to(device), openai_templates()
-    texts = sorted({text for names in classes for text in names})
-    vectors = torch.from_numpy(embed_names(texts, encoder, templates, store, None))
-    row = {text: i for i, text in enumerate(texts)}
-    width = max(map(len, classes))
-    rows = [[row[names[i % len(names)]] for i in range(width)] for names in classes]
-    return vectors[torch.tensor(rows)]
+    return synonym_vectors(classes, encoder, templates, store)
 
 
 def write_trained(

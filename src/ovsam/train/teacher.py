@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.hub import RELEASES, fetch
 from ovsam.model.adapter import Adapter
-from ovsam.model.build import restore
+from ovsam.model.build import SHIPPED, restore
 from ovsam.model.convert import read_tensors
 from ovsam.model.features import ImageEncoder, freeze
 from ovsam.model.image import Frame, to_pixels
@@ -38,7 +38,6 @@ _SAM_FILES = "https://github.com/facebookresearch/segment-anything#model-checkpo
 _SAM_MEAN = (123.675, 116.28, 103.53)
 _SAM_STD = (58.395, 57.12, 57.375)
 _SAM_WINDOW = 14
-_LITE = Path(__file__).parents[1] / "weights" / "lite.safetensors"
 
 
 class Teacher(nn.Module):
@@ -141,7 +140,7 @@ class _Own(nn.Module):
 
 
 def _own(source: str, image_size: int | None) -> Teacher:
-    path = _LITE if source == "lite" else fetch(source) if source in RELEASES else Path(source)
+    path = SHIPPED if source == "lite" else fetch(source) if source in RELEASES else Path(source)
     if not path.exists() and not path.suffix:
         raise CheckpointError(
             f"Unknown teacher '{source}'. Choose {', '.join((*SAMS, 'lite', *RELEASES))}, or give "

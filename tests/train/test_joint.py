@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ LOOKS = {
         size=64, count=2, prompts=3, named=1, only_named=True, boxes=0.6, zoomed=0.7, pasted=0.3
     ),
     "click": SquareConfig(size=64, count=2, prompts=1, boxes=0, clicked=1, pasted=0.3),
-    "whole": SquareConfig(size=128, count=2, prompts=3, named=1, boxes=0.6, whole=1),
+    "whole": SquareConfig(size=128, count=2, prompts=3, named=1, boxes=0.6, whole=1, rounds=3),
 }
 SETTINGS = EngineSettings(
     steps=4,
@@ -61,7 +62,8 @@ def stage(sources: list[Source], model: OVSAM | None = None) -> JointStage:
         F.normalize(torch.randn(max(1, len(source.synonyms)), 2, TEXT_DIM), dim=-1)
         for source in sources
     ]
-    return JointStage(model or tiny_model(), prototypes, LOOKS, again=0.3)
+    rounds = {kind: look.rounds for kind, look in LOOKS.items()}
+    return JointStage(model or tiny_model(), prototypes, rounds, again=0.3)
 
 
 def run(
@@ -133,6 +135,47 @@ def test_the_recipe_of_lite_is_drawn_as_it_says(sources: list[Source]) -> None:
     batch = turns(sources, recipe.looks)[1]  # boxes, clicks, wholes: the second is of clicks
     assert batch.photos.shape == (40, 128, 128, 3)
     assert not batch.is_box.any()
+
+
+def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more(
+    sources: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner, batch = stage(sources), turns(sources)[2]
+    assert (batch.kind, LOOKS["whole"].rounds) == ("whole", 3)
+    asked: list[tuple[int, int, bool]] = []  # tokens of boxes and points; whether by a mask
+    encode = learner.model.prompt_encoder.forward
+
+    def recorded(
+        points: Tensor | None,
+        labels: Tensor | None,
+        boxes: Tensor | None,
+        masks: Tensor | None,
+        size_hw: tuple[int, int],
+    ) -> tuple[Tensor, Tensor]:
+        clicks = 0 if labels is None else labels.shape[1]
+        asked.append((int(boxes is not None), clicks, masks is not None))
+        return encode(points, labels, boxes, masks, size_hw)
+
+    monkeypatch.setattr(learner.model.prompt_encoder, "forward", recorded)
+    learner.losses(batch)
+    by_box, by_point = asked[::2], asked[1::2]
+    assert [box for box, _, _ in by_box + by_point] == [1] * 4 + [0] * 4
+    assert by_box[0] == (1, 0, True), "a box comes as a mask, too"
+    assert by_point[0] == (0, 1, False)
+    assert all(masked for _, _, masked in by_point[1:])
+    clicks = [count for _, count, _ in by_box]
+    assert [count for _, count, _ in by_point] == [count + 1 for count in clicks]
+    steps = [after - before for before, after in itertools.pairwise(clicks)]
+    assert sorted(steps) == [0, 1, 1]
+
+
+def test_zoomed_squares_keep_to_their_context(sources: list[Source]) -> None:
+    """Objects fill between a fifth and a quarter of a square's side, but for stretching."""
+    look = SquareConfig(size=64, count=8, prompts=1, boxes=1.0, zoomed=1.0, context=(4.0, 5.0))
+    batch = turns(sources, {"far": look})[0]
+    sides = (batch.boxes_xyxy[:, 2:] - batch.boxes_xyxy[:, :2]).amax(1)
+    assert sides.max() < 64 / 4 * 1.6
+    assert sides.min() > 64 / 5 / 1.6
 
 
 # The run

@@ -148,10 +148,15 @@ class SquareConfig:
     """Share of squares around a click, of any size from part of the object to far around it."""
     zoomed: Share = 0.0
     """Share of the others zoomed on one object, as the predictor does."""
+    context: tuple[float, float] = (1.3, 2.0)
+    """Least and greatest side of a zoomed square, as multiples of the object's longer side."""
     whole: Share = 0.0
     """Share of squares that show the whole photo; what is left are windows of it."""
     pasted: Share = 0.0
     """Share of squares that get an object of another photo pasted in."""
+    rounds: Annotated[int, Field(ge=0)] = 1
+    """How often a prompt is asked again, each time with the mask so far and a corrective click; of
+    several, one brings no click."""
 
 
 @dataclass(frozen=True)
@@ -330,7 +335,7 @@ class Squares:
         size, (height, width) = self.config.size, photo.shape[:2]
         kind = rng.random()
         if kind < self.config.zoomed and anchor.rle is not None:
-            context = float(np.exp(rng.uniform(np.log(1.3), np.log(2.0))))
+            context = float(np.exp(rng.uniform(*np.log(self.config.context))))
             box = np.array(anchor.box_xyxy) + rng.normal(0, 0.02, 4) * _side(anchor)
             box[2:] = np.maximum(box[2:], box[:2] + 1)
             return Frame.square_around(box.tolist(), context, size)

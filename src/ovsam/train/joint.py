@@ -1,7 +1,7 @@
 """All learned parts at once on squares of photos: how `lite` is made.
 
-Each batch draws squares with prompts (`data/crops.py`), decodes them, clicks once more where the
-mask is wrong, and names the objects that have names.
+Each batch draws squares with prompts (`data/crops.py`), decodes them, clicks again where the mask is
+wrong, once or more often, and names the objects that have names.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class JointStage(Stage):
     Args:
         model: with its trunk's weights.
         prototypes: for each vocabulary of the data `(C, P, D)` unit vectors, in the batches' order.
-        kinds: what a batch's mask loss can be called.
-        again: weight of the loss after one corrective click.
+        rounds: for each kind of batch how often it is looked at again; its mask loss is called
+            like the kind.
+        again: weight of the loss of each such look.
     """
 
     mean: Tensor
@@ -50,12 +51,12 @@ class JointStage(Stage):
         self,
         model: OVSAM,
         prototypes: Sequence[Tensor],
-        kinds: Iterable[str],
+        rounds: Mapping[str, int],
         again: float,
     ) -> None:
         super().__init__()
-        self.model, self.again = model, again
-        self.loss_names = (*kinds, "name")
+        self.model, self.rounds, self.again = model, dict(rounds), again
+        self.loss_names = (*rounds, "name")
         encoder = model.config.encoder
         self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
@@ -86,43 +87,58 @@ class JointStage(Stage):
         # SAM's point names a pixel's centre by its index; ours are distances.
         boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]] - 0.5
         labels = torch.ones(len(points), 1, dtype=torch.long, device=points.device)
-        size, encode = features.input_hw, self.model.prompt_encoder
         targets = _Targets(
             square=batch.square[order],
             half=F.avg_pool2d(batch.masks[order, None].float() / 255, 2)[:, 0],
             hidden=batch.hidden[order] / 4,
         )
-        logits, loss = self._decoded(
-            features,
-            [
-                encode(None, None, boxes, box_mask_logits(boxes, size), size),
-                encode(points, labels, None, None, size),
-            ],
-            targets,
-            is_box=batch.is_box[order],
-            whole=batch.whole[order],
-        )
-        # One corrective click, with the mask so far as a prompt (SAM, appendix A); three tokens.
         truth = F.avg_pool2d(targets.half[:, None], 2)[:, 0] > 0.5  # (N, S / 4, S / 4)
-        clicks, kinds = next_click(logits, truth, 4, generator)
-        clicks = clicks - 0.5
-        previous = logits[:, None].detach()
-        points, labels = (
-            torch.cat([points, clicks[count:]], 1),
-            torch.cat([labels, kinds[count:]], 1),
+        clicks = boxes.new_zeros(count, 0, 2), labels.new_zeros(count, 0)  # of the boxes
+        encoded = self._encoded(features, boxes, clicks, (points, labels), None)
+        logits, loss = self._decoded(
+            features, encoded, targets, is_box=batch.is_box[order], whole=batch.whole[order]
         )
+        # More looks, each with the mask so far as a prompt and a corrective click. Of several one
+        # brings no click: the predictor looks again at what it found, too (SAM, appendix A).
+        rounds, device = self.rounds[batch.kind], points.device
+        silent = -1
+        if rounds > 1:
+            silent = int(torch.randint(rounds, (), generator=generator, device=device))
         clear = torch.ones_like(is_box)
-        _, again = self._decoded(
-            features,
-            [
-                encode(clicks[:count], kinds[:count], boxes, previous[:count], size),
-                encode(points, labels, None, previous[count:], size),
-            ],
-            targets,
-            is_box=clear,
-            whole=clear,
-        )
-        return loss + self.again * again
+        for again in range(rounds):
+            previous = logits.detach()
+            if rounds > 1:
+                previous = _coarsened(previous, generator)
+            if again != silent:
+                where, kinds = next_click(logits, truth, 4, generator)
+                where = where - 0.5
+                clicks = _with(clicks, where[:count], kinds[:count])
+                points, labels = _with((points, labels), where[count:], kinds[count:])
+            encoded = self._encoded(features, boxes, clicks, (points, labels), previous[:, None])
+            logits, better = self._decoded(features, encoded, targets, is_box=clear, whole=clear)
+            loss = loss + self.again * better
+        return loss
+
+    def _encoded(
+        self,
+        features: Features,
+        boxes: Tensor,
+        clicks: tuple[Tensor, Tensor],
+        points: tuple[Tensor, Tensor],
+        masks: Tensor | None,
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Prompts by box `(B, 4)` with clicks, then by points alone; all are as many tokens long.
+
+        Clicks and points are `(B, K, 2)` with labels `(B, K)` and `(P, K + 1, 2)` with theirs;
+        `masks` `(B + P, 1, S / 4, S / 4)` is what is known so far.
+        """
+        count, size, encode = len(boxes), features.input_hw, self.model.prompt_encoder
+        box_masks = box_mask_logits(boxes, size) if masks is None else masks[:count]
+        given: tuple[Tensor | None, Tensor | None] = clicks if clicks[1].shape[1] else (None, None)
+        return [
+            encode(*given, boxes, box_masks, size),
+            encode(*points, None, None if masks is None else masks[count:], size),
+        ]
 
     def _decoded(
         self,
@@ -164,6 +180,24 @@ class JointStage(Stage):
                     F.cross_entropy(logits, target, reduction="none", label_smoothing=0.05)
                 )
         return torch.cat(losses).sum() / max(1, len(named))
+
+
+def _with(points: tuple[Tensor, Tensor], where: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Points `(N, K, 2)` and labels `(N, K)` with one more each."""
+    return torch.cat([points[0], where], 1), torch.cat([points[1], labels], 1)
+
+
+def _coarsened(mask_logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Masks `(N, h, w)` as they come back from the whole photo's grid, which is up to 4x coarser.
+
+    Between clicks the predictor keeps a mask in the whole photo's low resolution; of an object that
+    it zooms on, little is left there.
+    """
+    factor = 2 ** int(torch.randint(3, (), generator=generator, device=mask_logits.device))
+    coarse = F.avg_pool2d(mask_logits[:, None], factor)
+    return F.interpolate(
+        coarse, size=mask_logits.shape[1:], mode="bilinear", align_corners=False
+    )[:, 0]
 
 
 class Turns:

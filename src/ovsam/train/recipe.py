@@ -97,7 +97,7 @@ class JointRecipe(_AnyRecipe):
     cycle: tuple[str, ...] = Field(min_length=1)
     """The order in which batches of these kinds take turns."""
     again: float = Field(default=0.3, ge=0)
-    """Weight of the loss after one corrective click."""
+    """Weight of the loss of each further look with a corrective click."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> JointRecipe:

@@ -209,7 +209,8 @@ def _joint(
         for i, (kind, look) in enumerate(recipe.looks.items())
     }
     prototypes = [names.vectors(source) for source in sources]
-    stage = JointStage(start.model, prototypes, recipe.looks, recipe.again)
+    rounds = {kind: look.rounds for kind, look in recipe.looks.items()}
+    stage = JointStage(start.model, prototypes, rounds, recipe.again)
     return stage, Turns(kinds, recipe.cycle)
 
 

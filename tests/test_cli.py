@@ -256,6 +256,39 @@ def test_evaluate_errors(run: Run) -> None:
     assert "1 of 1 photos are missing" in result.stderr
 
 
+def test_compare_two_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: dict[str, FakePredictor] = {}
+
+    def load(name: str, *, zoom: bool | None, **_: object) -> FakePredictor:
+        radius = {"small": 10.0, "big": 20.0}[name]
+        return loaded.setdefault(name, FakePredictor(name=name, radius=radius, zoom=bool(zoom)))
+
+    monkeypatch.setattr(ovsam, "load", load, raising=False)
+    write_annotations()
+    result = run(
+        *("compare", "instances.json", "--images", ".", "--model", "small", "--teacher", "big"),
+        *("--prompts", "point", "--limit", "1", "--objects", "1", "--zoom"),
+        *("--json", "report.json"),
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(Path("report.json").read_text())
+    assert report["iou"] == pytest.approx(0.25, rel=0.05)  # a disk in one of twice its radius
+    assert (report["student"], report["teacher"], report["instances"]) == ("small", "big", 1)
+    assert report["zoom"] == {"student": True, "teacher": True}
+    assert "small beside big, point prompts, zoom on" in result.stdout
+    assert "wrote report.json" in result.stdout
+    assert [len(fake.prompts) for fake in loaded.values()] == [1, 1]
+
+    compare = ("compare", "instances.json", "--model", "small", "--teacher", "big")
+    assert run(*compare[:-2]).exit_code == 2, "there is no teacher but the one that is named"
+    assert_error(run(*compare, "--json", "instances.json"), "the input itself")
+    assert_error(run("compare", "none.json", *compare[2:]), "There is no data set at 'none.json'")
+    Path("photo.jpg").write_bytes(b"no photo")
+    result = run(*compare)
+    assert result.exit_code == 1
+    assert "no object to compare" in result.stderr
+
+
 def test_demo_hands_over_to_the_server(
     run: Run, fake: FakePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

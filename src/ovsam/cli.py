@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ovsam.evaluate.agreement import AgreementReport
     from ovsam.evaluate.clicks import ClickReport
     from ovsam.evaluate.metrics import Summary
     from ovsam.evaluate.run import Report
@@ -85,7 +86,7 @@ ZoomOption = Annotated[
 
 
 class PromptKind(StrEnum):
-    """How `evaluate` points at an instance."""
+    """How `evaluate` and `compare` point at an instance."""
 
     box = "box"
     point = "point"
@@ -274,6 +275,90 @@ def evaluate(
         _print_clicks(report)
     else:
         _print_report(report)
+    if json_path is not None:
+        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        typer.echo(f"wrote {json_path}")
+
+
+@app.command()
+def compare(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Photos with objects: an annotation file in COCO's format, a folder or a list of "
+            "folders of SA-1B (val.txt), or a folder with `images/` and `masks/`.",
+            show_default=False,
+        ),
+    ],
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="The model to compare with: its name, or the path of a converted checkpoint.",
+            show_default=False,
+        ),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="The photos of an annotation file. Left out: beside it.", show_default=False
+        ),
+    ] = None,
+    prompts: Annotated[
+        PromptKind, typer.Option(help="Annotated boxes, or centre points of annotated masks.")
+    ] = PromptKind.box,
+    json_path: Annotated[
+        Path | None,
+        typer.Option("--json", help="The report as a .json file.", show_default=False),
+    ] = None,
+    model: ModelOption = "lite",
+    zoom: ZoomOption = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
+    ] = None,
+    objects: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the largest objects of each photo.", show_default=False),
+    ] = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Measure how alike two models' masks are: mean IoU where both are asked the same.
+
+    Example: ovsam compare bsds500/val.txt --model student.safetensors --teacher lite
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ovsam.data.dataset import read_data_set
+    from ovsam.evaluate.agreement import agreement
+    from ovsam.export import to_json_bytes
+    from ovsam.output import check_output, write_atomically
+    from ovsam.vocabulary import load_vocabulary
+
+    if json_path is not None:
+        check_output(json_path, (".json",), [data])
+    data_set = read_data_set(data, images)
+    names = load_vocabulary(["object"])  # names play no part, but a predictor has some
+
+    import ovsam
+
+    student_predictor, teacher_predictor = (
+        ovsam.load(name, vocabulary=names, device=device, zoom=zoom) for name in (model, teacher)
+    )
+    _embed_names(student_predictor)
+    _embed_names(teacher_predictor)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("photos", total=None)
+        report = agreement(
+            student_predictor,
+            teacher_predictor,
+            data_set,
+            prompts=prompts.value,
+            zoom=zoom,
+            limit=limit,
+            objects=objects,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    _print_agreement(report)
     if json_path is not None:
         write_atomically(json_path, to_json_bytes(report.as_dict()))
         typer.echo(f"wrote {json_path}")
@@ -497,6 +582,28 @@ def _print_clicks(report: ClickReport) -> None:
         f"{report.model}, {len(report.iou)} instances, zoom {'on' if report.zoom else 'off'}: "
         f"{goals}; {report.photos} photos in {report.seconds:.1f} s"
     )
+
+
+def _print_agreement(report: AgreementReport) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    from ovsam.evaluate.agreement import GOALS
+
+    table = Table("IoU of the two masks", "", box=boxes.SIMPLE_HEAD)
+    table.add_row("mean", f"{report.mean:.3f}")
+    table.add_row("median", f"{report.median:.3f}")
+    for goal in GOALS:
+        table.add_row(f"share with {goal:g} or more", f"{report.share(goal):.3f}")
+    Console().print(table)
+    zooms = " and ".join("on" if zoom else "off" for zoom in dict.fromkeys(report.zoom))
+    typer.echo(
+        f"{report.student} beside {report.teacher}, {report.prompts} prompts, zoom {zooms}: "
+        f"{len(report.iou)} instances in {report.photos} photos in {report.seconds:.1f} s"
+    )
+    if report.skipped:
+        typer.echo(f"skipped {report.skipped} that cannot be read, first: {report.problems[0]}")
 
 
 def _print_report(report: Report) -> None:

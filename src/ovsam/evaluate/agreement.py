@@ -1,0 +1,234 @@
+"""How alike the masks of two models are that are asked the same about the same photos.
+
+Protocol: every object prompts both models with its annotated box, or with the centre of its
+annotated mask, found as in `run` at the size at which the student's network sees the photo. The
+two answers are compared with each other at the photo's own size; nothing but the prompt is taken
+from the annotation. Where both masks are empty the IoU is 0, as `geometry.mask_iou` has it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.data.coco import Instance
+from ovsam.data.dataset import DataSet
+from ovsam.data.layouts import ListedPhoto
+from ovsam.errors import AnnotationError, OvsamError
+from ovsam.evaluate.run import Progress, PromptKind, centre_point_xy
+from ovsam.geometry import mask_iou
+from ovsam.photo import read_photo
+from ovsam.structures import Prompt
+
+if TYPE_CHECKING:
+    from ovsam.predictor import Predictor
+
+GOALS = (0.5, 0.75, 0.85, 0.95)  # IoU that shares of objects are counted for
+
+
+@dataclass(frozen=True)
+class AgreementReport:
+    """What `agreement` found.
+
+    Attributes:
+        student: the model's name.
+        teacher: the other model's name.
+        prompts: what both were asked with.
+        zoom: whether the student and the teacher looked again at each object.
+        photos: how many had an object that was compared.
+        seconds: that all photos took.
+        iou: `(N,)` of the two models' masks for each object, in [0, 1]; N is 1 or more.
+        problems: a sentence for each photo and object that could not be read and was left out;
+            those that listing the data set met count however few photos are looked at.
+    """
+
+    student: str
+    teacher: str
+    prompts: PromptKind
+    zoom: tuple[bool, bool]
+    photos: int
+    seconds: float
+    iou: NDArray[np.float64]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """Mean IoU."""
+        return float(self.iou.mean())
+
+    @property
+    def median(self) -> float:
+        """Median IoU."""
+        return float(np.median(self.iou))
+
+    @property
+    def skipped(self) -> int:
+        """How many photos and objects could not be read."""
+        return len(self.problems)
+
+    def share(self, goal: float) -> float:
+        """Share of objects, in [0, 1], whose IoU is `goal` or more."""
+        return float((self.iou >= goal).mean())
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {
+            "instances": len(self.iou),
+            "iou": self.mean,
+            "iou_median": self.median,
+            **{f"share{round(goal * 100)}": self.share(goal) for goal in GOALS},
+            "student": self.student,
+            "teacher": self.teacher,
+            "prompts": self.prompts,
+            "zoom": dict(zip(("student", "teacher"), self.zoom, strict=True)),
+            "photos": self.photos,
+            "skipped": self.skipped,
+            "problems": list(self.problems),
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def agreement(
+    student: Predictor,
+    teacher: Predictor,
+    data_set: DataSet,
+    *,
+    prompts: PromptKind,
+    zoom: bool | None = None,
+    limit: int | None = None,
+    objects: int | None = None,
+    progress: Progress | None = None,
+) -> AgreementReport:
+    """Ask both models about every object, compare their masks.
+
+    Args:
+        student: names play no part.
+        teacher: what the student is compared with; the IoU is the same the other way round.
+        data_set: photos with objects; what cannot be read of it is skipped and counted.
+        prompts: annotated boxes, or centres of annotated masks.
+        zoom: as for `Predictor.predict`; None = each model's own default.
+        limit: only the first so many photos with an object that can be compared.
+        objects: only the largest so many of each photo, by annotated area in photo pixels, or by
+            that of the box where none is annotated.
+        progress: called with (photos done, photos in all) after each photo.
+
+    Raises:
+        AnnotationError: no object is left to compare.
+    """
+    problems = list(data_set.problems)
+    found: list[float] = []
+    photos, most = 0, len(data_set) if limit is None else limit
+    total = min(len(data_set), most)
+    start = time.perf_counter()
+    for seen, photo in enumerate(data_set.photos, start=1):
+        asked = _asked(photo, prompts, student.config.image_size, objects, problems)
+        if asked is not None:
+            found += _alike(student, teacher, *asked, zoom)
+            photos += 1
+        if progress is not None:
+            progress(total - min(len(data_set) - seen, most - photos), total)
+        if photos == most:
+            break
+    if not found:
+        why = f" First of {len(problems)} problems: {problems[0]}" if problems else ""
+        raise AnnotationError(
+            f"There is no object to compare: expected photos of '{data_set.name}' with objects "
+            "that can be read, got none. Check it with `ovsam data check`, or give the folder of "
+            f"the photos with --images.{why}"
+        )
+    return AgreementReport(
+        student=student.name,
+        teacher=teacher.name,
+        prompts=prompts,
+        zoom=(student.zoom, teacher.zoom) if zoom is None else (zoom, zoom),
+        photos=photos,
+        seconds=time.perf_counter() - start,
+        iou=np.array(found, dtype=np.float64),
+        problems=tuple(problems),
+    )
+
+
+def _asked(
+    photo: ListedPhoto,
+    kind: PromptKind,
+    image_size: int,
+    objects: int | None,
+    problems: list[str],
+) -> tuple[NDArray[np.uint8], list[Prompt]] | None:
+    """The photo `(H, W, 3)` and a prompt for each object; None where there is nothing to ask.
+
+    What cannot be read is added to `problems`.
+    """
+    problems += photo.problems
+    if not photo.instances:
+        return None
+    try:
+        pixels = read_photo(photo.open())
+    except OvsamError as error:
+        problems.append(str(error) if photo.member is None else f"'{photo.name}': {error}")
+        return None
+    height, width = size_hw = pixels.shape[0], pixels.shape[1]
+    if photo.size_hw not in (None, size_hw):
+        problems.append(
+            f"Photo '{photo.name}' is {width} x {height} pixels, but its annotations say "
+            f"{photo.size_hw[1]} x {photo.size_hw[0]}."
+        )
+        return None
+    asked = []
+    for instance in _largest(photo.instances, objects):
+        try:
+            asked.append(_prompt(instance, size_hw, kind, image_size))
+        except OvsamError as error:
+            problems.append(f"Photo '{photo.name}': {error}")
+    return (pixels, asked) if asked else None
+
+
+def _largest(instances: Sequence[Instance], count: int | None) -> Sequence[Instance]:
+    if count is None:
+        return instances
+    return sorted(instances, key=_area, reverse=True)[:count]
+
+
+def _area(instance: Instance) -> float:
+    x0, y0, x1, y1 = instance.box_xyxy
+    return instance.area if np.isfinite(instance.area) else (x1 - x0) * (y1 - y0)
+
+
+def _prompt(
+    instance: Instance, size_hw: tuple[int, int], kind: PromptKind, image_size: int
+) -> Prompt:
+    """What both models are asked.
+
+    Raises:
+        AnnotationError: the mask is needed, and is malformed or empty.
+        PromptError: the box is outside the photo.
+    """
+    if kind == "box":
+        prompt = Prompt(box_xyxy=np.array(instance.box_xyxy))
+    else:
+        mask = instance.mask(size_hw)
+        if not mask.any():
+            raise AnnotationError(f"Annotation {instance.id}: its mask covers no pixel.")
+        prompt = Prompt(points_xy=centre_point_xy(mask, image_size)[None])
+    prompt.check_inside(size_hw)
+    return prompt
+
+
+def _alike(
+    student: Predictor,
+    teacher: Predictor,
+    pixels: NDArray[np.uint8],
+    prompts: Sequence[Prompt],
+    zoom: bool | None,
+) -> list[float]:
+    """IoU of the two answers to each prompt."""
+    ours, theirs = (
+        model.predict(model.encode(pixels), prompts, zoom=zoom, top=1)
+        for model in (student, teacher)
+    )
+    return [mask_iou(a.mask, b.mask) for a, b in zip(ours, theirs, strict=True)]

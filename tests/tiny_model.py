@@ -21,7 +21,7 @@ from ovsam.config import (
     ZoomConfig,
 )
 from ovsam.model.features import ImageEncoder
-from ovsam.model.label import RegionHead
+from ovsam.model.label import PyramidHead
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.text import PLAIN_TEMPLATES
 from ovsam.model.text_store import TextStore
@@ -146,7 +146,7 @@ def tiny_predictor(
     )
 
 
-def region_head(levels: tuple[int, ...], finest_scale: int) -> RegionHead:
+def region_head(levels: tuple[int, ...], finest_scale: int) -> PyramidHead:
     """A region head on maps of one channel."""
     config = RegionConfig(fpn_dim=1, levels=levels, finest_scale=finest_scale, roi_size=2)
-    return RegionHead((1, 1, 1, 1), TEXT_DIM, config)
+    return PyramidHead((1, 1, 1, 1), TEXT_DIM, config)

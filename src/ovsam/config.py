@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
@@ -65,7 +67,11 @@ class DecoderConfig:
 class RegionConfig:
     """CLIP2SAM's region head (paper §3.3)."""
 
+    kind: Literal["pyramid", "token", "token+clip"] = "pyramid"
+    """What embeds a region (Table 6): RoIAlign on a feature pyramid; a class token that attends to
+    C5; or that token joined with what C5 holds under the mask."""
     fpn_dim: int = 256
+    """Channels of the pyramid, or of the class token."""
     levels: tuple[int, ...] = (0, 1, 2, 3)
     """Which of C2..C5 the feature pyramid is built of."""
     finest_scale: int = 56

@@ -9,7 +9,14 @@ from torch import nn
 from typer.testing import CliRunner
 
 from ovsam.cli import app
-from ovsam.config import AdapterConfig, DecoderConfig, EncoderConfig, ModelConfig, ZoomConfig
+from ovsam.config import (
+    AdapterConfig,
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    RegionConfig,
+    ZoomConfig,
+)
 from ovsam.errors import CheckpointError
 from ovsam.model import complexity as module
 from ovsam.model.build import MODELS, build
@@ -126,3 +133,15 @@ def test_the_command_refuses_an_unknown_model() -> None:
     result = CliRunner().invoke(app, ["complexity", "resnet"])
     assert result.exit_code == 1
     assert "error: There is no model 'resnet'" in result.stderr
+
+
+def test_a_class_token_s_parts_hold_all_of_the_region_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Table 6: the token attends to 8 x 8 cells of C5, 256 channels wide."""
+    region = RegionConfig(kind="token+clip", levels=(2, 3))
+    monkeypatch.setitem(MODELS, "tiny", replace(TINY, region=region))
+    parts = _parts(complexity("tiny"))
+    head = build(MODELS["tiny"]).region_head
+    total = sum(p.numel() for p in head.parameters())
+    assert parts["token's map"].parameters + parts["region head"].parameters == total
+    assert parts["token's map"].multiply_adds == 8 * 8 * 1280 * 256
+    assert parts["region head"].multiply_adds > 2 * 2 * 64 * 256 * 256  # keys and values, twice

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor
 
+from ovsam.config import RegionConfig
+from ovsam.model import label
 from ovsam.model.features import covers_c5
-from ovsam.model.label import class_logits, fuse, mask_logits_to_boxes
+from ovsam.model.label import RegionHead, class_logits, fuse, mask_logits_to_boxes
 from tiny_model import region_head
 
 
@@ -102,8 +105,52 @@ def test_each_region_reads_its_own_image_and_level() -> None:
     maps = [torch.rand(2, 1, 16, 16), torch.rand(2, 1, 8, 8)]
     boxes = torch.tensor([[0.0, 0, 200, 200], [5, 5, 40, 40], [50, 60, 250, 250], [1, 1, 9, 9]])
     batch = torch.tensor([0, 1, 1, 0])
-    together = head(maps, boxes, batch)
+    together = head(maps, boxes, batch, None)
     for i in range(4):
         own: list[Tensor] = [level[batch[i]][None] for level in maps]
-        alone = head(own, boxes[i : i + 1], torch.zeros(1, dtype=torch.long))
+        alone = head(own, boxes[i : i + 1], torch.zeros(1, dtype=torch.long), None)
         torch.testing.assert_close(together[i : i + 1], alone)
+
+
+def token_head(kind: Literal["token", "token+clip"]) -> RegionHead:
+    torch.manual_seed(0)
+    config = RegionConfig(kind=kind, fpn_dim=8)
+    return label.region_head((1, 1, 1, 6), 5, config).requires_grad_(False)
+
+
+@pytest.mark.parametrize("kind", ["token", "token+clip"])
+def test_a_class_token_knows_its_region_by_the_mask(kind: Literal["token", "token+clip"]) -> None:
+    head = token_head(kind)
+    assert head.sees_masks
+    maps = head.pyramid([torch.zeros(1)] * 3 + [torch.rand(2, 6, 4, 4)])
+    boxes, batch = torch.zeros(3, 4), torch.tensor([0, 1, 1])
+    masks = torch.full((3, 1, 32, 32), -9.0)
+    masks[0, :, :16], masks[1, :, :16], masks[2, :, 16:] = 9.0, 9.0, 9.0
+    together = head(maps, boxes, batch, masks)
+    assert together.shape == (3, 5)
+    for i in range(3):
+        own = [level[batch[i]][None] for level in maps]
+        alone = head(own, boxes[:1], torch.zeros(1, dtype=torch.long), masks[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone)
+    for one, other in ((0, 1), (1, 2)):
+        assert not torch.allclose(together[one], together[other])
+
+
+def test_what_the_frozen_encoder_holds_under_the_mask_is_averaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    head = token_head("token+clip")
+    assert isinstance(head, label.TokenHead)
+    joined: list[Tensor] = []
+
+    def recorded(x: Tensor) -> Tensor:
+        joined.append(x)
+        return x[:, :5]
+
+    monkeypatch.setattr(head.to_text, "forward", recorded)
+    c5 = torch.arange(24.0).reshape(1, 6, 2, 2)  # channel k holds 4 k + 0, 1, 2, 3
+    masks = torch.full((1, 1, 16, 16), -99.0)
+    masks[..., :8, :] = 99.0  # the upper two cells
+    maps = head.pyramid([torch.zeros(1)] * 3 + [c5])
+    head(maps, torch.zeros(1, 4), torch.zeros(1, dtype=torch.long), masks)
+    torch.testing.assert_close(joined[0][0, 8:], torch.arange(6.0) * 4 + 0.5)

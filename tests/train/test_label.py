@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from ovsam.train.engine import Engine
 from ovsam.train.label import LabelBatches, LabelStage, SceneBatch, counted_classes
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 from photo_folder import write_folder
-from tiny_model import ONE_TOKEN, TEXT_DIM, tiny_model
+from tiny_model import ONE_TOKEN, TEXT_DIM, TINY, tiny_model
 
 SCENE = SceneConfig(size=64, min_area=4)
 PROMPTS = PromptConfig(count=6, negatives=0.5)
@@ -57,6 +58,7 @@ def stage(
     data_sets: Sequence[DataSet],
     *,
     model: OVSAM | None = None,
+    learn: Sequence[str] = ("region_head", "mask_decoder"),
     rounds: int = 0,
     recompute: bool = False,
 ) -> LabelStage:
@@ -65,7 +67,7 @@ def stage(
         F.normalize(torch.randn(len(data_set.classes), 2, TEXT_DIM), dim=-1)
         for data_set in data_sets
     ]
-    return LabelStage(model or tiny_model(), prototypes, rounds, recompute)
+    return LabelStage(model or tiny_model(), prototypes, learn, rounds, recompute)
 
 
 def losses(learner: LabelStage, batch: SceneBatch) -> dict[str, Tensor]:
@@ -143,6 +145,41 @@ def test_region_head_and_decoder_alone_learn(data_sets: list[DataSet], tmp_path:
     changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
     parts = {name.partition(".")[0] for name in changed}
     assert parts == {"region_head", "mask_decoder", "high_resolution"}
+
+
+@pytest.mark.parametrize(
+    ("learn", "parts", "named"),
+    [
+        ("region_head", {"region_head"}, {"class"}),
+        ("mask_decoder", {"mask_decoder", "high_resolution"}, {"bce", "dice", "quality"}),
+    ],
+)
+def test_one_part_alone_learns(
+    data_sets: list[DataSet], tmp_path: Path, learn: str, parts: set[str], named: set[str]
+) -> None:
+    """Table 4's ablations; a photo without masks teaches a decoder nothing, and stops nothing."""
+    model = tiny_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    learner = stage(data_sets, model=model, learn=[learn])
+    assert set(learner.loss_names) == named
+    schedule = ScheduleSettings(peak=3e-3, warm_up=1)
+    settings = EngineSettings(steps=4, schedule=schedule, clip=1.0, workers=0)
+    Engine(settings, tmp_path).fit(learner, batches(data_sets, size=1))
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    assert {name.partition(".")[0] for name in changed} == parts
+
+
+@pytest.mark.parametrize("kind", ["token", "token+clip"])
+def test_other_region_heads_learn_the_same_names(
+    data_sets: list[DataSet], tmp_path: Path, kind: Literal["token", "token+clip"]
+) -> None:
+    config = replace(TINY, region=replace(TINY.region, kind=kind))
+    learner, drawn = stage(data_sets, model=tiny_model(config)), batches(data_sets)
+    first = losses(learner, drawn[0])["class"].item()
+    schedule = ScheduleSettings(peak=3e-3, warm_up=1)
+    settings = EngineSettings(steps=30, schedule=schedule, clip=1.0, workers=0)
+    Engine(settings, tmp_path).fit(learner, drawn)
+    assert losses(learner, drawn[0])["class"].item() < 0.8 * first
 
 
 def test_names_of_each_data_set_compete_among_themselves(data_sets: list[DataSet]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,7 +21,7 @@ from ovsam.data.dataset import DataSet
 from ovsam.errors import TrainingError
 from ovsam.train import run as running
 from ovsam.train.recipe import SourceSettings, read_recipe
-from ovsam.train.run import read_source
+from ovsam.train.run import read_source, united
 from ovsam.train.start import Start, starting_model
 from photo_folder import write_coco, write_folder
 from tiny_model import TEXT_DIM, tiny_model
@@ -98,7 +100,7 @@ def recipe_start(checkpoint: str):  # type: ignore[no-untyped-def]
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(name: str, settings: object) -> Start:  # noqa: ARG001
-        return Start(tiny_model(seed=5), {}, {"licence": "none"})
+        return Start(tiny_model(seed=5), {}, {"licence": "none"}, names_learnt=True)
 
     def prototypes(start: Start, classes: Sequence[Sequence[str]], *_: object) -> Tensor:  # noqa: ARG001
         return F.normalize(torch.randn(len(classes), 2, TEXT_DIM), dim=-1)
@@ -219,7 +221,76 @@ def test_a_run_of_other_data_is_not_gone_on_with(tmp_path: Path, invoke: Invoke)
     invoke(f"{line} engine.log_every=2")
 
 
+# What is told of names
+
+
+def lite_recipe(stage: str, start: str) -> str:
+    text = LABEL if stage == "label" else DISTILL.replace("batch = 2", "batch = 1")
+    kept = text.partition("[watch]")[0].replace('"tiny"', '"lite"')
+    return f"{kept}\n[start]\n{start}\n{ENGINE}"
+
+
+def test_until_a_region_head_has_learnt_the_frozen_encoder_names_alone(
+    tmp_path: Path, invoke: Invoke
+) -> None:
+    """Table 4: what SAM2CLIP gives, what CLIP2SAM adds, and with another head (Table 6)."""
+    write_folder(tmp_path)
+    start = 'checkpoint = "lite"\nanew = ["adapter", "region_head"]'
+    (tmp_path / "one.toml").write_text(lite_recipe("distill", start))
+    invoke("distill one.toml --data . -o one")
+    config = json.loads(ovsam_metadata(tmp_path / "one" / "lite.safetensors")["config"])
+    assert (config["fusion_alpha"], config["fusion_beta"], config["seen_classes"]) == (1, 1, [])
+
+    start = 'checkpoint = "one/lite.safetensors"\nregion_head = "token"'
+    (tmp_path / "two.toml").write_text(lite_recipe("label", start))
+    invoke('train two.toml --data . -o masks --set learn=["mask_decoder"]')
+    config = json.loads(ovsam_metadata(tmp_path / "masks" / "lite.safetensors")["config"])
+    assert (config["fusion_alpha"], config["seen_classes"]) == (1, [])
+    invoke("train two.toml --data . -o two")
+    config = json.loads(ovsam_metadata(tmp_path / "two" / "lite.safetensors")["config"])
+    assert (config["fusion_alpha"], config["fusion_beta"]) == (0.3, 0.5)
+    assert config["seen_classes"] == ["person", "bicycle"]
+    assert config["region"]["kind"] == "token"
+    predictor = ovsam.load(tmp_path / "two" / "lite.safetensors", vocabulary="person, bicycle")
+    photo = predictor.encode(np.zeros((60, 80, 3), np.uint8))
+    [found] = predictor.predict(photo, ovsam.Prompt(box_xyxy=[10, 10, 50, 40]))
+    assert {label.name for label in found.labels[0]} == {"person", "bicycle"}
+
+
 # What a recipe asks of its data
+
+
+def test_the_union_of_names(tmp_path: Path) -> None:
+    """A class keeps its place whoever writes it; two of one name in one data set stay two."""
+    sets = {"a": ["cat", "bow_(weapon)", "bow_(ribbons)"], "b": ["Bow", "dog", "cat"]}
+    for name, classes in sets.items():
+        write_coco(tmp_path / f"{name}.json", tmp_path / "photos", classes, [f"{name}.jpg"])
+    sources = [
+        read_source(SourceSettings(path=f"{name}.json", images="photos"), tmp_path) for name in sets
+    ]
+    firsts = [[names[0] for names in source.synonyms] for source in sources]
+    a, b = united(sources)
+    assert a.synonyms == b.synonyms
+    assert len(a.data_set.classes) == len(a.synonyms)
+    for source, own in zip((a, b), firsts, strict=True):
+        for name, first in zip(sets[source.settings.path[0]], own, strict=True):
+            assert first in source.synonyms[source.data_set.class_index(name)]
+    assert a.data_set.class_index("cat") == b.data_set.class_index("cat")
+    indices = [a.data_set.class_index(name) for name in sets["a"]]
+    assert len(set(indices)) == 3
+    assert b.data_set.class_index("dog") not in indices
+    assert a.data_set.class_index("dog") == -1
+    bare = replace(sources[0], synonyms=(), data_set=replace(sources[0].data_set, categories=()))
+    assert united([bare, sources[1]])[0] is bare
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_mixture_under_the_union_of_its_names(tmp_path: Path, invoke: Invoke) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "mine.toml").write_text(LABEL + ENGINE)
+    invoke("train mine.toml --data . -o run --set names=union")
+    config = json.loads(ovsam_metadata(tmp_path / "run" / "tiny.safetensors")["config"])
+    assert config["seen_classes"] == ["person", "bicycle"], "not those that are not to be trusted"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ and ten prompts (Image-Crop's excess over SAM is ten crops of 384 pixels), so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -23,8 +23,10 @@ from ovsam.errors import CheckpointError
 from ovsam.model.attention import ViTBlock
 from ovsam.model.build import MODELS, build
 from ovsam.model.features import ImageEncoder
+from ovsam.model.label import PyramidHead, TokenHead
 from ovsam.model.layers import LayerNorm2d
 from ovsam.model.mask import MaskDecoder
+from ovsam.model.ovsam import OVSAM
 from ovsam.model.prompt import PromptEncoder
 from ovsam.model.weights import load_checkpoint
 
@@ -146,13 +148,11 @@ def _config(name: str) -> ModelConfig:
 def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
     model = build(config)
     trunk, own_head, pyramid = _encoder_parts(model.encoder, config.image_size)
-    fpn, roi_conv = model.region_head.fpn, model.region_head.roi_conv
-    region_hw = (config.region.roi_size,) * 2
-    region = torch.empty(1, config.region.fpn_dim, *region_hw)
+    regions, region = _region_parts(model, pyramid)
     parts = [
         trunk,
         _part("SAM2CLIP adapter", Per.photo, model.adapter, lambda: model.adapter(pyramid))[0],
-        _part("feature pyramid", Per.photo, fpn, lambda: model.region_head.pyramid(pyramid))[0],
+        regions,
     ]
     if sharpen := model.high_resolution:
         parts.append(_part("high resolution", Per.photo, sharpen, lambda: sharpen(pyramid))[0])
@@ -165,9 +165,26 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
     return (
         *parts,
         *_prompt_parts(config.embed_dim, config.decoder, zoom.size if zoom else config.image_size),
-        _part("region head", Per.prompt, roi_conv, lambda: roi_conv(region))[0],
+        region,
         own_head,
     )
+
+
+def _region_parts(model: OVSAM, pyramid: Sequence[Tensor]) -> tuple[Part, Part]:
+    """The region head's maps of a photo, and what it does for a region."""
+    head, config = model.region_head, model.config.region
+    if isinstance(head, PyramidHead):
+        pooled = torch.empty(1, config.fpn_dim, config.roi_size, config.roi_size)
+        return (
+            _part("feature pyramid", Per.photo, head.fpn, lambda: head.pyramid(pyramid))[0],
+            _part("region head", Per.prompt, head.roi_conv, lambda: head.roi_conv(pooled))[0],
+        )
+    assert isinstance(head, TokenHead)
+    once, maps = _part("token's map", Per.photo, head.project, lambda: head.pyramid(pyramid))
+    box, mask = torch.empty(1, 4), torch.empty(1, 1, *(8 * side for side in pyramid[3].shape[2:]))
+    first = torch.zeros(1, dtype=torch.long)
+    each, _ = _part("region head", Per.prompt, head, lambda: head(maps, box, first, mask))
+    return once, replace(each, parameters=each.parameters - once.parameters)
 
 
 def _encoder_parts(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ovsam.config import ModelConfig
 from ovsam.model.adapter import Adapter
 from ovsam.model.features import ImageEncoder, covers_c5, freeze
-from ovsam.model.label import RegionHead, class_logits, fuse
+from ovsam.model.label import class_logits, fuse, region_head
 from ovsam.model.mask import HighResolution, MaskDecoder
 from ovsam.model.prompt import PromptEncoder
 from ovsam.model.text import ClassPrototypes as ClassPrototypes
@@ -56,7 +56,7 @@ class OVSAM(nn.Module):
         self.high_resolution = (
             HighResolution(channels, config.embed_dim) if config.decoder.high_resolution else None
         )
-        self.region_head = RegionHead(channels, config.encoder.text_dim, config.region)
+        self.region_head = region_head(channels, config.encoder.text_dim, config.region)
         freeze(self.encoder)
 
     def encode(self, pixels: Tensor, named: bool = True) -> Features:
@@ -145,7 +145,7 @@ class OVSAM(nn.Module):
         if batch is None:
             batch = torch.zeros(len(boxes_xyxy), dtype=torch.long, device=boxes_xyxy.device)
         scale = self.config.logit_scale
-        learned = self.region_head(features.fpn_maps, boxes_xyxy, batch)
+        learned = self.region_head(features.fpn_maps, boxes_xyxy, batch, mask_logits)
         frozen = self.encoder.embed_regions(features.c5, boxes_xyxy, batch, mask_logits)
         return fuse(
             class_logits(learned, prototypes.vectors, scale),

@@ -1,7 +1,7 @@
 """All learned parts at once on squares of photos: how `lite` is made.
 
-Each batch draws squares with prompts (`data/crops.py`), decodes them, clicks again where the mask is
-wrong, once or more often, and names the objects that have names.
+Each batch draws squares with prompts (`data/crops.py`), decodes them, clicks again where the mask
+is wrong, once or more often, and names the objects that have names.
 """
 
 from __future__ import annotations
@@ -166,9 +166,12 @@ class JointStage(Stage):
 
     def _name_loss(self, features: Features, batch: Batch) -> Tensor:
         named = (batch.class_index >= 0).nonzero()[:, 0]
-        embeddings = self.model.region_head(
-            features.fpn_maps, batch.boxes_xyxy[named], batch.square[named]
-        ).float()
+        boxes, head, masks = batch.boxes_xyxy[named], self.model.region_head, None
+        if head.sees_masks:
+            true = F.avg_pool2d(batch.masks[named, None].float() / 255, 4)
+            known = batch.has_mask[named, None, None, None]
+            masks = torch.where(known, 8 * true - 4, box_mask_logits(boxes, features.input_hw))
+        embeddings = head(features.fpn_maps, boxes, batch.square[named], masks).float()
         losses = []
         with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
             for index in range(self.vocabularies):
@@ -195,9 +198,9 @@ def _coarsened(mask_logits: Tensor, generator: torch.Generator) -> Tensor:
     """
     factor = 2 ** int(torch.randint(3, (), generator=generator, device=mask_logits.device))
     coarse = F.avg_pool2d(mask_logits[:, None], factor)
-    return F.interpolate(
-        coarse, size=mask_logits.shape[1:], mode="bilinear", align_corners=False
-    )[:, 0]
+    return F.interpolate(coarse, size=mask_logits.shape[1:], mode="bilinear", align_corners=False)[
+        :, 0
+    ]
 
 
 class Turns:

@@ -6,7 +6,7 @@ the decoder, names the region head, within the data set's own vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -167,28 +167,36 @@ def counted_classes(photo: ListedPhoto, data_set: DataSet) -> Tensor | None:
 
 
 class LabelStage(Stage):
-    """Region head and decoder of a model learn; all else is frozen.
+    """Region head and decoder of a model learn, or one of them; all else is frozen.
 
     Args:
         model: with a trunk, an adapter and a prompt encoder that are worth it.
         prototypes: for each data set `(C, P, D)` unit vectors of its classes.
+        learn: "region_head", "mask_decoder", or both; what does not learn has no loss.
         rounds: corrective clicks after the first answer.
         recompute: whether the decoder runs again for the gradient, to save memory.
     """
 
-    loss_names = ("class", "bce", "dice", "quality")
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, model: OVSAM, prototypes: Sequence[Tensor], rounds: int, recompute: bool
+        self,
+        model: OVSAM,
+        prototypes: Sequence[Tensor],
+        learn: Collection[str],
+        rounds: int,
+        recompute: bool,
     ) -> None:
         super().__init__()
         self.model, self.rounds, self.recompute = model, rounds, recompute
+        self.names, self.masks = "region_head" in learn, "mask_decoder" in learn
+        self.loss_names = ("class",) * self.names + ("bce", "dice", "quality") * self.masks
         model.requires_grad_(False)
-        for part in (model.region_head, model.mask_decoder, model.high_resolution):
+        model.region_head.requires_grad_(self.names)
+        for part in (model.mask_decoder, model.high_resolution):
             if part is not None:
-                part.requires_grad_(True)
+                part.requires_grad_(self.masks)
         encoder = model.config.encoder
         self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
@@ -203,13 +211,21 @@ class LabelStage(Stage):
         """Names, masks (cross-entropy and dice) and the masks' predicted quality."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         features = self.model.encode(pixels)
-        images = len(batch.photos)
-        losses = {"class": CLASS_WEIGHT * self._class_loss(features, batch)}
-        parts = []
+        losses: dict[str, Tensor] = {}
+        if self.names:
+            losses["class"] = CLASS_WEIGHT * self._class_loss(features, batch)
+        if self.masks:
+            losses |= self._all_mask_losses(features, batch)
+        return losses or {self.loss_names[0]: 0 * features.embedding.sum()}
+
+    def _all_mask_losses(self, features: Features, batch: SceneBatch) -> dict[str, Tensor]:
+        """None where no object has a mask."""
+        parts, images = [], len(batch.photos)
         for crop, seed in enumerate(batch.seeds):
-            generator = torch.Generator(pixels.device).manual_seed(seed)
+            generator = torch.Generator(batch.image.device).manual_seed(seed)
             for chosen in _kinds(batch, crop):
                 parts.append(self._mask_losses(features, batch, chosen, generator))
+        losses: dict[str, Tensor] = {}
         if not parts:
             return losses
         image = batch.image[torch.cat([part.prompt for part in parts])]
@@ -220,9 +236,13 @@ class LabelStage(Stage):
         return losses
 
     def _class_loss(self, features: Features, batch: SceneBatch) -> Tensor:
-        embeddings = self.model.region_head(
-            features.fpn_maps, batch.prompts.boxes_xyxy, batch.image
-        ).float()
+        boxes, head, masks = batch.prompts.boxes_xyxy, self.model.region_head, None
+        if head.sees_masks:
+            objects = batch.prompts.object_index
+            true = F.avg_pool2d(batch.masks[:, None].float(), 4)[objects]
+            known = batch.has_mask[objects, None, None, None]
+            masks = torch.where(known, 8 * true - 4, box_mask_logits(boxes, features.input_hw))
+        embeddings = head(features.fpn_maps, boxes, batch.image, masks).float()
         labels = batch.class_index[batch.prompts.object_index]
         source = batch.source[batch.image]
         total: Tensor = embeddings.sum() * 0

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError
 from ovsam.model.build import MODELS, build
 from ovsam.model.lite import LiteImageEncoder
@@ -22,9 +23,9 @@ from ovsam.vocabulary import load_vocabulary
 BATCH_NORM_EPS = 1e-5
 
 
-def initial_model() -> OVSAM:
+def initial_model(config: ModelConfig = MODELS["lite"]) -> OVSAM:
     """`lite` with its frozen encoder complete and random weights elsewhere (seed torch first)."""
-    model = build(MODELS["lite"])
+    model = build(config)
     encoder = model.encoder
     assert isinstance(encoder, LiteImageEncoder)
     encoder.load_state_dict({**published_weights(encoder), "class_embeddings": _imagenet_names()})

@@ -25,6 +25,8 @@ from ovsam.train.settings import EngineSettings
 _STRICT = ConfigDict(extra="forbid")
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Naming = Literal["own", "union"]
+"""Among which names an object's is to be told: those of its data set, or those of all together."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -59,6 +61,8 @@ class StartSettings:
     """A checkpoint of ovsam, or `lite` for the one that ships."""
     anew: tuple[Literal["adapter", "region_head", "mask_decoder"], ...] = ()
     """Parts of it that begin with random weights all the same."""
+    region_head: Literal["pyramid", "token", "token+clip"] | None = None
+    """A region head of this kind, which begins with random weights (Table 6); None = as it is."""
     clip: str | None = None
     """CLIP's `open_clip_model.safetensors`, of the model's trunk."""
     sam: str | None = None
@@ -96,6 +100,8 @@ class JointRecipe(_AnyRecipe):
     """Kinds of batches by name."""
     cycle: tuple[str, ...] = Field(min_length=1)
     """The order in which batches of these kinds take turns."""
+    names: Naming = "own"
+    """See `Naming`."""
     again: float = Field(default=0.3, ge=0)
     """Weight of the loss of each further look with a corrective click."""
 
@@ -142,6 +148,13 @@ class LabelRecipe(_AnyRecipe):
     """Stage 2, CLIP2SAM: decoder and region head on photos with masks, boxes or names."""
 
     stage: Literal["label"]
+    learn: Annotated[tuple[Literal["region_head", "mask_decoder"], ...], Field(min_length=1)] = (
+        "region_head",
+        "mask_decoder",
+    )
+    """The parts that are trained (Table 4)."""
+    names: Naming = "own"
+    """See `Naming`."""
     scene: SceneConfig = SceneConfig()
     prompts: PromptConfig = PromptConfig()
     rounds: Annotated[int, Field(ge=0)] = 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ovsam.data.coco import Category
 from ovsam.data.crops import Squares, anchored_photos
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
@@ -95,7 +96,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
     path = folder / f"{recipe.model}.safetensors"
     if engine.fabric.is_global_zero:
         averaged = {name.removeprefix("model."): value for name, value in done.averaged.items()}
-        seen = [] if isinstance(recipe, DistillRecipe) else _seen(sources)
+        seen = _seen(sources) if _learns_names(recipe) else None
         said = {"source": f"ovsam, stage {recipe.stage}; see its run's report"}
         if recipe.licence is not None:
             said["licence"] = recipe.licence
@@ -164,8 +165,51 @@ def _narrowed(data_set: DataSet, only: str | Sequence[str]) -> DataSet:
     return data_set.where(lambda photo: bool(photo.instances) or photo.label is not None)
 
 
+def _learns_names(recipe: Recipe) -> bool:
+    return isinstance(recipe, JointRecipe) or (
+        isinstance(recipe, LabelRecipe) and "region_head" in recipe.learn
+    )
+
+
 def _seen(sources: Sequence[Source]) -> list[tuple[str, ...]]:
     return [names for source in sources if source.settings.seen for names in source.synonyms]
+
+
+def united(sources: Sequence[Source]) -> list[Source]:
+    """The same data sets, each with the classes of all; those of one first name are one class.
+
+    Data sets without names stay as they are.
+    """
+    place: dict[str, int] = {}  # of a class, by its first name
+    classes: list[dict[str, None]] = []  # the names of each, in order
+    places: list[list[int]] = []
+    for source in sources:
+        mine: list[int] = []
+        for names in source.synonyms:
+            at = place.get(names[0].lower())
+            if at is None or at in mine:  # LVIS has two classes that are called "bow"
+                at = len(classes)
+                classes.append({})
+            place.setdefault(names[0].lower(), at)
+            classes[at].update(dict.fromkeys(names))
+            mine.append(at)
+        places.append(mine)
+    synonyms = tuple(map(tuple, classes))
+    return [
+        _among(source, synonyms, mine) if mine else source
+        for source, mine in zip(sources, places, strict=True)
+    ]
+
+
+def _among(source: Source, synonyms: tuple[tuple[str, ...], ...], places: Sequence[int]) -> Source:
+    """A data set with its classes at their places among others."""
+    data_set = source.data_set
+    # No data set writes such a name: it keeps the place of a class that this one has not.
+    categories = [Category(f"\0{i}", names) for i, names in enumerate(synonyms)]
+    for category, at in zip(data_set.categories, places, strict=True):
+        categories[at] = replace(category, synonyms=synonyms[at])
+    joined = replace(data_set, categories=tuple(categories))
+    return replace(source, data_set=joined, synonyms=synonyms)
 
 
 class _Names:
@@ -195,6 +239,8 @@ def _micro_batch(batch: int, engine: Engine) -> int:
 def _joint(
     recipe: JointRecipe, start: Start, sources: Sequence[Source], names: _Names
 ) -> tuple[Stage, Batches]:
+    if recipe.names == "union":
+        sources = united(sources)
     # One file may be there twice, with other classes each: its place tells its vocabulary.
     places = [str(i) for i in range(len(sources))]
     drawn = [
@@ -253,6 +299,8 @@ def _label(
     names: _Names,
     engine: Engine,
 ) -> tuple[Stage, Batches]:
+    if recipe.names == "union":
+        sources = united(sources)
     mixture = Mixture(
         [source.data_set for source in sources],
         [source.settings.share for source in sources],
@@ -266,7 +314,6 @@ def _label(
         recipe.prompts,
         _micro_batch(recipe.batch, engine),
     )
-    stage = LabelStage(
-        start.model, [names.vectors(source) for source in sources], recipe.rounds, recipe.recompute
-    )
+    prototypes = [names.vectors(source) for source in sources]
+    stage = LabelStage(start.model, prototypes, recipe.learn, recipe.rounds, recipe.recompute)
     return stage, batches

@@ -13,6 +13,7 @@ from torch import Tensor
 from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.model.build import (
+    MODELS,
     SHIPPED,
     TEXT_NAMES,
     TEXT_VECTORS,
@@ -45,6 +46,8 @@ class Start:
     model: OVSAM
     text: dict[str, Tensor]
     metadata: dict[str, str]
+    names_learnt: bool
+    """Whether its region head has weights that are worth asking."""
 
 
 def starting_model(name: str, start: StartSettings) -> Start:
@@ -63,13 +66,20 @@ def starting_model(name: str, start: StartSettings) -> Start:
         return _from_checkpoint(name, start)
     config = named_config(name)
     if config.encoder.kind == "lite":
-        return Start(initial_model(), {}, {})
+        return Start(initial_model(_with_head(config, start)), {}, {}, names_learnt=False)
     if start.clip is None or start.sam is None:
         raise TrainingError(
             f"'{name}' starts from CLIP's and SAM's weights or from a checkpoint: set start.clip "
             "and start.sam, or start.checkpoint."
         )
-    return _from_files(replace(config, decoder=DecoderConfig()), start.clip, start.sam)
+    config = _with_head(replace(config, decoder=DecoderConfig()), start)
+    return _from_files(config, start.clip, start.sam)
+
+
+def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
+    if start.region_head is None:
+        return config
+    return replace(config, region=replace(config.region, kind=start.region_head))
 
 
 def _from_checkpoint(name: str, start: StartSettings) -> Start:
@@ -81,14 +91,17 @@ def _from_checkpoint(name: str, start: StartSettings) -> Start:
             f"'{path}' holds the model '{config.name}', the recipe trains '{name}': give one of "
             "the same, or set model."
         )
+    config = _with_head(config, start)
     model = build(config)
     text = {key: tensor for key, tensor in state.items() if key.startswith("text.")}
     fresh = model.state_dict()
-    for part in start.anew:
+    anew: set[str] = {*start.anew} | ({"region_head"} if start.region_head else set())
+    for part in anew:
         state = {key: value for key, value in state.items() if key.partition(".")[0] != part}
         state |= {key: value for key, value in fresh.items() if key.partition(".")[0] == part}
     model.load_state_dict({key: value for key, value in state.items() if key not in text})
-    return Start(model, text, read_metadata(path))
+    learnt = "region_head" not in anew and config.fusion_alpha < 1
+    return Start(model, text, read_metadata(path), learnt)
 
 
 def _from_files(config: ModelConfig, clip: str, sam: str) -> Start:
@@ -116,7 +129,7 @@ def _from_files(config: ModelConfig, clip: str, sam: str) -> Start:
         )
     text = {key: value for key, value in state.items() if key.startswith("text.")}
     model.load_state_dict({key: value for key, value in state.items() if key not in text})
-    return Start(model, text, {})
+    return Start(model, text, {}, names_learnt=False)
 
 
 def prototypes_of(
@@ -142,9 +155,12 @@ def write_trained(
     begun: Mapping[str, Tensor],
     averaged: Mapping[str, Tensor],
     said: Mapping[str, str],
-    seen: Sequence[Sequence[str]],
+    seen: Sequence[Sequence[str]] | None,
 ) -> None:
     """Write the finished checkpoint.
+
+    A region head that has learnt nothing is not to be asked: until it has, the names are the
+    frozen encoder's alone (Table 4, the row of SAM2CLIP).
 
     Args:
         path: where to.
@@ -153,9 +169,17 @@ def write_trained(
         averaged: the trained weights by the model's names.
         said: what the metadata says of them: what made them, and their licence.
         seen: synonyms of the classes that the region head has learnt; for these the fusion trusts
-            it, beside those that the start was trained on.
+            it, beside those that the start was trained on. None = it has not learnt.
     """
     config = start.model.config
+    if seen is not None and not start.names_learnt and config.name in MODELS:
+        usual = MODELS[config.name]
+        config = replace(
+            config, fusion_alpha=usual.fusion_alpha, fusion_beta=usual.fusion_beta, seen_classes=()
+        )
+    elif seen is None and not start.names_learnt:
+        config = replace(config, fusion_alpha=1.0, fusion_beta=1.0, seen_classes=())
+    seen = seen or []
     firsts = dict.fromkeys((*config.seen_classes, *(names[0] for names in seen)))
     state = {**begun, **start.text, **averaged}
     metadata = {**start.metadata, **said}

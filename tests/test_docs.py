@@ -46,6 +46,7 @@ def test_commands_and_options_exist(page: Path) -> None:
             if not hasattr(command, "commands"):
                 break
             command = command.commands[name]
-        known = {option for parameter in command.params for option in parameter.opts}
+        parameters = command.params
+        known = {o for p in parameters for o in (*p.opts, *p.secondary_opts)}
         used = set(re.findall(r"(?<!\S)--?[a-z][a-z0-9-]*", arguments))
         assert used <= known, f"ovsam {arguments}"

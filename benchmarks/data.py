@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
+from torch import Tensor
 from torchvision import ops, tv_tensors
 from torchvision.transforms import v2
 
@@ -34,6 +35,18 @@ from ovsam.data.scenes import SceneConfig, draw_scene
 SCENES = SceneConfig()
 PROMPTS = PromptConfig()
 GOAL = 2.0  # times the reference's images a second
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What the reference draws: a crop of K objects with N prompts, boxes first."""
+
+    photo: Tensor  # (3, S, S) uint8
+    masks: Tensor  # (K, S, S) uint8
+    instances: list[int]  # K places among the photo's objects
+    object_index: Tensor  # (N,) which of the K each prompt means
+    boxes: Tensor  # (N, 4) of these objects
+    points: Tensor  # (N - N // 2, 2) xy, of the later prompts
 
 
 @dataclass(frozen=True)
@@ -63,10 +76,18 @@ def ours(photo: ListedPhoto, index: int) -> int:
 
 def reference(photo: ListedPhoto, index: int) -> int:
     """The same, straightforwardly."""
+    found = drawn_plainly(photo, index, SCENES, PROMPTS)
+    return 0 if found is None else len(found.masks)
+
+
+def drawn_plainly(
+    photo: ListedPhoto, index: int, scenes: SceneConfig, prompts: PromptConfig
+) -> Drawn | None:
+    """Crop `index` with its prompts as the reference draws them; None where it shows no object."""
     rng = np.random.default_rng((0, index))
     image = Image.open(photo.path).convert("RGB")
     width, height = image.size
-    chosen = rng.permutation(len(photo.instances))[: SCENES.objects]
+    chosen = rng.permutation(len(photo.instances))[: scenes.objects]
     codes = []
     for instance in (photo.instances[i] for i in chosen):
         segmentation = instance.segmentation
@@ -77,27 +98,34 @@ def reference(photo: ListedPhoto, index: int) -> int:
         else:
             codes.append(segmentation)
     decoded = torch.from_numpy(coco_mask.decode(codes)).permute(2, 0, 1)
-    longest = round(SCENES.size * rng.uniform(*SCENES.scale_range))
+    longest = round(scenes.size * rng.uniform(*scenes.scale_range))
     scale = longest / max(height, width)
     transform = v2.Compose(
         [
             v2.RandomHorizontalFlip(),
             v2.Resize([max(1, round(height * scale)), max(1, round(width * scale))]),
-            v2.RandomCrop(SCENES.size, pad_if_needed=True),
+            v2.RandomCrop(scenes.size, pad_if_needed=True),
         ]
     )
-    _, masks = transform(tv_tensors.Image(image), tv_tensors.Mask(decoded))
-    masks = masks[masks.flatten(1).sum(1) >= SCENES.min_area]
+    crop, masks = transform(tv_tensors.Image(image), tv_tensors.Mask(decoded))
+    shown = masks.flatten(1).sum(1) >= scenes.min_area
+    masks = masks[shown]
     if not len(masks):
-        return 0
+        return None
     boxes = ops.masks_to_boxes(masks)
-    order = np.resize(rng.permutation(len(masks)), PROMPTS.count)
+    order = np.resize(rng.permutation(len(masks)), prompts.count)
     points = []
-    for number in order[PROMPTS.count // 2 :]:
+    for number in order[prompts.count // 2 :]:
         inside = masks[number].nonzero()
         points.append(inside[rng.integers(len(inside))].flip(0) + 0.5)
-    _ = boxes[order[: PROMPTS.count // 2]], torch.stack(points)
-    return len(masks)
+    return Drawn(
+        crop,
+        masks,
+        chosen[shown.numpy()].tolist(),
+        torch.from_numpy(order),
+        boxes[order],
+        torch.stack(points),
+    )
 
 
 def seconds(work: Callable[[ListedPhoto, int], int], photo: ListedPhoto, index: int) -> float:

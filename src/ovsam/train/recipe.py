@@ -25,8 +25,6 @@ from ovsam.train.settings import EngineSettings
 _STRICT = ConfigDict(extra="forbid")
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Naming = Literal["own", "union"]
-"""Among which names an object's is to be told: those of its data set, or those of all together."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -92,7 +90,15 @@ class _AnyRecipe:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class JointRecipe(_AnyRecipe):
+class _NamingRecipe(_AnyRecipe):
+    """What a run has that teaches names."""
+
+    names: Literal["own", "union"] = "own"
+    """Among which names an object's is to be told: those of its data set, or those of all."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class JointRecipe(_NamingRecipe):
     """Adapter, decoder and region head at once, on squares of photos with masks (`lite`)."""
 
     stage: Literal["joint"]
@@ -100,8 +106,6 @@ class JointRecipe(_AnyRecipe):
     """Kinds of batches by name."""
     cycle: tuple[str, ...] = Field(min_length=1)
     """The order in which batches of these kinds take turns."""
-    names: Naming = "own"
-    """See `Naming`."""
     again: float = Field(default=0.3, ge=0)
     """Weight of the loss of each further look with a corrective click."""
 
@@ -144,7 +148,7 @@ class DistillRecipe(_AnyRecipe):
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class LabelRecipe(_AnyRecipe):
+class LabelRecipe(_NamingRecipe):
     """Stage 2, CLIP2SAM: decoder and region head on photos with masks, boxes or names."""
 
     stage: Literal["label"]
@@ -153,8 +157,6 @@ class LabelRecipe(_AnyRecipe):
         "mask_decoder",
     )
     """The parts that are trained (Table 4)."""
-    names: Naming = "own"
-    """See `Naming`."""
     scene: SceneConfig = SceneConfig()
     prompts: PromptConfig = PromptConfig()
     rounds: Annotated[int, Field(ge=0)] = 0

@@ -74,13 +74,16 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
     torch.manual_seed(recipe.engine.seed)  # of weights that begin at random
     start = starting_model(recipe.model, recipe.start)
     names = _Names(start, engine.fabric.device, folder)
+    taught = sources
+    if not isinstance(recipe, DistillRecipe) and recipe.names == "union":
+        taught = united(sources)
     match recipe:
         case JointRecipe():
-            stage, batches = _joint(recipe, start, sources, names)
+            stage, batches = _joint(recipe, start, taught, names)
         case DistillRecipe():
             stage, batches = _distill(recipe, start, sources, data, engine)
         case LabelRecipe():
-            stage, batches = _label(recipe, start, sources, names, engine)
+            stage, batches = _label(recipe, start, taught, names, engine)
     watch = None
     if watched is not None:
         named = bool(watched.synonyms) and not isinstance(recipe, DistillRecipe)
@@ -239,8 +242,6 @@ def _micro_batch(batch: int, engine: Engine) -> int:
 def _joint(
     recipe: JointRecipe, start: Start, sources: Sequence[Source], names: _Names
 ) -> tuple[Stage, Batches]:
-    if recipe.names == "union":
-        sources = united(sources)
     # One file may be there twice, with other classes each: its place tells its vocabulary.
     places = [str(i) for i in range(len(sources))]
     drawn = [
@@ -299,8 +300,6 @@ def _label(
     names: _Names,
     engine: Engine,
 ) -> tuple[Stage, Batches]:
-    if recipe.names == "union":
-        sources = united(sources)
     mixture = Mixture(
         [source.data_set for source in sources],
         [source.settings.share for source in sources],

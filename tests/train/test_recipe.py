@@ -159,3 +159,10 @@ def test_no_toml(tmp_path: Path) -> None:
     path.write_text("stage = ")
     with pytest.raises(TrainingError, match=r"bad\.toml' is not TOML"):
         read_recipe(str(path))
+
+
+def test_what_began_anew_has_nothing_to_keep() -> None:
+    kept = read_recipe("finetune", ["start.keep=0.5"])
+    assert kept.start.keep == 0.5
+    with pytest.raises(TrainingError, match="keep needs a checkpoint of which no part begins anew"):
+        read_recipe("finetune", ["start.keep=0.5", "start.region_head=token"])

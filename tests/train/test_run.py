@@ -221,6 +221,22 @@ def test_a_run_of_other_data_is_not_gone_on_with(tmp_path: Path, invoke: Invoke)
     invoke(f"{line} engine.log_every=2")
 
 
+def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Invoke) -> None:
+    """Half of the way from the start to what a run without it ends with."""
+    write_folder(tmp_path)
+    (tmp_path / "two.toml").write_text(lite_recipe("label", 'checkpoint = "lite"'))
+    invoke("train two.toml --data . -o all")
+    invoke("train two.toml --data . -o half --set start.keep=0.5")
+    begun, all_, half = (
+        starting_model("lite", recipe_start(path)).model.state_dict()
+        for path in ("lite", "all/lite.safetensors", "half/lite.safetensors")
+    )
+    name = "region_head.roi_conv.weight"
+    assert not torch.equal(all_[name], begun[name])
+    middle = (all_[name] + begun[name]) / 2
+    torch.testing.assert_close(half[name], middle, atol=1e-4, rtol=1e-2)  # stored in halves
+
+
 # What is told of names
 
 

@@ -61,6 +61,9 @@ class StartSettings:
     """Parts of it that begin with random weights all the same."""
     region_head: Literal["pyramid", "token", "token+clip"] | None = None
     """A region head of this kind, which begins with random weights (Table 6); None = as it is."""
+    keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the checkpoint's own weights in the finished ones, so that what it could is not
+    lost for what it learns (Wortsman et al. 2022, "Robust fine-tuning")."""
     clip: str | None = None
     """CLIP's `open_clip_model.safetensors`, of the model's trunk."""
     sam: str | None = None
@@ -72,6 +75,8 @@ class StartSettings:
             raise ValueError("give a checkpoint, or clip and sam, not both")
         if self.anew and self.checkpoint is None:
             raise ValueError("anew says which parts of a checkpoint to leave out; there is none")
+        if self.keep and (self.checkpoint is None or self.anew or self.region_head is not None):
+            raise ValueError("keep needs a checkpoint of which no part begins anew")
         return self
 
 

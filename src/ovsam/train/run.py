@@ -99,6 +99,10 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
     path = folder / f"{recipe.model}.safetensors"
     if engine.fabric.is_global_zero:
         averaged = {name.removeprefix("model."): value for name, value in done.averaged.items()}
+        averaged = {
+            name: value.lerp(begun[name].to(value), recipe.start.keep)
+            for name, value in averaged.items()
+        }
         seen = _seen(sources) if _learns_names(recipe) else None
         said = {"source": f"ovsam, stage {recipe.stage}; see its run's report"}
         if recipe.licence is not None:

@@ -10,7 +10,7 @@ import pytest
 def photos_root() -> Path:
     """The optional photos: `OVSAM_DATA`, or `shared/data` beside the checkout."""
     beside = Path(__file__).parents[2] / "shared" / "data"
-    root = Path(os.environ.get("OVSAM_DATA", beside))
+    root = Path(os.environ.get("OVSAM_DATA", beside)).resolve()  # tests change directory
     if not root.is_dir():
         pytest.skip(f"needs the optional photos: no folder {root}; set OVSAM_DATA")
     return root

@@ -22,6 +22,14 @@ def test_names_are_those_of_the_configurations() -> None:
     assert all(name == config.name for name, config in MODELS.items())
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_a_twin_whose_adapter_sees_one_scale(name: str) -> None:
+    twin = named_config(f"{name}-single")
+    assert not twin.adapter.multi_scale
+    adapter = replace(twin.adapter, multi_scale=True)
+    assert replace(twin, name=name, adapter=adapter) == named_config(name)
+
+
 @pytest.mark.parametrize(
     ("name", "millions"), [("rn50x16", 304), ("rn50", 165), ("rn50x64", 568), ("convnext-l", 321)]
 )

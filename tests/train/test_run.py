@@ -19,6 +19,7 @@ import ovsam
 from ovsam.cli import app
 from ovsam.data.dataset import DataSet
 from ovsam.errors import TrainingError
+from ovsam.model.build import restore
 from ovsam.train import run as running
 from ovsam.train.recipe import SourceSettings, read_recipe
 from ovsam.train.run import read_source, united
@@ -235,6 +236,19 @@ def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Invoke) -> None:
     assert not torch.equal(all_[name], begun[name])
     middle = (all_[name] + begun[name]) / 2
     torch.testing.assert_close(half[name], middle, atol=1e-4, rtol=1e-2)  # stored in halves
+
+
+def test_stage_one_with_an_adapter_of_one_scale(tmp_path: Path, invoke: Invoke) -> None:
+    """Table 5: all but the adapter comes from the model of the same name."""
+    write_folder(tmp_path)
+    start = 'checkpoint = "lite"\nanew = ["adapter"]'
+    (tmp_path / "one.toml").write_text(lite_recipe("distill", start))
+    invoke("distill one.toml --data . -o one --set model=lite-single")
+    model = restore(tmp_path / "one" / "lite-single.safetensors").model
+    assert (model.config.name, model.config.adapter.multi_scale) == ("lite-single", False)
+    lite = starting_model("lite", recipe_start("lite")).model.state_dict()
+    for name, weights in model.state_dict().items():
+        assert name.startswith("adapter.") or torch.equal(weights, lite[name]), name
 
 
 # What is told of names

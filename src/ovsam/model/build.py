@@ -79,9 +79,6 @@ _LITE = ModelConfig(
 MODELS: dict[str, ModelConfig] = {
     "lite": _LITE,
     "rn50x16": _RN50X16,
-    "rn50x16-single": replace(
-        _RN50X16, name="rn50x16-single", adapter=AdapterConfig(multi_scale=False)
-    ),
     "rn50": replace(
         _RN50X16,
         name="rn50",
@@ -117,8 +114,11 @@ MODELS: dict[str, ModelConfig] = {
 }
 
 
+SINGLE = "-single"  # after a model's name: its adapter sees C4 alone (Table 5)
+
+
 def named_config(name: str) -> ModelConfig:
-    """The configuration of a model by its name.
+    """The configuration of a model by its name, one of `MODELS` or that with `SINGLE` behind it.
 
     Raises:
         CheckpointError: unknown name; the message lists the valid ones.
@@ -127,9 +127,16 @@ def named_config(name: str) -> ModelConfig:
         >>> named_config("rn50").encoder.channels
         (256, 512, 1024, 2048)
     """
-    if name not in MODELS:
-        raise CheckpointError(f"Unknown model '{name}'. Choose one of: {', '.join(MODELS)}.")
-    return MODELS[name]
+    base = name.removesuffix(SINGLE)
+    if base not in MODELS:
+        raise CheckpointError(
+            f"Unknown model '{name}'. Choose one of: {', '.join(MODELS)}; with {SINGLE} behind it "
+            "the adapter sees one scale."
+        )
+    if name == base:
+        return MODELS[base]
+    adapter = replace(MODELS[base].adapter, multi_scale=False)
+    return replace(MODELS[base], name=name, adapter=adapter)
 
 
 def build(config: ModelConfig) -> OVSAM:

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError
 from ovsam.model.attention import ViTBlock
-from ovsam.model.build import MODELS, build
+from ovsam.model.build import MODELS, SINGLE, build, named_config
 from ovsam.model.features import ImageEncoder
 from ovsam.model.label import PyramidHead, TokenHead
 from ovsam.model.layers import LayerNorm2d
@@ -106,7 +106,6 @@ _PAPER: Mapping[str, tuple[float, float]] = {
     "feature-crop": (3545e9, 808e6),
 }
 _BASELINES = ("sam-vit-h", "image-crop", "feature-crop")
-_SINGLE = "-single"  # the paper's ablation of the adapter (Table 5)
 
 
 def model_names() -> tuple[str, ...]:
@@ -131,12 +130,8 @@ def complexity(name: str) -> Complexity:
 
 
 def _config(name: str) -> ModelConfig:
-    if name in MODELS:
-        return MODELS[name]
-    base = name.removesuffix(_SINGLE)
-    if base in MODELS:
-        config = MODELS[base]
-        return replace(config, name=name, adapter=replace(config.adapter, multi_scale=False))
+    if name.removesuffix(SINGLE) in MODELS:
+        return named_config(name)
     if Path(name).is_file():
         return load_checkpoint(name)[0]
     raise CheckpointError(

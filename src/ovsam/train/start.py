@@ -15,6 +15,7 @@ from ovsam.errors import CheckpointError, TrainingError
 from ovsam.model.build import (
     MODELS,
     SHIPPED,
+    SINGLE,
     TEXT_NAMES,
     TEXT_VECTORS,
     build,
@@ -86,6 +87,9 @@ def _from_checkpoint(name: str, start: StartSettings) -> Start:
     assert start.checkpoint is not None
     path = SHIPPED if start.checkpoint == "lite" else Path(start.checkpoint)
     config, state = load_checkpoint(path)
+    if config.name + SINGLE == name and "adapter" in start.anew:  # Table 5: all else is the same
+        adapter = replace(config.adapter, multi_scale=False)
+        config = replace(config, name=name, adapter=adapter)
     if config.name != name:
         raise TrainingError(
             f"'{path}' holds the model '{config.name}', the recipe trains '{name}': give one of "
@@ -172,8 +176,9 @@ def write_trained(
             it, beside those that the start was trained on. None = it has not learnt.
     """
     config = start.model.config
-    if seen is not None and not start.names_learnt and config.name in MODELS:
-        usual = MODELS[config.name]
+    base = config.name.removesuffix(SINGLE)
+    if seen is not None and not start.names_learnt and base in MODELS:
+        usual = MODELS[base]
         config = replace(
             config, fusion_alpha=usual.fusion_alpha, fusion_beta=usual.fusion_beta, seen_classes=()
         )

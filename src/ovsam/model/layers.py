@@ -1,8 +1,9 @@
-"""Small layers that several steps share. Ported from segment-anything (Apache-2.0), common.py."""
+"""Small layers that several steps share; those of SAM ported from segment-anything (Apache-2.0)."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,3 +39,58 @@ class MLP(nn.Module):
             x = F.relu(layer(x))
         x = self.layers[-1](x)
         return x
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A convolution of each channel with its own kernel, whose gradient is quick on a CPU, too.
+
+    PyTorch's gradient of such a kernel takes ten times as long there as all else of the layer.
+
+    Args:
+        channels: in and out.
+        kernel_size: odd; the border is padded so that the size stays.
+    """
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)`, same shape out."""
+        if x.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(x)
+        weight, bias = self.weight, self.bias
+        assert bias is not None
+        if torch.is_autocast_enabled("cpu"):
+            kind = torch.get_autocast_dtype("cpu")
+            x, weight, bias = x.to(kind), weight.to(kind), bias.to(kind)
+        convolved: Tensor = _Depthwise.apply(x, weight, bias)
+        return convolved
+
+
+class _Depthwise(torch.autograd.Function):
+    """`F.conv2d(x, weight, bias, padding=k // 2, groups=C)` with `(C, 1, k, k)` kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        [gradient] = gradients
+        count, channels, height, width = x.shape
+        padding = weight.shape[-1] // 2
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = F.conv2d(gradient, weight.flip(2, 3), padding=padding, groups=channels)
+        # Each channel of each image is correlated with its own gradient: a depthwise convolution
+        # once more, whose kernels are the gradients.
+        correlated = F.conv2d(
+            x.reshape(1, count * channels, height, width),
+            gradient.reshape(count * channels, 1, height, width),
+            padding=padding,
+            groups=count * channels,
+        )  # (1, B * C, k, k)
+        of_weight = correlated.reshape(count, channels, 1, *weight.shape[2:]).sum(0)
+        return of_x, of_weight, gradient.sum((0, 2, 3))

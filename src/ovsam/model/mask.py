@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ovsam.config import DecoderConfig
 from ovsam.model.attention import TwoWayTransformer
-from ovsam.model.layers import MLP, LayerNorm2d
+from ovsam.model.layers import MLP, DepthwiseConv2d, LayerNorm2d
 
 
 class HighResolution(nn.Module):
@@ -70,7 +70,7 @@ class SpatialBlock(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
+        self.depthwise = DepthwiseConv2d(dim, 7)
         self.norm = LayerNorm2d(dim)
         self.expand = nn.Conv2d(dim, hidden_dim, 1)
         self.project = nn.Conv2d(hidden_dim, dim, 1)
@@ -158,7 +158,10 @@ class MaskDecoder(nn.Module):
         weights = torch.stack(
             [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], 1
         )  # (N, M, C / 8)
-        mask_logits = torch.einsum("nmc,nchw->nmhw", weights, image)
+        # The norms leave channels last in memory; so does this product, and so does its gradient.
+        pixels = image.permute(0, 2, 3, 1).flatten(1, 2)  # (N, 4h * 4w, C / 8)
+        by_pixel = (pixels @ weights.mT).mT  # (N, M, 4h * 4w)
+        mask_logits = torch.unflatten(by_pixel, 2, image.shape[2:])  # (N, M, 4h, 4w)
         if not self.has_iou_head:
             return mask_logits, None
         return mask_logits, self.iou_prediction_head(tokens[:, 0])

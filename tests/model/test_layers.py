@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovsam.model.attention import DownsampledAttention
+from ovsam.model.attention import DownsampledAttention, ViTBlock
 from ovsam.model.layers import DepthwiseConv2d
 
 
-def gradients(loss: Tensor, of: list[Tensor]) -> tuple[Tensor, ...]:
+def gradients(loss: Tensor, of: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return torch.autograd.grad(loss, of)
 
 
@@ -67,6 +69,22 @@ def test_bfloat16_changes_a_depthwise_gradient_by_its_rounding_alone() -> None:
     for one, other in zip(rounded, exact, strict=True):
         assert one.dtype == torch.float32
         assert 0 < (one - other).norm() < 0.02 * other.norm()
+
+
+def test_windowed_attention_in_bfloat16_has_the_fused_kernel_s_gradients() -> None:
+    """Of its relative positions, too."""
+    torch.manual_seed(0)
+    block = ViTBlock(8, heads=2, window=2, grid=4)
+    for table in (block.attn.rel_pos_h, block.attn.rel_pos_w):
+        nn.init.normal_(table)
+    x = torch.randn(1, 4, 4, 8)
+    learnt = list(block.parameters())
+    expected = gradients(block(x).square().sum(), learnt)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = block(x)
+    found = gradients(made.float().square().sum(), learnt)
+    for one, other in zip(found, expected, strict=True):
+        assert F.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.995
 
 
 def test_attention_in_bfloat16_has_the_fused_kernel_s_values_and_gradients() -> None:

@@ -62,7 +62,8 @@ def _attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Te
     scores = q * q.shape[-1] ** -0.5 @ k.mT  # (B, heads, Q, K)
     if bias is not None:
         scores = scores + bias
-    return scores.softmax(-1).to(v) @ v
+    attended: Tensor = scores.softmax(-1).to(v) @ v
+    return attended
 
 
 def _relative(size: int, table: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from ovsam.data.crops import Batch, SquareConfig, Squares, anchored_photos
 from ovsam.errors import AnnotationError, TrainingError
 from ovsam.model.ovsam import OVSAM
 from ovsam.train.engine import Engine, Finished
-from ovsam.train.joint import JointStage, Turns
+from ovsam.train.joint import JointStage, Turns, _coarsened
 from ovsam.train.recipe import JointRecipe, read_recipe
 from ovsam.train.run import Source, read_source
 from ovsam.train.settings import EngineSettings, ScheduleSettings
@@ -167,6 +167,18 @@ def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more
     assert [count for _, count, _ in by_point] == [count + 1 for count in clicks]
     steps = [after - before for before, after in itertools.pairwise(clicks)]
     assert sorted(steps) == [0, 1, 1]
+
+
+def test_a_mask_comes_back_coarser_by_up_to_four() -> None:
+    """Averages of 1, 2 or 4 cells: a checkerboard stays or vanishes, an even mask stays."""
+    board = torch.ones(1, 8, 8)
+    board[:, ::2, 1::2] = board[:, 1::2, ::2] = -1
+    generator = torch.Generator().manual_seed(0)
+    found = [
+        _coarsened(torch.cat([board, torch.full((1, 8, 8), 3.0)]), generator) for _ in "12345678"
+    ]
+    assert all(torch.equal(even, torch.full((8, 8), 3.0)) for _, even in found)
+    assert {float(checked.abs().max()) for checked, _ in found} == {0.0, 1.0}
 
 
 def test_zoomed_squares_keep_to_their_context(sources: list[Source]) -> None:

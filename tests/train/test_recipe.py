@@ -166,3 +166,8 @@ def test_what_began_anew_has_nothing_to_keep() -> None:
     assert kept.start.keep == 0.5
     with pytest.raises(TrainingError, match="keep needs a checkpoint of which no part begins anew"):
         read_recipe("finetune", ["start.keep=0.5", "start.region_head=token"])
+
+
+def test_squares_that_would_be_larger_at_least_than_at_most() -> None:
+    with pytest.raises(TrainingError, match=r"box.*context must be a least and a greatest side"):
+        read_recipe("lite", ["looks.box.context=[3.0, 2.0]"])

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
@@ -157,6 +157,13 @@ class SquareConfig:
     rounds: Annotated[int, Field(ge=0)] = 1
     """How often a prompt is asked again, each time with the mask so far and a corrective click; of
     several, one brings no click."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> SquareConfig:
+        least, greatest = self.context
+        if not 0 < least <= greatest:
+            raise ValueError(f"context must be a least and a greatest side, got {self.context}")
+        return self
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ovsam.structures import Label, Prediction, Prompt
 from ovsam.vocabulary import Vocabulary, load_vocabulary
@@ -39,6 +39,7 @@ class FakePredictor:
     image_size: int = 512
     encode_calls: int = 0
     prompts: list[Prompt] = field(default_factory=list)
+    named: list[ArrayLike] = field(default_factory=list)
 
     def as_predictor(self) -> Predictor:
         """Itself, for functions that ask for the real class."""
@@ -69,10 +70,12 @@ class FakePredictor:
         multimask: bool = False,
         top: int = 5,
         zoom: bool | None = None,  # noqa: ARG002
+        name_boxes_xyxy: Sequence[ArrayLike] | None = None,
     ) -> list[Prediction]:
         classes = (self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)).classes
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self.prompts += prompts
+        self.named += name_boxes_xyxy or []
         return [
             self._predict_one(encoded, prompt, self._labels(classes, index)[:top], multimask)
             for index, prompt in enumerate(prompts)

@@ -225,6 +225,26 @@ def test_evaluate_writes_a_report(run: Run) -> None:
     assert report["model"] == "lite"
     assert report["prompts"] == "box"
     assert report["zoom"] is False
+    assert report["boundary_iou"] == report["by_class"]["cat"]["iou"] == 1.0
+    assert report["calibration"]["ece"] == 0.5  # the score 0.5 and always right
+    assert "(ECE) 0.500" in result.stdout.replace("\n", " ")
+    assert "cat " not in result.stdout
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("kind", ["box", "noisy-box", "point", "random-point", "point-true-box"])
+def test_evaluate_by_class_with_a_reliability_plot(run: Run, kind: str) -> None:
+    write_annotations()
+    result = run(
+        *("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json"),
+        *("--prompts", kind, "--by-class", "--reliability", "trust.png"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "cat " in result.stdout
+    assert f"lite, {kind} prompts" in result.stdout
+    assert "wrote trust.png" in result.stdout
+    with Image.open("trust.png") as picture:
+        assert picture.format == "PNG"
 
 
 @pytest.mark.usefixtures("fake")
@@ -250,6 +270,10 @@ def test_evaluate_errors(run: Run) -> None:
         run("evaluate", "instances.json", "--images", ".", "--json", "instances.json"),
         "the input itself",
     )
+    evaluate = ("evaluate", "instances.json", "--images", ".")
+    assert_error(run(*evaluate, "--reliability", "trust.jpg"), "must end in .png")
+    assert_error(run(*evaluate, "--clicks", "2", "--by-class"), "--clicks measures masks alone")
+    assert_error(run(*evaluate, "--clicks", "2", "--reliability", "t.png"), "leave out")
     Path("empty").mkdir()
     result = run("evaluate", "instances.json", "--images", "empty")
     assert result.exit_code == 1
@@ -279,6 +303,8 @@ def test_compare_two_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "wrote report.json" in result.stdout
     assert [len(fake.prompts) for fake in loaded.values()] == [1, 1]
 
+    wrong = run("compare", "instances.json", "--teacher", "big", "--prompts", "point-true-box")
+    assert wrong.exit_code == 2, "names play no part"
     compare = ("compare", "instances.json", "--model", "small", "--teacher", "big")
     assert run(*compare[:-2]).exit_code == 2, "there is no teacher but the one that is named"
     assert_error(run(*compare, "--json", "instances.json"), "the input itself")

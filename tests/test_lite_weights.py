@@ -9,7 +9,8 @@ import pytest
 
 import ovsam
 from ovsam.data.coco import read_annotations
-from ovsam.evaluate.run import PromptKind, evaluate
+from ovsam.evaluate.prompts import PromptKind
+from ovsam.evaluate.run import evaluate
 from ovsam.model.build import MODELS
 from ovsam.predictor import Predictor
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
@@ -151,6 +152,32 @@ def test_top(predictor: Predictor, photo: EncodedImage) -> None:
     [two] = predictor.predict(photo, PROMPTS["box"], top=2)
     assert len(all_five.labels[0]) == 5
     assert two.labels[0] == all_five.labels[0][:2]
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_names_from_a_box_that_is_given(
+    predictor: Predictor, photo: EncodedImage, zoom: bool
+) -> None:
+    """The masks stay; the names are those of the box, whatever the prompt says."""
+    prompts = [PROMPTS["point"], PROMPTS["box"]]
+    plain = predictor.predict(photo, prompts, zoom=zoom)
+    boxes = np.array([[110, 5, 180, 60], BOX])
+    given = predictor.predict(photo, prompts, zoom=zoom, name_boxes_xyxy=boxes)
+    for one, other in zip(plain, given, strict=True):
+        assert (one.masks == other.masks).all()
+        assert (one.low_res_logits == other.low_res_logits).all()
+    assert given[0].labels != plain[0].labels
+    assert given[1].labels == plain[1].labels, "the prompt's own box"
+
+
+def test_boxes_to_name_that_do_not_fit(predictor: Predictor, photo: EncodedImage) -> None:
+    ask = functools.partial(predictor.predict, photo, PROMPTS["point"])
+    with pytest.raises(PromptError, match="each of the 1 prompts, got 2"):
+        ask(name_boxes_xyxy=[BOX, BOX])
+    with pytest.raises(PromptError, match=r"shape \(4,\)"):
+        ask(name_boxes_xyxy=[[1, 2, 3]])
+    with pytest.raises(PromptError, match="outside the photo"):
+        ask(name_boxes_xyxy=[[300, 2, 310, 9]])
 
 
 # Several prompts, threads, photos

@@ -86,10 +86,28 @@ ZoomOption = Annotated[
 
 
 class PromptKind(StrEnum):
-    """How `evaluate` and `compare` point at an instance."""
+    """How `compare` points at an object."""
 
     box = "box"
+    noisy_box = "noisy-box"
     point = "point"
+    random_point = "random-point"
+
+
+class EvaluationKind(StrEnum):
+    """How `evaluate` points at an object."""
+
+    box = "box"
+    noisy_box = "noisy-box"
+    point = "point"
+    random_point = "random-point"
+    point_true_box = "point-true-box"
+
+
+_PROMPTS = (
+    "Annotated boxes, the same with SAM's noise (a tenth of their sides), centre points of "
+    "annotated masks, or any points of them"
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -201,8 +219,12 @@ def evaluate(
     ],
     images: Annotated[Path, typer.Option(help="The folder of the photos.", show_default=False)],
     prompts: Annotated[
-        PromptKind, typer.Option(help="Annotated boxes, or centre points of annotated masks.")
-    ] = PromptKind.box,
+        EvaluationKind,
+        typer.Option(
+            help=f"{_PROMPTS}; or centre points where, as the authors measure, the name is that of "
+            "the annotated box."
+        ),
+    ] = EvaluationKind.box,
     clicks: Annotated[
         int | None,
         typer.Option(
@@ -217,6 +239,16 @@ def evaluate(
         Path | None,
         typer.Option("--json", help="The report as a .json file.", show_default=False),
     ] = None,
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="Print a row for each class, too.")
+    ] = False,
+    reliability: Annotated[
+        Path | None,
+        typer.Option(
+            help="A plot of how far the names' scores can be trusted, as a .png file.",
+            show_default=False,
+        ),
+    ] = None,
     model: ModelOption = "lite",
     zoom: ZoomOption = None,
     limit: Annotated[
@@ -224,7 +256,10 @@ def evaluate(
     ] = None,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Measure a model on annotated photos: mean IoU of its masks, share of right names."""
+    """Measure a model on annotated photos: mean IoU of its masks, share of right names.
+
+    Example: ovsam evaluate instances_val2017.json --images val2017 --prompts point --by-class
+    """
     from rich.console import Console
     from rich.progress import Progress
 
@@ -237,6 +272,14 @@ def evaluate(
 
     if json_path is not None:
         check_output(json_path, (".json",), [annotations, Path(vocabulary)])
+    if clicks is not None and (by_class or reliability is not None):
+        raise OvsamError(
+            "--clicks measures masks alone: leave out --by-class and --reliability, or --clicks."
+        )
+    if reliability is not None:
+        check_output(reliability, (".png",))
+
+        from ovsam.evaluate.reliability import draw_reliability
     content = read_annotations(annotations)
     names = load_vocabulary(vocabulary)
 
@@ -274,10 +317,14 @@ def evaluate(
     if isinstance(report, ClickReport):
         _print_clicks(report)
     else:
-        _print_report(report)
+        _print_report(report, by_class)
     if json_path is not None:
         write_atomically(json_path, to_json_bytes(report.as_dict()))
         typer.echo(f"wrote {json_path}")
+    if reliability is not None and not isinstance(report, ClickReport):
+        title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"
+        draw_reliability(report.calibration, title, reliability)
+        typer.echo(f"wrote {reliability}")
 
 
 @app.command()
@@ -303,9 +350,7 @@ def compare(
             help="The photos of an annotation file. Left out: beside it.", show_default=False
         ),
     ] = None,
-    prompts: Annotated[
-        PromptKind, typer.Option(help="Annotated boxes, or centre points of annotated masks.")
-    ] = PromptKind.box,
+    prompts: Annotated[PromptKind, typer.Option(help=f"{_PROMPTS}.")] = PromptKind.box,
     json_path: Annotated[
         Path | None,
         typer.Option("--json", help="The report as a .json file.", show_default=False),
@@ -606,26 +651,33 @@ def _print_agreement(report: AgreementReport) -> None:
         typer.echo(f"skipped {report.skipped} that cannot be read, first: {report.problems[0]}")
 
 
-def _print_report(report: Report) -> None:
+def _print_report(report: Report, by_class: bool) -> None:
     from rich import box as boxes
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("", "IoU", "top-1", "top-5", "instances", box=boxes.SIMPLE_HEAD)
+    headings = ("", "IoU", "boundary IoU", "top-1", "top-5", "instances")
+    table = Table(*headings, box=boxes.SIMPLE_HEAD)
 
     def add(name: str, summary: Summary) -> None:
-        values = (summary.iou, summary.accuracy, summary.accuracy_top5)
+        values = (summary.iou, summary.boundary_iou, summary.accuracy, summary.accuracy_top5)
         shown = ("-" if value is None else f"{value:.3f}" for value in values)
-        table.add_row(name, *shown, str(summary.instances))
+        table.add_row(Text(name), *shown, str(summary.instances))
 
     add("all", report.summary)
     for group in report.groups.values():
         for name, summary in group.items():
             add(name, summary)
+    if by_class:
+        table.add_section()
+        for name, summary in report.by_class.items():
+            add(name, summary)
     Console().print(table)
     typer.echo(
         f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
-        f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s"
+        f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
+        f"calibration error (ECE) {report.calibration.error:.3f}"
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ovsam.config import ModelConfig, ZoomConfig
@@ -199,6 +199,7 @@ class Predictor:
         multimask: bool = False,
         top: int = 5,
         zoom: bool | None = None,
+        name_boxes_xyxy: Sequence[ArrayLike] | NDArray[Any] | None = None,
     ) -> list[Prediction]:
         """Answer prompts about an encoded photo.
 
@@ -210,17 +211,21 @@ class Predictor:
             multimask: three masks for each prompt instead of one, best first.
             top: how many names for each mask.
             zoom: whether to look again at the square around each object; None = the default.
+            name_boxes_xyxy: for each prompt a box `(4,)`, photo pixels, whose content is named; the
+                masks stay as they are. None = the prompt's own box, or that of its mask. With zoom,
+                what sticks out of the square around the object is not seen.
 
         Returns:
             One prediction for each prompt.
 
         Raises:
-            PromptError: a prompt lies outside the photo, has a mask of another resolution, or the
-                checkpoint has no multimask output.
+            PromptError: a prompt or a box to name lies outside the photo, a mask is of another
+                resolution, or the checkpoint has no multimask output.
             VocabularyError: the vocabulary is not one.
         """
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self._check(encoded, prompts, multimask)
+        named = _named_boxes(prompts, name_boxes_xyxy, encoded.size_hw)
         prototypes = self._class_prototypes(resolved := self._resolve(vocabulary))
         whole = _View(encoded.frame, encoded.features, 0)
         if zoom if zoom is not None else self.zoom:
@@ -235,7 +240,7 @@ class Predictor:
             decoded = self._decode([whole] * len(prompts), prompts)
             answers = [_Answer(masks, ((whole, masks),)) for masks in decoded]
         answers = [answer.selected(multimask) for answer in answers]
-        labels = self._label(answers, prompts, prototypes, resolved, top)
+        labels = self._label(answers, named, prototypes, resolved, top)
         return [
             _prediction(encoded, answer.view, answer.decoded, names)
             for answer, names in zip(answers, labels, strict=True)
@@ -392,7 +397,7 @@ class Predictor:
         for (points, has_box, has_mask), members in groups:
             chosen = [(views[i], prompts[i]) for i in members]
             features = chosen[0][0].features
-            boxes = self._tensor(_model_box(v, p) for v, p in chosen) if has_box else None
+            boxes = self._tensor(_model_box(v, p.box_xyxy) for v, p in chosen) if has_box else None
             masks = self._tensor(p.mask_logits for _, p in chosen)[:, None] if has_mask else None
             if boxes is not None and masks is None and self.config.decoder.box_as_mask:
                 masks = box_mask_logits(boxes, features.input_hw)
@@ -424,12 +429,15 @@ class Predictor:
     def _label(
         self,
         answers: Sequence[_Answer],
-        prompts: Sequence[Prompt],
+        named: Sequence[NDArray[np.float64] | None],
         prototypes: ClassPrototypes,
         vocabulary: Vocabulary,
         top: int,
     ) -> list[tuple[tuple[Label, ...], ...]]:
-        """Ranked names for each mask of each prompt, by the mean of what its views say."""
+        """Ranked names for each mask of each prompt, by the mean of what its views say.
+
+        `named` has the box, photo pixels, that each is named from; None = that of its mask.
+        """
         looks = [
             (i, view, decoded.logits)
             for i, answer in enumerate(answers)
@@ -443,8 +451,8 @@ class Predictor:
             logits = torch.cat([logits for _, _, logits in group])[:, None]
             boxes = list(torch.split(mask_logits_to_boxes(logits), counts))
             for k, (i, view, _) in enumerate(group):
-                if prompts[i].box_xyxy is not None:
-                    boxes[k] = self._tensor([_model_box(view, prompts[i])] * counts[k])
+                if (box := named[i]) is not None:
+                    boxes[k] = self._tensor([_model_box(view, box)] * counts[k])
             index = [
                 view.index for (_, view, _), n in zip(group, counts, strict=True) for _ in range(n)
             ]
@@ -472,9 +480,33 @@ def _averaged(looks: Sequence[tuple[_View, _Decoded]]) -> _Decoded:
     return _Decoded(logits, masks.quality)
 
 
-def _model_box(view: _View, prompt: Prompt) -> NDArray[np.float64]:
-    assert prompt.box_xyxy is not None
-    return view.frame.to_model(prompt.box_xyxy.reshape(2, 2)).ravel()
+def _model_box(view: _View, box_xyxy: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Photo pixels `(4,)` -> model pixels of the view."""
+    assert box_xyxy is not None
+    return view.frame.to_model(box_xyxy.reshape(2, 2)).ravel()
+
+
+def _named_boxes(
+    prompts: Sequence[Prompt],
+    boxes_xyxy: Sequence[ArrayLike] | NDArray[Any] | None,
+    size_hw: tuple[int, int],
+) -> list[NDArray[np.float64] | None]:
+    """For each prompt the box it is named from, photo pixels; None = that of its mask.
+
+    Raises:
+        PromptError: not one good box for each prompt.
+    """
+    if boxes_xyxy is None:
+        return [prompt.box_xyxy for prompt in prompts]
+    if len(boxes_xyxy) != len(prompts):
+        raise PromptError(
+            f"name_boxes_xyxy must have a box for each of the {len(prompts)} prompts, got "
+            f"{len(boxes_xyxy)}."
+        )
+    named = [Prompt(box_xyxy=box) for box in boxes_xyxy]
+    for prompt in named:
+        prompt.check_inside(size_hw)
+    return [prompt.box_xyxy for prompt in named]
 
 
 def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:

@@ -12,7 +12,7 @@ from ovsam.data.prompts import (
     NO_POINT,
     PromptConfig,
     Prompts,
-    _any_pixel,
+    any_pixel_xy,
     draw_prompts,
     next_click,
 )
@@ -167,10 +167,10 @@ def test_any_pixel_of_a_thin_mask_is_as_likely() -> None:
     mask = np.zeros((30, 30), np.bool_)
     mask[3, 5] = mask[20, 29] = mask[29, 0] = True
     rng = np.random.default_rng(0)
-    counts = Counter(tuple(np.asarray(_any_pixel(rng, mask)).tolist()) for _ in range(900))
+    counts = Counter(tuple(np.asarray(any_pixel_xy(rng, mask)).tolist()) for _ in range(900))
     assert set(counts) == {(5.5, 3.5), (29.5, 20.5), (0.5, 29.5)}
     assert min(counts.values()) > 250
-    assert _any_pixel(rng, np.zeros((4, 4), np.bool_)) is None
+    assert any_pixel_xy(rng, np.zeros((4, 4), np.bool_)) is None
 
 
 def clicks(mask_logits: Tensor, masks: Tensor, stride: int) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from fakes import FakePredictor
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.agreement import AgreementReport, agreement
+from ovsam.evaluate.prompts import PromptKind
 from ovsam.structures import Prompt
 from photo_folder import HEIGHT, WIDTH, rectangle, rle, spoil, write_photo
 from tiny_model import tiny_model, tiny_predictor
@@ -77,7 +78,7 @@ def boxes(prompts: Sequence[Prompt]) -> list[tuple[float, ...]]:
 
 
 @pytest.mark.parametrize("zoom", [False, True])
-@pytest.mark.parametrize("prompts", ["box", "point"])
+@pytest.mark.parametrize("prompts", get_args(PromptKind))
 def test_a_model_agrees_with_itself(folder: Path, prompts: Any, zoom: bool) -> None:
     model, data_set = tiny_predictor(), read_data_set(folder)
     report = agreement(model, model, data_set, prompts=prompts, zoom=zoom)
@@ -123,6 +124,16 @@ def test_both_are_asked_the_same_and_encode_a_photo_once(folder: Path) -> None:
     assert points[0] == points[1]
     assert len(points[0]) == 3
     assert (student.encode_calls, teacher.encode_calls) == (2, 2)
+
+
+@pytest.mark.parametrize("kind", ["noisy-box", "random-point"])
+def test_chance_is_the_same_in_every_run_and_for_both(folder: Path, kind: str) -> None:
+    fakes = [FakePredictor() for _ in range(4)]
+    for student, teacher in (fakes[:2], fakes[2:]):
+        compared(student, teacher, read_data_set(folder), prompts=kind)
+    asked = [[f"{p.box_xyxy} {p.points_xy}" for p in fake.prompts] for fake in fakes]
+    assert asked[0] == asked[1] == asked[2] == asked[3]
+    assert boxes(fakes[0].prompts) != [SMALL, LARGE, NARROW]
 
 
 def test_the_largest_objects_and_the_first_photos(folder: Path) -> None:

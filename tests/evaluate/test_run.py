@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from fakes import FakePredictor
 from ovsam.data.coco import Annotations, parse_annotations
 from ovsam.errors import AnnotationError
-from ovsam.evaluate.run import centre_point_xy, evaluate
+from ovsam.evaluate.metrics import Outcome, Summary
+from ovsam.evaluate.prompts import EvaluationKind
+from ovsam.evaluate.run import evaluate
 from ovsam.vocabulary import Vocabulary, load_vocabulary
 
 
@@ -74,12 +75,22 @@ def test_box_prompts_by_hand(images: Path) -> None:
     )
     assert [outcome.iou for outcome in report.outcomes] == pytest.approx([1.0, 0.5])
     assert [outcome.rank for outcome in report.outcomes] == [0, 2]
+    assert [outcome.score for outcome in report.outcomes] == [0.5, 0.5]
+    # 60 x 40 pixels: boundaries are 1 wide. Rings of 56 and 36 pixels share 10 + 10 + 8.
+    assert [outcome.boundary_iou for outcome in report.outcomes] == [1.0, 28 / (56 + 36 - 28)]
     content = report.as_dict()
     assert content["iou"] == pytest.approx(0.75)
+    assert content["boundary_iou"] == pytest.approx((1 + 28 / 64) / 2)
     assert content["accuracy"] == 0.5
     assert content["accuracy_top5"] == 1.0
     assert content["instances"] == 2
     assert content["photos"] == 2  # the one without instances is not even read
+    assert content["by_class"] == {
+        "cat": Summary(1.0, 1.0, 1.0, 1.0, 1).as_dict(),
+        "coffee mug": Summary(0.5, 28 / 64, 0.0, 1.0, 1).as_dict(),
+    }
+    assert report.calibration.error == 0  # half of what is named with 0.5 is right
+    assert report.as_dict()["calibration"] == report.calibration.as_dict()
     assert ticks == [(1, 2), (2, 2)]
     assert json.loads(json.dumps(content, allow_nan=False)) == content
 
@@ -103,20 +114,31 @@ def test_point_prompt_is_all_that_the_annotation_gives(images: Path) -> None:
     assert report.outcomes[0].iou == pytest.approx(32 / 200, abs=0.03)  # a disk in 20 x 10
 
 
-@pytest.mark.parametrize("image_size", [15, 60, 240])
-def test_centre_is_in_photo_pixels_whatever_the_network_sees(image_size: int) -> None:
-    mask = np.zeros((40, 60), dtype=bool)
-    mask[8:33, 20:45] = True  # centre (32.5, 20.5)
-    x, y = centre_point_xy(mask, image_size)
-    assert abs(x - 32.5) <= max(2, 60 / image_size)
-    assert abs(y - 20.5) <= max(2, 60 / image_size)
-    assert mask[int(y), int(x)]
+@pytest.mark.parametrize("kind", get_args(EvaluationKind))
+def test_two_runs_give_the_same_digits_in_whatever_order(images: Path, kind: Any) -> None:
+    rows = [*TWO, row(3, 1, 1, [5, 5, 40, 30], polygon(5, 5, 45, 35))]
+
+    def digits(*chosen: dict[str, Any]) -> list[Outcome]:
+        fake = FakePredictor(radius=3)
+        report = evaluate(fake.as_predictor(), annotated(*chosen), images, prompts=kind)
+        return sorted(report.outcomes, key=lambda outcome: (outcome.area, outcome.iou))
+
+    assert digits(*rows) == digits(*rows) == digits(*reversed(rows))
 
 
-def test_centre_of_an_object_between_the_networks_pixels() -> None:
-    mask = np.zeros((400, 600), dtype=bool)
-    mask[1, 1] = True
-    assert centre_point_xy(mask, 6).tolist() == [1.5, 1.5]
+def test_names_come_from_the_true_box_in_the_authors_variant_alone(images: Path) -> None:
+    kinds: tuple[EvaluationKind, ...] = ("point", "point-true-box")
+    fakes = [FakePredictor() for _ in kinds]
+    reports = [
+        evaluate(fake.as_predictor(), annotated(*TWO), images, prompts=kind)
+        for fake, kind in zip(fakes, kinds, strict=True)
+    ]
+    ours, theirs = fakes
+    assert ours.named == []
+    assert theirs.named == [(10, 10, 30, 20), (10, 10, 30, 20)]
+    asked = [[(p.points_xy.tolist(), p.box_xyxy) for p in fake.prompts] for fake in fakes]
+    assert asked[0] == asked[1], "the mask is found from the point alone"
+    assert [report.prompts for report in reports] == list(kinds)
 
 
 def test_object_without_a_pixel_counts_as_missed(images: Path) -> None:
@@ -135,8 +157,8 @@ def test_classes_that_are_never_answered_are_left_out(images: Path) -> None:
     assert content["instances"] == 1
     assert content["left_out"] == 1
     assert content["by_novelty"] == {
-        "base": {"iou": None, "accuracy": None, "accuracy_top5": None, "instances": 0},
-        "novel": {"iou": 1.0, "accuracy": 1.0, "accuracy_top5": 1.0, "instances": 1},
+        "base": Summary(None, None, None, None, 0).as_dict(),
+        "novel": Summary(1.0, 1.0, 1.0, 1.0, 1).as_dict(),
     }
 
 

@@ -75,7 +75,7 @@ def draw_prompts(rng: np.random.Generator, scene: Scene, config: PromptConfig) -
             points[n, 0] = _point_inside(rng, masks[index], exact[index])
             labels[n, 0] = 1
         elif rng.random() < config.jittered:
-            boxes[n] = _jittered(rng, exact[index], scene.content_hw)
+            boxes[n] = jittered_box(rng, exact[index], scene.content_hw)
         if has_mask[index] and rng.random() < config.negatives:
             beside = _point_beside(rng, masks[index], exact[index], scene.content_hw)
             if beside is not None:
@@ -133,10 +133,13 @@ def point_of(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.fl
     return np.array([columns[pick] + 0.5, rows[pick] + 0.5])
 
 
-def _jittered(
+def jittered_box(
     rng: np.random.Generator, box_xyxy: NDArray[np.float64], size_hw: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """The box with noise on each side, within the photo and at least a pixel wide and high."""
+    """A box `(4,)` with SAM's noise on each side: a tenth of it, 20 pixels at most (appendix A).
+
+    It stays within the picture of `size_hw` pixels, and at least a pixel wide and high.
+    """
     sides = np.tile(box_xyxy[2:] - box_xyxy[:2], 2)
     noise = np.clip(rng.normal(0, JITTER * sides), -JITTER_AT_MOST, JITTER_AT_MOST)
     end = np.array(size_hw[::-1])
@@ -145,12 +148,26 @@ def _jittered(
     return np.concatenate([low, high])
 
 
+def any_pixel_xy(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """The centre `(2,)` of any pixel of a mask `(H, W)`, all alike; None where it has none."""
+    height, width = mask.shape
+    for _ in range(8):  # quick on all but thin masks, and as even as the list of all pixels below
+        row, column = int(rng.integers(height)), int(rng.integers(width))
+        if mask[row, column]:
+            return np.array([column + 0.5, row + 0.5])
+    inside = np.flatnonzero(mask)
+    if not len(inside):
+        return None
+    row, column = divmod(int(inside[rng.integers(len(inside))]), width)
+    return np.array([column + 0.5, row + 0.5])
+
+
 def _point_inside(
     rng: np.random.Generator, mask: NDArray[np.bool_], box_xyxy: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The centre of any pixel of a mask, all alike."""
     x0, y0, x1, y1 = box_xyxy.astype(int)
-    point = _any_pixel(rng, mask[y0:y1, x0:x1])
+    point = any_pixel_xy(rng, mask[y0:y1, x0:x1])
     assert point is not None  # a scene has no empty masks
     return np.add(point, (x0, y0))
 
@@ -165,18 +182,5 @@ def _point_beside(
     margin = np.ceil(AROUND * (box_xyxy[2:] - box_xyxy[:2]))
     x0, y0 = np.maximum(box_xyxy[:2] - margin, 0).astype(int)
     x1, y1 = np.minimum(box_xyxy[2:] + margin, size_hw[::-1]).astype(int)
-    point = _any_pixel(rng, ~mask[y0:y1, x0:x1])
+    point = any_pixel_xy(rng, ~mask[y0:y1, x0:x1])
     return None if point is None else np.add(point, (x0, y0))
-
-
-def _any_pixel(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    height, width = mask.shape
-    for _ in range(8):  # quick on all but thin masks, and as even as the list of all pixels below
-        row, column = int(rng.integers(height)), int(rng.integers(width))
-        if mask[row, column]:
-            return np.array([column + 0.5, row + 0.5])
-    inside = np.flatnonzero(mask)
-    if not len(inside):
-        return None
-    row, column = divmod(int(inside[rng.integers(len(inside))]), width)
-    return np.array([column + 0.5, row + 0.5])

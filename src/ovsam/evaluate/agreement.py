@@ -1,9 +1,9 @@
 """How alike the masks of two models are that are asked the same about the same photos.
 
-Protocol: every object prompts both models with its annotated box, or with the centre of its
-annotated mask, found as in `run` at the size at which the student's network sees the photo. The
-two answers are compared with each other at the photo's own size; nothing but the prompt is taken
-from the annotation. Where both masks are empty the IoU is 0, as `geometry.mask_iou` has it.
+Protocol: every object prompts both models alike, from its annotation (`prompts`); a centre is found
+at the size at which the student's network sees the photo. The two answers are compared with each
+other at the photo's own size; nothing but the prompt is taken from the annotation. Where both masks
+are empty the IoU is 0, as `geometry.mask_iou` has it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from ovsam.data.coco import Instance
 from ovsam.data.dataset import DataSet
 from ovsam.data.layouts import ListedPhoto
 from ovsam.errors import AnnotationError, OvsamError
-from ovsam.evaluate.run import Progress, PromptKind, centre_point_xy
+from ovsam.evaluate.prompts import POINTS, PromptKind, annotated_prompt
+from ovsam.evaluate.run import Progress
 from ovsam.geometry import mask_iou
 from ovsam.photo import read_photo
 from ovsam.structures import Prompt
@@ -110,7 +111,7 @@ def agreement(
         student: names play no part.
         teacher: what the student is compared with; the IoU is the same the other way round.
         data_set: photos with objects; what cannot be read of it is skipped and counted.
-        prompts: annotated boxes, or centres of annotated masks.
+        prompts: how objects are pointed at, see `prompts`.
         zoom: as for `Predictor.predict`; None = each model's own default.
         limit: only the first so many photos with an object that can be compared.
         objects: only the largest so many of each photo, by annotated area in photo pixels, or by
@@ -208,13 +209,10 @@ def _prompt(
         AnnotationError: the mask is needed, and is malformed or empty.
         PromptError: the box is outside the photo.
     """
-    if kind == "box":
-        prompt = Prompt(box_xyxy=np.array(instance.box_xyxy))
-    else:
-        mask = instance.mask(size_hw)
-        if not mask.any():
-            raise AnnotationError(f"Annotation {instance.id}: its mask covers no pixel.")
-        prompt = Prompt(points_xy=centre_point_xy(mask, image_size)[None])
+    mask = instance.mask(size_hw) if kind in POINTS else None
+    if mask is not None and not mask.any():
+        raise AnnotationError(f"Annotation {instance.id}: its mask covers no pixel.")
+    prompt = annotated_prompt(instance, mask, kind, size_hw, image_size)
     prompt.check_inside(size_hw)
     return prompt
 

@@ -1,4 +1,7 @@
-"""Numbers from outcomes: mean IoU and accuracy over instances, in all and by group. Pure numpy."""
+"""Numbers from outcomes: means of IoU and accuracy over instances, in all and by group.
+
+Pure numpy.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,17 @@ class Outcome:
         category: its right name, as the vocabulary writes it.
         area: annotated area, photo pixels.
         iou: of predicted and annotated mask, at the photo's own size.
+        boundary_iou: of the two masks' boundaries (see `boundary`), at the photo's own size.
         rank: place of the right name among the predicted ones, 0 = first; -1 = not among them.
+        score: of the first predicted name, right or wrong, in [0, 1].
     """
 
     category: str
     area: float
     iou: float
+    boundary_iou: float
     rank: int
+    score: float
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Summary:
     """Means over instances as fractions; None where there is no instance."""
 
     iou: float | None
+    boundary_iou: float | None
     accuracy: float | None
     accuracy_top5: float | None
     instances: int
@@ -42,6 +50,7 @@ class Summary:
         """Plain JSON values."""
         return {
             "iou": self.iou,
+            "boundary_iou": self.boundary_iou,
             "accuracy": self.accuracy,
             "accuracy_top5": self.accuracy_top5,
             "instances": self.instances,
@@ -49,18 +58,20 @@ class Summary:
 
 
 def summarise(outcomes: Sequence[Outcome]) -> Summary:
-    """Mean IoU and the shares of instances named right at first, or within five names.
+    """Mean IoU and boundary IoU, the shares of instances named right at first or within five names.
 
     Example:
-        >>> summarise([Outcome("cat", 9.0, 0.5, 0), Outcome("dog", 9.0, 1.0, 3)])
-        Summary(iou=0.75, accuracy=0.5, accuracy_top5=1.0, instances=2)
+        >>> cat, dog = Outcome("cat", 9, 0.5, 0.25, 0, 0.9), Outcome("dog", 9, 1.0, 0.75, 3, 0.4)
+        >>> summarise([cat, dog])
+        Summary(iou=0.75, boundary_iou=0.5, accuracy=0.5, accuracy_top5=1.0, instances=2)
     """
     if not outcomes:
-        return Summary(None, None, None, 0)
+        return Summary(None, None, None, None, 0)
     ious = np.array([outcome.iou for outcome in outcomes])
     ranks = np.array([outcome.rank for outcome in outcomes])
     return Summary(
         iou=float(ious.mean()),
+        boundary_iou=float(np.mean([outcome.boundary_iou for outcome in outcomes])),
         accuracy=float((ranks == 0).mean()),
         accuracy_top5=float(((ranks >= 0) & (ranks < 5)).mean()),
         instances=len(outcomes),
@@ -75,6 +86,14 @@ def summarise_by_size(outcomes: Sequence[Outcome]) -> dict[str, Summary]:
         "medium": summarise(_where(outcomes, (areas >= SMALL_AREA) & (areas < LARGE_AREA))),
         "large": summarise(_where(outcomes, areas >= LARGE_AREA)),
     }
+
+
+def summarise_by_class(outcomes: Sequence[Outcome]) -> dict[str, Summary]:
+    """One summary for each class that has an instance, in alphabetical order."""
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(outcome.category, []).append(outcome)
+    return {name: summarise(groups[name]) for name in sorted(groups)}
 
 
 def summarise_by_novelty(outcomes: Sequence[Outcome]) -> dict[str, Summary]:

@@ -1,9 +1,9 @@
 """A predictor over annotated photos: each instance prompted from its annotation, then compared.
 
-Protocol: the prompt is the annotated box, or the centre of the annotated mask (the pixel farthest
-from its outside, at the size at which the network sees the photo). The mask is compared at the
-photo's own size; the name is right if the first one is the annotation's. Crowds are left out.
-Nothing but the prompt is taken from the annotation: names come from the predicted mask.
+Protocol: the prompt comes from the annotation (`prompts`). The mask is compared at the photo's own
+size; the name is right if the first one is the annotation's. Crowds are left out. Nothing but the
+prompt is taken from the annotation: a point's name comes from the predicted mask, save in the
+authors' variant, `point-true-box`.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ovsam.data.coco import Annotations, Instance, Photo
 from ovsam.errors import AnnotationError
+from ovsam.evaluate.boundary import boundary_iou
+from ovsam.evaluate.calibration import Calibration, calibrate
 from ovsam.evaluate.metrics import (
     Outcome,
     Summary,
     summarise,
+    summarise_by_class,
     summarise_by_novelty,
     summarise_by_size,
 )
-from ovsam.geometry import mask_centre_xy, mask_iou
+from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
+from ovsam.geometry import mask_iou
 from ovsam.photo import read_photo
-from ovsam.structures import Prediction, Prompt
+from ovsam.structures import Prediction
 from ovsam.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from ovsam.predictor import Predictor
 
-PromptKind = Literal["box", "point"]
 NOTHING = "There is no instance to evaluate: no photo has one that counts."
 Progress = Callable[[int, int], None]
 
@@ -46,7 +48,7 @@ class Report:
 
     model: str
     vocabulary: str
-    prompts: PromptKind
+    prompts: EvaluationKind
     zoom: bool
     photos: int
     left_out: int
@@ -66,14 +68,25 @@ class Report:
             groups["by_novelty"] = summarise_by_novelty(self.outcomes)
         return groups
 
+    @property
+    def by_class(self) -> dict[str, Summary]:
+        """Summaries of the classes that have an instance."""
+        return summarise_by_class(self.outcomes)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Whether the scores of the first names say how many of them are right."""
+        return calibrate(self.outcomes)
+
     def as_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {
             **self.summary.as_dict(),
             **{
                 kind: {name: summary.as_dict() for name, summary in group.items()}
-                for kind, group in self.groups.items()
+                for kind, group in {**self.groups, "by_class": self.by_class}.items()
             },
+            "calibration": self.calibration.as_dict(),
             "model": self.model,
             "vocabulary": self.vocabulary,
             "prompts": self.prompts,
@@ -89,7 +102,7 @@ def evaluate(
     annotations: Annotations,
     images_dir: Path,
     *,
-    prompts: PromptKind,
+    prompts: EvaluationKind,
     zoom: bool | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
@@ -100,7 +113,7 @@ def evaluate(
         predictor: its own vocabulary is the one that is answered from.
         annotations: what is right.
         images_dir: the folder of the photos.
-        prompts: annotated boxes, or centres of annotated masks.
+        prompts: how instances are pointed at, see `prompts`.
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos that have instances.
         progress: called with (photos done, photos in all) after each photo.
@@ -108,6 +121,7 @@ def evaluate(
     Raises:
         AnnotationError: a photo is missing or of another size, a class is not in the vocabulary,
             or there is nothing to evaluate.
+        PromptError: an annotated box lies outside its photo.
     """
     photos = chosen_photos(annotations, images_dir, limit)
     kept, left_out = _evaluated(annotations, photos, predictor.vocabulary)
@@ -130,23 +144,6 @@ def evaluate(
         seconds=time.perf_counter() - start,
         outcomes=tuple(outcomes),
     )
-
-
-def centre_point_xy(mask: NDArray[np.bool_], image_size: int) -> NDArray[np.float64]:
-    """The mask's centre `(2,)` in photo pixels, found at the size at which the network sees it.
-
-    Args:
-        mask: `(H, W)` photo pixels, not empty.
-        image_size: longest side of the photo as the network sees it, in pixels.
-    """
-    height, width = mask.shape
-    scale = image_size / max(height, width)
-    seen_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    seen = np.asarray(Image.fromarray(mask).resize(seen_wh, Image.Resampling.NEAREST))
-    if not seen.any():  # an object too small for the network's grid
-        return mask_centre_xy(mask)
-    centre_xy: NDArray[np.float64] = mask_centre_xy(seen) * (width, height) / seen_wh
-    return centre_xy
 
 
 def _evaluated(
@@ -224,42 +221,41 @@ def _evaluate_photo(
     photo: Photo,
     instances: Sequence[tuple[Instance, str]],
     images_dir: Path,
-    kind: PromptKind,
+    kind: EvaluationKind,
     zoom: bool | None,
 ) -> list[Outcome]:
     pixels = read_annotated_photo(photo, images_dir)
     masks = [instance.mask(photo.size_hw) for instance, _ in instances]
+    true_boxes = [instance.box_xyxy for instance, _ in instances]
+    prompt_kind = "point" if kind == "point-true-box" else kind
     prompts = [
-        _prompt(instance, mask, kind, predictor.config.image_size)
+        annotated_prompt(instance, mask, prompt_kind, photo.size_hw, predictor.config.image_size)
         for (instance, _), mask in zip(instances, masks, strict=True)
     ]
-    predictions = predictor.predict(predictor.encode(pixels), prompts, zoom=zoom, top=5)
+    predictions = predictor.predict(
+        predictor.encode(pixels),
+        prompts,
+        zoom=zoom,
+        top=5,
+        name_boxes_xyxy=true_boxes if kind == "point-true-box" else None,
+    )
     return [
         _outcome(instance, name, mask, prediction)
         for (instance, name), mask, prediction in zip(instances, masks, predictions, strict=True)
     ]
 
 
-def _prompt(
-    instance: Instance, mask: NDArray[np.bool_], kind: PromptKind, image_size: int
-) -> Prompt:
-    if kind == "box":
-        return Prompt(box_xyxy=np.array(instance.box_xyxy))
-    if mask.any():
-        return Prompt(points_xy=centre_point_xy(mask, image_size)[None])
-    x0, y0, x1, y1 = instance.box_xyxy  # an object thinner than a pixel has no mask
-    limits = mask.shape[1], mask.shape[0]
-    return Prompt(points_xy=np.clip([[(x0 + x1) / 2, (y0 + y1) / 2]], 0, limits))
-
-
 def _outcome(
     instance: Instance, name: str, mask: NDArray[np.bool_], prediction: Prediction
 ) -> Outcome:
-    predicted = [label.name for label in prediction.labels[0]]
+    labels = prediction.labels[0]
+    predicted = [label.name for label in labels]
     area = float(mask.sum()) if np.isnan(instance.area) else instance.area
     return Outcome(
         category=name,
         area=area,
         iou=mask_iou(prediction.mask, mask),
+        boundary_iou=boundary_iou(prediction.mask, mask),
         rank=predicted.index(name) if name in predicted else -1,
+        score=labels[0].score,
     )

@@ -1,0 +1,105 @@
+"""Scores beside shares of right names, binned by hand; and the plot of them."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ovsam.errors import OutputError, OvsamError
+from ovsam.evaluate.calibration import Bin, Calibration, calibrate
+from ovsam.evaluate.metrics import Outcome
+from ovsam.evaluate.reliability import draw_reliability
+
+
+def named(score: float, rank: int) -> Outcome:
+    return Outcome("cat", area=1.0, iou=1.0, boundary_iou=1.0, rank=rank, score=score)
+
+
+# Two of 0.9, one of them right (off by 0.4); 0.2, which ends the third bin, wrong; 1.0 right.
+FOUR = [named(0.9, 0), named(0.2, 1), named(0.9, -1), named(1.0, 0)]
+
+
+def test_four_by_hand() -> None:
+    calibration = calibrate(FOUR)
+    assert len(calibration.bins) == 15
+    filled = {i: part for i, part in enumerate(calibration.bins) if part.instances}
+    assert filled == {
+        2: Bin(2 / 15, 0.2, 1, 0.2, 0.0),
+        13: Bin(13 / 15, 14 / 15, 2, 0.9, 0.5),
+        14: Bin(14 / 15, 1.0, 1, 1.0, 1.0),
+    }
+    assert calibration.error == pytest.approx((2 * 0.4 + 0.2 + 0) / 4)
+    assert calibration.instances == 4
+
+
+def test_bins_touch_and_take_every_score() -> None:
+    calibration = calibrate([named(i / 30, 0) for i in range(31)])
+    assert [part.instances for part in calibration.bins] == [3, *[2] * 14], "0 is in the first"
+    assert calibration.bins[0].low == 0
+    assert calibration.bins[-1].high == 1
+    for one, following in zip(calibration.bins, calibration.bins[1:], strict=False):
+        assert one.high == following.low
+
+
+def test_scores_that_can_be_trusted_have_no_error() -> None:
+    right_in_four = [named(0.75, 0), named(0.75, 0), named(0.75, 0), named(0.75, 2)]
+    assert calibrate(right_in_four).error == 0
+
+
+def test_nothing() -> None:
+    assert calibrate([]).error is None
+    assert calibrate([]).bins[3] == Bin(3 / 15, 4 / 15, 0, None, None)
+
+
+def test_json() -> None:
+    content = calibrate(FOUR, count=2).as_dict()
+    assert json.loads(json.dumps(content, allow_nan=False)) == {
+        "ece": pytest.approx((0.2 + 3 * (2.8 / 3 - 2 / 3)) / 4),
+        "bins": [
+            {"low": 0, "high": 0.5, "instances": 1, "score": 0.2, "accuracy": 0},
+            {
+                "low": 0.5,
+                "high": 1,
+                "instances": 3,
+                "score": pytest.approx(2.8 / 3),
+                "accuracy": pytest.approx(2 / 3),
+            },
+        ],
+    }
+
+
+def test_the_plot_is_the_same_each_time(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.png", tmp_path / "other.png"
+    for path in (one, other):
+        draw_reliability(calibrate(FOUR), "lite, [box] prompts", path)
+    assert one.read_bytes() == other.read_bytes()
+    with Image.open(one) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 300
+    draw_reliability(calibrate(FOUR[:1]), "lite, [box] prompts", other)
+    assert one.read_bytes() != other.read_bytes()
+
+
+def test_a_plot_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="Cannot write"):
+        draw_reliability(Calibration(()), "nothing", tmp_path / "no" / "one.png")
+
+
+def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def lacking(name: str, *arguments: Any, **options: Any) -> Any:
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.delitem(sys.modules, "ovsam.evaluate.reliability")
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    with pytest.raises(OvsamError, match=r"not installed: pip install 'ovsam\[train\]'"):
+        import ovsam.evaluate.reliability  # noqa: F401

@@ -3,6 +3,7 @@
 import dataclasses
 import doctest
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from ovsam.vocabulary import (
     COCO_BASE,
     COCO_NOVEL,
     Vocabulary,
+    builtin_notes,
     builtin_vocabularies,
     load_vocabulary,
+    lvis_groups,
 )
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyzäé -'", min_size=1, max_size=8).filter(
@@ -30,6 +33,9 @@ CLASSES = st.lists(
     max_size=8,
     unique_by=lambda entry: entry[0][0].lower(),
 ).filter(lambda entries: any(answer for _, answer in entries))
+
+
+FILES = ("coco", "lvis", "objects365", "imagenet1k", "imagenet21k", "22k")
 
 
 def test_examples_in_docstrings() -> None:
@@ -44,8 +50,13 @@ def test_builtins_are_listed_and_load() -> None:
     assert {name: len(load_vocabulary(name)) for name in described} == {
         "coco": 80,
         "coco-ov": 80,
+        "lvis": 1203,
+        "objects365": 365,
         "imagenet1k": 1000,
+        "imagenet21k": 21_841,
+        "22k": 22_098,
     }
+    assert "22,098" in described["22k"]
     assert all(described.values())
     assert load_vocabulary("coco") is load_vocabulary("coco")
     described.clear()
@@ -61,7 +72,7 @@ def test_coco_has_its_official_names_and_order() -> None:
     assert {"person", "child", "girl", "boy", "man", "woman", "people"} <= set(coco.synonyms[0])
 
 
-@pytest.mark.parametrize("name", ["coco", "imagenet1k"])
+@pytest.mark.parametrize("name", FILES)
 def test_builtin_synonyms_belong_to_one_class_each(name: str) -> None:
     entries = load_vocabulary(name)
     texts = [text for texts in entries.synonyms for text in texts]
@@ -92,6 +103,94 @@ def test_imagenet_is_in_index_order_with_names_told_apart() -> None:
     assert (classes[134], classes[517]) == ("crane (bird)", "crane (machine)")
     assert (classes[264], classes[474]) == ("Cardigan Welsh corgi", "cardigan")
     assert (classes[638], classes[639]) == ("maillot (tights)", "maillot (swimsuit)")
+
+
+@pytest.mark.parametrize("name", builtin_vocabularies())
+def test_builtin_files_say_where_they_come_from(name: str) -> None:
+    notes = builtin_notes(name)
+    assert re.search("licence|CC BY", notes)
+    assert "#" not in notes
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("lvis", {0: "aerosol can", 16: "arctic (type of shoe)", 1202: "zucchini"}),
+        ("objects365", {0: "person", 12: "cabinet", 307: "camel", 364: "table tennis"}),
+        ("imagenet21k", {0: "organism", 2: "heterotroph", 21840: "knothole"}),
+        ("22k", {0: "person", 19: "cow", 64: "mouse", 80: "aerosol can"}),
+    ],
+)
+def test_builtin_members(name: str, members: dict[int, str]) -> None:
+    classes = load_vocabulary(name).classes
+    assert {row: classes[row] for row in members} == members
+
+
+def test_synonyms_of_lvis() -> None:
+    assert row_of("lvis", "aerosol can") == ("aerosol can", "spray can")
+    assert row_of("lvis", "bull") == ("bull", "horned cow")
+    assert "wiper (for windshield or screen)" in row_of("lvis", "windshield wiper")
+
+
+def test_lvis_groups() -> None:
+    groups = lvis_groups()
+    assert {name: len(classes) for name, classes in groups.items()} == {
+        "rare": 337,
+        "common": 461,
+        "frequent": 405,
+    }
+    grouped = [name for classes in groups.values() for name in classes]
+    assert sorted(grouped) == sorted(load_vocabulary("lvis").classes)
+    assert "aerosol can" in groups["common"]
+    assert "applesauce" in groups["rare"]
+    assert "zebra" in groups["frequent"]
+
+
+def test_objects365_is_spelt_right() -> None:
+    names = load_vocabulary("objects365")
+    assert row_of("objects365", "monitor") == ("monitor", "tv")
+    assert row_of("objects365", "cutting board") == ("cutting board", "chopping board")
+    assert {"balloon", "mushroom", "SUV", "CD", "French fries"} <= set(names.classes)
+
+
+def test_imagenet21k_has_wordnets_names_in_order() -> None:
+    """Each class is called by names that timm has for its index, or by one with its kind."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    entries = load_vocabulary("imagenet21k")
+    listed = ImageNetInfo("imagenet-22k").label_descriptions()
+    in_1k = {text for texts in load_vocabulary("imagenet1k").synonyms for text in texts}
+    described = 0
+    for texts, names in zip(entries.synonyms, listed, strict=True):
+        known = {name.lower().replace("/", " ") for name in names.split(", ")}
+        for text in set(texts) - known - in_1k:
+            assert text.partition(" (")[0] in known
+            described += 1
+    assert 500 < described < 1500
+    assert row_of("imagenet21k", "dalmatian") == ("dalmatian", "coach dog", "carriage dog")
+
+
+def test_22k_has_every_class_of_the_others() -> None:
+    texts = {text for texts in load_vocabulary("22k").synonyms for text in texts}
+    for name in FILES:
+        missing = [entry for entry in load_vocabulary(name).classes if entry.lower() not in texts]
+        assert missing == [], name
+
+
+def test_22k_has_each_meaning_once() -> None:
+    """Where names agree meanings may not: the rule is WordNet's synset (docs/segment.md)."""
+    assert row_of("22k", "mouse")[:2] == ("mouse", "computer mouse")  # of five vocabularies
+    assert "lift" not in row_of("22k", "crane (bird)")
+    assert "construction crane" in row_of("22k", "crane")  # Objects365's
+    assert "wineglass" in row_of("22k", "wine glass")
+    assert {"sofa", "couch"} <= set(row_of("22k", "couch"))
+    assert "mouse (rodent)" in load_vocabulary("22k").classes
+
+
+def row_of(vocabulary: str, name: str) -> tuple[str, ...]:
+    """The texts of the class of that name."""
+    entries = load_vocabulary(vocabulary)
+    return entries.synonyms[entries.classes.index(name)]
 
 
 # Names by the paper's rule
@@ -145,7 +244,7 @@ def test_a_vocabulary_passes_through() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("", r"vocabulary is empty.*coco, coco-ov, imagenet1k"),
+        ("", r"vocabulary is empty.*coco, coco-ov, lvis"),
         (" , ,", r"'custom' is empty\. Give at least one class name"),
         ([], r"'custom' is empty"),
         (["cat", ""], r"Class 2 of vocabulary 'custom' has an empty name, got ''"),

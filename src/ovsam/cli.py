@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ovsam import cli_data, cli_train
+from ovsam import cli_data, cli_train, cli_vocabulary
 from ovsam.errors import OvsamError, PromptError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ app = typer.Typer(
 
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_train.app)
+app.add_typer(cli_vocabulary.app, name="vocabulary")
 
 ModelOption = Annotated[
     str, typer.Option(help="A model's name, or the path of a converted checkpoint.")
@@ -60,8 +61,9 @@ ModelOption = Annotated[
 VocabularyOption = Annotated[
     str,
     typer.Option(
-        help='The names to choose from: "coco", "coco-ov", "imagenet1k", a text file with one '
-        'class per line, an annotation file (.json), or a list: "cat, dog/puppy, coffee mug".'
+        help="The names to choose from: a built-in vocabulary (see `ovsam vocabulary list`), a text "
+        'file with one class per line, an annotation file (.json), or a list: "cat, dog/puppy, '
+        'coffee mug".'
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')]

@@ -30,7 +30,11 @@ COCO_NOVEL = tuple(
 _BUILTIN = {
     "coco": "COCO's 80 classes of everyday objects, with synonyms",
     "coco-ov": "COCO's open-vocabulary split: 48 base and 17 novel classes can be the answer",
+    "lvis": "LVIS's 1,203 classes of everyday objects, rare ones too, with synonyms",
+    "objects365": "Objects365's 365 classes of everyday objects",
     "imagenet1k": "ImageNet-1k's 1,000 classes, with synonyms",
+    "imagenet21k": "ImageNet-21k's 21,841 classes, with synonyms",
+    "22k": "all of these, each meaning once: 22,098 classes, with synonyms",
 }
 _MAX_LINE = 1_000_000
 _SEPARATORS = re.compile(r"_or_|/|,")
@@ -185,6 +189,22 @@ def builtin_vocabularies() -> dict[str, str]:
     return dict(_BUILTIN)
 
 
+def builtin_notes(name: str) -> str:
+    """What a built-in vocabulary's file says of its source, its licence and its making."""
+    lines = _builtin_text("coco" if name == "coco-ov" else name).split("\n")
+    return "\n".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
+
+
+def lvis_groups() -> dict[str, tuple[str, ...]]:
+    """LVIS's classes by how many training photos have them: "rare", "common", "frequent"."""
+    lines = _builtin_text("lvis_groups").splitlines()
+    pairs = [line.rsplit(", ", 1) for line in lines if not line.startswith("#")]
+    return {
+        wanted: tuple(name for name, group in pairs if group == wanted)
+        for wanted in ("rare", "common", "frequent")
+    }
+
+
 def _choices() -> str:
     return f"{', '.join(_BUILTIN)}, a .txt or .json file, or class names such as 'cat, dog'"
 
@@ -195,8 +215,12 @@ def _builtin(name: str) -> Vocabulary:
         coco = _builtin("coco")
         answerable = tuple(entry in COCO_BASE + COCO_NOVEL for entry in coco.classes)
         return replace(coco, name=name, answerable=answerable)
+    return _from_lines(_builtin_text(name), name)
+
+
+def _builtin_text(name: str) -> str:
     file = resources.files("ovsam") / "vocabularies" / f"{name}.txt"
-    return _from_lines(file.read_text(encoding="utf-8"), name)
+    return file.read_text(encoding="utf-8")
 
 
 def _read_file(path: Path) -> Vocabulary:

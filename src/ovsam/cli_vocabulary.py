@@ -1,0 +1,282 @@
+"""`ovsam vocabulary`: commands about the names to choose from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsam.errors import VocabularyError
+from ovsam.vocabulary import (
+    Vocabulary,
+    builtin_notes,
+    builtin_vocabularies,
+    load_vocabulary,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+SHOWN = 20  # classes on screen where there may be thousands
+_WIDTH = 200  # of tables that go to a file
+
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A built-in vocabulary's name, a text file with one class per line, an annotation "
+        'file (.json), or a list: "cat, dog/puppy, coffee mug".',
+        metavar="VOCABULARY",
+        show_default=False,
+    ),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="List all, not only the first.")]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two vocabularies differ.
+
+    Attributes:
+        only_first: classes of the first with no name that the second has.
+        only_second: the same the other way round.
+        names: for classes of one first name: names that only the first has, and that only the
+            second has.
+        answers: classes of one first name that may be the answer in one of the two only.
+    """
+
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+    names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+    answers: tuple[str, ...]
+
+    @classmethod
+    def between(cls, first: Vocabulary, second: Vocabulary) -> Difference:
+        """Compare two vocabularies, whatever the order and the case of their names."""
+        rows = {name.lower(): row for row, name in enumerate(second.classes)}
+        names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        answers: list[str] = []
+        for here, name in enumerate(first.classes):
+            there = rows.get(name.lower())
+            if there is None:
+                continue
+            mine, others = first.synonyms[here], second.synonyms[there]
+            if set(mine) != set(others):
+                names[name] = _without(mine, others), _without(others, mine)
+            if first.answerable[here] != second.answerable[there]:
+                answers.append(name)
+        return cls(_only(first, second), _only(second, first), names, tuple(answers))
+
+    def __bool__(self) -> bool:
+        return bool(self.only_first or self.only_second or self.names or self.answers)
+
+
+@app.callback()
+def main() -> None:
+    """Look at vocabularies: the names that an object's name is chosen from."""
+
+
+@app.command("list")
+def list_() -> None:
+    """Say which vocabularies are built in."""
+    from rich import box as boxes
+    from rich.table import Table
+
+    table = Table("vocabulary", box=boxes.SIMPLE_HEAD)
+    table.add_column("classes", justify="right")
+    table.add_column("names", justify="right")
+    table.add_column("what it is")
+    for name, description in builtin_vocabularies().items():
+        vocabulary = load_vocabulary(name)
+        table.add_row(name, f"{len(vocabulary):,}", f"{_count_names(vocabulary):,}", description)
+    _print_table(table)
+
+
+@app.command()
+def show(vocabulary: SpecArgument) -> None:
+    """Print a vocabulary as a text file: its source and licence, then one class on each line.
+
+    Example: ovsam vocabulary show lvis > mine.txt
+    """
+    names = load_vocabulary(vocabulary)
+    notes = builtin_notes(vocabulary) if vocabulary in builtin_vocabularies() else ""
+    counts = f"{names.name}: {len(names):,} classes, {_count_names(names):,} names"
+    lines = [f"# {line}" for line in (counts, *notes.splitlines())]
+    for name, texts, may in zip(names.classes, names.synonyms, names.answerable, strict=True):
+        lines.append(("" if may else "!") + ", ".join((name, *_others(name, texts))))
+    typer.echo("\n".join(lines))
+
+
+@app.command()
+def search(
+    words: Annotated[
+        str, typer.Argument(help="What a name begins with or holds.", show_default=False)
+    ],
+    vocabulary: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where to look: as for `ovsam segment`. Repeat for more. Left out: in all that "
+            "are built in.",
+            show_default=False,
+        ),
+    ] = None,
+    everything: AllOption = False,
+) -> None:
+    """Find classes by a name: those called so, then those with the words in a longer name."""
+    from rich import box as boxes
+    from rich.table import Table
+    from rich.text import Text
+
+    wanted = " ".join(words.split())
+    if not wanted:
+        raise VocabularyError("There is nothing to search for. Give a name or its beginning.")
+    specs = vocabulary or [name for name in builtin_vocabularies() if name != "coco-ov"]
+    table = Table("vocabulary", "class", "other names", box=boxes.SIMPLE_HEAD)
+    hidden = 0
+    for names in map(load_vocabulary, specs):
+        rows = find(names, wanted)
+        shown = rows if everything else rows[:SHOWN]
+        hidden += len(rows) - len(shown)
+        for row in shown:
+            name = names.classes[row]
+            others = ", ".join(_others(name, names.synonyms[row]))
+            table.add_row(*map(Text, (names.name, name, others)))
+    if not table.row_count:
+        raise VocabularyError(
+            f"No class of {', '.join(specs)} has '{wanted[:60]}' in a name. Give fewer letters or "
+            "another vocabulary."
+        )
+    _print_table(table)
+    if hidden:
+        typer.echo(f"… and {hidden:,} more; --all lists them")
+
+
+@app.command()
+def diff(
+    first: SpecArgument,
+    second: SpecArgument,
+    everything: AllOption = False,
+) -> None:
+    """Compare two vocabularies: classes that only one has, and classes with other names.
+
+    Classes are the same if they have a name in common, whatever its case.
+
+    Example: ovsam vocabulary diff coco lvis
+    """
+    ours, theirs = load_vocabulary(first), load_vocabulary(second)
+    found = Difference.between(ours, theirs)
+    for vocabulary, alone in ((ours, found.only_first), (theirs, found.only_second)):
+        typer.echo(
+            f"{vocabulary.name}: {len(vocabulary):,} classes, "
+            f"{len(vocabulary) - len(alone):,} of them in the other"
+        )
+    if not found:
+        typer.echo("no difference")
+        return
+    for vocabulary, alone in ((ours, found.only_first), (theirs, found.only_second)):
+        _print_list(f"only in {vocabulary.name}", alone, everything)
+    changes = [
+        f"{name} ({', '.join([*(f'-{text}' for text in less), *(f'+{text}' for text in more)])})"
+        for name, (less, more) in found.names.items()
+    ]
+    _print_list("in both, with other names", changes, everything)
+    _print_list("the answer in one of them only", found.answers, everything)
+
+
+@app.command()
+def build(
+    vocabulary: SpecArgument,
+    model: Annotated[
+        str, typer.Option(help="A model's name, or the path of a converted checkpoint.")
+    ] = "lite",
+    device: Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')] = "cpu",
+) -> None:
+    """Compute the embeddings of a vocabulary ahead of its first use; they are kept on disk."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    names = load_vocabulary(vocabulary)
+
+    import ovsam
+
+    predictor = ovsam.load(model, vocabulary=names, device=device)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("embedding names", total=None, visible=False)
+        predictor.prepare(
+            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        )
+    typer.echo(
+        f"{predictor.name} has the embeddings of {names.name}: {len(names):,} classes, "
+        f"{_count_names(names):,} names"
+    )
+
+
+def find(vocabulary: Vocabulary, words: str) -> list[int]:
+    """Rows of the classes with a word in a name that begins with `words`, whatever the case.
+
+    >>> find(Vocabulary.from_names(["cattle", "sofa", "tabby/cat", "vacation"]), "Cat")
+    [2, 0]
+    """
+    wanted = words.lower()
+    pattern = re.compile(rf"(?<!\w){re.escape(wanted)}")
+    found = [
+        row
+        for row, (name, texts) in enumerate(
+            zip(vocabulary.classes, vocabulary.synonyms, strict=True)
+        )
+        if pattern.search(name.lower()) or any(map(pattern.search, texts))
+    ]
+    return sorted(found, key=lambda row: wanted not in _all_names(vocabulary, row))
+
+
+def _all_names(vocabulary: Vocabulary, row: int) -> tuple[str, ...]:
+    return vocabulary.classes[row].lower(), *vocabulary.synonyms[row]
+
+
+def _only(vocabulary: Vocabulary, other: Vocabulary) -> tuple[str, ...]:
+    """Classes with no name that the other vocabulary has."""
+    known = {text for row in range(len(other)) for text in _all_names(other, row)}
+    return tuple(
+        name
+        for row, name in enumerate(vocabulary.classes)
+        if known.isdisjoint(_all_names(vocabulary, row))
+    )
+
+
+def _without(texts: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    left_out = set(others)
+    return tuple(text for text in texts if text not in left_out)
+
+
+def _others(name: str, texts: Iterable[str]) -> tuple[str, ...]:
+    """A class's names without the one that is shown."""
+    return _without(texts, [name.lower()])
+
+
+def _count_names(vocabulary: Vocabulary) -> int:
+    return sum(map(len, vocabulary.synonyms))
+
+
+def _print_list(title: str, names: Iterable[str], everything: bool) -> None:
+    names = list(names)
+    if not names:
+        return
+    typer.echo(f"{title} ({len(names):,}):")
+    for name in names if everything else names[:SHOWN]:
+        typer.echo(f"  {name}")
+    if len(names) > SHOWN and not everything:
+        typer.echo(f"  … and {len(names) - SHOWN:,} more; --all lists them")
+
+
+def _print_table(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    console.print(table)

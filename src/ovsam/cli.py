@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ovsam import cli_data, cli_train, cli_vocabulary
+from ovsam import cli_data, cli_detections, cli_train, cli_vocabulary
 from ovsam.errors import OvsamError, PromptError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ app = typer.Typer(
 
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_train.app)
+app.add_typer(cli_detections.app)
 app.add_typer(cli_vocabulary.app, name="vocabulary")
 
 ModelOption = Annotated[
@@ -61,7 +62,7 @@ ModelOption = Annotated[
 VocabularyOption = Annotated[
     str,
     typer.Option(
-        help="The names to choose from: a built-in vocabulary (see `ovsam vocabulary list`), a text "
+        help="The names to choose from: a built-in vocabulary (`ovsam vocabulary list`), a text "
         'file with one class per line, an annotation file (.json), or a list: "cat, dog/puppy, '
         'coffee mug".'
     ),

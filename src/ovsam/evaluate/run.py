@@ -9,7 +9,7 @@ authors' variant, `point-true-box`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,7 +156,7 @@ def _evaluated(
     left_out = 0
     for photo in photos:
         for instance in annotations.by_photo[photo.id]:
-            name = _right_name(instance.category, names)
+            name = right_name(instance.category, names)
             if name is None:
                 raise AnnotationError(
                     f"Annotation {instance.id} is of the class {instance.category!r}, which the "
@@ -170,7 +170,13 @@ def _evaluated(
     return kept, left_out
 
 
-def _right_name(category: str, names: dict[str, str]) -> str | None:
+def right_name(category: str, names: Mapping[str, str]) -> str | None:
+    """A vocabulary's name for an annotated class, by the whole of its name or else its first part.
+
+    Args:
+        category: as the annotation file writes it.
+        names: those of the vocabulary, by their lower case.
+    """
     whole = " ".join(category.replace("_", " ").split()).lower()
     if whole in names:
         return names[whole]
@@ -187,7 +193,7 @@ def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None)
     photos = [photo for photo in annotations.photos if photo.id in annotations.by_photo][:limit]
     if not photos:
         raise AnnotationError(NOTHING)
-    _check_photos(photos, images_dir)
+    check_photos(photos, images_dir)
     return photos
 
 
@@ -207,7 +213,12 @@ def read_annotated_photo(photo: Photo, images_dir: Path) -> NDArray[np.uint8]:
     return pixels
 
 
-def _check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
+def check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
+    """Refuse to begin while a photo is missing.
+
+    Raises:
+        AnnotationError: says how many are and names the first.
+    """
     missing = [photo.file_name for photo in photos if not (images_dir / photo.file_name).is_file()]
     if missing:
         raise AnnotationError(

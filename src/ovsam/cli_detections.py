@@ -1,0 +1,222 @@
+"""The commands about a detector's boxes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsam.errors import OvsamError
+
+if TYPE_CHECKING:
+    from ovsam.evaluate.boxes import DetectionReport
+
+app = typer.Typer()
+
+
+class LabelSource(StrEnum):
+    """Who names what is in a box."""
+
+    detector = "detector"
+    ours = "ours"
+
+
+ImagesOption = Annotated[
+    Path, typer.Option("--images", help="The folder of the photos.", show_default=False)
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Only the first photos of the annotation file.", show_default=False),
+]
+
+
+@app.command("evaluate-detections")
+def evaluate_detections(
+    annotations: Annotated[
+        Path,
+        typer.Argument(help="COCO or LVIS instance annotations (.json).", show_default=False),
+    ],
+    results: Annotated[
+        Path,
+        typer.Argument(
+            help="A detector's boxes in COCO's results format (.json), as Detectron2, MMDetection, "
+            "Ultralytics and `ovsam detect` write them.",
+            show_default=False,
+        ),
+    ],
+    images: ImagesOption,
+    labels: Annotated[
+        LabelSource,
+        typer.Option(help="Whose names count; the detector's scores rank in either case."),
+    ],
+    vocabulary: Annotated[
+        str,
+        typer.Option(
+            help="With `--labels ours`, the names to choose from: a built-in vocabulary, a text "
+            "file with one class per line, an annotation file (.json), or a list."
+        ),
+    ] = "coco",
+    json_path: Annotated[
+        Path | None,
+        typer.Option("--json", help="The report as a .json file.", show_default=False),
+    ] = None,
+    results_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The masks in COCO's results format, as a .json file.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A model's name, or the path of a converted checkpoint.")
+    ] = "lite",
+    zoom: Annotated[
+        bool | None,
+        typer.Option(
+            "--zoom/--no-zoom",
+            help="Look again at the square around each object: finer, slower. "
+            "Left out: the model's own default.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: LimitOption = None,
+    device: Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')] = "cpu",
+) -> None:
+    """Measure masks for a detector's boxes: mask AP by COCO's rules, or by LVIS's.
+
+    Example: ovsam evaluate-detections instances_val2017.json boxes.json --images val2017
+    --labels detector
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ovsam.evaluate.average_precision import check_evaluator
+    from ovsam.evaluate.boxes import evaluate_detections as run
+    from ovsam.evaluate.detections import read_detections, results_to_json
+    from ovsam.evaluate.truth import read_truth
+    from ovsam.export import to_json_bytes
+    from ovsam.output import check_output, write_atomically
+    from ovsam.vocabulary import load_vocabulary
+
+    for path in (json_path, results_out):
+        if path is not None:
+            check_output(path, (".json",), [annotations, results, Path(vocabulary)])
+    if json_path is not None and json_path == results_out:
+        raise OvsamError("--json and --results-out name the same file. Give them two names.")
+    truth = read_truth(annotations)
+    check_evaluator(truth.rules)
+    detections = read_detections(results, truth)
+    # With the detector's names ours play no part, but a predictor has some.
+    names = load_vocabulary(vocabulary if labels is LabelSource.ours else ["object"])
+
+    import ovsam
+
+    predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
+    console = Console(stderr=True)
+    quiet = not console.is_terminal  # else it would leave blank lines in a log
+    with Progress(console=console, transient=True, disable=quiet) as bar:
+        embedding = bar.add_task("embedding new names", total=None, visible=False)
+        predictor.prepare(
+            progress=lambda done, total: bar.update(
+                embedding, completed=done, total=total, visible=done < total
+            )
+        )
+        task = bar.add_task("photos", total=None)
+        report = run(
+            predictor,
+            truth,
+            detections,
+            images,
+            labels=labels.value,
+            zoom=zoom,
+            limit=limit,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    _print(report)
+    if json_path is not None:
+        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        typer.echo(f"wrote {json_path}")
+    if results_out is not None:
+        write_atomically(results_out, results_to_json(report.results))
+        typer.echo(f"wrote {results_out}")
+
+
+@app.command()
+def detect(
+    photos: Annotated[Path, typer.Argument(help="The folder of the photos.", show_default=False)],
+    annotations: Annotated[
+        Path,
+        typer.Argument(
+            help="The annotation file (.json) that gives the photos and classes their ids.",
+            show_default=False,
+        ),
+    ],
+    weights: Annotated[
+        Path,
+        typer.Option(
+            help="Weights of torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, .pth or "
+            ".safetensors. Nothing is downloaded.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="The boxes in COCO's results format.", show_default=False
+        ),
+    ],
+    limit: LimitOption = None,
+) -> None:
+    """Find objects with a small detector from torchvision, on the CPU: boxes for the command above.
+
+    Example: ovsam detect val2017 instances_val2017.json --weights detector.pth -o boxes.json
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ovsam.evaluate.detections import results_to_json
+    from ovsam.evaluate.truth import read_truth
+    from ovsam.output import check_output, write_atomically
+
+    check_output(output, (".json",), [annotations, weights])
+    truth = read_truth(annotations)
+
+    from ovsam.evaluate.detector import detect as run
+    from ovsam.evaluate.detector import load_detector
+
+    detector = load_detector(weights)
+    console = Console(stderr=True)
+    quiet = not console.is_terminal  # else it would leave blank lines in a log
+    with Progress(console=console, transient=True, disable=quiet) as bar:
+        task = bar.add_task("photos", total=None)
+        found = run(
+            detector,
+            truth,
+            photos,
+            limit=limit,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    write_atomically(output, results_to_json(found))
+    typer.echo(f"wrote {output}: {len(found):,} boxes")
+
+
+def _print(report: DetectionReport) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("mask AP", "", box=boxes.SIMPLE_HEAD)
+    for name, value in report.precision.figures.items():
+        table.add_row(name, "-" if value is None else f"{value:.3f}")
+    Console().print(table)
+    whose = "the detector" if report.vocabulary is None else f"vocabulary {report.vocabulary}"
+    typer.echo(
+        f"{report.model}, {report.precision.rules.upper()}'s rules, names by {whose}, zoom "
+        f"{'on' if report.zoom else 'off'}: {report.boxes:,} boxes, {report.photos:,} photos in "
+        f"{report.seconds:.1f} s"
+    )
+    if report.unlisted:
+        typer.echo(f"{report.unlisted:,} boxes have names that are no class of the annotation file")
+    if report.left_out:
+        typer.echo(f"{len(report.left_out):,} classes that are never answered do not count")

@@ -1,0 +1,220 @@
+"""Mask AP by the rules of COCO and LVIS, through the field's own evaluators.
+
+COCO's rules are pycocotools' COCOeval. LVIS's are those of faster-coco-eval, an extra: the package
+`lvis` itself does not run with numpy 2. LVIS marks in each photo some classes only. Detections of
+a class of which a photo says neither that it is there nor that it is not do not count, unmatched
+ones of a class that is not wholly marked there do not either, and 300 detections count for a photo
+instead of COCO's 100 for each class in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from ovsam.data.coco import FREQUENCIES, Photo
+from ovsam.errors import AnnotationError, OvsamError
+from ovsam.evaluate.detections import MaskResult
+from ovsam.evaluate.truth import Rules, Truth
+from ovsam.geometry import encode_rle, segmentation_to_mask
+
+LVIS_DETECTIONS = 300  # that count for a photo
+_SIZES = ("small", "medium", "large")
+_GROUPS = ("rare", "common", "frequent")  # in the order of FREQUENCIES
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """Mean AP in [0, 1]; None where there is no class with an object.
+
+    Attributes:
+        rules: whose they are.
+        figures: AP (over IoU 0.5, 0.55, ... 0.95), AP50, AP75, AP_small, AP_medium, AP_large and,
+            by LVIS's rules, AP_rare, AP_common, AP_frequent.
+        by_class: AP of each class that has an object in the photos.
+    """
+
+    rules: Rules
+    figures: Mapping[str, float | None]
+    by_class: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {**self.figures, "rules": self.rules, "by_class": dict(self.by_class)}
+
+
+def check_evaluator(rules: Rules) -> None:
+    """Refuse rules whose evaluator is not installed, before any work is done.
+
+    Raises:
+        OvsamError: says what to install.
+    """
+    _library(rules)
+
+
+def average_precision(
+    truth: Truth,
+    results: Sequence[MaskResult],
+    photos: Sequence[Photo],
+    categories: Collection[int] | None = None,
+) -> AveragePrecision:
+    """Mask AP of results on some photos, those in which nothing was found included.
+
+    Args:
+        truth: what is right; its rules are the ones that are followed.
+        results: of these photos; by LVIS's rules at most `LVIS_DETECTIONS` for each.
+        photos: those that count.
+        categories: ids of the classes that count; None = all.
+
+    Raises:
+        AnnotationError: an annotated mask is missing or malformed.
+        OvsamError: the evaluator is not installed.
+    """
+    ids = sorted(truth.categories if categories is None else categories)
+    chosen = {photo.id: photo for photo in photos}
+    right = _evaluated_set(truth, chosen, _right_rows(truth, chosen))
+    if truth.rules == "lvis":
+        results = _judged(right, results)
+    found = _evaluated_set(truth, chosen, _found_rows(results))
+    precision = _precision(truth.rules, right, found, ids)  # (T, R, K, A)
+    by_class = {truth.categories[i].name: _mean(precision[:, :, k, 0]) for k, i in enumerate(ids)}
+    figures = {
+        "AP": _mean(precision[..., 0]),
+        "AP50": _mean(precision[0, ..., 0]),
+        "AP75": _mean(precision[5, ..., 0]),
+        **{f"AP_{size}": _mean(precision[..., a]) for a, size in enumerate(_SIZES, start=1)},
+    }
+    if truth.rules == "lvis":
+        for letter, group in zip(FREQUENCIES, _GROUPS, strict=True):
+            members = [k for k, i in enumerate(ids) if truth.categories[i].frequency == letter]
+            figures[f"AP_{group}"] = _mean(precision[:, :, members, 0])
+    return AveragePrecision(
+        truth.rules, figures, {name: ap for name, ap in by_class.items() if ap is not None}
+    )
+
+
+def _mean(precision: NDArray[np.float64]) -> float | None:
+    known = precision[precision > -1]  # -1 stands for a class without an object
+    return float(known.mean()) if known.size else None
+
+
+def _precision(
+    rules: Rules, right: dict[str, Any], found: dict[str, Any], categories: Sequence[int]
+) -> NDArray[np.float64]:
+    """Precision `(T, R, K, A)` at T IoU thresholds, R recalls, of K classes, for A sizes.
+
+    The first of the sizes is all of them.
+    """
+    coco, evaluator, options = _library(rules)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools says what it does
+        sets = []
+        for content in (right, found):
+            made = coco()
+            made.dataset = content
+            made.createIndex()
+            sets.append(made)
+        run = evaluator(*sets, "segm", **options)
+        run.params.catIds = list(categories)
+        if rules == "lvis":
+            run.params.maxDets = [LVIS_DETECTIONS]
+        run.evaluate()
+        run.accumulate()
+    precision: NDArray[np.float64] = np.asarray(run.eval["precision"])[..., -1]
+    return precision
+
+
+def _library(rules: Rules) -> tuple[Any, Any, dict[str, Any]]:
+    """The classes of annotations and of evaluators, and what the latter are told."""
+    if rules == "coco":
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+
+        return COCO, COCOeval, {}
+    try:
+        from faster_coco_eval import COCO as FasterCOCO
+        from faster_coco_eval import COCOeval_faster
+    except ImportError as error:
+        raise OvsamError(
+            "AP by LVIS's rules is computed with faster-coco-eval, which is not installed: pip "
+            "install 'ovsam[evaluate]'."
+        ) from error
+    return FasterCOCO, COCOeval_faster, {"lvis_style": True}
+
+
+def _evaluated_set(
+    truth: Truth, photos: Mapping[int, Photo], rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    images = [
+        {
+            "id": photo["id"],
+            "height": photo["height"],
+            "width": photo["width"],
+            "neg_category_ids": photo.get("neg_category_ids") or [],
+            "not_exhaustive_category_ids": photo.get("not_exhaustive_category_ids") or [],
+        }
+        for photo in truth.photo_rows
+        if photo["id"] in photos
+    ]
+    categories = [
+        {"id": number, "name": category.name, "frequency": category.frequency}
+        for number, category in truth.categories.items()
+    ]
+    return {"info": {}, "images": images, "categories": categories, "annotations": rows}
+
+
+def _right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any]]:
+    """Annotations with ids from 1 on: to COCOeval, an object with the id 0 is never found."""
+    rows: list[dict[str, Any]] = []
+    for index, row in enumerate(truth.rows):
+        photo_id, category_id = row.get("image_id"), row.get("category_id")
+        if type(photo_id) is not int or photo_id not in photos:
+            continue
+        where = f"annotations[{index}] of {truth.source!r}"
+        if type(category_id) is not int or category_id not in truth.categories:  # of a crowd
+            raise AnnotationError(f"{where} has the category {category_id!r}, which is not listed.")
+        try:
+            segmentation = row.get("segmentation", [])
+            code = encode_rle(segmentation_to_mask(segmentation, photos[photo_id].size_hw))
+        except AnnotationError as error:
+            raise AnnotationError(f"{where}: {error}") from error
+        rows.append(
+            {
+                "id": len(rows) + 1,
+                "image_id": photo_id,
+                "category_id": category_id,
+                "segmentation": code,
+                "area": row.get("area", float(coco_mask.area(code))),
+                "iscrowd": int(bool(row.get("iscrowd"))),
+            }
+        )
+    return rows
+
+
+def _judged(right: dict[str, Any], results: Sequence[MaskResult]) -> list[MaskResult]:
+    """The detections of classes that are marked in their photo, or known to be absent from it.
+
+    The evaluator would leave out the others by itself, but fails where a photo has nothing else.
+    """
+    known = {(row["image_id"], row["category_id"]) for row in right["annotations"]}
+    for photo in right["images"]:
+        known |= {(photo["id"], category_id) for category_id in photo["neg_category_ids"]}
+    return [row for row in results if (row["image_id"], row["category_id"]) in known]
+
+
+def _found_rows(results: Sequence[MaskResult]) -> list[dict[str, Any]]:
+    return [
+        {
+            **result,
+            "id": number,
+            "area": float(coco_mask.area(result["segmentation"])),
+            "iscrowd": 0,
+        }
+        for number, result in enumerate(results, start=1)
+    ]

@@ -1,0 +1,212 @@
+"""A detector's boxes as prompts: masks by us, names by us or by the detector, and their mask AP.
+
+Protocol: every box is a prompt, its photo's boxes are asked together. The detector's score ranks in
+either case. With our names, a detection's class is the one that our first name stands for; a
+name that stands for no class of the annotation file drops the detection. Photos in which the
+detector found nothing count too, as what was missed there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ovsam.data.coco import Photo
+from ovsam.errors import AnnotationError
+from ovsam.evaluate.average_precision import (
+    LVIS_DETECTIONS,
+    AveragePrecision,
+    average_precision,
+    check_evaluator,
+)
+from ovsam.evaluate.detections import Detection, MaskResult
+from ovsam.evaluate.run import Progress, check_photos, read_annotated_photo, right_name
+from ovsam.evaluate.truth import Truth
+from ovsam.geometry import encode_rle
+from ovsam.structures import Prompt
+from ovsam.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from ovsam.predictor import Predictor
+
+LabelSource = Literal["detector", "ours"]
+BOXES_AT_ONCE = 32  # bounds the memory of masks before they are run lengths
+
+
+@dataclass(frozen=True)
+class DetectionReport:
+    """What `evaluate_detections` found.
+
+    Attributes:
+        model: its name.
+        labels: who named the objects.
+        vocabulary: what we named them from; None where the detector did.
+        zoom: whether the model looked again at each object.
+        photos: how many counted, those without a box included.
+        boxes: how many were asked about.
+        unlisted: how many of them are missing because our name is no class of the file.
+        left_out: names of the classes that the vocabulary never answers, which do not count.
+        seconds: that all took.
+        precision: the mask AP.
+        results: masks in the order of the photos.
+    """
+
+    model: str
+    labels: LabelSource
+    vocabulary: str | None
+    zoom: bool
+    photos: int
+    boxes: int
+    unlisted: int
+    left_out: tuple[str, ...]
+    seconds: float
+    precision: AveragePrecision
+    results: tuple[MaskResult, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values; without the masks."""
+        return {
+            **self.precision.as_dict(),
+            "model": self.model,
+            "labels": self.labels,
+            "vocabulary": self.vocabulary,
+            "zoom": self.zoom,
+            "photos": self.photos,
+            "boxes": self.boxes,
+            "unlisted": self.unlisted,
+            "left_out": list(self.left_out),
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def evaluate_detections(
+    predictor: Predictor,
+    truth: Truth,
+    detections: Mapping[int, Sequence[Detection]],
+    images_dir: Path,
+    *,
+    labels: LabelSource,
+    zoom: bool | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> DetectionReport:
+    """Prompt with every box, measure the mask AP.
+
+    Args:
+        predictor: its own vocabulary is the one that our names are from.
+        truth: what is right.
+        detections: by photo id.
+        images_dir: the folder of the photos; those without a box are not read.
+        labels: whose names count.
+        zoom: as for `Predictor.predict`; None = the model's own default.
+        limit: only the first so many photos of the annotation file.
+        progress: called with (photos done, photos in all) after each photo with a box.
+
+    Raises:
+        AnnotationError: a photo is missing or of another size, an annotated mask is malformed, or
+            the vocabulary lacks the class of an annotated object.
+        OvsamError: the evaluator is not installed.
+    """
+    check_evaluator(truth.rules)
+    photos = truth.annotations.photos[:limit]
+    if not photos:
+        raise AnnotationError(f"There is no photo to evaluate: {truth.source!r} lists none.")
+    asked = [photo for photo in photos if photo.id in detections]
+    check_photos(asked, images_dir)
+    names = _categories_by_name(truth, photos, predictor.vocabulary) if labels == "ours" else None
+    counted = _answered(truth, names, predictor.vocabulary)
+    results: list[MaskResult] = []
+    boxes = 0
+    start = time.perf_counter()
+    for done, photo in enumerate(asked, start=1):
+        chosen = detections[photo.id]
+        if truth.rules == "lvis":
+            chosen = sorted(chosen, key=lambda found: found.score, reverse=True)[:LVIS_DETECTIONS]
+        boxes += len(chosen)
+        results += _photo_results(predictor, photo, chosen, images_dir, names, zoom)
+        if progress is not None:
+            progress(done, len(asked))
+    return DetectionReport(
+        model=predictor.name,
+        labels=labels,
+        vocabulary=None if names is None else predictor.vocabulary.name,
+        zoom=predictor.zoom if zoom is None else zoom,
+        photos=len(photos),
+        boxes=boxes,
+        unlisted=boxes - len(results),
+        left_out=tuple(c.name for i, c in truth.categories.items() if i not in counted),
+        seconds=time.perf_counter() - start,
+        precision=average_precision(truth, results, photos, counted),
+        results=tuple(results),
+    )
+
+
+def _photo_results(
+    predictor: Predictor,
+    photo: Photo,
+    detections: Sequence[Detection],
+    images_dir: Path,
+    names: Mapping[str, int] | None,
+    zoom: bool | None,
+) -> list[MaskResult]:
+    """A mask for each detection; `names` are category ids by our names, None = the detector's."""
+    encoded = predictor.encode(read_annotated_photo(photo, images_dir))
+    results: list[MaskResult] = []
+    for first in range(0, len(detections), BOXES_AT_ONCE):
+        group = detections[first : first + BOXES_AT_ONCE]
+        prompts = [Prompt(box_xyxy=np.array(detection.box_xyxy)) for detection in group]
+        predictions = predictor.predict(encoded, prompts, zoom=zoom, top=1)
+        for detection, prediction in zip(group, predictions, strict=True):
+            category_id = detection.category_id if names is None else names.get(prediction.name)
+            if category_id is not None:
+                results.append(
+                    {
+                        "image_id": photo.id,
+                        "category_id": category_id,
+                        "segmentation": encode_rle(prediction.mask),
+                        "score": detection.score,
+                    }
+                )
+    return results
+
+
+def _categories_by_name(
+    truth: Truth, photos: Sequence[Photo], vocabulary: Vocabulary
+) -> dict[str, int]:
+    """The category id that each name of the vocabulary stands for, where it stands for one."""
+    names = {name.lower(): name for name in vocabulary.classes}
+    found: dict[str, int] = {}
+    for number, category in truth.categories.items():
+        name = right_name(category.name, names)
+        if name is not None and found.setdefault(name, number) != number:
+            raise AnnotationError(
+                f"The classes {truth.categories[found[name]].name!r} and {category.name!r} of "
+                f"{truth.source!r} are both {name!r} in the vocabulary {vocabulary.name!r}. Give "
+                "one that tells them apart, such as the annotation file itself."
+            )
+    listed = {truth.categories[number].name for number in found.values()}
+    for photo in photos:
+        for instance in truth.annotations.by_photo.get(photo.id, ()):
+            if instance.category not in listed:
+                raise AnnotationError(
+                    f"Annotation {instance.id} is of the class {instance.category!r}, which the "
+                    f"vocabulary {vocabulary.name!r} does not have. Give one that has it, such as "
+                    "the annotation file itself."
+                )
+    return found
+
+
+def _answered(
+    truth: Truth, names: Mapping[str, int] | None, vocabulary: Vocabulary
+) -> frozenset[int]:
+    """Ids of the classes that count: all but those that we never answer."""
+    if names is None:
+        return frozenset(truth.categories)
+    answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
+    never = {number for name, number in names.items() if not answerable[name]}
+    return frozenset(truth.categories) - never

@@ -1,0 +1,181 @@
+"""COCO results, the file that detectors write: read and checked entry by entry, and written.
+
+A file is a list of `{image_id, category_id, bbox, score}` with `bbox` = x, y, width, height in
+photo pixels. Detectron2, MMDetection, Ultralytics and torchvision's reference write it; whatever
+else stands in an entry, such as a detector's own masks, is not looked at. Ultralytics takes the
+name of a photo's file for its id: a text as `image_id` is such a name without folder and suffix,
+and where there is a `file_name` it must be the photo's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypedDict
+
+from ovsam.data.coco import Photo, read_json
+from ovsam.errors import AnnotationError
+from ovsam.evaluate.truth import Truth
+from ovsam.geometry import Rle, clip_box_xyxy
+
+KEYS = ("image_id", "category_id", "bbox", "score")
+
+
+class BoxResult(TypedDict):
+    """An entry that a detector writes; `bbox` is x, y, width, height in photo pixels."""
+
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    score: float
+
+
+class MaskResult(TypedDict):
+    """An entry with a mask of the photo's size; without a box, so that sizes go by the mask."""
+
+    image_id: int
+    category_id: int
+    segmentation: Rle
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A detector's box.
+
+    Attributes:
+        photo_id: the photo that it is in.
+        category_id: its class by the detector.
+        box_xyxy: the part inside the photo, photo pixels, max corner exclusive, of some size.
+        score: in [0, 1].
+    """
+
+    photo_id: int
+    category_id: int
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+
+
+def read_detections(path: Path, truth: Truth) -> dict[int, list[Detection]]:
+    """A detector's boxes by photo id, in the file's order; photos without any are not in it.
+
+    Raises:
+        AnnotationError: no such file, or an entry that cannot be used, which it names.
+    """
+    return parse_detections(read_json(path), truth, str(path))
+
+
+def parse_detections(
+    content: object, truth: Truth, source: str = "results"
+) -> dict[int, list[Detection]]:
+    """The same from already parsed JSON; `source` names it in errors."""
+    if not isinstance(content, list):
+        raise AnnotationError(
+            f"{source!r} must be a list of detections {{{', '.join(KEYS)}}}, as COCO's results "
+            f"are, got {_kind(content)}."
+        )
+    stems = _photos_by_stem(truth.annotations.photos)
+    found: dict[int, list[Detection]] = {}
+    for index, row in enumerate(content):
+        detection = _detection(row, truth, stems, f"Entry {index} of {source!r}")
+        found.setdefault(detection.photo_id, []).append(detection)
+    return found
+
+
+def results_to_json(results: Iterable[BoxResult] | Iterable[MaskResult]) -> bytes:
+    """COCO results as a file, one entry on each line."""
+    rows = (json.dumps(row, allow_nan=False) for row in results)
+    return ("[\n" + ",\n".join(rows) + "\n]\n").encode()
+
+
+def _detection(
+    row: object, truth: Truth, stems: Mapping[str, Photo | None], where: str
+) -> Detection:
+    if not isinstance(row, dict):
+        raise AnnotationError(f"{where} must be an object, got {_kind(row)}.")
+    missing = [key for key in KEYS if key not in row]
+    if missing:
+        raise AnnotationError(f"{where} lacks {' and '.join(map(repr, missing))}.")
+    photo = _photo(row, truth, stems, where)
+    category_id = row["category_id"]
+    if type(category_id) is not int or category_id not in truth.categories:
+        raise AnnotationError(
+            f"{where} has the category_id {_short(category_id)}, which {truth.source!r} does not "
+            "list."
+        )
+    score = row["score"]
+    if not _is_number(score) or not 0 <= score <= 1:  # nor is NaN
+        raise AnnotationError(f"{where} must have a score from 0 to 1, got {_short(score)}.")
+    return Detection(photo.id, category_id, _box_xyxy(row["bbox"], photo, where), float(score))
+
+
+def _photo(
+    row: Mapping[str, Any], truth: Truth, stems: Mapping[str, Photo | None], where: str
+) -> Photo:
+    image_id, file_name = row["image_id"], row.get("file_name")
+    photo = None
+    if type(image_id) is int:
+        photo = truth.photos.get(image_id)
+    elif isinstance(image_id, str):
+        photo = stems.get(image_id)
+    if photo is None:
+        raise AnnotationError(
+            f"{where} has the image_id {_short(image_id)}, which {truth.source!r} does not list."
+        )
+    if isinstance(file_name, str) and _name(file_name) != _name(photo.file_name):
+        raise AnnotationError(
+            f"{where} has the image_id {image_id!r} and the file_name {_short(file_name)}, but "
+            f"that photo is {photo.file_name!r} in {truth.source!r}."
+        )
+    return photo
+
+
+def _box_xyxy(bbox: object, photo: Photo, where: str) -> tuple[float, float, float, float]:
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
+        raise AnnotationError(
+            f"{where} must have a bbox of four numbers x, y, width, height, got {_short(bbox)}."
+        )
+    if not all(map(math.isfinite, bbox)):
+        raise AnnotationError(f"{where} must have finite numbers as bbox, got {_short(bbox)}.")
+    x, y, width, height = map(float, bbox)
+    if width <= 0 or height <= 0:
+        raise AnnotationError(
+            f"{where} must have a bbox x, y, width, height of some size, got {_short(bbox)}."
+        )
+    x0, y0, x1, y1 = clip_box_xyxy([x, y, x + width, y + height], photo.size_hw).tolist()
+    if x0 >= x1 or y0 >= y1:
+        raise AnnotationError(
+            f"{where} has the bbox {_short(bbox)} (x, y, width, height), which lies outside of its "
+            f"photo of {photo.size_hw[1]} x {photo.size_hw[0]} pixels."
+        )
+    return x0, y0, x1, y1
+
+
+def _photos_by_stem(photos: Iterable[Photo]) -> dict[str, Photo | None]:
+    """Photos by their name without folder and suffix; None for a name that several have."""
+    stems: dict[str, Photo | None] = {}
+    for photo in photos:
+        stem = PurePosixPath(photo.file_name).stem
+        stems[stem] = None if stem in stems else photo
+    return stems
+
+
+def _name(file_name: str) -> str:
+    return file_name.replace("\\", "/").rpartition("/")[2]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
+    return names.get(type(value), f"{value!r:.60}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -10,9 +10,10 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from ovsam import hub
 from ovsam.errors import CheckpointError
+from ovsam.hub import seen_classes
 from ovsam.model import convert as converter
 from ovsam.model.build import restore
-from ovsam.vocabulary import COCO_BASE
+from ovsam.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
 from small_model import NAME, offer, write_released
 
 LOCAL = {
@@ -100,3 +101,14 @@ def test_a_download_that_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_an_unknown_release() -> None:
     with pytest.raises(CheckpointError, match="Choose one of: rn50x16-coco, rn50x16-lvis"):
         hub.fetch("rn50x16-mine")
+
+
+def test_what_the_release_on_lvis_has_seen() -> None:
+    """Rare classes are novel; COCO's are seen by their own names, too."""
+    seen = {name.lower() for name in seen_classes("rn50x16-lvis")}
+    lvis, groups = load_vocabulary("lvis"), lvis_groups()
+    for name, synonyms in zip(lvis.classes, lvis.synonyms, strict=True):
+        if name not in groups["rare"]:
+            assert seen & {text.lower() for text in (name, *synonyms)}, name
+    assert not seen & {name.lower() for name in groups["rare"]}
+    assert {name.lower() for name in load_vocabulary("coco").classes} <= seen

@@ -14,7 +14,7 @@ from pathlib import Path
 import platformdirs
 
 from ovsam.errors import CheckpointError
-from ovsam.vocabulary import COCO_BASE, load_vocabulary
+from ovsam.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +48,15 @@ RELEASES: dict[str, dict[str, HubFile]] = {
 
 
 def seen_classes(name: str) -> tuple[str, ...]:
-    """The classes that the region head of a release was trained on, as far as they are known here.
+    """The classes that the region head of a release was trained on.
 
-    COCO: the 48 base classes. LVIS: COCO's 80 classes, which LVIS shares; its own list comes with
-    its annotations (`ovsam convert --seen lvis_v1_train.json`).
+    COCO: the 48 base classes. LVIS: its common and frequent classes, COCO's 80 among them, which
+    are named here as COCO names them, too; LVIS's rare classes are novel.
     """
     if name == "rn50x16-coco":
         return COCO_BASE
-    return tuple(synonyms[0] for synonyms in load_vocabulary("coco").synonyms)
+    groups, coco = lvis_groups(), load_vocabulary("coco").synonyms
+    return (*groups["common"], *groups["frequent"], *(synonyms[0] for synonyms in coco))
 
 
 def fetch(name: str, cache_dir: str | Path | None = None) -> Path:

@@ -96,9 +96,19 @@ def test_diff() -> None:
         "only in custom (2):\n"
         "  bed\n"
         "  lamp\n"
-        "in both, with other names (1):\n"
+        "in both, shown by another name (1):\n"
+        "  dog, puppy\n"
+        "in both, with other names (2):\n"
         "  cat (-kitten, +tomcat)\n"
+        "  dog (+puppy)\n"
     )
+
+
+def test_diff_of_what_is_shown() -> None:
+    """The same names in another order, and a synonym more."""
+    shown = output("diff", "sofa/couch, cat/kitty", "couch/sofa, kitty/kitten/cat")
+    assert "shown by another name (2):\n  sofa, couch\n  cat, kitty\n" in shown
+    assert "with other names (1):\n  cat (+kitten)\n" in shown
 
 
 def test_diff_of_answers() -> None:

@@ -509,23 +509,23 @@ def convert(
         ),
     ] = False,
     seen: Annotated[
-        Path | None,
+        str,
         typer.Option(
-            help="The classes that the region head was trained on: a text file, one a line, or "
-            "LVIS's annotations (.json), rare classes left out. Left out: COCO's 48 base classes.",
-            show_default=False,
+            help="The classes that the region head was trained on: those of a release, "
+            "rn50x16-coco or rn50x16-lvis; a text file, one a line; or LVIS's annotations "
+            "(.json), rare classes left out."
         ),
-    ] = None,
+    ] = "rn50x16-coco",
 ) -> None:
     """Turn the authors' released weights (non-commercial use only) into one checkpoint."""
     from ovsam.output import check_output
 
     check_output(output, (".safetensors",), [sam2clip, clip2sam, sam, clip])
 
+    from ovsam.hub import RELEASES, seen_classes
     from ovsam.model.convert import convert as run
     from ovsam.model.convert import seen_classes_of
     from ovsam.model.weights import lacks
-    from ovsam.vocabulary import COCO_BASE
 
     config = run(
         output,
@@ -535,7 +535,7 @@ def convert(
         clip=clip,
         model=model,
         sam_decoder=sam_decoder,
-        seen_classes=COCO_BASE if seen is None else seen_classes_of(seen),
+        seen_classes=seen_classes(seen) if seen in RELEASES else seen_classes_of(seen),
     )
     missing = lacks(config)
     note = f"; without {' and '.join(missing)} (see --sam-decoder)" if missing else ""

@@ -168,7 +168,7 @@ def detect(
     ],
     limit: LimitOption = None,
 ) -> None:
-    """Find objects with a small detector from torchvision, on the CPU: boxes for the command above.
+    """Find objects with a small detector from torchvision: boxes for `evaluate-detections`.
 
     Example: ovsam detect val2017 instances_val2017.json --weights detector.pth -o boxes.json
     """

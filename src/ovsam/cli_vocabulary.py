@@ -44,35 +44,43 @@ class Difference:
     Attributes:
         only_first: classes of the first with no name that the second has.
         only_second: the same the other way round.
-        names: for classes of one first name: names that only the first has, and that only the
-            second has.
-        answers: classes of one first name that may be the answer in one of the two only.
+        shown: for classes that both have, but show by another name: the second's.
+        names: for classes that both have: names that only the first has, and that only the second
+            has, where there are any.
+        answers: classes that both have, which may be the answer in one of the two only.
     """
 
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
+    shown: dict[str, str]
     names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
     answers: tuple[str, ...]
 
     @classmethod
     def between(cls, first: Vocabulary, second: Vocabulary) -> Difference:
         """Compare two vocabularies, whatever the order and the case of their names."""
-        rows = {name.lower(): row for row, name in enumerate(second.classes)}
+        every = [(text, row) for row in range(len(second)) for text in _all_names(second, row)]
+        rows = dict(reversed(every))  # of several the first
+        rows |= {name.lower(): row for row, name in enumerate(second.classes)}
+        shown: dict[str, str] = {}
         names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         answers: list[str] = []
         for here, name in enumerate(first.classes):
-            there = rows.get(name.lower())
+            there = next((rows[t] for t in _all_names(first, here) if t in rows), None)
             if there is None:
                 continue
-            mine, others = first.synonyms[here], second.synonyms[there]
-            if set(mine) != set(others):
+            mine = dict.fromkeys(_all_names(first, here))
+            others = dict.fromkeys(_all_names(second, there))
+            if name.lower() != second.classes[there].lower():
+                shown[name] = second.classes[there]
+            if mine.keys() != others.keys():
                 names[name] = _without(mine, others), _without(others, mine)
             if first.answerable[here] != second.answerable[there]:
                 answers.append(name)
-        return cls(_only(first, second), _only(second, first), names, tuple(answers))
+        return cls(_only(first, second), _only(second, first), shown, names, tuple(answers))
 
     def __bool__(self) -> bool:
-        return bool(self.only_first or self.only_second or self.names or self.answers)
+        return any((self.only_first, self.only_second, self.shown, self.names, self.answers))
 
 
 @app.callback()
@@ -183,6 +191,8 @@ def diff(
         f"{name} ({', '.join([*(f'-{text}' for text in less), *(f'+{text}' for text in more)])})"
         for name, (less, more) in found.names.items()
     ]
+    renamed = [f"{name}, {other}" for name, other in found.shown.items()]
+    _print_list("in both, shown by another name", renamed, everything)
     _print_list("in both, with other names", changes, everything)
     _print_list("the answer in one of them only", found.answers, everything)
 

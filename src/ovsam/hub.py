@@ -132,7 +132,8 @@ def _advice(release: str, reason: str) -> str:
     options = " ".join(f"--{part} {Path(file.name).name}" for part, file in files.items())
     return (
         f"{reason}: use the model 'lite', which needs no download, or download these files on "
-        f"another machine ({addresses}), run 'ovsam convert {release}.safetensors {options}', and "
+        f"another machine ({addresses}), run 'ovsam convert {release}.safetensors {options} --seen "
+        f"{release}', and "
         f"give the path of {release}.safetensors as the model."
     )
 

@@ -109,6 +109,26 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def class_of(self, written: str) -> str | None:
+        """The class that a data set means by a name, by its first name or a synonym; None = none.
+
+        >>> Vocabulary.from_names(["Coffee_Mug/cup", "dog"]).class_of("cup_or_beaker")
+        'Coffee Mug'
+        """
+        whole = " ".join(written.replace("_", " ").split()).lower()
+        parts = _split(written)
+        wanted = [whole, *(part.lower() for part in parts[:1])]
+        known = (known[text] for known in self._by_name for text in wanted if text in known)
+        return next(known, None)
+
+    @cached_property
+    def _by_name(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Classes by first name, and by every synonym; of several the first."""
+        firsts = {name.lower(): name for name in self.classes}
+        pairs = zip(self.classes, self.synonyms, strict=True)
+        synonyms = [(text, name) for name, texts in pairs for text in texts]
+        return firsts, dict(reversed(synonyms))
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the classes, synonyms and answerable flags; the name does not matter."""

@@ -179,25 +179,18 @@ def _categories_by_name(
     truth: Truth, photos: Sequence[Photo], vocabulary: Vocabulary
 ) -> dict[str, int]:
     """The category id that each name of the vocabulary stands for, where it stands for one."""
-    names = {name.lower(): name for name in vocabulary.classes}
     found: dict[str, int] = {}
     for number, category in truth.categories.items():
-        name = right_name(category.name, names)
+        name = vocabulary.class_of(category.name)
         if name is not None and found.setdefault(name, number) != number:
             raise AnnotationError(
                 f"The classes {truth.categories[found[name]].name!r} and {category.name!r} of "
                 f"{truth.source!r} are both {name!r} in the vocabulary {vocabulary.name!r}. Give "
                 "one that tells them apart, such as the annotation file itself."
             )
-    listed = {truth.categories[number].name for number in found.values()}
     for photo in photos:
         for instance in truth.annotations.by_photo.get(photo.id, ()):
-            if instance.category not in listed:
-                raise AnnotationError(
-                    f"Annotation {instance.id} is of the class {instance.category!r}, which the "
-                    f"vocabulary {vocabulary.name!r} does not have. Give one that has it, such as "
-                    "the annotation file itself."
-                )
+            right_name(instance, vocabulary)  # or refuse it
     return found
 
 

@@ -9,7 +9,7 @@ authors' variant, `point-true-box`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,19 +150,12 @@ def _evaluated(
     annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary
 ) -> tuple[dict[int, list[tuple[Instance, str]]], int]:
     """By photo id the instances that count, each with its right name; and how many do not."""
-    names = {name.lower(): name for name in vocabulary.classes}
     answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
     kept: dict[int, list[tuple[Instance, str]]] = {}
     left_out = 0
     for photo in photos:
         for instance in annotations.by_photo[photo.id]:
-            name = right_name(instance.category, names)
-            if name is None:
-                raise AnnotationError(
-                    f"Annotation {instance.id} is of the class {instance.category!r}, which the "
-                    f"vocabulary {vocabulary.name!r} does not have. Give one that has it, such as "
-                    "the annotation file itself."
-                )
+            name = right_name(instance, vocabulary)
             if answerable[name]:
                 kept.setdefault(photo.id, []).append((instance, name))
             else:
@@ -170,18 +163,20 @@ def _evaluated(
     return kept, left_out
 
 
-def right_name(category: str, names: Mapping[str, str]) -> str | None:
-    """A vocabulary's name for an annotated class, by the whole of its name or else its first part.
+def right_name(instance: Instance, vocabulary: Vocabulary) -> str:
+    """The vocabulary's name for an annotated object.
 
-    Args:
-        category: as the annotation file writes it.
-        names: those of the vocabulary, by their lower case.
+    Raises:
+        AnnotationError: it has none.
     """
-    whole = " ".join(category.replace("_", " ").split()).lower()
-    if whole in names:
-        return names[whole]
-    first = Vocabulary.from_names([category]).classes[0].lower()
-    return names.get(first)
+    name = vocabulary.class_of(instance.category)
+    if name is None:
+        raise AnnotationError(
+            f"Annotation {instance.id} is of the class {instance.category!r}, which the "
+            f"vocabulary {vocabulary.name!r} does not have. Give one that has it, such as "
+            "the annotation file itself."
+        )
+    return name
 
 
 def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None) -> Sequence[Photo]:

@@ -49,6 +49,15 @@ def test_fusion_leaves_small_regions_to_the_head() -> None:
     assert not torch.allclose(fused[0], head[0].log_softmax(-1))
 
 
+def test_a_head_that_counts_for_nothing_names_no_small_region_either() -> None:
+    """What stage 1 gives (Table 4): the frozen encoder answers, however little it sees."""
+    head, clip = torch.randn(1, 4), torch.randn(1, 4)
+    yes = torch.ones(3, dtype=torch.bool)
+    invalid = torch.tensor([False])
+    fused = fuse(head, clip, seen=yes, answerable=yes, clip_valid=invalid, alpha=1, beta=1)
+    torch.testing.assert_close(fused, clip.log_softmax(-1))
+
+
 def test_a_class_that_may_not_be_the_answer_still_takes_its_share() -> None:
     head = torch.tensor([[5.0, 1.0, 0.0]])
     scores = [

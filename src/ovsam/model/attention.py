@@ -57,7 +57,8 @@ def _attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Te
 
     On a CPU in bfloat16 the gradients of PyTorch's kernels take about three times as long.
     """
-    if not (q.requires_grad and q.dtype == torch.bfloat16 and q.device.type == "cpu"):
+    learns = any(x.requires_grad for x in (q, k, v))
+    if not (learns and q.dtype == torch.bfloat16 and q.device.type == "cpu"):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     scores = q * q.shape[-1] ** -0.5 @ k.mT  # (B, heads, Q, K)
     if bias is not None:

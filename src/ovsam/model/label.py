@@ -174,10 +174,20 @@ class TokenHead(RegionHead):
             token = layer(token, cells)
         found = [token[:, 0]]
         if self.pools:
-            weights = covered / covered.sum(1, keepdim=True).clamp(min=1e-6)
-            found.append((maps[1][batch].flatten(2) @ weights.to(maps[1]))[:, :, 0])  # (N, C5)
+            weights = covered[..., 0] / covered.sum(1).clamp(min=1e-6)  # (N, h * w)
+            found.append(_means(maps[1].flatten(2), weights, batch).to(token))
         embeddings: Tensor = self.to_text(torch.cat(found, 1))
         return embeddings
+
+
+def _means(cells: Tensor, weights: Tensor, batch: Tensor) -> Tensor:
+    """For N regions `(N, K)` the weighted mean of their photo's cells `(B, C, K)`: `(N, C)`.
+
+    A product for each photo, with all the regions of others at 0: no cell is copied for a region.
+    """
+    photos = torch.arange(len(cells), device=batch.device)[:, None, None]
+    theirs = weights.to(cells) * (batch[:, None] == photos)
+    return (theirs @ cells.transpose(1, 2)).sum(0)
 
 
 class _CrossAttention(nn.Module):
@@ -238,7 +248,9 @@ def fuse(
     """
     head, clip = head_logits.log_softmax(-1), clip_logits.log_softmax(-1)
     weight = F.pad(torch.where(seen, alpha, beta), (0, 1), value=alpha)
-    fused = torch.where(clip_valid[:, None], (1 - weight) * head + weight * clip, head)
+    # A head that counts for nothing is not to be fallen back on either.
+    mixed = clip_valid[:, None] | (weight >= 1)
+    fused = torch.where(mixed, (1 - weight) * head + weight * clip, head)
     return fused.masked_fill(~F.pad(answerable, (0, 1), value=True), -torch.inf)
 
 

@@ -76,14 +76,18 @@ class _Depthwise(torch.autograd.Function):
         return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         [gradient] = gradients
         count, channels, height, width = x.shape
         padding = weight.shape[-1] // 2
-        of_x = None
+        of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_x = F.conv2d(gradient, weight.flip(2, 3), padding=padding, groups=channels)
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum((0, 2, 3))
+        if not ctx.needs_input_grad[1]:
+            return of_x, of_weight, of_bias
         # Each channel of each image is correlated with its own gradient: a depthwise convolution
         # once more, whose kernels are the gradients.
         correlated = F.conv2d(
@@ -93,4 +97,4 @@ class _Depthwise(torch.autograd.Function):
             groups=count * channels,
         )  # (1, B * C, k, k)
         of_weight = correlated.reshape(count, channels, 1, *weight.shape[2:]).sum(0)
-        return of_x, of_weight, gradient.sum((0, 2, 3))
+        return of_x, of_weight, of_bias

@@ -123,6 +123,21 @@ class PromptEncoder(nn.Module):
         return embedding.weight  # (1, embed_dim)
 
 
+def region_mask_logits(
+    coverage: Tensor, known: Tensor, boxes_xyxy: Tensor, size_hw: tuple[int, int]
+) -> Tensor:
+    """Annotated regions as mask logits `(N, 1, H / 4, W / 4)` in [-4, 4]; by their box without one.
+
+    Args:
+        coverage: `(N, 1, H / 4, W / 4)` how much of each cell is the region's, in [0, 1].
+        known: `(N,)` bool, whether a region has a mask.
+        boxes_xyxy: `(N, 4)` model pixels.
+        size_hw: the model's input (H, W).
+    """
+    boxes = box_mask_logits(boxes_xyxy, size_hw)
+    return torch.where(known[:, None, None, None], 8 * coverage - 4, boxes)
+
+
 def box_mask_logits(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """Boxes `(N, 4)` in model pixels as coarse masks: logits `(N, 1, H / 4, W / 4)` in [-4, 4].
 

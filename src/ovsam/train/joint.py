@@ -17,7 +17,7 @@ from ovsam.data.crops import Batch, Squares
 from ovsam.data.prompts import next_click
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
-from ovsam.model.prompt import box_mask_logits
+from ovsam.model.prompt import box_mask_logits, region_mask_logits
 from ovsam.train.engine import Stage
 from ovsam.train.losses import prompt_loss
 
@@ -169,8 +169,7 @@ class JointStage(Stage):
         boxes, head, masks = batch.boxes_xyxy[named], self.model.region_head, None
         if head.sees_masks:
             true = F.avg_pool2d(batch.masks[named, None].float() / 255, 4)
-            known = batch.has_mask[named, None, None, None]
-            masks = torch.where(known, 8 * true - 4, box_mask_logits(boxes, features.input_hw))
+            masks = region_mask_logits(true, batch.has_mask[named], boxes, features.input_hw)
         embeddings = head(features.fpn_maps, boxes, batch.square[named], masks).float()
         losses = []
         with torch.autocast(embeddings.device.type, enabled=False):  # close names are close

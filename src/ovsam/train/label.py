@@ -24,7 +24,7 @@ from ovsam.errors import AnnotationError, PhotoError, TrainingError
 from ovsam.model.image import normalised
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
-from ovsam.model.prompt import box_mask_logits
+from ovsam.model.prompt import box_mask_logits, region_mask_logits
 from ovsam.train.engine import Stage
 from ovsam.train.losses import mask_iou
 from ovsam.train.scene_losses import (
@@ -210,7 +210,7 @@ class LabelStage(Stage):
     def losses(self, batch: SceneBatch) -> dict[str, Tensor]:
         """Names, masks (cross-entropy and dice) and the masks' predicted quality."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
-        features = self.model.encode(pixels)
+        features = self.model.encode(pixels, named=self.names)
         losses: dict[str, Tensor] = {}
         if self.names:
             losses["class"] = CLASS_WEIGHT * self._class_loss(features, batch)
@@ -219,7 +219,7 @@ class LabelStage(Stage):
         return losses or {self.loss_names[0]: 0 * features.embedding.sum()}
 
     def _all_mask_losses(self, features: Features, batch: SceneBatch) -> dict[str, Tensor]:
-        """None where no object has a mask."""
+        """Of cross-entropy, dice and predicted quality; empty where no object has a mask."""
         parts, images = [], len(batch.photos)
         for crop, seed in enumerate(batch.seeds):
             generator = torch.Generator(batch.image.device).manual_seed(seed)
@@ -240,8 +240,7 @@ class LabelStage(Stage):
         if head.sees_masks:
             objects = batch.prompts.object_index
             true = F.avg_pool2d(batch.masks[:, None].float(), 4)[objects]
-            known = batch.has_mask[objects, None, None, None]
-            masks = torch.where(known, 8 * true - 4, box_mask_logits(boxes, features.input_hw))
+            masks = region_mask_logits(true, batch.has_mask[objects], boxes, features.input_hw)
         embeddings = head(features.fpn_maps, boxes, batch.image, masks).float()
         labels = batch.class_index[batch.prompts.object_index]
         source = batch.source[batch.image]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError
-from ovsam.model.build import MODELS, build
+from ovsam.model.build import build
 from ovsam.model.lite import LiteImageEncoder
 from ovsam.model.minilm import MiniLM
 from ovsam.model.ovsam import OVSAM
@@ -23,7 +23,7 @@ from ovsam.vocabulary import load_vocabulary
 BATCH_NORM_EPS = 1e-5
 
 
-def initial_model(config: ModelConfig = MODELS["lite"]) -> OVSAM:
+def initial_model(config: ModelConfig) -> OVSAM:
     """`lite` with its frozen encoder complete and random weights elsewhere (seed torch first)."""
     model = build(config)
     encoder = model.encoder

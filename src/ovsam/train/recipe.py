@@ -112,7 +112,7 @@ class JointRecipe(_NamingRecipe):
     cycle: tuple[str, ...] = Field(min_length=1)
     """The order in which batches of these kinds take turns."""
     again: float = Field(default=0.3, ge=0)
-    """Weight of the loss of each further look with a corrective click."""
+    """Weight of the loss of each further look."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> JointRecipe:
@@ -177,6 +177,10 @@ class LabelRecipe(_NamingRecipe):
     def _belongs_together(self) -> LabelRecipe:
         if self.scene.size % 32:
             raise ValueError(f"scene.size must be a multiple of 32, got {self.scene.size}")
+        if self.rounds and "mask_decoder" not in self.learn:
+            raise ValueError("rounds are looks of the mask decoder, which learn leaves out")
+        if self.names == "union" and "region_head" not in self.learn:
+            raise ValueError('names = "union" is for the region head, which learn leaves out')
         return self
 
 

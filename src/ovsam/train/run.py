@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.errors import TrainingError
 from ovsam.model.text_store import TextStore
+from ovsam.model.weights import fingerprints
 from ovsam.train.distill import DistillBatches, DistillStage
 from ovsam.train.engine import Batches, Engine, Stage
 from ovsam.train.feature_cache import FeatureCache, photo_name, photos_root
@@ -86,7 +87,8 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
             stage, batches = _label(recipe, start, taught, names, engine)
     watch = None
     if watched is not None:
-        named = bool(watched.synonyms) and not isinstance(recipe, DistillRecipe)
+        told = start.names_learnt or _learns_names(recipe, sources)
+        named = bool(watched.synonyms) and told and not isinstance(recipe, DistillRecipe)
         watch = Watch(watched.data_set, names.vectors(watched) if named else None)
     # After a sharded run only what has learnt is whole again.
     begun = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
@@ -94,7 +96,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
         stage,
         batches,
         None if watch is None else lambda _: watch.draw(start.model),
-        _decided_by(recipe, sources),
+        _decided_by(recipe, sources, begun),
     )
     path = folder / f"{recipe.model}.safetensors"
     if engine.fabric.is_global_zero:
@@ -103,7 +105,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
             name: value.lerp(begun[name].to(value), recipe.start.keep)
             for name, value in averaged.items()
         }
-        seen = _seen(sources) if _learns_names(recipe) else None
+        seen = _seen(sources) if _learns_names(recipe, sources) else None
         said = {"source": f"ovsam, stage {recipe.stage}; see its run's report"}
         if recipe.licence is not None:
             said["licence"] = recipe.licence
@@ -112,12 +114,15 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
     return path
 
 
-def _decided_by(recipe: Recipe, sources: Sequence[Source]) -> dict[str, str]:
+def _decided_by(
+    recipe: Recipe, sources: Sequence[Source], begun: Mapping[str, Tensor]
+) -> dict[str, str]:
     """What the weights depend on, beside the engine's settings, by its name in the recipe."""
     apart = {"engine", "watch", "licence", "recompute", "caches"}
     decided = {
         name: json.dumps(value) for name, value in asdict(recipe).items() if name not in apart
     }
+    decided["weights of start"] = json.dumps(fingerprints(begun))
     return decided | {
         f"content of data.{i}": source.data_set.fingerprint for i, source in enumerate(sources)
     }
@@ -152,13 +157,15 @@ def _looked_up(data_set: DataSet, name: str) -> dict[str, tuple[str, ...]]:
     vocabulary = load_vocabulary(name)
     known = dict(zip(vocabulary.classes, vocabulary.synonyms, strict=True))
     classes = data_set.classes
-    if set(classes) <= known.keys():
-        return {each: known[each] for each in classes}
-    if len(classes) != len(known) or not known.keys().isdisjoint(classes):
+    found = {each: vocabulary.class_of(each) for each in classes}
+    missing = sorted(each for each, name in found.items() if name is None)
+    if not missing:
+        return {each: known[name] for each, name in found.items() if name is not None}
+    if len(classes) != len(known) or len(missing) < len(classes):
         raise TrainingError(
-            f"'{data_set.name}' has {len(classes)} classes, '{min(set(classes) - known.keys())}' "
-            f"among them, and the vocabulary '{name}' {len(known)} others: leave the vocabulary "
-            "out, or give the one that lists these classes."
+            f"'{data_set.name}' has {len(classes)} classes, '{missing[0]}' among them, and the "
+            f"vocabulary '{name}' {len(known)} others: leave the vocabulary out, or give the one "
+            "that lists these classes."
         )
     return dict(zip(classes, vocabulary.synonyms, strict=True))
 
@@ -172,10 +179,11 @@ def _narrowed(data_set: DataSet, only: str | Sequence[str]) -> DataSet:
     return data_set.where(lambda photo: bool(photo.instances) or photo.label is not None)
 
 
-def _learns_names(recipe: Recipe) -> bool:
-    return isinstance(recipe, JointRecipe) or (
-        isinstance(recipe, LabelRecipe) and "region_head" in recipe.learn
-    )
+def _learns_names(recipe: Recipe, sources: Sequence[Source]) -> bool:
+    """Whether the region head is taught anything."""
+    if isinstance(recipe, DistillRecipe) or not any(source.synonyms for source in sources):
+        return False
+    return isinstance(recipe, JointRecipe) or "region_head" in recipe.learn
 
 
 def _seen(sources: Sequence[Source]) -> list[tuple[str, ...]]:
@@ -224,13 +232,17 @@ class _Names:
 
     def __init__(self, start: Start, device: torch.device, folder: Path) -> None:
         self.start, self.device, self.folder = start, device, folder
+        self.known: dict[tuple[tuple[str, ...], ...], Tensor] = {}  # data sets may share names
 
     def vectors(self, source: Source) -> Tensor:
         """Unit vectors `(C, P, D)`; one row of zeros for a data set without names."""
         if not source.synonyms:
             return torch.zeros(1, 1, self.start.model.config.encoder.text_dim)
-        store = TextStore(self.folder / "text.sqlite")
-        return prototypes_of(self.start, source.synonyms, self.device, store)
+        if source.synonyms not in self.known:
+            store = TextStore(self.folder / "text.sqlite")
+            made = prototypes_of(self.start, source.synonyms, self.device, store)
+            self.known[source.synonyms] = made.to(self.device)
+        return self.known[source.synonyms]
 
 
 def _micro_batch(batch: int, engine: Engine) -> int:

@@ -42,13 +42,13 @@ class Start:
         model: with its weights, random where the start brings none.
         text: the tensors of its text side, which training leaves alone, under their own names.
         metadata: of the checkpoint that it came from; empty for a new one.
+        names_learnt: whether its region head has weights that are worth asking.
     """
 
     model: OVSAM
     text: dict[str, Tensor]
     metadata: dict[str, str]
     names_learnt: bool
-    """Whether its region head has weights that are worth asking."""
 
 
 def starting_model(name: str, start: StartSettings) -> Start:
@@ -184,13 +184,16 @@ def write_trained(
         )
     elif seen is None and not start.names_learnt:
         config = replace(config, fusion_alpha=1.0, fusion_beta=1.0, seen_classes=())
-    seen = seen or []
+    seen = seen or ()
     firsts = dict.fromkeys((*config.seen_classes, *(names[0] for names in seen)))
     state = {**begun, **start.text, **averaged}
     metadata = {**start.metadata, **said}
     if config.encoder.kind == "lite":  # common names need no text tower
-        names = sorted({text for synonyms in seen for text in synonyms})
-        state[TEXT_VECTORS] = MiniLM().embed(names)
-        metadata[TEXT_NAMES] = json.dumps(names)
+        known = json.loads(metadata.get(TEXT_NAMES, "[]"))
+        new = sorted({text for synonyms in seen for text in synonyms} - set(known))
+        if new:
+            vectors = [state[TEXT_VECTORS].float()] if known else []
+            state[TEXT_VECTORS] = torch.cat([*vectors, MiniLM().embed(new)])
+            metadata[TEXT_NAMES] = json.dumps([*known, *new])
     config = replace(config, seen_classes=tuple(firsts))
     save_checkpoint(path, state, config, metadata, half=config.encoder.kind == "lite")

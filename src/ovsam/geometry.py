@@ -7,12 +7,13 @@ Boxes are xyxy with the maximum corner exclusive, so the box of a whole photo is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco_mask
+from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
 
 from ovsam.errors import AnnotationError
 

@@ -14,7 +14,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
 
 from ovsam.data.coco import Photo, read_json
 from ovsam.errors import AnnotationError

@@ -72,7 +72,7 @@ class Journal(Generic[Row]):
         """
         line = {
             "photo": photo_id,
-            "seconds": round(seconds, 6),
+            "seconds": seconds,
             "rows": self._rows.dump_python(rows, mode="json"),
         }
         try:

@@ -87,7 +87,6 @@ def evaluate_detections(
     Example: ovsam evaluate-detections instances_val2017.json boxes.json --images val2017
     --labels detector
     """
-    from ovsam.evaluate.average_precision import check_evaluator
     from ovsam.evaluate.boxes import evaluate_detections as run
     from ovsam.evaluate.detections import read_detections, results_to_json
     from ovsam.evaluate.truth import read_truth
@@ -104,7 +103,6 @@ def evaluate_detections(
     if json_path is not None and json_path == results_out:
         raise OvsamError("--json and --results-out name the same file. Give them two names.")
     truth = read_truth(annotations)
-    check_evaluator(truth.rules)
     detections = read_detections(results, truth)
     # With the detector's names ours play no part, but a predictor has some.
     names = load_vocabulary(vocabulary if labels is LabelSource.ours else ["object"])

@@ -23,7 +23,6 @@ from ovsam.evaluate.average_precision import (
     LVIS_DETECTIONS,
     AveragePrecision,
     average_precision,
-    check_evaluator,
 )
 from ovsam.evaluate.detections import Detection, MaskResult
 from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
@@ -118,9 +117,7 @@ def evaluate_detections(
         AnnotationError: a photo is missing or of another size, an annotated mask is malformed, or
             the vocabulary lacks the class of an annotated object.
         OutputError: the journal is of other settings, or cannot be used.
-        OvsamError: the evaluator is not installed.
     """
-    check_evaluator(truth.rules)
     photos = truth.annotations.photos[:limit]
     if not photos:
         raise AnnotationError(f"There is no photo to evaluate: {truth.source!r} lists none.")

@@ -31,6 +31,8 @@ class FakePredictor:
 
     vocabulary: Vocabulary = field(default_factory=lambda: load_vocabulary("cat, dog, coffee mug"))
     name: str = "fake"
+    device: str = "cpu"
+    fingerprint: str = "f00d"
     zoom: bool = False
     has_mask_scores: bool = True
     mask_tokens: int = 4

@@ -178,6 +178,7 @@ def test_uncompressed_rle_runs_down_the_columns() -> None:
         ({"size": [2, 2], "counts": "06"}, r"fill its 2 x 2 pixels, got '06', which fill 6"),
         ({"size": [2, 2], "counts": "ab c"}, r"not COCO's compressed text: 'ab c'"),
         ({"size": [2, 2], "counts": "é"}, r"not COCO's compressed text"),
+        ({"size": [2, 2], "counts": "\ud800"}, r"not COCO's compressed text"),
         ({"size": [2, 2], "counts": "PPP"}, r"not COCO's compressed text"),
         ({"size": [2, 2], "counts": "o" * 500 + "0"}, r"not COCO's compressed text: 'o+\.\.\."),
         ({"counts": "04"}, r"size must be \[height, width\] in pixels, got None"),
@@ -252,5 +253,25 @@ def test_polygons_that_stick_out_stay_in_their_box(polygons: list[list[int]]) ->
     ],
 )
 def test_malformed_segmentation(segmentation: Any, message: str) -> None:
-    with pytest.raises(AnnotationError, match=message):
-        geometry.segmentation_to_mask(segmentation, (6, 8))
+    for function in (geometry.segmentation_to_mask, geometry.segmentation_to_rle):
+        with pytest.raises(AnnotationError, match=message):
+            function(segmentation, (6, 8))
+
+
+@given(MASKS)
+def test_a_code_from_any_segmentation_is_the_mask(mask: NDArray[np.bool_]) -> None:
+    text = geometry.encode_rle(mask)
+    runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[2], mask.T.ravel(), [2]]))))
+    counts = [0] * int(mask[0, 0]) + runs.tolist()
+    for segmentation in (text, {"size": list(mask.shape), "counts": counts}):
+        assert geometry.segmentation_to_rle(segmentation, mask.shape) == text
+        assert geometry.rle_area(segmentation) == mask.sum()
+
+
+def test_a_code_from_polygons_is_their_mask() -> None:
+    squares = [[1, 1, 4, 1, 4, 3, 1, 3], [3, 0, 8, 0, 8, 2, 3, 2]]
+    code = geometry.segmentation_to_rle(squares, (5, 9))
+    assert np.array_equal(geometry.decode_rle(code), geometry.polygons_to_mask(squares, (5, 9)))
+    assert geometry.rle_area(code) == 6 + 10 - 1  # they share a pixel
+    with pytest.raises(AnnotationError, match=r"photo's size \[6, 4\].*got \[5, 9\]"):
+        geometry.segmentation_to_rle(code, (6, 4))

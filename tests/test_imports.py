@@ -25,6 +25,7 @@ GROUND = (
     "overlay",
     "export",
 )
+COMMANDS = ("data", "detections", "evaluate", "train", "vocabulary")
 LAYERS: tuple[tuple[str, ...], ...] = (
     GROUND,
     ("model",),
@@ -34,7 +35,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("train", "evaluate"),
     ("web",),
-    ("cli", "cli_data", "cli_detections", "cli_train", "cli_vocabulary", "__main__"),
+    ("cli_options", "cli_progress"),
+    ("cli", "__main__", *(f"cli_{part}" for part in COMMANDS)),
 )
 # The steps of the figure meet in model/ovsam.py only, through tensors.
 STEPS = ("image", "features", "adapter", "prompt", "mask", "label", "text")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,17 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ovsam import cli_data, cli_detections, cli_train, cli_vocabulary
+from ovsam import cli_data, cli_detections, cli_evaluate, cli_train, cli_vocabulary
+from ovsam.cli_options import (
+    DeviceOption,
+    MaxPixelsOption,
+    ModelOption,
+    VocabularyOption,
+    ZoomOption,
+)
+from ovsam.cli_progress import embed_names
 from ovsam.errors import OvsamError, PromptError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ovsam.evaluate.agreement import AgreementReport
-    from ovsam.evaluate.clicks import ClickReport
-    from ovsam.evaluate.metrics import Summary
-    from ovsam.evaluate.run import Report
     from ovsam.model.complexity import Complexity
     from ovsam.predictor import Predictor
     from ovsam.structures import Prediction, Prompt
@@ -53,64 +56,9 @@ app = typer.Typer(
 
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_train.app)
+app.add_typer(cli_evaluate.app)
 app.add_typer(cli_detections.app)
 app.add_typer(cli_vocabulary.app, name="vocabulary")
-
-ModelOption = Annotated[
-    str, typer.Option(help="A model's name, or the path of a converted checkpoint.")
-]
-VocabularyOption = Annotated[
-    str,
-    typer.Option(
-        help="The names to choose from: a built-in vocabulary (`ovsam vocabulary list`), a text "
-        'file with one class per line, an annotation file (.json), or a list: "cat, dog/puppy, '
-        'coffee mug".'
-    ),
-]
-DeviceOption = Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')]
-MaxPixelsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Refuse photos with more pixels than this; raise it for photos you trust. "
-        "Left out: 134,217,728.",
-        show_default=False,
-    ),
-]
-ZoomOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--zoom/--no-zoom",
-        help="Look again at the square around each object: finer, slower. "
-        "Left out: the model's own default.",
-        show_default=False,
-    ),
-]
-
-
-class PromptKind(StrEnum):
-    """How `compare` points at an object."""
-
-    box = "box"
-    noisy_box = "noisy-box"
-    point = "point"
-    random_point = "random-point"
-
-
-class EvaluationKind(StrEnum):
-    """How `evaluate` points at an object."""
-
-    box = "box"
-    noisy_box = "noisy-box"
-    point = "point"
-    random_point = "random-point"
-    point_true_box = "point-true-box"
-
-
-_PROMPTS = (
-    "Annotated boxes, the same with SAM's noise (a tenth of their sides), centre points of "
-    "annotated masks, or any points of them"
-)
 
 
 def _print_version(wanted: bool) -> None:
@@ -205,7 +153,7 @@ def segment(
     import ovsam
 
     predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
-    _embed_names(predictor)
+    embed_names(predictor)
     predictions = predictor.predict(predictor.encode(pixels), prompts, top=top)
 
     _print_objects(prompts, predictions)
@@ -213,203 +161,6 @@ def segment(
         _write_overlay(output, pixels, prompts, predictions)
     if json_path is not None:
         _write_json(json_path, predictor, photo, size_hw, prompts, predictions)
-
-
-@app.command()
-def evaluate(
-    annotations: Annotated[
-        Path, typer.Argument(help="COCO instance annotations (.json).", show_default=False)
-    ],
-    images: Annotated[Path, typer.Option(help="The folder of the photos.", show_default=False)],
-    prompts: Annotated[
-        EvaluationKind,
-        typer.Option(
-            help=f"{_PROMPTS}; or centre points where, as the authors measure, the name is that of "
-            "the annotated box."
-        ),
-    ] = EvaluationKind.box,
-    clicks: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Instead, click each object so often, each time where the mask is most wrong, "
-            "and report the IoU after each click.",
-            show_default=False,
-        ),
-    ] = None,
-    vocabulary: VocabularyOption = "coco",
-    json_path: Annotated[
-        Path | None,
-        typer.Option("--json", help="The report as a .json file.", show_default=False),
-    ] = None,
-    by_class: Annotated[
-        bool, typer.Option("--by-class", help="Print a row for each class, too.")
-    ] = False,
-    reliability: Annotated[
-        Path | None,
-        typer.Option(
-            help="A plot of how far the names' scores can be trusted, as a .png file.",
-            show_default=False,
-        ),
-    ] = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
-    ] = None,
-    device: DeviceOption = "cpu",
-) -> None:
-    """Measure a model on annotated photos: mean IoU of its masks, share of right names.
-
-    Example: ovsam evaluate instances_val2017.json --images val2017 --prompts point --by-class
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ovsam.data.coco import read_annotations
-    from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
-    from ovsam.evaluate.run import evaluate as run
-    from ovsam.export import to_json_bytes
-    from ovsam.output import check_output, write_atomically
-    from ovsam.vocabulary import load_vocabulary
-
-    if json_path is not None:
-        check_output(json_path, (".json",), [annotations, Path(vocabulary)])
-    if clicks is not None and (by_class or reliability is not None):
-        raise OvsamError(
-            "--clicks measures masks alone: leave out --by-class and --reliability, or --clicks."
-        )
-    if reliability is not None:
-        check_output(reliability, (".png",))
-
-        from ovsam.evaluate.reliability import draw_reliability
-    content = read_annotations(annotations)
-    names = load_vocabulary(vocabulary)
-
-    import ovsam
-
-    predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
-    _embed_names(predictor)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("photos", total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        report: Report | ClickReport
-        if clicks is None:
-            report = run(
-                predictor,
-                content,
-                images,
-                prompts=prompts.value,
-                zoom=zoom,
-                limit=limit,
-                progress=advance,
-            )
-        else:
-            report = evaluate_clicks(
-                predictor,
-                content,
-                images,
-                clicks=clicks,
-                zoom=zoom,
-                limit=limit,
-                progress=advance,
-            )
-    if isinstance(report, ClickReport):
-        _print_clicks(report)
-    else:
-        _print_report(report, by_class)
-    if json_path is not None:
-        write_atomically(json_path, to_json_bytes(report.as_dict()))
-        typer.echo(f"wrote {json_path}")
-    if reliability is not None and not isinstance(report, ClickReport):
-        title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"
-        draw_reliability(report.calibration, title, reliability)
-        typer.echo(f"wrote {reliability}")
-
-
-@app.command()
-def compare(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            help="Photos with objects: an annotation file in COCO's format, a folder or a list of "
-            "folders of SA-1B (val.txt), or a folder with `images/` and `masks/`.",
-            show_default=False,
-        ),
-    ],
-    teacher: Annotated[
-        str,
-        typer.Option(
-            help="The model to compare with: its name, or the path of a converted checkpoint.",
-            show_default=False,
-        ),
-    ],
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="The photos of an annotation file. Left out: beside it.", show_default=False
-        ),
-    ] = None,
-    prompts: Annotated[PromptKind, typer.Option(help=f"{_PROMPTS}.")] = PromptKind.box,
-    json_path: Annotated[
-        Path | None,
-        typer.Option("--json", help="The report as a .json file.", show_default=False),
-    ] = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
-    ] = None,
-    objects: Annotated[
-        int | None,
-        typer.Option(min=1, help="Only the largest objects of each photo.", show_default=False),
-    ] = None,
-    device: DeviceOption = "cpu",
-) -> None:
-    """Measure how alike two models' masks are: mean IoU where both are asked the same.
-
-    Example: ovsam compare bsds500/val.txt --model student.safetensors --teacher lite
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ovsam.data.dataset import read_data_set
-    from ovsam.evaluate.agreement import agreement
-    from ovsam.export import to_json_bytes
-    from ovsam.output import check_output, write_atomically
-    from ovsam.vocabulary import load_vocabulary
-
-    if json_path is not None:
-        check_output(json_path, (".json",), [data])
-    data_set = read_data_set(data, images)
-    names = load_vocabulary(["object"])  # names play no part, but a predictor has some
-
-    import ovsam
-
-    student_predictor, teacher_predictor = (
-        ovsam.load(name, vocabulary=names, device=device, zoom=zoom) for name in (model, teacher)
-    )
-    _embed_names(student_predictor)
-    _embed_names(teacher_predictor)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("photos", total=None)
-        report = agreement(
-            student_predictor,
-            teacher_predictor,
-            data_set,
-            prompts=prompts.value,
-            zoom=zoom,
-            limit=limit,
-            objects=objects,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    _print_agreement(report)
-    if json_path is not None:
-        write_atomically(json_path, to_json_bytes(report.as_dict()))
-        typer.echo(f"wrote {json_path}")
 
 
 @app.command()
@@ -448,7 +199,7 @@ def demo(
     import ovsam
 
     predictor = ovsam.load(model, vocabulary=names, device=device)
-    _embed_names(predictor)
+    embed_names(predictor)
     serve(predictor, photo, host, port, token, open_browser, max_pixels=limit)
 
 
@@ -542,18 +293,6 @@ def convert(
     typer.echo(f"wrote {output}{note}")
 
 
-def _embed_names(predictor: Predictor) -> None:
-    """Compute the embeddings of names that are new, with a bar where it takes a while."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("embedding new names", total=None, visible=False)
-        predictor.prepare(
-            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True)
-        )
-
-
 def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None:
     from rich import box as boxes
     from rich.console import Console
@@ -612,76 +351,6 @@ def _write_json(
     )
     write_atomically(path, to_json_bytes(document))
     typer.echo(f"wrote {path}")
-
-
-def _print_clicks(report: ClickReport) -> None:
-    from rich import box as boxes
-    from rich.console import Console
-    from rich.table import Table
-
-    from ovsam.evaluate.clicks import GOALS
-
-    table = Table("clicks", "IoU", box=boxes.SIMPLE_HEAD)
-    for count, iou in enumerate(report.curve, start=1):
-        table.add_row(str(count), f"{iou:.3f}")
-    Console().print(table)
-    goals = ", ".join(f"{report.clicks_to(goal):.2f} clicks to IoU {goal:g}" for goal in GOALS)
-    typer.echo(
-        f"{report.model}, {len(report.iou)} instances, zoom {'on' if report.zoom else 'off'}: "
-        f"{goals}; {report.photos} photos in {report.seconds:.1f} s"
-    )
-
-
-def _print_agreement(report: AgreementReport) -> None:
-    from rich import box as boxes
-    from rich.console import Console
-    from rich.table import Table
-
-    from ovsam.evaluate.agreement import GOALS
-
-    table = Table("IoU of the two masks", "", box=boxes.SIMPLE_HEAD)
-    table.add_row("mean", f"{report.mean:.3f}")
-    table.add_row("median", f"{report.median:.3f}")
-    for goal in GOALS:
-        table.add_row(f"share with {goal:g} or more", f"{report.share(goal):.3f}")
-    Console().print(table)
-    zooms = " and ".join("on" if zoom else "off" for zoom in dict.fromkeys(report.zoom))
-    typer.echo(
-        f"{report.student} beside {report.teacher}, {report.prompts} prompts, zoom {zooms}: "
-        f"{len(report.iou)} instances in {report.photos} photos in {report.seconds:.1f} s"
-    )
-    if report.skipped:
-        typer.echo(f"skipped {report.skipped} that cannot be read, first: {report.problems[0]}")
-
-
-def _print_report(report: Report, by_class: bool) -> None:
-    from rich import box as boxes
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    headings = ("", "IoU", "boundary IoU", "top-1", "top-5", "instances")
-    table = Table(*headings, box=boxes.SIMPLE_HEAD)
-
-    def add(name: str, summary: Summary) -> None:
-        values = (summary.iou, summary.boundary_iou, summary.accuracy, summary.accuracy_top5)
-        shown = ("-" if value is None else f"{value:.3f}" for value in values)
-        table.add_row(Text(name), *shown, str(summary.instances))
-
-    add("all", report.summary)
-    for group in report.groups.values():
-        for name, summary in group.items():
-            add(name, summary)
-    if by_class:
-        table.add_section()
-        for name, summary in report.by_class.items():
-            add(name, summary)
-    Console().print(table)
-    typer.echo(
-        f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
-        f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
-        f"calibration error (ECE) {report.calibration.error:.3f}"
-    )
 
 
 def _print_complexity(counts: Complexity) -> None:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovsam.cli_options import (
+    DeviceOption,
+    JournalOption,
+    JsonOption,
+    ModelOption,
+    WorkersOption,
+    ZoomOption,
+)
+from ovsam.cli_progress import embed_names, photo_bar
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
@@ -58,43 +68,29 @@ def evaluate_detections(
             "file with one class per line, an annotation file (.json), or a list."
         ),
     ] = "coco",
-    json_path: Annotated[
-        Path | None,
-        typer.Option("--json", help="The report as a .json file.", show_default=False),
-    ] = None,
+    json_path: JsonOption = None,
     results_out: Annotated[
         Path | None,
         typer.Option(
             help="The masks in COCO's results format, as a .json file.", show_default=False
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="A model's name, or the path of a converted checkpoint.")
-    ] = "lite",
-    zoom: Annotated[
-        bool | None,
-        typer.Option(
-            "--zoom/--no-zoom",
-            help="Look again at the square around each object: finer, slower. "
-            "Left out: the model's own default.",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelOption = "lite",
+    zoom: ZoomOption = None,
     limit: LimitOption = None,
-    device: Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')] = "cpu",
+    journal: JournalOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "cpu",
 ) -> None:
     """Measure masks for a detector's boxes: mask AP by COCO's rules, or by LVIS's.
 
     Example: ovsam evaluate-detections instances_val2017.json boxes.json --images val2017
     --labels detector
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ovsam.evaluate.average_precision import check_evaluator
     from ovsam.evaluate.boxes import evaluate_detections as run
     from ovsam.evaluate.detections import read_detections, results_to_json
     from ovsam.evaluate.truth import read_truth
+    from ovsam.evaluate.workers import Workers
     from ovsam.export import to_json_bytes
     from ovsam.output import check_output, write_atomically
     from ovsam.vocabulary import load_vocabulary
@@ -102,27 +98,21 @@ def evaluate_detections(
     for path in (json_path, results_out):
         if path is not None:
             check_output(path, (".json",), [annotations, results, Path(vocabulary)])
+    if journal is not None:
+        check_output(journal, (".jsonl",))
     if json_path is not None and json_path == results_out:
         raise OvsamError("--json and --results-out name the same file. Give them two names.")
     truth = read_truth(annotations)
-    check_evaluator(truth.rules)
     detections = read_detections(results, truth)
     # With the detector's names ours play no part, but a predictor has some.
     names = load_vocabulary(vocabulary if labels is LabelSource.ours else ["object"])
 
     import ovsam
 
-    predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
-    console = Console(stderr=True)
-    quiet = not console.is_terminal  # else it would leave blank lines in a log
-    with Progress(console=console, transient=True, disable=quiet) as bar:
-        embedding = bar.add_task("embedding new names", total=None, visible=False)
-        predictor.prepare(
-            progress=lambda done, total: bar.update(
-                embedding, completed=done, total=total, visible=done < total
-            )
-        )
-        task = bar.add_task("photos", total=None)
+    load = partial(ovsam.load, model, vocabulary=names, device=device, zoom=zoom)
+    predictor = load()
+    embed_names(predictor)
+    with photo_bar() as progress:
         report = run(
             predictor,
             truth,
@@ -131,7 +121,9 @@ def evaluate_detections(
             labels=labels.value,
             zoom=zoom,
             limit=limit,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            journal=journal,
+            workers=None if workers is None else Workers(load, workers),
+            progress=progress,
         )
     _print(report)
     if json_path is not None:
@@ -172,9 +164,6 @@ def detect(
 
     Example: ovsam detect val2017 instances_val2017.json --weights detector.pth -o boxes.json
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ovsam.evaluate.detections import results_to_json
     from ovsam.evaluate.truth import read_truth
     from ovsam.output import check_output, write_atomically
@@ -186,17 +175,8 @@ def detect(
     from ovsam.evaluate.detector import load_detector
 
     detector = load_detector(weights)
-    console = Console(stderr=True)
-    quiet = not console.is_terminal  # else it would leave blank lines in a log
-    with Progress(console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task("photos", total=None)
-        found = run(
-            detector,
-            truth,
-            photos,
-            limit=limit,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with photo_bar() as progress:
+        found = run(detector, truth, photos, limit=limit, progress=progress)
     write_atomically(output, results_to_json(found))
     typer.echo(f"wrote {output}: {len(found):,} boxes")
 

@@ -6,10 +6,12 @@ embeddings of vocabularies, so both can be shared by threads.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
 from ovsam.model.text import ClassPrototypes, Progress, TextEncoder, class_prototypes
 from ovsam.model.text_store import TextStore
+from ovsam.model.weights import fingerprints
 from ovsam.structures import Label, Prediction, Prompt
 from ovsam.vocabulary import Vocabulary, load_vocabulary
 
@@ -152,6 +155,14 @@ class Predictor:
     def name(self) -> str:
         """The model's name."""
         return self.config.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """BLAKE2b of configuration and weights: what tells two models of one name apart."""
+        state = self._model.state_dict()
+        parts = fingerprints({name: tensor.cpu() for name, tensor in state.items()})
+        content = repr((self.config, sorted(parts.items()), self._text_encoder.identity))
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     @property
     def mask_tokens(self) -> int:

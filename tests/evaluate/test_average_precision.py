@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ovsam.errors import AnnotationError, OvsamError
-from ovsam.evaluate.average_precision import AveragePrecision, average_precision, check_evaluator
+from ovsam.errors import AnnotationError
+from ovsam.evaluate.average_precision import AveragePrecision, average_precision
 from ovsam.evaluate.detections import MaskResult
-from ovsam.evaluate.truth import Truth, parse_truth
+from ovsam.evaluate.truth import Truth, parse_truth, read_truth
 from ovsam.geometry import encode_rle
 from photo_folder import rectangle
 
@@ -143,11 +143,8 @@ def drawn(seed: int) -> tuple[list[dict[str, Any]], list[MaskResult]]:
     return rows, results
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_as_pycocotools_own_way_from_files_to_figures(seed: int) -> None:
-    """There, ids must begin with 1: an object with the id 0 is never found."""
-    rows, results = drawn(seed)
-    what = truth(*rows)
+def by_pycocotools(what: Truth, results: list[MaskResult]) -> list[float]:
+    """Its own way from files to figures; its ids must begin with 1: 0 is never found."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {
@@ -160,11 +157,46 @@ def test_as_pycocotools_own_way_from_files_to_figures(seed: int) -> None:
         run.evaluate()
         run.accumulate()
         run.summarize()
-    figures = measured(what, *results).figures
-    assert 0 < run.stats[0] < 1
-    assert [-1 if value is None else value for value in figures.values()] == pytest.approx(
-        run.stats[:6].tolist()
-    )
+    return [float(value) for value in run.stats[:6]]
+
+
+def assert_as_pycocotools(what: Truth, results: list[MaskResult]) -> None:
+    figures = [
+        -1 if value is None else value for value in measured(what, *results).figures.values()
+    ]
+    theirs = by_pycocotools(what, results)
+    assert 0 < theirs[0] < 1
+    assert [-1 if f is None else f for f in figures] == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_as_pycocotools(seed: int) -> None:
+    rows, results = drawn(seed)
+    assert_as_pycocotools(truth(*rows), results)
+
+
+@pytest.mark.data
+def test_as_pycocotools_on_photos(photos_root: Path) -> None:
+    """Every object of COCO's sample is found a little to the side, some under another name."""
+    path = photos_root / "coco_sample/annotations/instances_val2017.json"
+    if not path.exists():
+        pytest.skip(f"needs the optional photos: no {path}")
+    what = read_truth(path)
+    rng = np.random.default_rng(0)
+    names = {category.name: number for number, category in what.categories.items()}
+    results = []
+    for instance in what.annotations.instances:
+        mask = instance.mask(what.photos[instance.photo_id].size_hw)
+        moved = np.roll(mask, rng.integers(-6, 7, 2), (0, 1))
+        results.append(
+            MaskResult(
+                image_id=instance.photo_id,
+                category_id=names[instance.category] if rng.random() < 0.8 else 1,
+                segmentation=encode_rle(moved),
+                score=float(rng.random()),
+            )
+        )
+    assert_as_pycocotools(what, results)
 
 
 ABSENT, PARTLY = {"neg_category_ids": [DOG]}, {"not_exhaustive_category_ids": [DOG]}
@@ -208,13 +240,6 @@ def test_how_many_of_a_class_count_in_a_photo() -> None:
 def test_lvis_where_a_photo_has_nothing_that_is_judged() -> None:
     ap = measured(truth(TWO[0], lvis={}), found(0, CAT, SMALL), found(1, DOG, SMALL))
     assert ap.by_class == pytest.approx({"cat": 1})
-
-
-def test_lvis_without_its_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    check_evaluator("coco")
-    with pytest.raises(OvsamError, match=r"pip install 'ovsam\[evaluate\]'"):
-        check_evaluator("lvis")
 
 
 def test_annotations_without_a_mask_are_named() -> None:

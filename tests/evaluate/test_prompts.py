@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ovsam import cli
+from ovsam import cli_evaluate
 from ovsam.data.coco import Instance
 from ovsam.errors import PromptError
 from ovsam.evaluate.prompts import EvaluationKind, PromptKind, annotated_prompt, centre_point_xy
@@ -33,8 +33,8 @@ def box(item: Instance, kind: str = "noisy-box") -> NDArray[np.float64]:
 
 
 def test_the_command_offers_every_kind() -> None:
-    assert [kind.value for kind in cli.PromptKind] == list(get_args(PromptKind))
-    assert [kind.value for kind in cli.EvaluationKind] == list(get_args(EvaluationKind))
+    assert [kind.value for kind in cli_evaluate.PromptKind] == list(get_args(PromptKind))
+    assert [kind.value for kind in cli_evaluate.EvaluationKind] == list(get_args(EvaluationKind))
 
 
 def test_a_box_is_the_annotated_one_though_it_sticks_out() -> None:

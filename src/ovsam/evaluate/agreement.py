@@ -20,8 +20,8 @@ from ovsam.data.coco import Instance
 from ovsam.data.dataset import DataSet
 from ovsam.data.layouts import ListedPhoto
 from ovsam.errors import AnnotationError, OvsamError
+from ovsam.evaluate.photo_by_photo import Progress
 from ovsam.evaluate.prompts import POINTS, PromptKind, annotated_prompt
-from ovsam.evaluate.run import Progress
 from ovsam.geometry import mask_iou
 from ovsam.photo import read_photo
 from ovsam.structures import Prompt

@@ -1,29 +1,31 @@
-"""Mask AP by the rules of COCO and LVIS, through the field's own evaluators.
+"""Mask AP by the rules of COCO and LVIS.
 
-COCO's rules are pycocotools' COCOeval. LVIS's are those of faster-coco-eval, an extra: the package
-`lvis` itself does not run with numpy 2. LVIS marks in each photo some classes only. Detections of
-a class of which a photo says neither that it is there nor that it is not do not count, unmatched
-ones of a class that is not wholly marked there do not either, and 300 detections count for a photo
-instead of COCO's 100 for each class in it.
+Computed by faster-coco-eval, whose figures are pycocotools' to the last digit by COCO's rules
+(`benchmarks/scoring.py` compares them); the package `lvis` does not run with numpy 2. LVIS marks in
+each photo some classes only. Detections of a class of which a photo says neither that it is there
+nor that it is not do not count, unmatched ones of a class that is not wholly marked there do not
+either, and 300 detections count for a photo instead of COCO's 100 for each class in it.
+
+Classes are scored one by one, each on the photos that have it or where it was found: the
+evaluator's tables have a cell for each photo and class, 24 million on LVIS's validation set.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from ovsam.data.coco import FREQUENCIES, Photo
-from ovsam.errors import AnnotationError, OvsamError
+from ovsam.errors import AnnotationError
 from ovsam.evaluate.detections import MaskResult
 from ovsam.evaluate.truth import Rules, Truth
-from ovsam.geometry import encode_rle, segmentation_to_mask
+from ovsam.geometry import rle_area, segmentation_to_rle
 
 LVIS_DETECTIONS = 300  # that count for a photo
 _SIZES = ("small", "medium", "large")
@@ -50,15 +52,6 @@ class AveragePrecision:
         return {**self.figures, "rules": self.rules, "by_class": dict(self.by_class)}
 
 
-def check_evaluator(rules: Rules) -> None:
-    """Refuse rules whose evaluator is not installed, before any work is done.
-
-    Raises:
-        OvsamError: says what to install.
-    """
-    _library(rules)
-
-
 def average_precision(
     truth: Truth,
     results: Sequence[MaskResult],
@@ -75,15 +68,16 @@ def average_precision(
 
     Raises:
         AnnotationError: an annotated mask is missing or malformed.
-        OvsamError: the evaluator is not installed.
     """
     ids = sorted(truth.categories if categories is None else categories)
     chosen = {photo.id: photo for photo in photos}
-    right = _evaluated_set(truth, chosen, _right_rows(truth, chosen))
+    images = _images(truth, chosen)
+    right = _right_rows(truth, chosen)
     if truth.rules == "lvis":
-        results = _judged(right, results)
-    found = _evaluated_set(truth, chosen, _found_rows(results))
-    precision = _precision(truth.rules, right, found, ids)  # (T, R, K, A)
+        results = _judged(right, results, images)
+    by_id = _by_category(right), _by_category(_found_rows(results))
+    parts = [_precision(truth, i, by_id[0].get(i, []), by_id[1].get(i, []), images) for i in ids]
+    precision = np.stack(parts, axis=2)  # (T, R, K, A)
     by_class = {truth.categories[i].name: _mean(precision[:, :, k, 0]) for k, i in enumerate(ids)}
     figures = {
         "AP": _mean(precision[..., 0]),
@@ -106,53 +100,49 @@ def _mean(precision: NDArray[np.float64]) -> float | None:
 
 
 def _precision(
-    rules: Rules, right: dict[str, Any], found: dict[str, Any], categories: Sequence[int]
+    truth: Truth,
+    category_id: int,
+    right: list[dict[str, Any]],
+    found: list[dict[str, Any]],
+    images: Mapping[int, dict[str, Any]],
 ) -> NDArray[np.float64]:
-    """Precision `(T, R, K, A)` at T IoU thresholds, R recalls, of K classes, for A sizes.
+    """Precision `(T, R, A)` at T IoU thresholds and R recalls of one class, for A sizes.
 
-    The first of the sizes is all of them.
+    The first of the sizes is all of them. It is -1 where there is no object.
     """
-    coco, evaluator, options = _library(rules)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools says what it does
-        sets = []
-        for content in (right, found):
-            made = coco()
-            made.dataset = content
-            made.createIndex()
-            sets.append(made)
-        run = evaluator(*sets, "segm", **options)
-        run.params.catIds = list(categories)
-        if rules == "lvis":
-            run.params.maxDets = [LVIS_DETECTIONS]
-        run.evaluate()
-        run.accumulate()
-    precision: NDArray[np.float64] = np.asarray(run.eval["precision"])[..., -1]
+    lvis = truth.rules == "lvis"
+    frequency = truth.categories[category_id].frequency
+    seen = {row["image_id"] for rows in (right, found) for row in rows}
+    sets = []
+    for rows in (right, found):
+        made = COCO()
+        made.dataset = {
+            "info": {},
+            "images": [images[photo_id] for photo_id in sorted(seen)],
+            "categories": [{"id": category_id, "frequency": frequency}],
+            "annotations": rows,
+        }
+        made.createIndex()
+        sets.append(made)
+    run = COCOeval_faster(*sets, "segm", lvis_style=lvis, rle_iou_max_workers=1)
+    if lvis:
+        run.params.maxDets = [LVIS_DETECTIONS]
+    run.evaluate()
+    run.accumulate()
+    precision: NDArray[np.float64] = np.asarray(run.eval["precision"])[..., 0, :, -1]
     return precision
 
 
-def _library(rules: Rules) -> tuple[Any, Any, dict[str, Any]]:
-    """The classes of annotations and of evaluators, and what the latter are told."""
-    if rules == "coco":
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-
-        return COCO, COCOeval, {}
-    try:
-        from faster_coco_eval import COCO as FasterCOCO
-        from faster_coco_eval import COCOeval_faster
-    except ImportError as error:
-        raise OvsamError(
-            "AP by LVIS's rules is computed with faster-coco-eval, which is not installed: pip "
-            "install 'ovsam[evaluate]'."
-        ) from error
-    return FasterCOCO, COCOeval_faster, {"lvis_style": True}
+def _by_category(rows: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["category_id"], []).append(row)
+    return groups
 
 
-def _evaluated_set(
-    truth: Truth, photos: Mapping[int, Photo], rows: list[dict[str, Any]]
-) -> dict[str, Any]:
-    images = [
-        {
+def _images(truth: Truth, photos: Mapping[int, Photo]) -> dict[int, dict[str, Any]]:
+    return {
+        photo["id"]: {
             "id": photo["id"],
             "height": photo["height"],
             "width": photo["width"],
@@ -161,16 +151,11 @@ def _evaluated_set(
         }
         for photo in truth.photo_rows
         if photo["id"] in photos
-    ]
-    categories = [
-        {"id": number, "name": category.name, "frequency": category.frequency}
-        for number, category in truth.categories.items()
-    ]
-    return {"info": {}, "images": images, "categories": categories, "annotations": rows}
+    }
 
 
 def _right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any]]:
-    """Annotations with ids from 1 on: to COCOeval, an object with the id 0 is never found."""
+    """Annotations with ids from 1 on: to the evaluator, an object with the id 0 is never found."""
     rows: list[dict[str, Any]] = []
     for index, row in enumerate(truth.rows):
         photo_id, category_id = row.get("image_id"), row.get("category_id")
@@ -180,8 +165,7 @@ def _right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any
         if type(category_id) is not int or category_id not in truth.categories:  # of a crowd
             raise AnnotationError(f"{where} has the category {category_id!r}, which is not listed.")
         try:
-            segmentation = row.get("segmentation", [])
-            code = encode_rle(segmentation_to_mask(segmentation, photos[photo_id].size_hw))
+            code = segmentation_to_rle(row.get("segmentation", []), photos[photo_id].size_hw)
         except AnnotationError as error:
             raise AnnotationError(f"{where}: {error}") from error
         rows.append(
@@ -190,21 +174,25 @@ def _right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any
                 "image_id": photo_id,
                 "category_id": category_id,
                 "segmentation": code,
-                "area": row.get("area", float(coco_mask.area(code))),
+                "area": float(row["area"] if "area" in row else rle_area(code)),
                 "iscrowd": int(bool(row.get("iscrowd"))),
             }
         )
     return rows
 
 
-def _judged(right: dict[str, Any], results: Sequence[MaskResult]) -> list[MaskResult]:
+def _judged(
+    right: Sequence[Mapping[str, Any]],
+    results: Sequence[MaskResult],
+    images: Mapping[int, Mapping[str, Any]],
+) -> list[MaskResult]:
     """The detections of classes that are marked in their photo, or known to be absent from it.
 
     The evaluator would leave out the others by itself, but fails where a photo has nothing else.
     """
-    known = {(row["image_id"], row["category_id"]) for row in right["annotations"]}
-    for photo in right["images"]:
-        known |= {(photo["id"], category_id) for category_id in photo["neg_category_ids"]}
+    known = {(row["image_id"], row["category_id"]) for row in right}
+    for photo_id, photo in images.items():
+        known |= {(photo_id, category_id) for category_id in photo["neg_category_ids"]}
     return [row for row in results if (row["image_id"], row["category_id"]) in known]
 
 

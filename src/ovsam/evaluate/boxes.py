@@ -8,9 +8,10 @@ detector found nothing count too, as what was missed there.
 
 from __future__ import annotations
 
-import time
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,11 +23,12 @@ from ovsam.evaluate.average_precision import (
     LVIS_DETECTIONS,
     AveragePrecision,
     average_precision,
-    check_evaluator,
 )
 from ovsam.evaluate.detections import Detection, MaskResult
-from ovsam.evaluate.run import Progress, check_photos, read_annotated_photo, right_name
-from ovsam.evaluate.truth import Truth
+from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
+from ovsam.evaluate.run import check_photos, read_annotated_photo, right_name
+from ovsam.evaluate.truth import Rules, Truth
+from ovsam.evaluate.workers import Workers
 from ovsam.geometry import encode_rle
 from ovsam.structures import Prompt
 from ovsam.vocabulary import Vocabulary
@@ -93,6 +95,8 @@ def evaluate_detections(
     labels: LabelSource,
     zoom: bool | None = None,
     limit: int | None = None,
+    journal: Path | None = None,
+    workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> DetectionReport:
     """Prompt with every box, measure the mask AP.
@@ -105,14 +109,15 @@ def evaluate_detections(
         labels: whose names count.
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos of the annotation file.
+        journal: a file of the masks of each photo, as for `run.evaluate`.
+        workers: processes that the photos are shared out over.
         progress: called with (photos done, photos in all) after each photo with a box.
 
     Raises:
         AnnotationError: a photo is missing or of another size, an annotated mask is malformed, or
             the vocabulary lacks the class of an annotated object.
-        OvsamError: the evaluator is not installed.
+        OutputError: the journal is of other settings, or cannot be used.
     """
-    check_evaluator(truth.rules)
     photos = truth.annotations.photos[:limit]
     if not photos:
         raise AnnotationError(f"There is no photo to evaluate: {truth.source!r} lists none.")
@@ -120,41 +125,65 @@ def evaluate_detections(
     check_photos(asked, images_dir)
     names = _categories_by_name(truth, photos, predictor.vocabulary) if labels == "ours" else None
     counted = _answered(truth, names, predictor.vocabulary)
-    results: list[MaskResult] = []
-    boxes = 0
-    start = time.perf_counter()
-    for done, photo in enumerate(asked, start=1):
-        chosen = detections[photo.id]
-        if truth.rules == "lvis":
-            chosen = sorted(chosen, key=lambda found: found.score, reverse=True)[:LVIS_DETECTIONS]
-        boxes += len(chosen)
-        results += _photo_results(predictor, photo, chosen, images_dir, names, zoom)
-        if progress is not None:
-            progress(done, len(asked))
+    items = {photo.id: (photo, _chosen(detections[photo.id], truth.rules)) for photo in asked}
+    zoomed = predictor.zoom if zoom is None else zoom
+    done = photo_by_photo(
+        predictor,
+        partial(_photo_results, images_dir=images_dir, names=names, zoom=zoom),
+        items,
+        MaskResult,
+        settings=lambda: {
+            "measures": "masks for boxes",
+            "annotations": truth.annotations.fingerprint,
+            "boxes": _fingerprint(detections),
+            "labels": labels,
+            "vocabulary": None if names is None else predictor.vocabulary.fingerprint,
+            "zoom": zoomed,
+        },
+        journal=journal,
+        workers=workers,
+        progress=progress,
+    )
+    results = done.rows
+    boxes = sum(len(chosen) for _, chosen in items.values())
     return DetectionReport(
         model=predictor.name,
         labels=labels,
         vocabulary=None if names is None else predictor.vocabulary.name,
-        zoom=predictor.zoom if zoom is None else zoom,
+        zoom=zoomed,
         photos=len(photos),
         boxes=boxes,
         unlisted=boxes - len(results),
         left_out=tuple(c.name for i, c in truth.categories.items() if i not in counted),
-        seconds=time.perf_counter() - start,
+        seconds=done.seconds,
         precision=average_precision(truth, results, photos, counted),
-        results=tuple(results),
+        results=results,
     )
+
+
+def _chosen(detections: Sequence[Detection], rules: Rules) -> Sequence[Detection]:
+    """Those that count."""
+    if rules == "coco":
+        return detections
+    return sorted(detections, key=lambda found: found.score, reverse=True)[:LVIS_DETECTIONS]
+
+
+def _fingerprint(detections: Mapping[int, Sequence[Detection]]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for found in detections.values():
+        digest.update(repr(found).encode())
+    return digest.hexdigest()
 
 
 def _photo_results(
     predictor: Predictor,
-    photo: Photo,
-    detections: Sequence[Detection],
+    asked: tuple[Photo, Sequence[Detection]],
     images_dir: Path,
     names: Mapping[str, int] | None,
     zoom: bool | None,
 ) -> list[MaskResult]:
     """A mask for each detection; `names` are category ids by our names, None = the detector's."""
+    photo, detections = asked
     encoded = predictor.encode(read_annotated_photo(photo, images_dir))
     results: list[MaskResult] = []
     for first in range(0, len(detections), BOXES_AT_ONCE):

@@ -7,8 +7,9 @@ where the error is thickest; it comes with all clicks before it and the mask so 
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.data.coco import Annotations
-from ovsam.evaluate.run import Progress, chosen_photos, read_annotated_photo
+from ovsam.data.coco import Annotations, Instance, Photo
+from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
+from ovsam.evaluate.run import chosen_photos, read_annotated_photo
+from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_centre_xy, mask_iou
 from ovsam.structures import Prompt
 
@@ -74,6 +77,8 @@ def evaluate_clicks(
     clicks: int,
     zoom: bool | None = None,
     limit: int | None = None,
+    journal: Path | None = None,
+    workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> ClickReport:
     """Click every instance with a mask until it has had all clicks.
@@ -85,29 +90,52 @@ def evaluate_clicks(
         clicks: for each instance.
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos that have instances.
+        journal: a file of what became of each photo, as for `run.evaluate`.
+        workers: processes that the photos are shared out over.
         progress: called with (photos done, photos in all) after each photo.
 
     Raises:
         AnnotationError: a photo is missing or of another size, or there is nothing to evaluate.
+        OutputError: the journal is of other settings, or cannot be used.
     """
     photos = chosen_photos(annotations, images_dir, limit)
-    rows: list[list[float]] = []
-    start = time.perf_counter()
-    for done, photo in enumerate(photos, start=1):
-        encoded = predictor.encode(read_annotated_photo(photo, images_dir))
-        for instance in annotations.by_photo[photo.id]:
-            mask = instance.mask(photo.size_hw)
-            if mask.any():
-                rows.append(_clicked(predictor, encoded, mask, clicks, zoom))
-        if progress is not None:
-            progress(done, len(photos))
+    zoomed = predictor.zoom if zoom is None else zoom
+    done = photo_by_photo(
+        predictor,
+        partial(_click_photo, images_dir=images_dir, clicks=clicks, zoom=zoom),
+        {photo.id: (photo, annotations.by_photo[photo.id]) for photo in photos},
+        list[float],
+        settings=lambda: {
+            "measures": "masks after clicks",
+            "annotations": annotations.fingerprint,
+            "clicks": clicks,
+            "zoom": zoomed,
+        },
+        journal=journal,
+        workers=workers,
+        progress=progress,
+    )
     return ClickReport(
         model=predictor.name,
-        zoom=predictor.zoom if zoom is None else zoom,
+        zoom=zoomed,
         photos=len(photos),
-        seconds=time.perf_counter() - start,
-        iou=np.array(rows).reshape(-1, clicks),
+        seconds=done.seconds,
+        iou=np.array(done.rows).reshape(-1, clicks),
     )
+
+
+def _click_photo(
+    predictor: Predictor,
+    asked: tuple[Photo, Sequence[Instance]],
+    images_dir: Path,
+    clicks: int,
+    zoom: bool | None,
+) -> list[list[float]]:
+    """IoU after each click of each instance with a mask."""
+    photo, instances = asked
+    encoded = predictor.encode(read_annotated_photo(photo, images_dir))
+    masks = (instance.mask(photo.size_hw) for instance in instances)
+    return [_clicked(predictor, encoded, mask, clicks, zoom) for mask in masks if mask.any()]
 
 
 def next_click(

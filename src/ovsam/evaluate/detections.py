@@ -14,12 +14,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypedDict
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
 
 from ovsam.data.coco import Photo, read_json
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.truth import Truth
-from ovsam.geometry import Rle, clip_box_xyxy
+from ovsam.geometry import Rle, clip_box_xyxy, rle_area
 
 KEYS = ("image_id", "category_id", "bbox", "score")
 
@@ -33,12 +36,17 @@ class BoxResult(TypedDict):
     score: float
 
 
+def _checked(rle: Rle) -> Rle:
+    rle_area(rle)
+    return rle
+
+
 class MaskResult(TypedDict):
     """An entry with a mask of the photo's size; without a box, so that sizes go by the mask."""
 
     image_id: int
     category_id: int
-    segmentation: Rle
+    segmentation: Annotated[Rle, AfterValidator(_checked)]  # where it is read back
     score: float
 
 

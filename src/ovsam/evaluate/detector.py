@@ -17,7 +17,8 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 from ovsam.data.coco import Category, Photo
 from ovsam.errors import AnnotationError, CheckpointError
 from ovsam.evaluate.detections import BoxResult
-from ovsam.evaluate.run import Progress, check_photos, read_annotated_photo
+from ovsam.evaluate.photo_by_photo import Progress
+from ovsam.evaluate.run import check_photos, read_annotated_photo
 from ovsam.evaluate.truth import Truth
 from ovsam.model.convert import read_tensors
 from ovsam.model.weights import fill

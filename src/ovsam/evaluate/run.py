@@ -8,9 +8,9 @@ authors' variant, `point-true-box`.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,9 @@ from ovsam.evaluate.metrics import (
     summarise_by_novelty,
     summarise_by_size,
 )
+from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
 from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
+from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_iou
 from ovsam.photo import read_photo
 from ovsam.structures import Prediction
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from ovsam.predictor import Predictor
 
 NOTHING = "There is no instance to evaluate: no photo has one that counts."
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def evaluate(
     prompts: EvaluationKind,
     zoom: bool | None = None,
     limit: int | None = None,
+    journal: Path | None = None,
+    workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Prompt every instance, compare masks and names.
@@ -116,33 +119,48 @@ def evaluate(
         prompts: how instances are pointed at, see `prompts`.
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos that have instances.
+        journal: a file of what became of each photo; where it is there, what it holds is not
+            done again. `limit` may be another.
+        workers: processes that the photos are shared out over.
         progress: called with (photos done, photos in all) after each photo.
 
     Raises:
         AnnotationError: a photo is missing or of another size, a class is not in the vocabulary,
             or there is nothing to evaluate.
         PromptError: an annotated box lies outside its photo.
+        OutputError: the journal is of other settings, or cannot be used.
     """
     photos = chosen_photos(annotations, images_dir, limit)
     kept, left_out = _evaluated(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in kept]
     if not photos:
         raise AnnotationError(NOTHING)
-    outcomes: list[Outcome] = []
-    start = time.perf_counter()
-    for done, photo in enumerate(photos, start=1):
-        outcomes += _evaluate_photo(predictor, photo, kept[photo.id], images_dir, prompts, zoom)
-        if progress is not None:
-            progress(done, len(photos))
+    zoomed = predictor.zoom if zoom is None else zoom
+    done = photo_by_photo(
+        predictor,
+        partial(_evaluate_photo, images_dir=images_dir, kind=prompts, zoom=zoom),
+        {photo.id: (photo, kept[photo.id]) for photo in photos},
+        Outcome,
+        settings=lambda: {
+            "measures": "masks and names",
+            "annotations": annotations.fingerprint,
+            "vocabulary": predictor.vocabulary.fingerprint,
+            "prompts": prompts,
+            "zoom": zoomed,
+        },
+        journal=journal,
+        workers=workers,
+        progress=progress,
+    )
     return Report(
         model=predictor.name,
         vocabulary=predictor.vocabulary.name,
         prompts=prompts,
-        zoom=predictor.zoom if zoom is None else zoom,
+        zoom=zoomed,
         photos=len(photos),
         left_out=left_out,
-        seconds=time.perf_counter() - start,
-        outcomes=tuple(outcomes),
+        seconds=done.seconds,
+        outcomes=done.rows,
     )
 
 
@@ -224,12 +242,12 @@ def check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
 
 def _evaluate_photo(
     predictor: Predictor,
-    photo: Photo,
-    instances: Sequence[tuple[Instance, str]],
+    asked: tuple[Photo, Sequence[tuple[Instance, str]]],
     images_dir: Path,
     kind: EvaluationKind,
     zoom: bool | None,
 ) -> list[Outcome]:
+    photo, instances = asked
     pixels = read_annotated_photo(photo, images_dir)
     masks = [instance.mask(photo.size_hw) for instance, _ in instances]
     true_boxes = [instance.box_xyxy for instance, _ in instances]

@@ -1,0 +1,306 @@
+"""The commands that hold a model to annotations, or to another model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsam.cli_options import (
+    DeviceOption,
+    JournalOption,
+    JsonOption,
+    ModelOption,
+    VocabularyOption,
+    WorkersOption,
+    ZoomOption,
+)
+from ovsam.cli_progress import embed_names, photo_bar
+from ovsam.errors import OvsamError
+
+if TYPE_CHECKING:
+    from ovsam.evaluate.agreement import AgreementReport
+    from ovsam.evaluate.clicks import ClickReport
+    from ovsam.evaluate.metrics import Summary
+    from ovsam.evaluate.run import Report
+
+app = typer.Typer()
+
+
+class PromptKind(StrEnum):
+    """How `compare` points at an object."""
+
+    box = "box"
+    noisy_box = "noisy-box"
+    point = "point"
+    random_point = "random-point"
+
+
+class EvaluationKind(StrEnum):
+    """How `evaluate` points at an object."""
+
+    box = "box"
+    noisy_box = "noisy-box"
+    point = "point"
+    random_point = "random-point"
+    point_true_box = "point-true-box"
+
+
+_PROMPTS = (
+    "Annotated boxes, the same with SAM's noise (a tenth of their sides), centre points of "
+    "annotated masks, or any points of them"
+)
+
+
+@app.command()
+def evaluate(
+    annotations: Annotated[
+        Path, typer.Argument(help="COCO instance annotations (.json).", show_default=False)
+    ],
+    images: Annotated[Path, typer.Option(help="The folder of the photos.", show_default=False)],
+    prompts: Annotated[
+        EvaluationKind,
+        typer.Option(
+            help=f"{_PROMPTS}; or centre points where, as the authors measure, the name is that of "
+            "the annotated box."
+        ),
+    ] = EvaluationKind.box,
+    clicks: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Instead, click each object so often, each time where the mask is most wrong, "
+            "and report the IoU after each click.",
+            show_default=False,
+        ),
+    ] = None,
+    vocabulary: VocabularyOption = "coco",
+    json_path: JsonOption = None,
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="Print a row for each class, too.")
+    ] = False,
+    reliability: Annotated[
+        Path | None,
+        typer.Option(
+            help="A plot of how far the names' scores can be trusted, as a .png file.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = "lite",
+    zoom: ZoomOption = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
+    ] = None,
+    journal: JournalOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Measure a model on annotated photos: mean IoU of its masks, share of right names.
+
+    Example: ovsam evaluate instances_val2017.json --images val2017 --prompts point --by-class
+    """
+    from ovsam.data.coco import read_annotations
+    from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
+    from ovsam.evaluate.run import evaluate as run
+    from ovsam.evaluate.workers import Workers
+    from ovsam.export import to_json_bytes
+    from ovsam.output import check_output, write_atomically
+    from ovsam.vocabulary import load_vocabulary
+
+    if json_path is not None:
+        check_output(json_path, (".json",), [annotations, Path(vocabulary)])
+    if journal is not None:
+        check_output(journal, (".jsonl",))
+    if clicks is not None and (by_class or reliability is not None):
+        raise OvsamError(
+            "--clicks measures masks alone: leave out --by-class and --reliability, or --clicks."
+        )
+    if reliability is not None:
+        check_output(reliability, (".png",))
+
+        from ovsam.evaluate.reliability import draw_reliability
+    content = read_annotations(annotations)
+    names = load_vocabulary(vocabulary)
+
+    import ovsam
+
+    load = partial(ovsam.load, model, vocabulary=names, device=device, zoom=zoom)
+    predictor = load()
+    embed_names(predictor)
+    shared = None if workers is None else Workers(load, workers)
+    ask: Callable[..., Report | ClickReport]
+    if clicks is None:
+        ask = partial(run, prompts=prompts.value)
+    else:
+        ask = partial(evaluate_clicks, clicks=clicks)
+    with photo_bar() as progress:
+        report = ask(
+            predictor,
+            content,
+            images,
+            zoom=zoom,
+            limit=limit,
+            journal=journal,
+            workers=shared,
+            progress=progress,
+        )
+    if isinstance(report, ClickReport):
+        _print_clicks(report)
+    else:
+        _print_report(report, by_class)
+    if json_path is not None:
+        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        typer.echo(f"wrote {json_path}")
+    if reliability is not None and not isinstance(report, ClickReport):
+        title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"
+        draw_reliability(report.calibration, title, reliability)
+        typer.echo(f"wrote {reliability}")
+
+
+@app.command()
+def compare(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Photos with objects: an annotation file in COCO's format, a folder or a list of "
+            "folders of SA-1B (val.txt), or a folder with `images/` and `masks/`.",
+            show_default=False,
+        ),
+    ],
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="The model to compare with: its name, or the path of a converted checkpoint.",
+            show_default=False,
+        ),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="The photos of an annotation file. Left out: beside it.", show_default=False
+        ),
+    ] = None,
+    prompts: Annotated[PromptKind, typer.Option(help=f"{_PROMPTS}.")] = PromptKind.box,
+    json_path: JsonOption = None,
+    model: ModelOption = "lite",
+    zoom: ZoomOption = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
+    ] = None,
+    objects: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the largest objects of each photo.", show_default=False),
+    ] = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Measure how alike two models' masks are: mean IoU where both are asked the same.
+
+    Example: ovsam compare bsds500/val.txt --model student.safetensors --teacher lite
+    """
+    from ovsam.data.dataset import read_data_set
+    from ovsam.evaluate.agreement import agreement
+    from ovsam.export import to_json_bytes
+    from ovsam.output import check_output, write_atomically
+    from ovsam.vocabulary import load_vocabulary
+
+    if json_path is not None:
+        check_output(json_path, (".json",), [data])
+    data_set = read_data_set(data, images)
+    names = load_vocabulary(["object"])  # names play no part, but a predictor has some
+
+    import ovsam
+
+    student_predictor, teacher_predictor = (
+        ovsam.load(name, vocabulary=names, device=device, zoom=zoom) for name in (model, teacher)
+    )
+    embed_names(student_predictor)
+    embed_names(teacher_predictor)
+    with photo_bar() as progress:
+        report = agreement(
+            student_predictor,
+            teacher_predictor,
+            data_set,
+            prompts=prompts.value,
+            zoom=zoom,
+            limit=limit,
+            objects=objects,
+            progress=progress,
+        )
+    _print_agreement(report)
+    if json_path is not None:
+        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        typer.echo(f"wrote {json_path}")
+
+
+def _print_clicks(report: ClickReport) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    from ovsam.evaluate.clicks import GOALS
+
+    table = Table("clicks", "IoU", box=boxes.SIMPLE_HEAD)
+    for count, iou in enumerate(report.curve, start=1):
+        table.add_row(str(count), f"{iou:.3f}")
+    Console().print(table)
+    goals = ", ".join(f"{report.clicks_to(goal):.2f} clicks to IoU {goal:g}" for goal in GOALS)
+    typer.echo(
+        f"{report.model}, {len(report.iou)} instances, zoom {'on' if report.zoom else 'off'}: "
+        f"{goals}; {report.photos} photos in {report.seconds:.1f} s"
+    )
+
+
+def _print_agreement(report: AgreementReport) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    from ovsam.evaluate.agreement import GOALS
+
+    table = Table("IoU of the two masks", "", box=boxes.SIMPLE_HEAD)
+    table.add_row("mean", f"{report.mean:.3f}")
+    table.add_row("median", f"{report.median:.3f}")
+    for goal in GOALS:
+        table.add_row(f"share with {goal:g} or more", f"{report.share(goal):.3f}")
+    Console().print(table)
+    zooms = " and ".join("on" if zoom else "off" for zoom in dict.fromkeys(report.zoom))
+    typer.echo(
+        f"{report.student} beside {report.teacher}, {report.prompts} prompts, zoom {zooms}: "
+        f"{len(report.iou)} instances in {report.photos} photos in {report.seconds:.1f} s"
+    )
+    if report.skipped:
+        typer.echo(f"skipped {report.skipped} that cannot be read, first: {report.problems[0]}")
+
+
+def _print_report(report: Report, by_class: bool) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    headings = ("", "IoU", "boundary IoU", "top-1", "top-5", "instances")
+    table = Table(*headings, box=boxes.SIMPLE_HEAD)
+
+    def add(name: str, summary: Summary) -> None:
+        values = (summary.iou, summary.boundary_iou, summary.accuracy, summary.accuracy_top5)
+        shown = ("-" if value is None else f"{value:.3f}" for value in values)
+        table.add_row(Text(name), *shown, str(summary.instances))
+
+    add("all", report.summary)
+    for group in report.groups.values():
+        for name, summary in group.items():
+            add(name, summary)
+    if by_class:
+        table.add_section()
+        for name, summary in report.by_class.items():
+            add(name, summary)
+    Console().print(table)
+    typer.echo(
+        f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
+        f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
+        f"calibration error (ECE) {report.calibration.error:.3f}"
+    )

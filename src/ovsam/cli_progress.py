@@ -1,0 +1,52 @@
+"""Bars that commands show while they work, on a terminal only: they would leave blanks in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ovsam.predictor import Predictor
+
+
+@contextmanager
+def photo_bar() -> Generator[Callable[[int, int], None]]:
+    """A bar with the time that is left; what it gives is called with (photos done, in all)."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("photos"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("photos", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def embed_names(predictor: Predictor) -> None:
+    """Compute the embeddings of names that are new, with a bar where it takes a while."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("embedding new names", total=None, visible=False)
+        predictor.prepare(
+            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        )

@@ -1,0 +1,103 @@
+"""Photos shared out over processes, each with a predictor of its own.
+
+Every process computes with one thread. So the digits do not depend on how many processes there
+are: with another number of threads a model rounds differently in the last place.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from ovsam.errors import OvsamError
+
+if TYPE_CHECKING:
+    from ovsam.predictor import Predictor
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+THREADS = 1  # of each process
+_AHEAD = 2  # items for each process that are handed out before the oldest one is done
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many processes there are, and what each of them begins with.
+
+    Attributes:
+        load: gives a predictor; it must be picklable, as functions of modules and their
+            `functools.partial` are.
+        count: of processes, 1 or more.
+    """
+
+    load: Callable[[], Predictor]
+    count: int
+
+    def map(
+        self, work: Callable[[Predictor, Item], list[Row]], items: Iterable[Item]
+    ) -> Generator[list[Row]]:
+        """The rows of each item, in the order of the items.
+
+        Args:
+            work: a function of a module, or its `functools.partial`.
+            items: what is done; only a few are held at a time.
+
+        Raises:
+            OvsamError: a process ended before its work did; or what `work` raises.
+        """
+        pool = ProcessPoolExecutor(
+            self.count,
+            mp_context=get_context("spawn"),  # threads of torch do not survive a fork
+            initializer=_begin,
+            initargs=(self.load,),
+        )
+        rest, waiting = iter(items), deque[Future[list[Row]]]()
+        try:
+            for item in islice(rest, _AHEAD * self.count):
+                waiting.append(pool.submit(_done, work, item))
+            while waiting:
+                rows = waiting.popleft().result()
+                waiting.extend(pool.submit(_done, work, item) for item in islice(rest, 1))
+                yield rows
+        except BrokenProcessPool as error:
+            raise OvsamError(
+                "A worker process ended before its work was done, perhaps for want of memory. Try "
+                "again with fewer --workers."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_predictor: Predictor  # of this process, where it is a worker
+
+
+def _begin(load: Callable[[], Predictor]) -> None:
+    global _predictor
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends the workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(THREADS)
+    _predictor = load()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot tell its workers to end."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _done(work: Callable[[Any, Any], Any], item: Any) -> Any:
+    return work(_predictor, item)

@@ -267,6 +267,7 @@ def evaluate(
     from rich.progress import Progress
 
     from ovsam.data.coco import read_annotations
+    from ovsam.evaluate.asked import asked
     from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
     from ovsam.evaluate.run import evaluate as run
     from ovsam.export import to_json_bytes
@@ -322,7 +323,8 @@ def evaluate(
     else:
         _print_report(report, by_class)
     if json_path is not None:
-        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        made_from = asked(annotations=annotations, model=model, vocabulary=vocabulary, limit=limit)
+        write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
         typer.echo(f"wrote {json_path}")
     if reliability is not None and not isinstance(report, ClickReport):
         title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"

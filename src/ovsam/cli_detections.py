@@ -91,6 +91,7 @@ def evaluate_detections(
     from rich.console import Console
     from rich.progress import Progress
 
+    from ovsam.evaluate.asked import asked
     from ovsam.evaluate.average_precision import check_evaluator
     from ovsam.evaluate.boxes import evaluate_detections as run
     from ovsam.evaluate.detections import read_detections, results_to_json
@@ -135,7 +136,14 @@ def evaluate_detections(
         )
     _print(report)
     if json_path is not None:
-        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        made_from = asked(
+            annotations=annotations,
+            model=model,
+            vocabulary=vocabulary,
+            limit=limit,
+            detections=results,
+        )
+        write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
         typer.echo(f"wrote {json_path}")
     if results_out is not None:
         write_atomically(results_out, results_to_json(report.results))

@@ -33,7 +33,7 @@ from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
 from ovsam.geometry import mask_iou
 from ovsam.photo import read_photo
 from ovsam.structures import Prediction
-from ovsam.vocabulary import Vocabulary
+from ovsam.vocabulary import COCO_NOVEL, Vocabulary, lvis_groups
 
 if TYPE_CHECKING:
     from ovsam.predictor import Predictor
@@ -62,10 +62,12 @@ class Report:
 
     @property
     def groups(self) -> dict[str, dict[str, Summary]]:
-        """Summaries by size and, for COCO's open-vocabulary split, by novelty."""
+        """Summaries by size and, for the open-vocabulary splits of COCO and LVIS, by novelty."""
         groups = {"by_size": summarise_by_size(self.outcomes)}
         if self.vocabulary == "coco-ov":
-            groups["by_novelty"] = summarise_by_novelty(self.outcomes)
+            groups["by_novelty"] = summarise_by_novelty(self.outcomes, COCO_NOVEL)
+        elif self.vocabulary == "lvis":  # its rare classes are novel (paper §4)
+            groups["by_novelty"] = summarise_by_novelty(self.outcomes, lvis_groups()["rare"])
         return groups
 
     @property
@@ -94,6 +96,7 @@ class Report:
             "photos": self.photos,
             "left_out": self.left_out,
             "seconds": round(self.seconds, 2),
+            "outcomes": [outcome.as_dict() for outcome in self.outcomes],
         }
 
 
@@ -264,4 +267,6 @@ def _outcome(
         boundary_iou=boundary_iou(prediction.mask, mask),
         rank=predicted.index(name) if name in predicted else -1,
         score=labels[0].score,
+        name=labels[0].name,
+        annotation_id=instance.id,
     )

@@ -33,12 +33,27 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sam", ""),  # "" is the package itself: its __init__ offers load()
     ("data",),
     ("train", "evaluate"),
+    ("tables",),
     ("web",),
-    ("cli", "cli_data", "cli_detections", "cli_train", "cli_vocabulary", "__main__"),
+    (
+        "cli",
+        "cli_data",
+        "cli_detections",
+        "cli_tables",
+        "cli_train",
+        "cli_vocabulary",
+        "__main__",
+    ),
 )
 # The steps of the figure meet in model/ovsam.py only, through tensors.
 STEPS = ("image", "features", "adapter", "prompt", "mask", "label", "text")
-APART = (("train", "evaluate"), ("train", "web"), ("evaluate", "web"))
+APART = (
+    ("train", "evaluate"),
+    ("train", "tables"),
+    ("train", "web"),
+    ("evaluate", "web"),
+    ("tables", "web"),
+)
 HEAVY = ("torch", "torchvision", "timm", "open_clip", "transformers", "sentence_transformers")
 
 

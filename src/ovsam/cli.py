@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ovsam import cli_data, cli_detections, cli_train, cli_vocabulary
+from ovsam import cli_data, cli_detections, cli_tables, cli_train, cli_vocabulary
 from ovsam.errors import OvsamError, PromptError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ app = typer.Typer(
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_train.app)
 app.add_typer(cli_detections.app)
+app.add_typer(cli_tables.app)
 app.add_typer(cli_vocabulary.app, name="vocabulary")
 
 ModelOption = Annotated[

@@ -32,8 +32,8 @@ from ovsam.evaluate.metrics import (
 from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
 from ovsam.geometry import mask_iou
 from ovsam.photo import read_photo
-from ovsam.structures import Prediction
-from ovsam.vocabulary import COCO_NOVEL, Vocabulary, lvis_groups
+from ovsam.structures import Prediction, Prompt
+from ovsam.vocabulary import Vocabulary, novel_classes
 
 if TYPE_CHECKING:
     from ovsam.predictor import Predictor
@@ -64,10 +64,8 @@ class Report:
     def groups(self) -> dict[str, dict[str, Summary]]:
         """Summaries by size and, for the open-vocabulary splits of COCO and LVIS, by novelty."""
         groups = {"by_size": summarise_by_size(self.outcomes)}
-        if self.vocabulary == "coco-ov":
-            groups["by_novelty"] = summarise_by_novelty(self.outcomes, COCO_NOVEL)
-        elif self.vocabulary == "lvis":  # its rare classes are novel (paper §4)
-            groups["by_novelty"] = summarise_by_novelty(self.outcomes, lvis_groups()["rare"])
+        if novel := novel_classes(self.vocabulary):
+            groups["by_novelty"] = summarise_by_novelty(self.outcomes, novel)
         return groups
 
     @property
@@ -235,12 +233,38 @@ def _evaluate_photo(
 ) -> list[Outcome]:
     pixels = read_annotated_photo(photo, images_dir)
     masks = [instance.mask(photo.size_hw) for instance, _ in instances]
-    true_boxes = [instance.box_xyxy for instance, _ in instances]
+    asked = ask(predictor, pixels, [instance for instance, _ in instances], masks, kind, zoom)
+    return [
+        _outcome(instance, name, mask, prediction)
+        for (instance, name), mask, (_, prediction) in zip(instances, masks, asked, strict=True)
+    ]
+
+
+def ask(
+    predictor: Predictor,
+    pixels: NDArray[np.uint8],
+    instances: Sequence[Instance],
+    masks: Sequence[NDArray[np.bool_]],
+    kind: EvaluationKind,
+    zoom: bool | None,
+) -> list[tuple[Prompt, Prediction]]:
+    """Point at instances of a photo `(H, W, 3)` as a kind of evaluation does.
+
+    Args:
+        predictor: who is asked.
+        pixels: the photo.
+        instances: what is pointed at.
+        masks: their annotated masks `(H, W)`.
+        kind: how.
+        zoom: as for `Predictor.predict`.
+    """
+    size_hw = pixels.shape[0], pixels.shape[1]
     prompt_kind = "point" if kind == "point-true-box" else kind
     prompts = [
-        annotated_prompt(instance, mask, prompt_kind, photo.size_hw, predictor.config.image_size)
-        for (instance, _), mask in zip(instances, masks, strict=True)
+        annotated_prompt(instance, mask, prompt_kind, size_hw, predictor.config.image_size)
+        for instance, mask in zip(instances, masks, strict=True)
     ]
+    true_boxes = [instance.box_xyxy for instance in instances]
     predictions = predictor.predict(
         predictor.encode(pixels),
         prompts,
@@ -248,10 +272,7 @@ def _evaluate_photo(
         top=5,
         name_boxes_xyxy=true_boxes if kind == "point-true-box" else None,
     )
-    return [
-        _outcome(instance, name, mask, prediction)
-        for (instance, name), mask, prediction in zip(instances, masks, predictions, strict=True)
-    ]
+    return list(zip(prompts, predictions, strict=True))
 
 
 def _outcome(

@@ -200,8 +200,8 @@ def pictures(
     drawn = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("objects", total=len(answers) * len(chosen))
         for one in answers:
-            task = bar.add_task(one.label, total=len(chosen))
             asked = one.content["asked"]
             predictor = ovsam.load(
                 asked["model"]["name"],
@@ -210,12 +210,7 @@ def pictures(
                 zoom=one.content["zoom"],
             )
             found = answer_again(
-                predictor,
-                one,
-                content,
-                chosen,
-                images,
-                lambda done, total, task=task: bar.update(task, completed=done, total=total),
+                predictor, one, content, chosen, images, progress=lambda: bar.advance(task)
             )
             drawn.append((one.label, found))
     names = {key: answers[0].outcomes[key]["category"] for key in chosen}

@@ -77,7 +77,7 @@ def read_answers(path: Path) -> Answers:
 
 
 def choose(answers: Sequence[Answers], photos: Mapping[int, int], each: int) -> list[Case]:
-    """Choose objects that all reports answer, at most one of a photo in each case.
+    """Choose objects that all reports answer, each once, at most one of a photo in each case.
 
     Best and worst are told by the last report. What is drawn at random is the same for the same
     objects.
@@ -105,11 +105,15 @@ def choose(answers: Sequence[Answers], photos: Mapping[int, int], each: int) -> 
         ious = [one.outcomes[key]["iou"] for one in answers]
         return float(max(ious) - min(ious))
 
+    shown: set[int] = set()  # no object twice
+
     def taken(keys: Sequence[int], by: Callable[[int], float]) -> tuple[int, ...]:
         found: dict[int, int] = {}
-        for key in sorted(keys, key=lambda key: (by(key), key)):
+        for key in sorted(set(keys) - shown, key=lambda key: (by(key), key)):
             found.setdefault(photos[key], key)
-        return tuple(list(found.values())[:each])
+        first = tuple(list(found.values())[:each])
+        shown.update(first)
+        return first
 
     named = [key for key in common if last[key]["rank"] == 0]
     unlike = [key for key in common if len({one.outcomes[key]["name"] for one in answers}) > 1]

@@ -18,6 +18,7 @@ from ovsam.tables.table_set import Column, Row, Table
 from ovsam.vocabulary import novel_classes
 
 CLEAR = 2.0  # standard errors
+_GROUPS = ([], ["by_novelty", "base"], ["by_novelty", "novel"])
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,7 @@ def _values(results: Results, row: Row, column: Column) -> dict[int, float]:
     assert column.report is not None and column.figure is not None
     report = results.report(row.reports[column.report])
     *group, what = column.figure.split(".")
-    if isinstance(report, str) or group not in (
-        [],
-        ["by_novelty", "base"],
-        ["by_novelty", "novel"],
-    ):
+    if isinstance(report, str) or group not in _GROUPS:
         return {}
     outcomes = report.get("outcomes", [])
     if group:

@@ -113,9 +113,17 @@ def _markdown_section(section: Section) -> list[str]:
     parts += [f"- {sentence}" for sentence in _order_sentences(section.order)]
     if section.plot is not None:
         parts.append(f"![Accuracy against cost, {table.name}]({section.plot[0]})")
+    parts.append(
+        "\n".join(
+            f"- {number}: {'; '.join([*row.sources, *row.gaps])}"
+            for number, row in enumerate(section.filled.rows, start=1)
+        )
+    )
+    parts.append("<details><summary>Commands</summary>")
     for number, row in enumerate(section.filled.rows, start=1):
-        lines = [f"{number}. {row.method}: {'; '.join([*row.sources, *row.gaps]) or 'nothing'}."]
-        parts += [*lines, _fenced(row.commands) if row.commands else ""]
+        if row.commands:
+            parts += [f"{number}: {row.method}", _fenced(row.commands)]
+    parts.append("</details>")
     return parts
 
 
@@ -159,22 +167,22 @@ def _html_section(section: Section) -> list[str]:
         parts.append(
             "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in sentences) + "</ul>"
         )
-    gaps = [
-        f'<li class="gap">{number}: {html.escape(gap)}</li>'
+    said = [
+        f'<li class="{kind}">{number}: {html.escape(text)}</li>'
         for number, row in enumerate(section.filled.rows, start=1)
-        for gap in row.gaps
+        for kind, texts in (("dim", row.sources), ("gap", row.gaps))
+        for text in texts
     ]
-    if gaps:
-        parts.append(
-            f"<details><summary>{len(gaps)} gaps</summary><ul>{''.join(gaps)}</ul></details>"
-        )
-    commands = []
-    for number, row in enumerate(section.filled.rows, start=1):
-        said = "; ".join(row.sources) or "not measured"
-        commands.append(f"<p>{number}. {html.escape(row.method)}: {html.escape(said)}</p>")
-        if row.commands:
-            commands.append(f"<pre>{html.escape(chr(10).join(row.commands))}</pre>")
-    parts.append(f"<details><summary>Commands</summary>{''.join(commands)}</details>")
+    parts.append(
+        _folded("Where the figures are from, and why some are missing", f"<ul>{''.join(said)}</ul>")
+    )
+    commands = [
+        f"<p>{number}: {html.escape(row.method)}</p>"
+        f"<pre>{html.escape(chr(10).join(row.commands))}</pre>"
+        for number, row in enumerate(section.filled.rows, start=1)
+        if row.commands
+    ]
+    parts.append(_folded("Commands", "".join(commands)))
     if section.plot is not None:
         parts.append(_image(section.plot[1], f"Accuracy against cost, {table.name}"))
     return parts
@@ -191,9 +199,9 @@ def _order_sentences(order: dict[str, list[Pair]]) -> list[str]:
             for verdict in ("same", "opposite", "open")
         }
         sentences.append(
-            f"{heading}: of {len(pairs)} pairs that the paper orders, {counts['same']} come out so, "
-            f"{counts['opposite']} the other way round, {counts['open']} differ by no more than "
-            f"{CLEAR:g} standard errors."
+            f"{heading}: of {len(pairs)} pairs that the paper orders, {counts['same']} come out "
+            f"so, {counts['opposite']} the other way round, {counts['open']} differ by no more "
+            f"than {CLEAR:g} standard errors."
         )
         sentences += [
             f"{heading}, against the paper: {pair.worse} is better than {pair.better} by "
@@ -239,6 +247,10 @@ def _html_cell(column: Column, cell: Cell) -> str:
 def _image(content: bytes, said: str) -> str:
     data = base64.b64encode(content).decode()
     return f'<p><img alt="{html.escape(said)}" src="data:image/png;base64,{data}"></p>'
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{html.escape(summary)}</summary>{content}</details>"
 
 
 def _paragraph(text: str) -> str:

@@ -31,8 +31,6 @@ _GROUND, _INK, _RIGHT, _WRONG = (255, 255, 255), (28, 28, 31), (0, 110, 80), (19
 _REPORTS = "reports"  # the text of a PNG that holds their digests
 _LINE = 2  # of outlines, in pixels
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -61,7 +59,8 @@ def answer_again(
     annotations: Annotations,
     chosen: Sequence[int],
     images_dir: Path,
-    progress: Progress,
+    *,
+    progress: Callable[[], None],
 ) -> dict[int, Answer]:
     """Ask a model about some objects as its report did: answers by annotation id.
 
@@ -71,7 +70,7 @@ def answer_again(
         annotations: what is right.
         chosen: annotation ids.
         images_dir: the folder of the photos.
-        progress: called with (objects done, objects in all).
+        progress: called after each object.
 
     Raises:
         AnnotationError: a photo is missing or of another size.
@@ -80,7 +79,7 @@ def answer_again(
     instances = {one.id: one for one in annotations.instances if one.id in set(chosen)}
     check_photos([photos[one.photo_id] for one in instances.values()], images_dir)
     found = {}
-    for done, key in enumerate(chosen, start=1):
+    for key in chosen:
         instance = instances[key]
         photo = photos[instance.photo_id]
         mask = instance.mask(photo.size_hw)
@@ -95,7 +94,7 @@ def answer_again(
             score=prediction.labels[0][0].score,
             right=prediction.name == answers.outcomes[key]["category"],
         )
-        progress(done, len(chosen))
+        progress()
     return found
 
 
@@ -172,10 +171,11 @@ class _Row:
                 [0, self.scale, (0.5 - self.y) * self.scale - 0.5],
             ]
         )
-        smaller = self.scale < 1
         pixels, soft = self.pixels, mask.astype(np.float32)
-        if smaller:  # else thin structures vanish between the samples
-            pixels, soft = (cv2.GaussianBlur(x, (0, 0), 0.4 / self.scale) for x in (pixels, soft))
+        if self.scale < 1:  # else what is thin falls between the samples
+            blur = 0.4 / self.scale
+            pixels = cv2.GaussianBlur(pixels, (0, 0), blur).astype(np.uint8)
+            soft = cv2.GaussianBlur(soft, (0, 0), blur).astype(np.float32)
         canvas = cv2.warpAffine(
             pixels, matrix, (CELL, CELL), flags=cv2.INTER_LINEAR, borderValue=(235, 235, 235)
         ).astype(np.uint8)

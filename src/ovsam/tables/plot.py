@@ -35,7 +35,7 @@ def draw_costs(filled: FilledTable) -> bytes:
         for panel, cost in zip(line, _UNITS, strict=True):
             _draw_panel(panel, filled, heading, cost)
     names = [
-        Line2D([], [], linestyle="", marker=f"${number}$", color="#333333", label=row.method)
+        Line2D([], [], linestyle="", label=f"{number}  {row.method}")
         for number, row in enumerate(filled.rows, start=1)
     ]
     kinds = [

@@ -160,7 +160,10 @@ class Results:
             try:
                 self._costs[model, zoom] = complexity(name, zoom=zoom)
             except CheckpointError as error:
-                self._costs[model, zoom] = f"cost not counted: {error}"
+                reason = str(error).partition(". ")[0].rstrip(".")
+                if "{run}" in entry.model and not Path(name).exists():
+                    reason = f"{name} is missing"
+                self._costs[model, zoom] = f"cost not counted: {reason}"
         return self._costs[model, zoom]
 
     def _source(self, name: str) -> str | None:

@@ -1,8 +1,8 @@
 """A set of tables as data: rows, the paper's figures, and how each report comes about.
 
-Two sets ship in `ovsam/tables/sets/`: `paper`, the paper's own tables, and `lite`, the same in small.
-A report is known as MODEL/MEASUREMENT, both described once in the set, and lies in the run folder as
-`reports/MODEL/MEASUREMENT.json`. The command that makes it and the settings that it is checked for
+Two sets ship in `ovsam/tables/sets/`: `paper`, the paper's own tables, and `lite`, the same in
+small. A report is known as MODEL/MEASUREMENT, both described once in the set, and lies in the run
+folder as `reports/MODEL/MEASUREMENT.json`. The command that makes it and the settings that it is checked for
 are the same description.
 """
 
@@ -162,10 +162,7 @@ class TableSet:
 
     @model_validator(mode="after")
     def _names_exist(self) -> TableSet:
-        named = [
-            name for table in self.tables for row in table.rows for name in row.reports.values()
-        ]
-        for name in [*named, *(name for picture in self.pictures for name in picture.reports)]:
+        for name in self.reports:
             model, _, measurement = name.partition("/")
             if model not in self.models or measurement not in self.measurements:
                 raise ValueError(f"the report '{name}' is of no model and measurement of the set")
@@ -177,6 +174,14 @@ class TableSet:
                 )
             above.add(model)
         return self
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """All reports that tables and pictures need, each once, in the order of the tables."""
+        rows = (row for table in self.tables for row in table.rows)
+        named = [name for row in rows for name in row.reports.values()]
+        named += [name for picture in self.pictures for name in picture.reports]
+        return tuple(dict.fromkeys(named))
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -281,16 +286,12 @@ def picture_command(tables: TableSet, entry: PictureEntry, folders: Folders) -> 
 
 def script(tables: TableSet, folders: Folders) -> str:
     """A shell script that makes all that the tables are read from; what is there is left alone."""
-    reports = dict.fromkeys(
-        name for table in tables.tables for row in table.rows for name in row.reports.values()
-    )
-    reports |= dict.fromkeys(name for entry in tables.pictures for name in entry.reports)
     lines = ["#!/bin/sh", "# Makes what is missing, in order.", "set -e"]
-    parents = [folders.report(name).parent for name in reports]
+    parents = [folders.report(name).parent for name in tables.reports]
     parents += [folders.picture(entry.name).parent for entry in tables.pictures]
     lines += [shlex.join(["mkdir", "-p", str(folder)]) for folder in dict.fromkeys(parents)]
     made: set[str] = set()
-    for name in reports:
+    for name in tables.reports:
         lines += _making(tables, name.partition("/")[0], folders, made)
         lines.append(_unless(folders.report(name), [report_command(tables, name, folders)]))
     lines += [

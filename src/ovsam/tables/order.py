@@ -18,7 +18,7 @@ from ovsam.tables.table_set import Column, Row, Table
 from ovsam.vocabulary import novel_classes
 
 CLEAR = 2.0  # standard errors
-_GROUPS = ([], ["by_novelty", "base"], ["by_novelty", "novel"])
+_GROUPS: tuple[list[str], ...] = ([], ["by_novelty", "base"], ["by_novelty", "novel"])
 
 
 @dataclass(frozen=True)

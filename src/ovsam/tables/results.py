@@ -109,7 +109,7 @@ class Results:
         papers = row.paper or (math.nan,) * len(table.columns)
         cells = []
         for column, paper in zip(table.columns, papers, strict=True):
-            found = row.gap if row.gap is not None else self._figure(row, column)
+            found = self._figure(row, column)
             value, gap = (None, found) if isinstance(found, str) else (found, None)
             cells.append(Cell(value, gap, None if math.isnan(paper) else paper))
         names = list(dict.fromkeys(row.reports.values()))
@@ -131,6 +131,8 @@ class Results:
         """A number; why there is none; or None where the row has no such report."""
         if column.cost is not None:
             return self._cost(row, column.cost)
+        if row.gap is not None:
+            return row.gap
         assert column.report is not None and column.figure is not None
         if column.report not in row.reports:
             return None
@@ -144,27 +146,29 @@ class Results:
         return value
 
     def _cost(self, row: Row, what: str) -> float | str | None:
-        if not row.reports:
-            return None
-        model, _, measurement = next(iter(row.reports.values())).partition("/")
-        zoom = self.tables.measurements[measurement].zoom is not False
-        counted = self._complexity(model, zoom)
+        zoom, name = True, row.cost
+        if row.reports:
+            model, _, measurement = next(iter(row.reports.values())).partition("/")
+            zoom = self.tables.measurements[measurement].zoom is not False
+            entry = self.tables.models[model]
+            name = name or entry.cost or str(self.folders.path(entry.model))
+        if name is None:
+            return row.gap
+        counted = self._complexity(name, zoom)
         if isinstance(counted, str):
             return counted
         return float(counted.total if what == "multiply_adds" else counted.parameters)
 
-    def _complexity(self, model: str, zoom: bool) -> Complexity | str:
-        if (model, zoom) not in self._costs:
-            entry = self.tables.models[model]
-            name = entry.cost or str(self.folders.path(entry.model))
+    def _complexity(self, name: str, zoom: bool) -> Complexity | str:
+        if (name, zoom) not in self._costs:
             try:
-                self._costs[model, zoom] = complexity(name, zoom=zoom)
+                self._costs[name, zoom] = complexity(name, zoom=zoom)
             except CheckpointError as error:
                 reason = str(error).partition(". ")[0].rstrip(".")
-                if "{run}" in entry.model and not Path(name).exists():
+                if Path(name).suffix and not Path(name).exists():
                     reason = f"{name} is missing"
-                self._costs[model, zoom] = f"cost not counted: {reason}"
-        return self._costs[model, zoom]
+                self._costs[name, zoom] = f"cost not counted: {reason}"
+        return self._costs[name, zoom]
 
     def _source(self, name: str) -> str | None:
         report = self.report(name)

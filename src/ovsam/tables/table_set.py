@@ -2,8 +2,8 @@
 
 Two sets ship in `ovsam/tables/sets/`: `paper`, the paper's own tables, and `lite`, the same in
 small. A report is known as MODEL/MEASUREMENT, both described once in the set, and lies in the run
-folder as `reports/MODEL/MEASUREMENT.json`. The command that makes it and the settings that it is checked for
-are the same description.
+folder as `reports/MODEL/MEASUREMENT.json`. The command that makes it and the settings that it is
+checked for are the same description.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ class Row:
     """The paper's figures in the columns' order; nan where it has none, left out where none has."""
     gap: str | None = None
     """Why there is nothing to measure, for a row without reports."""
+    cost: str | None = None
+    """What `ovsam complexity` counts for it; None = the model of its first report."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -229,6 +230,13 @@ def test_evaluate_writes_a_report(run: Run) -> None:
     assert report["calibration"]["ece"] == 0.5  # the score 0.5 and always right
     assert "(ECE) 0.500" in result.stdout.replace("\n", " ")
     assert "cat " not in result.stdout
+    digest = hashlib.sha256(Path("instances.json").read_bytes()).hexdigest()
+    assert report["asked"] == {
+        "annotations": {"name": "instances.json", "sha256": digest},
+        "vocabulary": {"name": "instances.json", "sha256": digest},
+        "model": {"name": "lite", "sha256": None},
+        "limit": None,
+    }
 
 
 @pytest.mark.usefixtures("fake")

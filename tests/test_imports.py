@@ -25,7 +25,7 @@ GROUND = (
     "overlay",
     "export",
 )
-COMMANDS = ("data", "detections", "evaluate", "train", "vocabulary")
+COMMANDS = ("data", "detections", "evaluate", "tables", "train", "vocabulary")
 LAYERS: tuple[tuple[str, ...], ...] = (
     GROUND,
     ("model",),
@@ -34,13 +34,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sam", ""),  # "" is the package itself: its __init__ offers load()
     ("data",),
     ("train", "evaluate"),
+    ("tables",),
     ("web",),
     ("cli_options", "cli_progress"),
     ("cli", "__main__", *(f"cli_{part}" for part in COMMANDS)),
 )
 # The steps of the figure meet in model/ovsam.py only, through tensors.
 STEPS = ("image", "features", "adapter", "prompt", "mask", "label", "text")
-APART = (("train", "evaluate"), ("train", "web"), ("evaluate", "web"))
+APART = (
+    ("train", "evaluate"),
+    ("train", "tables"),
+    ("train", "web"),
+    ("evaluate", "web"),
+    ("tables", "web"),
+)
 HEAVY = ("torch", "torchvision", "timm", "open_clip", "transformers", "sentence_transformers")
 
 

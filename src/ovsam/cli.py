@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ovsam import cli_data, cli_detections, cli_evaluate, cli_train, cli_vocabulary
+from ovsam import (
+    cli_data,
+    cli_detections,
+    cli_evaluate,
+    cli_tables,
+    cli_train,
+    cli_vocabulary,
+)
 from ovsam.cli_options import (
     DeviceOption,
     MaxPixelsOption,
@@ -58,6 +65,7 @@ app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_train.app)
 app.add_typer(cli_evaluate.app)
 app.add_typer(cli_detections.app)
+app.add_typer(cli_tables.app)
 app.add_typer(cli_vocabulary.app, name="vocabulary")
 
 

@@ -87,6 +87,7 @@ def evaluate_detections(
     Example: ovsam evaluate-detections instances_val2017.json boxes.json --images val2017
     --labels detector
     """
+    from ovsam.evaluate.asked import asked
     from ovsam.evaluate.boxes import evaluate_detections as run
     from ovsam.evaluate.detections import read_detections, results_to_json
     from ovsam.evaluate.truth import read_truth
@@ -127,7 +128,14 @@ def evaluate_detections(
         )
     _print(report)
     if json_path is not None:
-        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        made_from = asked(
+            annotations=annotations,
+            model=model,
+            vocabulary=vocabulary,
+            limit=limit,
+            detections=results,
+        )
+        write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
         typer.echo(f"wrote {json_path}")
     if results_out is not None:
         write_atomically(results_out, results_to_json(report.results))

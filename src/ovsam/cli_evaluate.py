@@ -104,6 +104,7 @@ def evaluate(
     Example: ovsam evaluate instances_val2017.json --images val2017 --prompts point --by-class
     """
     from ovsam.data.coco import read_annotations
+    from ovsam.evaluate.asked import asked
     from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
     from ovsam.evaluate.run import evaluate as run
     from ovsam.evaluate.workers import Workers
@@ -153,7 +154,8 @@ def evaluate(
     else:
         _print_report(report, by_class)
     if json_path is not None:
-        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        made_from = asked(annotations=annotations, model=model, vocabulary=vocabulary, limit=limit)
+        write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
         typer.echo(f"wrote {json_path}")
     if reliability is not None and not isinstance(report, ClickReport):
         title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"

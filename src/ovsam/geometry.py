@@ -176,7 +176,9 @@ def _decompress_counts(text: str) -> NDArray[np.int64]:
     difference to the one before the last is written. Not left to pycocotools, which trusts its
     input.
     """
-    groups = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.int64) - 48
+    groups = (
+        np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.int64) - 48
+    )
     if not groups.size:
         return np.zeros(0, dtype=np.int64)
     last = groups & 32 == 0

@@ -62,7 +62,7 @@ def draw_overlay(
     for index in sorted(range(len(predictions)), key=lambda index: -areas[index]):
         draw_mask(canvas, predictions[index].mask, object_colour(index), thickness)
     for index, prompt in enumerate(prompts):
-        _draw_prompt(canvas, prompt, object_colour(index), thickness)
+        draw_prompt(canvas, prompt, object_colour(index), thickness)
     image = Image.fromarray(canvas)
     _draw_tags(image, predictions, [area > 0 for area in areas], prompts)
     return np.asarray(image).copy()
@@ -108,9 +108,17 @@ def _tint_table(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     return table
 
 
-def _draw_prompt(
+def draw_prompt(
     canvas: NDArray[np.uint8], prompt: Prompt, colour: tuple[int, int, int], thickness: int
 ) -> None:
+    """Draw a prompt's box and points on `canvas` `(H, W, 3)`, in place.
+
+    Args:
+        canvas: uint8 RGB.
+        prompt: in the canvas's pixels.
+        colour: of the box, RGB 0..255; points are green on an object and red off it.
+        thickness: of outlines, in pixels.
+    """
     height, width = canvas.shape[:2]
     if prompt.box_xyxy is not None:
         limits = np.array([width, height, width, height]) - 1

@@ -225,6 +225,16 @@ def lvis_groups() -> dict[str, tuple[str, ...]]:
     }
 
 
+def novel_classes(name: str) -> tuple[str, ...]:
+    """The classes that a built-in vocabulary's open-vocabulary split holds back (paper §4).
+
+    `coco-ov`: 17 of COCO's. `lvis`: the rare ones. None of the others.
+    """
+    if name == "coco-ov":
+        return COCO_NOVEL
+    return lvis_groups()["rare"] if name == "lvis" else ()
+
+
 def _choices() -> str:
     return f"{', '.join(_BUILTIN)}, a .txt or .json file, or class names such as 'cat, dog'"
 

@@ -12,6 +12,7 @@ from ovsam.evaluate.metrics import (
     summarise_by_novelty,
     summarise_by_size,
 )
+from ovsam.vocabulary import COCO_NOVEL
 
 OUTCOMES = [
     Outcome("person", area=1023.9, iou=0.2, boundary_iou=0.1, rank=0, score=0.9),
@@ -52,7 +53,7 @@ def test_classes_in_alphabetical_order() -> None:
 
 
 def test_base_and_novel() -> None:
-    by_novelty = summarise_by_novelty(OUTCOMES)
+    by_novelty = summarise_by_novelty(OUTCOMES, COCO_NOVEL)
     assert by_novelty["base"].iou == pytest.approx(0.6)  # person
     assert by_novelty["novel"].iou == pytest.approx(0.5)  # cat
 
@@ -60,4 +61,4 @@ def test_base_and_novel() -> None:
 def test_nothing() -> None:
     assert summarise([]) == Summary(None, None, None, None, 0)
     assert summarise_by_size([])["large"] == Summary(None, None, None, None, 0)
-    assert summarise_by_novelty([])["novel"].instances == 0
+    assert summarise_by_novelty([], COCO_NOVEL)["novel"].instances == 0

@@ -15,7 +15,7 @@ from ovsam.errors import AnnotationError
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.evaluate.prompts import EvaluationKind
 from ovsam.evaluate.run import evaluate
-from ovsam.vocabulary import Vocabulary, load_vocabulary
+from ovsam.vocabulary import Vocabulary, load_vocabulary, lvis_groups
 
 
 def polygon(x0: float, y0: float, x1: float, y1: float) -> list[list[float]]:
@@ -89,6 +89,19 @@ def test_box_prompts_by_hand(images: Path) -> None:
         "cat": Summary(1.0, 1.0, 1.0, 1.0, 1).as_dict(),
         "coffee mug": Summary(0.5, 28 / 64, 0.0, 1.0, 1).as_dict(),
     }
+    assert content["outcomes"] == [
+        {
+            "annotation_id": 1 + i,
+            "category": ("cat", "coffee mug")[i],
+            "area": 200,
+            "iou": (1.0, 0.5)[i],
+            "boundary_iou": (1.0, 28 / 64)[i],
+            "rank": (0, 2)[i],
+            "name": "cat",
+            "score": 0.5,
+        }
+        for i in range(2)
+    ]
     assert report.calibration.error == 0  # half of what is named with 0.5 is right
     assert report.as_dict()["calibration"] == report.calibration.as_dict()
     assert ticks == [(1, 2), (2, 2)]
@@ -160,6 +173,24 @@ def test_classes_that_are_never_answered_are_left_out(images: Path) -> None:
         "base": Summary(None, None, None, None, 0).as_dict(),
         "novel": Summary(1.0, 1.0, 1.0, 1.0, 1).as_dict(),
     }
+
+
+def test_rare_classes_of_lvis_are_novel(images: Path) -> None:
+    rare, frequent = (lvis_groups()[group][0] for group in ("rare", "frequent"))
+    vocabulary = Vocabulary("lvis", (rare, frequent), ((rare,), (frequent,)), (True, True))
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 40}],
+        "categories": [{"id": 1, "name": rare}, {"id": 2, "name": frequent}],
+        "annotations": [
+            row(1, 1, 1, [10, 10, 20, 10], polygon(10, 10, 30, 20)),
+            row(2, 1, 2, [10, 10, 20, 10], polygon(10, 10, 20, 20)),
+        ],
+    }
+    fake = FakePredictor(vocabulary=vocabulary)
+    report = evaluate(fake.as_predictor(), parse_annotations(content), images, prompts="box")
+    by_novelty = report.groups["by_novelty"]
+    assert by_novelty["novel"].iou == 1
+    assert by_novelty["base"].iou == 0.5
 
 
 def test_limit_counts_photos_with_instances(images: Path) -> None:

@@ -5,14 +5,13 @@ Pure numpy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.data.coco import LARGE_AREA, SMALL_AREA
-from ovsam.vocabulary import COCO_NOVEL
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,8 @@ class Outcome:
         boundary_iou: of the two masks' boundaries (see `boundary`), at the photo's own size.
         rank: place of the right name among the predicted ones, 0 = first; -1 = not among them.
         score: of the first predicted name, right or wrong, in [0, 1].
+        name: the first predicted name.
+        annotation_id: of the instance in its file; 0 where nobody asks.
     """
 
     category: str
@@ -34,6 +35,12 @@ class Outcome:
     boundary_iou: float
     rank: int
     score: float
+    name: str = ""
+    annotation_id: int = 0
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,11 @@ def summarise_by_class(outcomes: Sequence[Outcome]) -> dict[str, Summary]:
     return {name: summarise(groups[name]) for name in sorted(groups)}
 
 
-def summarise_by_novelty(outcomes: Sequence[Outcome]) -> dict[str, Summary]:
-    """One summary each for the base and novel classes of COCO's open-vocabulary split."""
-    novel = np.array([outcome.category in COCO_NOVEL for outcome in outcomes], dtype=bool)
+def summarise_by_novelty(
+    outcomes: Sequence[Outcome], novel_classes: Container[str]
+) -> dict[str, Summary]:
+    """One summary each for base and novel classes of an open-vocabulary split."""
+    novel = np.array([outcome.category in novel_classes for outcome in outcomes], dtype=bool)
     return {
         "base": summarise(_where(outcomes, ~novel)),
         "novel": summarise(_where(outcomes, novel)),

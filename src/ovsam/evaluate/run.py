@@ -34,8 +34,8 @@ from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
 from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_iou
 from ovsam.photo import read_photo
-from ovsam.structures import Prediction
-from ovsam.vocabulary import Vocabulary
+from ovsam.structures import Prediction, Prompt
+from ovsam.vocabulary import Vocabulary, novel_classes
 
 if TYPE_CHECKING:
     from ovsam.predictor import Predictor
@@ -63,10 +63,10 @@ class Report:
 
     @property
     def groups(self) -> dict[str, dict[str, Summary]]:
-        """Summaries by size and, for COCO's open-vocabulary split, by novelty."""
+        """Summaries by size and, for the open-vocabulary splits of COCO and LVIS, by novelty."""
         groups = {"by_size": summarise_by_size(self.outcomes)}
-        if self.vocabulary == "coco-ov":
-            groups["by_novelty"] = summarise_by_novelty(self.outcomes)
+        if novel := novel_classes(self.vocabulary):
+            groups["by_novelty"] = summarise_by_novelty(self.outcomes, novel)
         return groups
 
     @property
@@ -95,6 +95,7 @@ class Report:
             "photos": self.photos,
             "left_out": self.left_out,
             "seconds": round(self.seconds, 2),
+            "outcomes": [outcome.as_dict() for outcome in self.outcomes],
         }
 
 
@@ -250,12 +251,38 @@ def _evaluate_photo(
     photo, instances = asked
     pixels = read_annotated_photo(photo, images_dir)
     masks = [instance.mask(photo.size_hw) for instance, _ in instances]
-    true_boxes = [instance.box_xyxy for instance, _ in instances]
+    answers = ask(predictor, pixels, [instance for instance, _ in instances], masks, kind, zoom)
+    return [
+        _outcome(instance, name, mask, prediction)
+        for (instance, name), mask, (_, prediction) in zip(instances, masks, answers, strict=True)
+    ]
+
+
+def ask(
+    predictor: Predictor,
+    pixels: NDArray[np.uint8],
+    instances: Sequence[Instance],
+    masks: Sequence[NDArray[np.bool_]],
+    kind: EvaluationKind,
+    zoom: bool | None,
+) -> list[tuple[Prompt, Prediction]]:
+    """Point at instances of a photo `(H, W, 3)` as a kind of evaluation does.
+
+    Args:
+        predictor: who is asked.
+        pixels: the photo.
+        instances: what is pointed at.
+        masks: their annotated masks `(H, W)`.
+        kind: how.
+        zoom: as for `Predictor.predict`.
+    """
+    size_hw = pixels.shape[0], pixels.shape[1]
     prompt_kind = "point" if kind == "point-true-box" else kind
     prompts = [
-        annotated_prompt(instance, mask, prompt_kind, photo.size_hw, predictor.config.image_size)
-        for (instance, _), mask in zip(instances, masks, strict=True)
+        annotated_prompt(instance, mask, prompt_kind, size_hw, predictor.config.image_size)
+        for instance, mask in zip(instances, masks, strict=True)
     ]
+    true_boxes = [instance.box_xyxy for instance in instances]
     predictions = predictor.predict(
         predictor.encode(pixels),
         prompts,
@@ -263,10 +290,7 @@ def _evaluate_photo(
         top=5,
         name_boxes_xyxy=true_boxes if kind == "point-true-box" else None,
     )
-    return [
-        _outcome(instance, name, mask, prediction)
-        for (instance, name), mask, prediction in zip(instances, masks, predictions, strict=True)
-    ]
+    return list(zip(prompts, predictions, strict=True))
 
 
 def _outcome(
@@ -282,4 +306,6 @@ def _outcome(
         boundary_iou=boundary_iou(prediction.mask, mask),
         rank=predicted.index(name) if name in predicted else -1,
         score=labels[0].score,
+        name=labels[0].name,
+        annotation_id=instance.id,
     )

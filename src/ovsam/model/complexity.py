@@ -113,8 +113,13 @@ def model_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*MODELS, *_PAPER]))
 
 
-def complexity(name: str) -> Complexity:
+def complexity(name: str, *, zoom: bool = True) -> Complexity:
     """Count a model by its name (see `model_names`) or the path of its checkpoint.
+
+    Args:
+        name: the model.
+        zoom: count what zooming takes, for a model that zooms by default; False = as it is asked
+            with `--no-zoom`.
 
     Raises:
         CheckpointError: there is no such model.
@@ -124,6 +129,8 @@ def complexity(name: str) -> Complexity:
         1116
     """
     config = None if name in _BASELINES else _config(name)
+    if config is not None and not zoom:
+        config = replace(config, zoom=None)
     with torch.device("meta"), torch.inference_mode():
         parts = _ovsam_parts(config) if config else _baseline_parts(name)
     return Complexity(name, parts, _PAPER.get(name))

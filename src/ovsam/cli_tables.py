@@ -1,0 +1,218 @@
+"""The commands that show what was measured: the paper's tables, and models side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsam.errors import OutputError, OvsamError
+
+if TYPE_CHECKING:
+    from ovsam.tables.page import Pictures, Section
+    from ovsam.tables.results import Results
+    from ovsam.tables.table_set import Folders, PictureEntry, Table, TableSet
+
+app = typer.Typer()
+
+
+@app.command()
+def tables(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="The run folder: checkpoints, and the reports that the figures are read from.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", "-d", help="The folder that the data sets lie in.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The folder for tables.md, tables.html and the plots. Left out: the run folder.",
+            show_default=False,
+        ),
+    ] = None,
+    table_set: Annotated[
+        str,
+        typer.Option(
+            "--set",
+            help="Which tables: paper, the paper's own; lite, the same in small; or a TOML file of "
+            "your own (docs/tables.md).",
+        ),
+    ] = "lite",
+    commands: Annotated[
+        bool,
+        typer.Option(
+            "--commands",
+            help="Print a shell script that makes what is missing in the run folder, and stop.",
+        ),
+    ] = False,
+) -> None:
+    """Make the paper's tables: figures from a run folder, the paper's beside them.
+
+    What was not measured is a gap with its reason.
+
+    Example: ovsam tables my-run --data photos -o my-tables
+    """
+    from ovsam.tables.table_set import Folders, read_table_set, script
+
+    wanted = read_table_set(table_set)
+    folders = Folders(run, data)
+    if commands:
+        typer.echo(script(wanted, folders), nl=False)
+        return
+    if not run.is_dir():
+        raise OvsamError(
+            f"There is no run folder '{run}'. Make it with the script that --commands prints."
+        )
+    _write(wanted, folders, output or run)
+
+
+def _write(wanted: TableSet, folders: Folders, output: Path) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ovsam.output import write_atomically
+    from ovsam.tables.page import Page, to_html, to_markdown
+    from ovsam.tables.results import Results
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make the folder '{output}': {error.strerror}.") from error
+    results = Results(wanted, folders)
+    sections = []
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        for table in bar.track(wanted.tables, description="tables"):
+            sections.append(_section(results, table))
+    page = Page(
+        title=wanted.title,
+        about=wanted.about.strip(),
+        sections=tuple(sections),
+        pictures=tuple(_pictures(wanted, entry, folders) for entry in wanted.pictures),
+    )
+    beside = [section.plot for section in sections if section.plot is not None]
+    beside += [(shown.name, shown.content) for shown in page.pictures if shown.content is not None]
+    for name, content in beside:
+        write_atomically(output / name, content)
+    write_atomically(output / "tables.md", to_markdown(page).encode())
+    write_atomically(output / "tables.html", to_html(page).encode())
+    gaps = [gap for section in sections for row in section.filled.rows for gap in row.gaps]
+    typer.echo(f"wrote {output / 'tables.md'} and {output / 'tables.html'}")
+    if gaps:
+        typer.echo(f"{len(set(gaps)):,} gaps; --commands prints what fills them")
+
+
+def _section(results: Results, table: Table) -> Section:
+    from ovsam.tables.order import pairs
+    from ovsam.tables.page import Section
+    from ovsam.tables.plot import draw_costs
+
+    filled = results.fill(table)
+    plot = None
+    if table.plot:
+        plot = (f"{table.name.lower().replace(' ', '-')}-costs.png", draw_costs(filled))
+    order = {column.heading: pairs(results, table, column) for column in table.columns}
+    return Section(filled, order, plot)
+
+
+def _pictures(wanted: TableSet, entry: PictureEntry, folders: Folders) -> Pictures:
+    from ovsam.tables.page import Pictures
+    from ovsam.tables.pictures import read_picture
+    from ovsam.tables.table_set import picture_command
+
+    path = folders.picture(entry.name)
+    content, gap = read_picture(path, [folders.report(name) for name in entry.reports])
+    command = picture_command(wanted, entry, folders)
+    return Pictures(entry.title, path.name, content, gap, command)
+
+
+@app.command()
+def pictures(
+    annotations: Annotated[
+        Path,
+        typer.Argument(
+            help="The annotation file (.json) that the reports are about.", show_default=False
+        ),
+    ],
+    reports: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two or more reports of `ovsam evaluate --json`. The last one tells which objects "
+            "are best and worst.",
+            show_default=False,
+        ),
+    ],
+    images: Annotated[
+        Path, typer.Option("--images", help="The folder of the photos.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The picture, .png.", show_default=False)
+    ],
+    each: Annotated[
+        int, typer.Option(min=1, help="How many objects of each kind, from as many photos.")
+    ] = 3,
+    device: Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')] = "cpu",
+) -> None:
+    """Draw models side by side: best, worst and random objects, and where they disagree.
+
+    Each report's model is asked again about the objects that are drawn.
+
+    Example: ovsam pictures instances_val2017.json one.json other.json --images val2017 -o both.png
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ovsam.data.coco import read_annotations
+    from ovsam.evaluate.asked import fingerprint
+    from ovsam.output import check_output
+    from ovsam.tables.cases import choose, read_answers
+    from ovsam.tables.pictures import answer_again, draw_side_by_side, write_picture
+
+    check_output(output, (".png",), [annotations, *reports])
+    if len(reports) < 2:
+        raise OvsamError("Give two reports or more, one for each model to show.")
+    answers = [read_answers(path) for path in reports]
+    content = read_annotations(annotations)
+    digest = fingerprint(annotations)
+    for one in answers:
+        if one.content["asked"]["annotations"]["sha256"] != digest:
+            raise OvsamError(
+                f"'{one.path}' was measured with other annotations than '{annotations}'. Give "
+                "those, or make it again."
+            )
+    photos = {instance.id: instance.photo_id for instance in content.instances}
+    cases = choose(answers, photos, each)
+    chosen = list(dict.fromkeys(key for case in cases for key in case.annotation_ids))
+
+    import ovsam
+
+    drawn = []
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("objects", total=len(answers) * len(chosen))
+        for one in answers:
+            asked = one.content["asked"]
+            predictor = ovsam.load(
+                asked["model"]["name"],
+                vocabulary=asked["vocabulary"]["name"],
+                device=device,
+                zoom=one.content["zoom"],
+            )
+            found = answer_again(
+                predictor, one, content, chosen, images, progress=lambda: bar.advance(task)
+            )
+            drawn.append((one.label, found))
+    names = {key: answers[0].outcomes[key]["category"] for key in chosen}
+    write_picture(output, draw_side_by_side(cases, content, images, drawn, names), reports)
+    typer.echo(f"wrote {output}: {len(chosen)} objects")

@@ -1,0 +1,1 @@
+"""The paper's tables, made from a folder of reports."""

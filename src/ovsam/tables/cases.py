@@ -1,0 +1,130 @@
+"""Which objects to look at: best, worst, drawn at random, and where reports disagree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ovsam.errors import OvsamError
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of case and the objects that stand for it.
+
+    Attributes:
+        title: what they have in common.
+        annotation_ids: the objects.
+    """
+
+    title: str
+    annotation_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a report of `ovsam evaluate --json` says, object by object.
+
+    Attributes:
+        path: the report.
+        content: all of it.
+        outcomes: by annotation id: `category`, `name`, `rank`, `iou`, `score`.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+    outcomes: Mapping[int, Mapping[str, Any]]
+
+    @property
+    def label(self) -> str:
+        """Which model was asked, and how."""
+        model = "/".join(Path(self.content["asked"]["model"]["name"]).parts[-2:])
+        zoom = ", zoom" if self.content["zoom"] else ""
+        return f"{model.removesuffix('.safetensors')}: {self.content['prompts']}{zoom}"
+
+
+def read_answers(path: Path) -> Answers:
+    """Read a report of `ovsam evaluate`.
+
+    Raises:
+        OvsamError: no such file, or one that is no report with outcomes.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        outcomes = {one["annotation_id"]: one for one in content["outcomes"]}
+        for key in ("annotations", "model", "vocabulary"):
+            content["asked"][key]["name"].strip()
+        if not outcomes or not isinstance(content["zoom"], bool):
+            raise ValueError
+        float(sum(one["iou"] + one["rank"] + one["score"] for one in outcomes.values()))
+        "".join(one["category"] + one["name"] for one in outcomes.values())
+        str.strip(content["prompts"])
+    except OSError as error:
+        raise OvsamError(f"Cannot read the report '{path}': {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OvsamError(
+            f"'{path}' is no report with the outcome of each object. Make it with 'ovsam evaluate "
+            "--json'."
+        ) from error
+    return Answers(path, content, outcomes)
+
+
+def choose(answers: Sequence[Answers], photos: Mapping[int, int], each: int) -> list[Case]:
+    """Choose objects that all reports answer, each once, at most one of a photo in each case.
+
+    Best and worst are told by the last report. What is drawn at random is the same for the same
+    objects.
+
+    Args:
+        answers: of two or more reports.
+        photos: the photo's id by annotation id.
+        each: how many objects for a case.
+
+    Raises:
+        OvsamError: the reports have no object in common.
+    """
+    common = [key for key in answers[0].outcomes if all(key in one.outcomes for one in answers)]
+    common = sorted(key for key in common if key in photos)
+    if not common:
+        raise OvsamError(
+            "The reports and the annotation file have no object in common. Give reports of this "
+            "file."
+        )
+    last = answers[-1].outcomes
+    drawn = np.random.default_rng(SEED).permutation(len(common))
+    order = dict(zip(common, drawn.tolist(), strict=True))
+
+    def spread(key: int) -> float:
+        ious = [one.outcomes[key]["iou"] for one in answers]
+        return float(max(ious) - min(ious))
+
+    shown: set[int] = set()  # no object twice
+
+    def taken(keys: Sequence[int], by: Callable[[int], float]) -> tuple[int, ...]:
+        found: dict[int, int] = {}
+        for key in sorted(set(keys) - shown, key=lambda key: (by(key), key)):
+            found.setdefault(photos[key], key)
+        first = tuple(list(found.values())[:each])
+        shown.update(first)
+        return first
+
+    named = [key for key in common if last[key]["rank"] == 0]
+    unlike = [key for key in common if len({one.outcomes[key]["name"] for one in answers}) > 1]
+    cases = [
+        Case("best: named right, highest IoU", taken(named, lambda key: -last[key]["iou"])),
+        Case("worst: lowest IoU", taken(common, lambda key: last[key]["iou"])),
+        Case("at random", taken(common, lambda key: order[key])),
+        Case("other names, at random", taken(unlike, lambda key: order[key])),
+        Case(
+            "other masks: IoU farthest apart",
+            taken([key for key in common if spread(key) > 0], lambda key: -spread(key)),
+        ),
+    ]
+    return [case for case in cases if case.annotation_ids]

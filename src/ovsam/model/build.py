@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ovsam.config import (
     AdapterConfig,
+    BaselineConfig,
     DecoderConfig,
     EncoderConfig,
     ModelConfig,
@@ -116,9 +117,49 @@ MODELS: dict[str, ModelConfig] = {
 
 SINGLE = "-single"  # after a model's name: its adapter sees C4 alone (Table 5)
 
+BASELINES: dict[str, BaselineConfig] = {
+    "-image-crop": BaselineConfig(cuts="image"),
+    "-feature-crop": BaselineConfig(cuts="features"),
+}
+"""After a model's name: its masks, named as a baseline of Table 1 does."""
+
+
+def split_baseline(name: str) -> tuple[str, str]:
+    """A model's name, and the one of `BASELINES` behind it or nothing.
+
+    Example:
+        >>> split_baseline("lite-image-crop")
+        ('lite', '-image-crop')
+    """
+    ending = next((ending for ending in BASELINES if name.endswith(ending)), "")
+    return name.removesuffix(ending), ending
+
+
+def as_baseline(config: ModelConfig, ending: str) -> ModelConfig:
+    """A model with the naming of a baseline, one of `BASELINES`, in place of its own.
+
+    Raises:
+        CheckpointError: it is a baseline already.
+    """
+    if config.baseline is not None:
+        raise CheckpointError(
+            f"'{config.name}' is a baseline already: leave '{ending}' out of the model's name."
+        )
+    return replace(
+        config,
+        name=config.name + ending,
+        baseline=BASELINES[ending],
+        fusion_alpha=1.0,  # nothing but the frozen encoder has a say
+        fusion_beta=1.0,
+        seen_classes=(),
+    )
+
 
 def named_config(name: str) -> ModelConfig:
-    """The configuration of a model by its name, one of `MODELS` or that with `SINGLE` behind it.
+    """The configuration of a model by its name.
+
+    Args:
+        name: one of `MODELS`; with `SINGLE` or one of `BASELINES` behind it, or both in this order.
 
     Raises:
         CheckpointError: unknown name; the message lists the valid ones.
@@ -126,17 +167,20 @@ def named_config(name: str) -> ModelConfig:
     Example:
         >>> named_config("rn50").encoder.channels
         (256, 512, 1024, 2048)
+        >>> named_config("rn50-image-crop").baseline.cuts
+        'image'
     """
-    base = name.removesuffix(SINGLE)
+    own, ending = split_baseline(name)
+    base = own.removesuffix(SINGLE)
     if base not in MODELS:
         raise CheckpointError(
             f"Unknown model '{name}'. Choose one of: {', '.join(MODELS)}; with {SINGLE} behind it "
-            "the adapter sees one scale."
+            f"the adapter sees one scale, with {', '.join(BASELINES)} a baseline names."
         )
-    if name == base:
-        return MODELS[base]
-    adapter = replace(MODELS[base].adapter, multi_scale=False)
-    return replace(MODELS[base], name=name, adapter=adapter)
+    config = MODELS[base]
+    if own != base:
+        config = replace(config, name=own, adapter=replace(config.adapter, multi_scale=False))
+    return as_baseline(config, ending) if ending else config
 
 
 def build(config: ModelConfig) -> OVSAM:
@@ -189,13 +233,21 @@ class Restored:
     text_vectors: dict[str, NDArray[np.float32]]
 
 
-def restore(path: str | Path) -> Restored:
+def restore(path: str | Path, baseline: str = "") -> Restored:
     """A model and its text side from an ovsam checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        baseline: one of `BASELINES`, whose naming is put in place of the model's own; nothing = as
+            it is.
 
     Raises:
         CheckpointError: see `load_checkpoint`; or the weights do not fit the configuration.
     """
     config, state = load_checkpoint(path)
+    if baseline:
+        config = as_baseline(config, baseline)
+        state = {k: tensor for k, tensor in state.items() if not k.startswith("region_head.")}
     text_state = {name: tensor for name, tensor in state.items() if name.startswith("text.")}
     with torch.device("meta"):  # no time and memory for weights that are replaced at once
         model = build(config)

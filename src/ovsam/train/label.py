@@ -193,7 +193,8 @@ class LabelStage(Stage):
         self.names, self.masks = "region_head" in learn, "mask_decoder" in learn
         self.loss_names = ("class",) * self.names + ("bce", "dice", "quality") * self.masks
         model.requires_grad_(False)
-        model.region_head.requires_grad_(self.names)
+        if model.region_head is not None:
+            model.region_head.requires_grad_(self.names)
         for part in (model.mask_decoder, model.high_resolution):
             if part is not None:
                 part.requires_grad_(self.masks)
@@ -236,12 +237,12 @@ class LabelStage(Stage):
         return losses
 
     def _class_loss(self, features: Features, batch: SceneBatch) -> Tensor:
-        boxes, head, masks = batch.prompts.boxes_xyxy, self.model.region_head, None
-        if head.sees_masks:
+        boxes, masks = batch.prompts.boxes_xyxy, None
+        if self.model.names_see_masks:
             objects = batch.prompts.object_index
             true = F.avg_pool2d(batch.masks[:, None].float(), 4)[objects]
             masks = region_mask_logits(true, batch.has_mask[objects], boxes, features.input_hw)
-        embeddings = head(features.fpn_maps, boxes, batch.image, masks).float()
+        embeddings = self.model.embed_regions(features, boxes, batch.image, masks).float()
         labels = batch.class_index[batch.prompts.object_index]
         source = batch.source[batch.image]
         total: Tensor = embeddings.sum() * 0

@@ -86,6 +86,15 @@ class BaselineConfig:
     cuts: Literal["image", "features"]
     """What is cut: the photo, so that the encoder sees each object's square (Image-Crop); or what
     the encoder made of the whole photo (Feature-Crop)."""
+    context_tokens: int = 0
+    """Learned tokens before a class's name in place of the prompt templates (CoOp); 0 = none."""
+    conv_adapter: Literal["vit-adapter", "mimdet"] | None = None
+    """Learned convolutions beside the frozen trunk that change its C5, or none."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has weights of its own, which a run must have learnt."""
+        return self.context_tokens > 0 or self.conv_adapter is not None
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

@@ -686,6 +686,7 @@ def load(
         >>> predictor = load("lite", vocabulary="cat, dog")  # doctest: +SKIP
     """
     from ovsam.model.build import restore, split_baseline
+    from ovsam.model.context import InContext
     from ovsam.model.minilm import MiniLM
     from ovsam.model.text import PLAIN_TEMPLATES, openai_templates
 
@@ -697,8 +698,10 @@ def load(
         name, baseline = split_baseline(name)
     restored = restore(_locate(name, cache_dir), baseline)
     tower = restored.text_tower
-    encoder: TextEncoder = MiniLM() if tower is None else tower.to(device)
+    encoder: Any = MiniLM() if tower is None else tower.to(device)
     templates = PLAIN_TEMPLATES if tower is None else openai_templates()
+    if (context := restored.model.context) is not None:
+        encoder, templates = InContext(encoder, context.tokens), PLAIN_TEMPLATES
     store = TextStore(folder / "text.sqlite", seed=restored.text_vectors)
     return Predictor(restored.model, encoder, templates, store, names, device, zoom)
 

@@ -27,7 +27,9 @@ from ovsam.model.clip import (
     ClipTextEncoder,
     clip_image_encoder,
     clip_text_encoder,
+    clip_token_width,
 )
+from ovsam.model.context import PromptContext
 from ovsam.model.efficientnet import SCALES
 from ovsam.model.features import ImageEncoder
 from ovsam.model.ovsam import OVSAM
@@ -117,9 +119,14 @@ MODELS: dict[str, ModelConfig] = {
 
 SINGLE = "-single"  # after a model's name: its adapter sees C4 alone (Table 5)
 
+CONTEXT_TOKENS = 4  # the fewest of CoOp's; what more of them learn holds less for other classes
 BASELINES: dict[str, BaselineConfig] = {
     "-image-crop": BaselineConfig(cuts="image"),
+    "-image-crop-coop": BaselineConfig(cuts="image", context_tokens=CONTEXT_TOKENS),
     "-feature-crop": BaselineConfig(cuts="features"),
+    "-feature-crop-coop": BaselineConfig(cuts="features", context_tokens=CONTEXT_TOKENS),
+    "-feature-crop-vit-adapter": BaselineConfig(cuts="features", conv_adapter="vit-adapter"),
+    "-feature-crop-mimdet": BaselineConfig(cuts="features", conv_adapter="mimdet"),
 }
 """After a model's name: its masks, named as a baseline of Table 1 does."""
 
@@ -185,7 +192,12 @@ def named_config(name: str) -> ModelConfig:
 
 def build(config: ModelConfig) -> OVSAM:
     """A model with random weights; build it on `torch.device("meta")` to see shapes only."""
-    return OVSAM(config, _build_encoder(config.encoder))
+    context = None
+    if config.baseline is not None and config.baseline.context_tokens:
+        is_clip = config.encoder.kind == "open_clip"
+        width = clip_token_width(config.encoder) if is_clip else config.encoder.text_dim
+        context = PromptContext(config.baseline.context_tokens, width)
+    return OVSAM(config, _build_encoder(config.encoder), context)
 
 
 def _build_encoder(config: EncoderConfig) -> ImageEncoder:
@@ -247,6 +259,11 @@ def restore(path: str | Path, baseline: str = "") -> Restored:
     config, state = load_checkpoint(path)
     if baseline:
         config = as_baseline(config, baseline)
+        if config.baseline is not None and config.baseline.learns:
+            raise CheckpointError(
+                f"'{config.name}' has to be trained before it is used: run 'ovsam train' with one "
+                "of its recipes (docs/baselines.md), and give the path of what it writes."
+            )
         state = {k: tensor for k, tensor in state.items() if not k.startswith("region_head.")}
     text_state = {name: tensor for name, tensor in state.items() if name.startswith("text.")}
     with torch.device("meta"):  # no time and memory for weights that are replaced at once

@@ -5,19 +5,22 @@ pixels -> encoder -> adapter ------------> decoder -> mask logits, quality
              +-> region head (learned) --+                 v
              +-> encoder's own opinion --+-> fuse -> log scores of the classes
 
-A baseline (§3.1) has no region head: the encoder's own opinion is all.
+A baseline (§3.1) has no region head: the encoder's own opinion is all, on a C5 that convolutions
+beside it may have changed, and for prototypes that a learned context may have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ovsam.config import ModelConfig
 from ovsam.model.adapter import Adapter
+from ovsam.model.context import PromptContext
+from ovsam.model.conv_adapter import conv_adapter
 from ovsam.model.features import ImageEncoder, covers_c5, freeze
 from ovsam.model.label import class_logits, fuse, region_head
 from ovsam.model.mask import HighResolution, MaskDecoder
@@ -30,7 +33,7 @@ class Features:
     """All that is computed once for an image (batch of B), whatever the prompts.
 
     Attributes:
-        c5: `(B, C5, H / 32, W / 32)`.
+        c5: `(B, C5, H / 32, W / 32)`, from a baseline's convolutions where it has some.
         embedding: `(B, embed_dim, H / 16, W / 16)`; without pixels where nothing is to be masked.
         high_resolution: maps at strides 8 and 4 for the decoder, or None.
         fpn_maps: the region head's pyramid; empty where nothing is to be named, or without one.
@@ -47,7 +50,9 @@ class Features:
 class OVSAM(nn.Module):
     """Open-Vocabulary SAM at any size; takes built parts, knows nothing of files."""
 
-    def __init__(self, config: ModelConfig, encoder: ImageEncoder) -> None:
+    def __init__(
+        self, config: ModelConfig, encoder: ImageEncoder, context: PromptContext | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         channels = config.encoder.channels
@@ -63,6 +68,9 @@ class OVSAM(nn.Module):
             if config.baseline is None
             else None
         )
+        adapts = config.baseline.conv_adapter if config.baseline is not None else None
+        self.conv_adapter = conv_adapter(adapts, channels) if adapts is not None else None
+        self.context = context
         freeze(self.encoder)
 
     def encode(self, pixels: Tensor, named: bool = True, masked: bool = True) -> Features:
@@ -72,7 +80,10 @@ class OVSAM(nn.Module):
         """
         with torch.no_grad():
             pyramid = self.encoder(pixels)
-        return self.features(pyramid, (pixels.shape[2], pixels.shape[3]), named, masked)
+        features = self.features(pyramid, (pixels.shape[2], pixels.shape[3]), named, masked)
+        if named and self.conv_adapter is not None:
+            features = replace(features, c5=self.conv_adapter(pixels, pyramid))
+        return features
 
     def features(
         self,

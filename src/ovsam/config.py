@@ -80,6 +80,24 @@ class RegionConfig:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
+class BaselineConfig:
+    """A baseline of the paper (§3.1): the frozen encoder alone names what a mask cuts out."""
+
+    cuts: Literal["image", "features"]
+    """What is cut: the photo, so that the encoder sees each object's square (Image-Crop); or what
+    the encoder made of the whole photo (Feature-Crop)."""
+    context_tokens: int = 0
+    """Learned tokens before a class's name in place of the prompt templates (CoOp); 0 = none."""
+    conv_adapter: Literal["vit-adapter", "mimdet"] | None = None
+    """Learned convolutions beside the frozen trunk that change its C5, or none."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has weights of its own, which a run must have learnt."""
+        return self.context_tokens > 0 or self.conv_adapter is not None
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
 class ZoomConfig:
     """Re-encoding the square around an object (ZoomIn of RITM and f-BRS)."""
 
@@ -109,6 +127,8 @@ class ModelConfig:
     """Channels of the embedding that adapter, prompt encoder and decoder share."""
     decoder: DecoderConfig = DecoderConfig()
     region: RegionConfig = RegionConfig()
+    baseline: BaselineConfig | None = None
+    """What names an object in place of the region head, or None for the paper's own model."""
     zoom: ZoomConfig | None = None
     """How to zoom, or None for a model that answers from the whole photo by default."""
     logit_scale: float = 100.0

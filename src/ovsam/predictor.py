@@ -251,7 +251,12 @@ class Predictor:
             decoded = self._decode([whole] * len(prompts), prompts)
             answers = [_Answer(masks, ((whole, masks),)) for masks in decoded]
         answers = [answer.selected(multimask) for answer in answers]
-        labels = self._label(answers, named, prototypes, resolved, top)
+        if self.config.baseline is None:
+            labels = self._label(answers, named, prototypes, resolved, top)
+        else:
+            single, boxes = self._cut_out(encoded, whole, answers, named)
+            names = iter(self._label(single, boxes, prototypes, resolved, top))
+            labels = [tuple(next(names)[0] for _ in a.decoded.logits) for a in answers]
         return [
             _prediction(encoded, answer.view, answer.decoded, names)
             for answer, names in zip(answers, labels, strict=True)
@@ -303,16 +308,58 @@ class Predictor:
         return made
 
     def _encode_frames(
-        self, photo: NDArray[np.uint8], frames: Sequence[Frame], named: bool = True
+        self,
+        photo: NDArray[np.uint8],
+        frames: Sequence[Frame],
+        named: bool = True,
+        masked: bool = True,
     ) -> Features:
-        """Encode frames of one size as a batch; without `named` for their masks alone."""
+        """Encode frames of one size as a batch; see `OVSAM.encode`."""
         encoder = self.config.encoder
         pixels = [
             to_pixels(frame.cut(photo), frame.input_hw, encoder.pixel_mean, encoder.pixel_std)
             for frame in frames
         ]
         batch = torch.cat(pixels).to(self.device, memory_format=torch.channels_last)
-        return self._model.encode(batch, named)
+        return self._model.encode(batch, named, masked)
+
+    def _cut_out(
+        self,
+        encoded: EncodedImage,
+        whole: _View,
+        answers: Sequence[_Answer],
+        named: Sequence[NDArray[np.float64] | None],
+    ) -> tuple[list[_Answer], list[NDArray[np.float64]]]:
+        """For each mask of each answer what a baseline looks at, and the box in it, photo pixels.
+
+        Feature-Crop looks at the whole photo's features. Image-Crop has the square around the
+        object encoded, whatever lies behind it included, at the size that the trunk's own head
+        was made for.
+        """
+        assert self.config.baseline is not None
+        masks, boxes = [], []
+        for answer, given in zip(answers, named, strict=True):
+            found = mask_logits_to_boxes(answer.decoded.logits[:, None])
+            for logits, box in zip(answer.decoded.logits, found.cpu().numpy(), strict=True):
+                masks.append((answer.view.frame, _array(logits)))
+                own = answer.view.frame.to_photo(box.reshape(2, 2)).ravel()
+                boxes.append(own if given is None else given)
+        views = [whole] * len(masks)
+        if self.config.baseline.cuts == "image":
+            size = 32 * self.config.encoder.pool_size
+            frames = [Frame.square_around(box.tolist(), 1.0, size) for box in boxes]
+            boxes = [frame.to_photo(np.array([[0, 0], [size, size]])).ravel() for frame in frames]
+            views = []
+            for start in range(0, len(frames), SQUARES_AT_ONCE):
+                some = frames[start : start + SQUARES_AT_ONCE]
+                features = self._encode_frames(encoded.photo, some, masked=False)
+                views += [_View(frame, features, k) for k, frame in enumerate(some)]
+        single = []
+        for view, (frame, logits) in zip(views, masks, strict=True):
+            seen = self._tensor([_moved(logits, frame, view.frame)])
+            decoded = _Decoded(seen, seen.new_full((1,), torch.nan))
+            single.append(_Answer(decoded, ((view, decoded),)))
+        return single, boxes
 
     def _zoomed(
         self, encoded: EncodedImage, whole: _View, prompts: Sequence[Prompt], multimask: bool
@@ -328,7 +375,8 @@ class Predictor:
                 frame = Frame.square_around(box, context, zoom.size)
                 known = None if mask is None else mask.seen_from(frame)
                 asked.append((i, frame, replace(prompt, mask_logits=known)))
-        features = self._encode_frames(encoded.photo, [frame for _, frame, _ in asked])
+        looks_named = self.config.baseline is None  # a baseline has looks of its own for names
+        features = self._encode_frames(encoded.photo, [f for _, f, _ in asked], looks_named)
         views = [_View(frame, features, k) for k, (_, frame, _) in enumerate(asked)]
         decoded = self._decode(views, [prompt for _, _, prompt in asked])
         looks: list[list[tuple[_View, _Decoded]]] = [[] for _ in prompts]
@@ -634,6 +682,8 @@ def load(
 
     Args:
         name_or_path: "lite" ships with the package; the others are fetched and converted once.
+            With "-image-crop" or "-feature-crop" behind it, a path too, a baseline of the paper
+            names the model's masks.
         vocabulary: what the predictor answers from unless a call says otherwise.
         device: "cpu", "cuda", "mps".
         cache_dir: for downloads and text embeddings; by default the user's cache folder.
@@ -646,31 +696,36 @@ def load(
     Example:
         >>> predictor = load("lite", vocabulary="cat, dog")  # doctest: +SKIP
     """
-    from ovsam.model.build import restore
+    from ovsam.model.build import restore, split_baseline
+    from ovsam.model.context import InContext
     from ovsam.model.minilm import MiniLM
     from ovsam.model.text import PLAIN_TEMPLATES, openai_templates
 
     names = load_vocabulary(vocabulary)
     _check_device(device)
     folder = _cache_folder(cache_dir)
-    restored = restore(_locate(name_or_path, cache_dir))
+    name, baseline = str(name_or_path), ""
+    if not Path(name).exists():  # a file's name may end in anything
+        name, baseline = split_baseline(name)
+    restored = restore(_locate(name, cache_dir), baseline)
     tower = restored.text_tower
-    encoder: TextEncoder = MiniLM() if tower is None else tower.to(device)
+    encoder: Any = MiniLM() if tower is None else tower.to(device)
     templates = PLAIN_TEMPLATES if tower is None else openai_templates()
+    if (context := restored.model.context) is not None:
+        encoder, templates = InContext(encoder, context.tokens), PLAIN_TEMPLATES
     store = TextStore(folder / "text.sqlite", seed=restored.text_vectors)
     return Predictor(restored.model, encoder, templates, store, names, device, zoom)
 
 
-def _locate(name_or_path: str | Path, cache_dir: str | Path | None) -> Path:
+def _locate(name: str, cache_dir: str | Path | None) -> Path:
     from ovsam.hub import RELEASES, fetch
     from ovsam.model.build import SHIPPED
 
-    name = str(name_or_path)
     if name == "lite":
         return SHIPPED
     if name in RELEASES:
         return fetch(name, cache_dir)
-    path = Path(name_or_path)
+    path = Path(name)
     if not path.exists() and not path.suffix:
         raise CheckpointError(
             f"Unknown model '{name}'. Choose lite, {', '.join(RELEASES)}, or give the path of a "

@@ -87,6 +87,21 @@ def test_what_reuses_weights_adds_no_parameters() -> None:
     assert again.multiply_adds == pytest.approx(plain.encode / 4, rel=0.05)
 
 
+def test_a_baseline_of_ours_shares_its_trunk() -> None:
+    """Feature-Crop costs what is left without a region head; Image-Crop the trunk for each crop."""
+    own, feature, image = map(
+        _parts, (counted(name) for name in ("rn50", "rn50-feature-crop", "rn50-image-crop"))
+    )
+    assert own.keys() - feature.keys() == {"feature pyramid", "region head"}
+    assert all(own[name] == part for name, part in feature.items())
+    crop = image["trunk on the crop"]
+    assert (crop.per, crop.parameters) == (Per.prompt, 0)
+    # 224 x 224 of 1024 x 1024 pixels, and the attention pooling
+    trunk, head = own["trunk"].multiply_adds, own["trunk's own head"].multiply_adds
+    expected = trunk * (224 / 1024) ** 2 + head
+    assert crop.multiply_adds == pytest.approx(expected, rel=0.001)
+
+
 def _count(config: ModelConfig) -> tuple[Part, ...]:
     with torch.device("meta"), torch.inference_mode():
         return module._ovsam_parts(config)
@@ -141,6 +156,7 @@ def test_a_class_token_s_parts_hold_all_of_the_region_head(monkeypatch: pytest.M
     monkeypatch.setitem(MODELS, "tiny", replace(TINY, region=region))
     parts = _parts(complexity("tiny"))
     head = build(MODELS["tiny"]).region_head
+    assert head is not None
     total = sum(p.numel() for p in head.parameters())
     assert parts["token's map"].parameters + parts["region head"].parameters == total
     assert parts["token's map"].multiply_adds == 8 * 8 * 1280 * 256

@@ -117,10 +117,10 @@ def test_what_learns_and_what_does_not(model: OVSAM) -> None:
     points, labels = BOXES[:, None, :2] + 5, torch.tensor([[1], [0], [1]])
     clicked, _ = model.decode(features, points_xy=points, point_labels=labels)
     no_batch = torch.zeros(3, dtype=torch.long)
-    regions = model.region_head(features.fpn_maps, BOXES, no_batch, None)
+    regions = model.embed_regions(features, BOXES, no_batch, None)
     assert quality is not None
     loss = logits.square().mean() + clicked.square().mean() + quality.square().mean()
-    (loss + regions.square().mean()).backward()
+    (loss + regions.square().mean()).backward()  # type: ignore[no-untyped-call]
     gradients = {name: p.grad for name, p in model.named_parameters()}
     learning = {
         name.partition(".")[0]

@@ -148,7 +148,7 @@ def prototypes() -> ClassPrototypes:
 @torch.no_grad()
 def test_region_logits(model: OVSAM, features: Features, kind: str, regions: Tensor) -> None:
     batch = torch.zeros(len(regions), dtype=torch.long)
-    learned = model.region_head(features.fpn_maps, regions, batch, None)
+    learned = model.embed_regions(features, regions, batch, None)
     logits = class_logits(learned, prototypes().vectors, CONFIG.logit_scale)
     assert_close(logits[:, None], f"{kind}.region_logits")
 

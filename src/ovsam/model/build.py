@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ovsam.config import (
     AdapterConfig,
+    BaselineConfig,
     DecoderConfig,
     EncoderConfig,
     ModelConfig,
@@ -26,7 +27,9 @@ from ovsam.model.clip import (
     ClipTextEncoder,
     clip_image_encoder,
     clip_text_encoder,
+    clip_token_width,
 )
+from ovsam.model.context import PromptContext
 from ovsam.model.efficientnet import SCALES
 from ovsam.model.features import ImageEncoder
 from ovsam.model.ovsam import OVSAM
@@ -116,9 +119,54 @@ MODELS: dict[str, ModelConfig] = {
 
 SINGLE = "-single"  # after a model's name: its adapter sees C4 alone (Table 5)
 
+CONTEXT_TOKENS = 4  # the fewest of CoOp's; what more of them learn holds less for other classes
+BASELINES: dict[str, BaselineConfig] = {
+    "-image-crop": BaselineConfig(cuts="image"),
+    "-image-crop-coop": BaselineConfig(cuts="image", context_tokens=CONTEXT_TOKENS),
+    "-feature-crop": BaselineConfig(cuts="features"),
+    "-feature-crop-coop": BaselineConfig(cuts="features", context_tokens=CONTEXT_TOKENS),
+    "-feature-crop-vit-adapter": BaselineConfig(cuts="features", conv_adapter="vit-adapter"),
+    "-feature-crop-mimdet": BaselineConfig(cuts="features", conv_adapter="mimdet"),
+}
+"""After a model's name: its masks, named as a baseline of Table 1 does."""
+
+
+def split_baseline(name: str) -> tuple[str, str]:
+    """A model's name, and the one of `BASELINES` behind it or nothing.
+
+    Example:
+        >>> split_baseline("lite-image-crop")
+        ('lite', '-image-crop')
+    """
+    ending = next((ending for ending in BASELINES if name.endswith(ending)), "")
+    return name.removesuffix(ending), ending
+
+
+def as_baseline(config: ModelConfig, ending: str) -> ModelConfig:
+    """A model with the naming of a baseline, one of `BASELINES`, in place of its own.
+
+    Raises:
+        CheckpointError: it is a baseline already.
+    """
+    if config.baseline is not None:
+        raise CheckpointError(
+            f"'{config.name}' is a baseline already: leave '{ending}' out of the model's name."
+        )
+    return replace(
+        config,
+        name=config.name + ending,
+        baseline=BASELINES[ending],
+        fusion_alpha=1.0,  # nothing but the frozen encoder has a say
+        fusion_beta=1.0,
+        seen_classes=(),
+    )
+
 
 def named_config(name: str) -> ModelConfig:
-    """The configuration of a model by its name, one of `MODELS` or that with `SINGLE` behind it.
+    """The configuration of a model by its name.
+
+    Args:
+        name: one of `MODELS`; with `SINGLE` or one of `BASELINES` behind it, or both in this order.
 
     Raises:
         CheckpointError: unknown name; the message lists the valid ones.
@@ -126,22 +174,30 @@ def named_config(name: str) -> ModelConfig:
     Example:
         >>> named_config("rn50").encoder.channels
         (256, 512, 1024, 2048)
+        >>> named_config("rn50-image-crop").baseline.cuts
+        'image'
     """
-    base = name.removesuffix(SINGLE)
+    own, ending = split_baseline(name)
+    base = own.removesuffix(SINGLE)
     if base not in MODELS:
         raise CheckpointError(
             f"Unknown model '{name}'. Choose one of: {', '.join(MODELS)}; with {SINGLE} behind it "
-            "the adapter sees one scale."
+            f"the adapter sees one scale, with {', '.join(BASELINES)} a baseline names."
         )
-    if name == base:
-        return MODELS[base]
-    adapter = replace(MODELS[base].adapter, multi_scale=False)
-    return replace(MODELS[base], name=name, adapter=adapter)
+    config = MODELS[base]
+    if own != base:
+        config = replace(config, name=own, adapter=replace(config.adapter, multi_scale=False))
+    return as_baseline(config, ending) if ending else config
 
 
 def build(config: ModelConfig) -> OVSAM:
     """A model with random weights; build it on `torch.device("meta")` to see shapes only."""
-    return OVSAM(config, _build_encoder(config.encoder))
+    context = None
+    if config.baseline is not None and config.baseline.context_tokens:
+        is_clip = config.encoder.kind == "open_clip"
+        width = clip_token_width(config.encoder) if is_clip else config.encoder.text_dim
+        context = PromptContext(config.baseline.context_tokens, width)
+    return OVSAM(config, _build_encoder(config.encoder), context)
 
 
 def _build_encoder(config: EncoderConfig) -> ImageEncoder:
@@ -189,13 +245,26 @@ class Restored:
     text_vectors: dict[str, NDArray[np.float32]]
 
 
-def restore(path: str | Path) -> Restored:
+def restore(path: str | Path, baseline: str = "") -> Restored:
     """A model and its text side from an ovsam checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        baseline: one of `BASELINES`, whose naming is put in place of the model's own; nothing = as
+            it is.
 
     Raises:
         CheckpointError: see `load_checkpoint`; or the weights do not fit the configuration.
     """
     config, state = load_checkpoint(path)
+    if baseline:
+        config = as_baseline(config, baseline)
+        if config.baseline is not None and config.baseline.learns:
+            raise CheckpointError(
+                f"'{config.name}' has to be trained before it is used: run 'ovsam train' with one "
+                "of its recipes (docs/baselines.md), and give the path of what it writes."
+            )
+        state = {k: tensor for k, tensor in state.items() if not k.startswith("region_head.")}
     text_state = {name: tensor for name, tensor in state.items() if name.startswith("text.")}
     with torch.device("meta"):  # no time and memory for weights that are replaced at once
         model = build(config)

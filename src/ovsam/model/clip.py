@@ -149,6 +149,34 @@ class ClipTextEncoder(nn.Module):
             return torch.zeros(0, self.dim, device=device)
         return torch.cat(batches)
 
+    def embed_in_context(self, texts: Sequence[str], context: Tensor) -> Tensor:
+        """Learned tokens `(T, width)` before each text, a full stop behind it: `(N, dim)` float32.
+
+        As CoOp has it: the tokens follow the start of the text. Gradients reach `context`.
+        """
+        count, embedding = len(context), self.tower.token_embedding
+        held = "x " * count  # one token each, to be replaced
+        tokens = self._tokenize([f"{held}{text}." for text in texts]).to(embedding.weight.device)
+
+        def replaced(_module: nn.Module, _inputs: Any, embedded: Tensor) -> Tensor:
+            learned = context.to(embedded).expand(len(embedded), -1, -1)
+            return torch.cat([embedded[:, :1], learned, embedded[:, 1 + count :]], 1)
+
+        hook = embedding.register_forward_hook(replaced)
+        try:
+            embedded: Tensor = self.tower(tokens).float()
+        finally:
+            hook.remove()
+        return embedded
+
+
+def clip_token_width(config: EncoderConfig) -> int:
+    """How wide the text tower's token embeddings are."""
+    import open_clip
+
+    settings = open_clip.get_model_config(config.architecture)
+    return int(settings["text_cfg"]["width"])
+
 
 def clip_image_encoder(config: EncoderConfig) -> ImageEncoder:
     """An empty image trunk of `config.architecture`, one of `RESNETS` and `CONVNEXTS`."""

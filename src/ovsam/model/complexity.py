@@ -18,15 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ovsam.config import DecoderConfig, ModelConfig
+from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
 from ovsam.errors import CheckpointError
 from ovsam.model.attention import ViTBlock
-from ovsam.model.build import MODELS, SINGLE, build, named_config
+from ovsam.model.build import MODELS, SINGLE, build, named_config, split_baseline
 from ovsam.model.features import ImageEncoder
-from ovsam.model.label import PyramidHead, TokenHead
+from ovsam.model.label import PyramidHead, RegionHead, TokenHead
 from ovsam.model.layers import LayerNorm2d
 from ovsam.model.mask import MaskDecoder
-from ovsam.model.ovsam import OVSAM
 from ovsam.model.prompt import PromptEncoder
 from ovsam.model.weights import load_checkpoint
 
@@ -137,7 +136,7 @@ def complexity(name: str, *, zoom: bool = True) -> Complexity:
 
 
 def _config(name: str) -> ModelConfig:
-    if name.removesuffix(SINGLE) in MODELS:
+    if split_baseline(name)[0].removesuffix(SINGLE) in MODELS:
         return named_config(name)
     if Path(name).is_file():
         return load_checkpoint(name)[0]
@@ -150,12 +149,17 @@ def _config(name: str) -> ModelConfig:
 def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
     model = build(config)
     trunk, own_head, pyramid = _encoder_parts(model.encoder, config.image_size)
-    regions, region = _region_parts(model, pyramid)
     parts = [
         trunk,
         _part("SAM2CLIP adapter", Per.photo, model.adapter, lambda: model.adapter(pyramid))[0],
-        regions,
     ]
+    named = [own_head]
+    if model.region_head is not None:
+        regions, region = _region_parts(model.region_head, config.region, pyramid)
+        parts.append(regions)
+        named = [region, own_head]
+    elif config.baseline is not None and config.baseline.cuts == "image":
+        named = [replace(_crop_part(config, model.encoder), parameters=0)]  # those of the trunk
     if sharpen := model.high_resolution:
         parts.append(_part("high resolution", Per.photo, sharpen, lambda: sharpen(pyramid))[0])
     if zoom := config.zoom:  # the same weights once more
@@ -167,14 +171,14 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
     return (
         *parts,
         *_prompt_parts(config.embed_dim, config.decoder, zoom.size if zoom else config.image_size),
-        region,
-        own_head,
+        *named,
     )
 
 
-def _region_parts(model: OVSAM, pyramid: Sequence[Tensor]) -> tuple[Part, Part]:
+def _region_parts(
+    head: RegionHead, config: RegionConfig, pyramid: Sequence[Tensor]
+) -> tuple[Part, Part]:
     """The region head's maps of a photo, and what it does for a region."""
-    head, config = model.region_head, model.config.region
     if isinstance(head, PyramidHead):
         pooled = torch.empty(1, config.fpn_dim, config.roi_size, config.roi_size)
         return (
@@ -234,14 +238,19 @@ def _baseline_parts(name: str) -> tuple[Part, ...]:
     clip = build(config).encoder
     if name == "feature-crop":  # one pass over the photo, its features pooled
         return (*parts, *_encoder_parts(clip, config.image_size)[:2])
-    size = 32 * config.encoder.pool_size  # the whole of CLIP on a crop of the size it was made for
-    crop, _ = _part(
-        "CLIP on the crop",
+    return (*parts, _crop_part(config, clip))
+
+
+def _crop_part(config: ModelConfig, encoder: ImageEncoder) -> Part:
+    """The whole of the frozen encoder on a crop of the size that its own head was made for."""
+    size = 32 * config.encoder.pool_size
+    part, _ = _part(
+        "trunk on the crop",
         Per.prompt,
-        clip,
-        lambda: _embed_region(clip, clip(_pixels(size))[3]),
+        encoder,
+        lambda: _embed_region(encoder, encoder(_pixels(size))[3]),
     )
-    return (*parts, crop)
+    return part
 
 
 def _embed_region(encoder: ImageEncoder, c5: Tensor) -> Tensor:

@@ -46,6 +46,16 @@ class MiniLM:
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Texts -> unit vectors `(N, 384)`; what exceeds 256 tokens of a text is ignored."""
+        return self._embedded(texts, None)
+
+    def embed_in_context(self, texts: Sequence[str], context: Tensor) -> Tensor:
+        """Learned tokens `(T, 384)` before each text, behind its start token: `(N, 384)`.
+
+        Gradients reach `context`; the vectors are unit vectors on its device.
+        """
+        return self._embedded(texts, context.float().cpu()).to(context.device)
+
+    def _embedded(self, texts: Sequence[str], context: Tensor | None) -> Tensor:
         tokenizer, _ = self._files
         tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
         vectors = torch.empty(len(texts), self.dim)
@@ -54,7 +64,7 @@ class MiniLM:
         for _, equal in groupby(order, key=lambda i: len(tokens[i])):
             for start in range(0, len(rows := list(equal)), _BATCH):
                 batch = rows[start : start + _BATCH]
-                vectors[batch] = self._encode(torch.tensor([tokens[i] for i in batch]))
+                vectors[batch] = self._encode(torch.tensor([tokens[i] for i in batch]), context)
         return vectors
 
     @cached_property
@@ -65,7 +75,8 @@ class MiniLM:
 
         tokenizer_file, weights_file = _locate(self._folder)
         try:
-            weights = load_file(weights_file)
+            with torch.inference_mode(False):  # a context's gradient goes through them
+                weights = load_file(weights_file)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"The text model's file '{weights_file}' cannot be read: {error}. "
@@ -76,8 +87,11 @@ class MiniLM:
         tokenizer.enable_truncation(_MAX_TOKENS)
         return tokenizer, weights
 
-    def _encode(self, ids: Tensor) -> Tensor:
-        """Tokens `(B, T)` -> the mean over the last layer's tokens, normalised: `(B, 384)`."""
+    def _encode(self, ids: Tensor, context: Tensor | None) -> Tensor:
+        """Tokens `(B, T)` -> the mean over the last layer's tokens, normalised: `(B, 384)`.
+
+        A context `(K, 384)` is put behind the first token.
+        """
         _, weights = self._files
 
         def linear(x: Tensor, name: str) -> Tensor:
@@ -89,14 +103,17 @@ class MiniLM:
             )
 
         x = weights["embeddings.word_embeddings.weight"][ids]
-        x = x + weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
+        if context is not None:
+            x = torch.cat([x[:, :1], context.expand(len(x), -1, -1), x[:, 1:]], 1)
+        length = x.shape[1]
+        x = x + weights["embeddings.position_embeddings.weight"][:length]
         x = x + weights["embeddings.token_type_embeddings.weight"][0]
         x = norm(x, "embeddings.LayerNorm")  # (B, T, 384)
         for i in range(_LAYERS):
             layer = f"encoder.layer.{i}"
             q, k, v = (
                 linear(x, f"{layer}.attention.self.{name}")
-                .reshape(*ids.shape, _HEADS, -1)
+                .reshape(len(x), length, _HEADS, -1)
                 .transpose(1, 2)  # (B, heads, T, 384 / heads)
                 for name in ("query", "key", "value")
             )

@@ -4,18 +4,23 @@ pixels -> encoder -> adapter ------------> decoder -> mask logits, quality
              |         prompt encoder --------^            |
              +-> region head (learned) --+                 v
              +-> encoder's own opinion --+-> fuse -> log scores of the classes
+
+A baseline (§3.1) has no region head: the encoder's own opinion is all, on a C5 that convolutions
+beside it may have changed, and for prototypes that a learned context may have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ovsam.config import ModelConfig
 from ovsam.model.adapter import Adapter
+from ovsam.model.context import PromptContext
+from ovsam.model.conv_adapter import conv_adapter
 from ovsam.model.features import ImageEncoder, covers_c5, freeze
 from ovsam.model.label import class_logits, fuse, region_head
 from ovsam.model.mask import HighResolution, MaskDecoder
@@ -28,10 +33,10 @@ class Features:
     """All that is computed once for an image (batch of B), whatever the prompts.
 
     Attributes:
-        c5: `(B, C5, H / 32, W / 32)`.
-        embedding: `(B, embed_dim, H / 16, W / 16)`.
+        c5: `(B, C5, H / 32, W / 32)`, from a baseline's convolutions where it has some.
+        embedding: `(B, embed_dim, H / 16, W / 16)`; without pixels where nothing is to be masked.
         high_resolution: maps at strides 8 and 4 for the decoder, or None.
-        fpn_maps: the region head's pyramid; empty where nothing is to be named.
+        fpn_maps: the region head's pyramid; empty where nothing is to be named, or without one.
         input_hw: (H, W) of the model's input, padding included.
     """
 
@@ -45,7 +50,9 @@ class Features:
 class OVSAM(nn.Module):
     """Open-Vocabulary SAM at any size; takes built parts, knows nothing of files."""
 
-    def __init__(self, config: ModelConfig, encoder: ImageEncoder) -> None:
+    def __init__(
+        self, config: ModelConfig, encoder: ImageEncoder, context: PromptContext | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         channels = config.encoder.channels
@@ -56,27 +63,43 @@ class OVSAM(nn.Module):
         self.high_resolution = (
             HighResolution(channels, config.embed_dim) if config.decoder.high_resolution else None
         )
-        self.region_head = region_head(channels, config.encoder.text_dim, config.region)
+        self.region_head = (
+            region_head(channels, config.encoder.text_dim, config.region)
+            if config.baseline is None
+            else None
+        )
+        adapts = config.baseline.conv_adapter if config.baseline is not None else None
+        self.conv_adapter = conv_adapter(adapts, channels) if adapts is not None else None
+        self.context = context
         freeze(self.encoder)
 
-    def encode(self, pixels: Tensor, named: bool = True) -> Features:
+    def encode(self, pixels: Tensor, named: bool = True, masked: bool = True) -> Features:
         """Normalised, padded pixels `(B, 3, H, W)`, H and W multiples of 32 -> features.
 
-        Without `named` they serve `decode` alone, not `label`.
+        Without `named` they serve `decode` alone, without `masked` only what names.
         """
         with torch.no_grad():
             pyramid = self.encoder(pixels)
-        return self.features(pyramid, (pixels.shape[2], pixels.shape[3]), named)
+        features = self.features(pyramid, (pixels.shape[2], pixels.shape[3]), named, masked)
+        if named and self.conv_adapter is not None:
+            features = replace(features, c5=self.conv_adapter(pixels, pyramid))
+        return features
 
     def features(
-        self, pyramid: Sequence[Tensor], input_hw: tuple[int, int], named: bool = True
+        self,
+        pyramid: Sequence[Tensor],
+        input_hw: tuple[int, int],
+        named: bool = True,
+        masked: bool = True,
     ) -> Features:
         """The same from C2..C5, for training on a cached or shared pyramid."""
+        sharpen, head = self.high_resolution, self.region_head
+        empty = pyramid[3].new_empty(len(pyramid[3]), self.config.embed_dim, 0, 0)
         return Features(
             c5=pyramid[3],
-            embedding=self.adapter(pyramid),
-            high_resolution=self.high_resolution(pyramid) if self.high_resolution else None,
-            fpn_maps=self.region_head.pyramid(pyramid) if named else (),
+            embedding=self.adapter(pyramid) if masked else empty,
+            high_resolution=sharpen(pyramid) if masked and sharpen is not None else None,
+            fpn_maps=head.pyramid(pyramid) if named and head is not None else (),
             input_hw=input_hw,
         )
 
@@ -122,6 +145,24 @@ class OVSAM(nn.Module):
         )
         return decoded
 
+    @property
+    def names_see_masks(self) -> bool:
+        """Whether `embed_regions` needs the regions' masks; otherwise their boxes are enough."""
+        return self.region_head is None or self.region_head.sees_masks
+
+    def embed_regions(
+        self, features: Features, boxes_xyxy: Tensor, batch: Tensor, mask_logits: Tensor | None
+    ) -> Tensor:
+        """What training compares with the classes' prototypes: `(N, text_dim)`, not normalised.
+
+        The region head's embedding of N regions (see `RegionHead`), or a baseline's.
+        """
+        if self.region_head is None:
+            assert mask_logits is not None
+            return self.encoder.embed_regions(features.c5, boxes_xyxy, batch, mask_logits)
+        learned: Tensor = self.region_head(features.fpn_maps, boxes_xyxy, batch, mask_logits)
+        return learned
+
     def label(
         self,
         features: Features,
@@ -145,11 +186,15 @@ class OVSAM(nn.Module):
         if batch is None:
             batch = torch.zeros(len(boxes_xyxy), dtype=torch.long, device=boxes_xyxy.device)
         scale = self.config.logit_scale
-        learned = self.region_head(features.fpn_maps, boxes_xyxy, batch, mask_logits)
         frozen = self.encoder.embed_regions(features.c5, boxes_xyxy, batch, mask_logits)
+        frozen_logits = class_logits(frozen, prototypes.vectors, scale)
+        learned_logits = frozen_logits
+        if self.region_head is not None:
+            learned = self.embed_regions(features, boxes_xyxy, batch, mask_logits)
+            learned_logits = class_logits(learned, prototypes.vectors, scale)
         return fuse(
-            class_logits(learned, prototypes.vectors, scale),
-            class_logits(frozen, prototypes.vectors, scale),
+            learned_logits,
+            frozen_logits,
             seen=prototypes.seen,
             answerable=prototypes.answerable,
             clip_valid=covers_c5(mask_logits, features.c5),

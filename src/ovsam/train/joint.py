@@ -166,11 +166,11 @@ class JointStage(Stage):
 
     def _name_loss(self, features: Features, batch: Batch) -> Tensor:
         named = (batch.class_index >= 0).nonzero()[:, 0]
-        boxes, head, masks = batch.boxes_xyxy[named], self.model.region_head, None
-        if head.sees_masks:
+        boxes, masks = batch.boxes_xyxy[named], None
+        if self.model.names_see_masks:
             true = F.avg_pool2d(batch.masks[named, None].float() / 255, 4)
             masks = region_mask_logits(true, batch.has_mask[named], boxes, features.input_hw)
-        embeddings = head(features.fpn_maps, boxes, batch.square[named], masks).float()
+        embeddings = self.model.embed_regions(features, boxes, batch.square[named], masks).float()
         losses = []
         with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
             for index in range(self.vocabularies):

@@ -21,10 +21,12 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import NO_POINT, PromptConfig, Prompts, draw_prompts, next_click
 from ovsam.data.scenes import Scene, SceneConfig, draw_scene
 from ovsam.errors import AnnotationError, PhotoError, TrainingError
+from ovsam.model.context import ContextEncoder
 from ovsam.model.image import normalised
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits, region_mask_logits
+from ovsam.model.roi_align import roi_align
 from ovsam.train.engine import Stage
 from ovsam.train.losses import mask_iou
 from ovsam.train.scene_losses import (
@@ -166,15 +168,36 @@ def counted_classes(photo: ListedPhoto, data_set: DataSet) -> Tensor | None:
     return torch.tensor([name in known for name in data_set.classes])
 
 
+@dataclass(frozen=True, eq=False)
+class ClassesInContext:
+    """What a learned context needs to embed the classes at each step.
+
+    Attributes:
+        encoder: the frozen text model.
+        names: for each data set the first names of its classes (CoOp has one name a class);
+            empty for one without names.
+    """
+
+    encoder: ContextEncoder
+    names: Sequence[Sequence[str]]
+
+
 class LabelStage(Stage):
     """Region head and decoder of a model learn, or one of them; all else is frozen.
+
+    Of a baseline its context or its convolutions learn in place of the region head.
 
     Args:
         model: with a trunk, an adapter and a prompt encoder that are worth it.
         prototypes: for each data set `(C, P, D)` unit vectors of its classes.
-        learn: "region_head", "mask_decoder", or both; what does not learn has no loss.
+        learn: "region_head", "mask_decoder", or both; what does not learn has no loss. For a
+            baseline "context" or "conv_adapter" in place of "region_head".
         rounds: corrective clicks after the first answer.
         recompute: whether the decoder runs again for the gradient, to save memory.
+        in_context: for a model with a context what embeds the classes in place of `prototypes`.
+
+    Raises:
+        TrainingError: the model has not all of what is to learn.
     """
 
     mean: Tensor
@@ -187,13 +210,23 @@ class LabelStage(Stage):
         learn: Collection[str],
         rounds: int,
         recompute: bool,
+        in_context: ClassesInContext | None = None,
     ) -> None:
         super().__init__()
         self.model, self.rounds, self.recompute = model, rounds, recompute
-        self.names, self.masks = "region_head" in learn, "mask_decoder" in learn
+        self.in_context = in_context
+        named = [part for part in learn if part != "mask_decoder"]
+        self.names, self.masks = bool(named), "mask_decoder" in learn
         self.loss_names = ("class",) * self.names + ("bce", "dice", "quality") * self.masks
         model.requires_grad_(False)
-        model.region_head.requires_grad_(self.names)
+        for name in named:
+            part = getattr(model, name)
+            if part is None:
+                raise TrainingError(
+                    f"'{model.config.name}' has no {name} that could learn: set learn to the parts "
+                    "that it has (docs/baselines.md)."
+                )
+            part.requires_grad_(True)
         for part in (model.mask_decoder, model.high_resolution):
             if part is not None:
                 part.requires_grad_(self.masks)
@@ -210,10 +243,14 @@ class LabelStage(Stage):
     def losses(self, batch: SceneBatch) -> dict[str, Tensor]:
         """Names, masks (cross-entropy and dice) and the masks' predicted quality."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
-        features = self.model.encode(pixels, named=self.names)
+        # Image-Crop names crops, not the scene.
+        baseline = self.model.config.baseline
+        crops = baseline is not None and baseline.cuts == "image"
+        features = self.model.encode(pixels, self.names and not crops, self.masks)
         losses: dict[str, Tensor] = {}
         if self.names:
-            losses["class"] = CLASS_WEIGHT * self._class_loss(features, batch)
+            embeddings = self._cropped(pixels, batch) if crops else self._embedded(features, batch)
+            losses["class"] = CLASS_WEIGHT * self._class_loss(embeddings, batch)
         if self.masks:
             losses |= self._all_mask_losses(features, batch)
         return losses or {self.loss_names[0]: 0 * features.embedding.sum()}
@@ -235,20 +272,50 @@ class LabelStage(Stage):
             losses[name] = weight * mean_over_images(values, even, image, images)
         return losses
 
-    def _class_loss(self, features: Features, batch: SceneBatch) -> Tensor:
-        boxes, head, masks = batch.prompts.boxes_xyxy, self.model.region_head, None
-        if head.sees_masks:
+    def _cropped(self, pixels: Tensor, batch: SceneBatch) -> Tensor:
+        """Image-Crop's embedding of each prompt's object: `(P, text_dim)`.
+
+        The square around its box, at the size at which the predictor cuts it out.
+        """
+        boxes, size = batch.prompts.boxes_xyxy, 32 * self.model.config.encoder.pool_size
+        middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+        half = (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True).clamp(min=4) / 2
+        squares = torch.cat([batch.image[:, None].to(boxes), middle - half, middle + half], 1)
+        crops = roi_align(pixels.float(), squares, size, 1.0)
+        features = self.model.encode(crops, masked=False)
+        whole = boxes.new_tensor([[0, 0, size, size]]).expand(len(boxes), -1)
+        each = torch.arange(len(boxes), device=boxes.device)
+        return self.model.embed_regions(
+            features, whole, each, box_mask_logits(whole, (size, size))
+        ).float()
+
+    def _embedded(self, features: Features, batch: SceneBatch) -> Tensor:
+        """What names each prompt's object, from the scene's features: `(P, text_dim)`."""
+        boxes, masks = batch.prompts.boxes_xyxy, None
+        if self.model.names_see_masks:
             objects = batch.prompts.object_index
             true = F.avg_pool2d(batch.masks[:, None].float(), 4)[objects]
             masks = region_mask_logits(true, batch.has_mask[objects], boxes, features.input_hw)
-        embeddings = head(features.fpn_maps, boxes, batch.image, masks).float()
+        return self.model.embed_regions(features, boxes, batch.image, masks).float()
+
+    def _prototypes(self, index: int) -> Tensor:
+        """Unit vectors `(C, P, D)` of the classes of a data set."""
+        fixed = self.get_buffer(f"prototypes{index}")
+        if self.in_context is None or self.model.context is None:
+            return fixed
+        if not (names := self.in_context.names[index]):
+            return fixed
+        vectors = self.in_context.encoder.embed_in_context(names, self.model.context.tokens)
+        return F.normalize(vectors, dim=-1)[:, None]
+
+    def _class_loss(self, embeddings: Tensor, batch: SceneBatch) -> Tensor:
         labels = batch.class_index[batch.prompts.object_index]
         source = batch.source[batch.image]
         total: Tensor = embeddings.sum() * 0
         for index in torch.unique(batch.source).tolist():
             mine = (source == index).nonzero()[:, 0]
-            prototypes = self.get_buffer(f"prototypes{index}")
             with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
+                prototypes = self._prototypes(index)
                 scores = class_logits(embeddings[mine], prototypes, self.model.config.logit_scale)
             image = batch.image[mine]
             total = total + class_loss(

@@ -157,11 +157,12 @@ class LabelRecipe(_NamingRecipe):
     """Stage 2, CLIP2SAM: decoder and region head on photos with masks, boxes or names."""
 
     stage: Literal["label"]
-    learn: Annotated[tuple[Literal["region_head", "mask_decoder"], ...], Field(min_length=1)] = (
-        "region_head",
-        "mask_decoder",
-    )
-    """The parts that are trained (Table 4)."""
+    learn: Annotated[
+        tuple[Literal["region_head", "mask_decoder", "context", "conv_adapter"], ...],
+        Field(min_length=1),
+    ] = ("region_head", "mask_decoder")
+    """The parts that are trained (Table 4); a baseline has a context or a conv_adapter instead of
+    the region head, or nothing."""
     scene: SceneConfig = SceneConfig()
     prompts: PromptConfig = PromptConfig()
     rounds: Annotated[int, Field(ge=0)] = 0
@@ -179,9 +180,14 @@ class LabelRecipe(_NamingRecipe):
             raise ValueError(f"scene.size must be a multiple of 32, got {self.scene.size}")
         if self.rounds and "mask_decoder" not in self.learn:
             raise ValueError("rounds are looks of the mask decoder, which learn leaves out")
-        if self.names == "union" and "region_head" not in self.learn:
-            raise ValueError('names = "union" is for the region head, which learn leaves out')
+        if self.names == "union" and not self.learns_names:
+            raise ValueError('names = "union" is for what learns names, which learn leaves out')
         return self
+
+    @property
+    def learns_names(self) -> bool:
+        """Whether anything that names is trained."""
+        return set(self.learn) != {"mask_decoder"}
 
 
 Recipe = Annotated[JointRecipe | DistillRecipe | LabelRecipe, Field(discriminator="stage")]

@@ -22,10 +22,10 @@ from ovsam.train.distill import DistillBatches, DistillStage
 from ovsam.train.engine import Batches, Engine, Stage
 from ovsam.train.feature_cache import FeatureCache, photo_name, photos_root
 from ovsam.train.joint import JointStage, Turns
-from ovsam.train.label import LabelBatches, LabelStage
+from ovsam.train.label import ClassesInContext, LabelBatches, LabelStage
 from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe, Recipe, SourceSettings
 from ovsam.train.report import write_report
-from ovsam.train.start import Start, prototypes_of, starting_model, write_trained
+from ovsam.train.start import Start, prototypes_of, starting_model, text_side, write_trained
 from ovsam.train.teacher import load_teacher
 from ovsam.train.watch import Watch
 from ovsam.vocabulary import COCO_BASE, load_vocabulary
@@ -74,6 +74,11 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
     engine = Engine(recipe.engine, folder)
     torch.manual_seed(recipe.engine.seed)  # of weights that begin at random
     start = starting_model(recipe.model, recipe.start)
+    if isinstance(recipe, JointRecipe) and start.model.region_head is None:
+        raise TrainingError(
+            f"'{recipe.model}' has no region head, which the stage 'joint' trains: train the model "
+            "without the baseline, or the baseline by the stage 'label'."
+        )
     names = _Names(start, engine.fabric.device, folder)
     taught = sources
     if not isinstance(recipe, DistillRecipe) and recipe.names == "union":
@@ -88,6 +93,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
     watch = None
     if watched is not None:
         told = start.names_learnt or _learns_names(recipe, sources)
+        told = told and start.model.context is None  # it changes the names' vectors as it learns
         named = bool(watched.synonyms) and told and not isinstance(recipe, DistillRecipe)
         watch = Watch(watched.data_set, names.vectors(watched) if named else None)
     # After a sharded run only what has learnt is whole again.
@@ -180,10 +186,10 @@ def _narrowed(data_set: DataSet, only: str | Sequence[str]) -> DataSet:
 
 
 def _learns_names(recipe: Recipe, sources: Sequence[Source]) -> bool:
-    """Whether the region head is taught anything."""
+    """Whether what names is taught anything."""
     if isinstance(recipe, DistillRecipe) or not any(source.synonyms for source in sources):
         return False
-    return isinstance(recipe, JointRecipe) or "region_head" in recipe.learn
+    return isinstance(recipe, JointRecipe) or recipe.learns_names
 
 
 def _seen(sources: Sequence[Source]) -> list[tuple[str, ...]]:
@@ -330,5 +336,11 @@ def _label(
         _micro_batch(recipe.batch, engine),
     )
     prototypes = [names.vectors(source) for source in sources]
-    stage = LabelStage(start.model, prototypes, recipe.learn, recipe.rounds, recipe.recompute)
+    in_context = None
+    if start.model.context is not None:
+        firsts = [[synonyms[0] for synonyms in source.synonyms] for source in sources]
+        in_context = ClassesInContext(text_side(start, engine.fabric.device), firsts)
+    stage = LabelStage(
+        start.model, prototypes, recipe.learn, recipe.rounds, recipe.recompute, in_context
+    )
     return stage, batches

@@ -18,14 +18,17 @@ from ovsam.model.build import (
     SINGLE,
     TEXT_NAMES,
     TEXT_VECTORS,
+    as_baseline,
     build,
     build_text_encoder,
     named_config,
+    split_baseline,
 )
+from ovsam.model.clip import ClipTextEncoder
 from ovsam.model.convert import KEY_MAP_SAM_DECODER, expected_shapes, read_tensors, rename
 from ovsam.model.minilm import MiniLM
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.text import PLAIN_TEMPLATES, TextEncoder, openai_templates, synonym_vectors
+from ovsam.model.text import PLAIN_TEMPLATES, openai_templates, synonym_vectors
 from ovsam.model.text_store import TextStore
 from ovsam.model.weights import differences, load_checkpoint, read_metadata, save_checkpoint
 from ovsam.train.lite_model import initial_model
@@ -80,6 +83,10 @@ def starting_model(name: str, start: StartSettings) -> Start:
 def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
     if start.region_head is None:
         return config
+    if config.baseline is not None:
+        raise TrainingError(
+            f"'{config.name}' is a baseline and has no region head: leave start.region_head out."
+        )
     return replace(config, region=replace(config.region, kind=start.region_head))
 
 
@@ -90,6 +97,9 @@ def _from_checkpoint(name: str, start: StartSettings) -> Start:
     if config.name + SINGLE == name and "adapter" in start.anew:  # Table 5: all else is the same
         adapter = replace(config.adapter, multi_scale=False)
         config = replace(config, name=name, adapter=adapter)
+    own, baseline = split_baseline(name)
+    if baseline and config.name == own:
+        config = as_baseline(config, baseline)
     if config.name != name:
         raise TrainingError(
             f"'{path}' holds the model '{config.name}', the recipe trains '{name}': give one of "
@@ -100,10 +110,17 @@ def _from_checkpoint(name: str, start: StartSettings) -> Start:
     text = {key: tensor for key, tensor in state.items() if key.startswith("text.")}
     fresh = model.state_dict()
     anew: set[str] = {*start.anew} | ({"region_head"} if start.region_head else set())
+    if model.region_head is None:
+        state = {key: value for key, value in state.items() if not key.startswith("region_head.")}
+    for part in ("context", "conv_adapter"):
+        if not any(key.startswith(f"{part}.") for key in state):
+            anew.add(part)
+    if model.context is not None and config.encoder.kind == "lite":
+        text = {}  # of names without a context
     for part in anew:
         state = {key: value for key, value in state.items() if key.partition(".")[0] != part}
         state |= {key: value for key, value in fresh.items() if key.partition(".")[0] == part}
-    model.load_state_dict({key: value for key, value in state.items() if key not in text})
+    model.load_state_dict({k: v for k, v in state.items() if not k.startswith("text.")})
     learnt = "region_head" not in anew and config.fusion_alpha < 1
     return Start(model, text, read_metadata(path), learnt)
 
@@ -143,14 +160,19 @@ def prototypes_of(
 
     Vectors that the store knows are not computed again.
     """
+    is_clip = start.model.config.encoder.kind == "open_clip"
+    templates = openai_templates() if is_clip else PLAIN_TEMPLATES
+    return synonym_vectors(classes, text_side(start, device), templates, store)
+
+
+def text_side(start: Start, device: torch.device) -> ClipTextEncoder | MiniLM:
+    """The frozen text model that belongs to the model."""
     config = start.model.config
-    encoder: TextEncoder = MiniLM()
-    templates: tuple[str, ...] = PLAIN_TEMPLATES
-    if config.encoder.kind == "open_clip":
-        tower = build_text_encoder(config)
-        tower.load_state_dict({k.removeprefix("text."): v for k, v in start.text.items()})
-        encoder, templates = tower.eval().to(device), openai_templates()
-    return synonym_vectors(classes, encoder, templates, store)
+    if config.encoder.kind != "open_clip":
+        return MiniLM()
+    tower = build_text_encoder(config)
+    tower.load_state_dict({k.removeprefix("text."): v for k, v in start.text.items()})
+    return tower.eval().to(device)
 
 
 def write_trained(
@@ -188,7 +210,9 @@ def write_trained(
     firsts = dict.fromkeys((*config.seen_classes, *(names[0] for names in seen)))
     state = {**begun, **start.text, **averaged}
     metadata = {**start.metadata, **said}
-    if config.encoder.kind == "lite":  # common names need no text tower
+    if start.model.context is not None:  # no name is embedded without it
+        metadata.pop(TEXT_NAMES, None)
+    elif config.encoder.kind == "lite":  # common names need no text tower
         known = json.loads(metadata.get(TEXT_NAMES, "[]"))
         new = sorted({text for synonyms in seen for text in synonyms} - set(known))
         if new:

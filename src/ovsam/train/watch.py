@@ -90,7 +90,7 @@ class Watch:
         names = [""] * len(masks)
         if self.prototypes is not None:
             first = torch.zeros(len(boxes), dtype=torch.long, device=device)
-            regions = model.region_head(features.fpn_maps, boxes, first, logits[:, :1]).float()
+            regions = model.embed_regions(features, boxes, first, logits[:, :1]).float()
             scores = class_logits(regions, self.prototypes.to(device), model.config.logit_scale)
             names = [self.classes[i] for i in scores[:, :-1].argmax(1).tolist()]
         return [

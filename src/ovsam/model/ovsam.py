@@ -144,12 +144,13 @@ class OVSAM(nn.Module):
         """
         if batch is None:
             batch = torch.zeros(len(boxes_xyxy), dtype=torch.long, device=boxes_xyxy.device)
-        scale = self.config.logit_scale
         learned = self.region_head(features.fpn_maps, boxes_xyxy, batch, mask_logits)
         frozen = self.encoder.embed_regions(features.c5, boxes_xyxy, batch, mask_logits)
+        # Together, so that a long vocabulary's vectors are read once.
+        both = torch.cat([learned, frozen.to(learned)])
+        logits = class_logits(both, prototypes.bank, self.config.logit_scale)
         return fuse(
-            class_logits(learned, prototypes.vectors, scale),
-            class_logits(frozen, prototypes.vectors, scale),
+            *logits.chunk(2),
             seen=prototypes.seen,
             answerable=prototypes.answerable,
             clip_valid=covers_c5(mask_logits, features.c5),

@@ -21,6 +21,7 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import NO_POINT, PromptConfig, Prompts, draw_prompts, next_click
 from ovsam.data.scenes import Scene, SceneConfig, draw_scene
 from ovsam.errors import AnnotationError, PhotoError, TrainingError
+from ovsam.model.bank import Bank
 from ovsam.model.image import normalised
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
@@ -171,7 +172,7 @@ class LabelStage(Stage):
 
     Args:
         model: with a trunk, an adapter and a prompt encoder that are worth it.
-        prototypes: for each data set `(C, P, D)` unit vectors of its classes.
+        banks: for each data set the names of its classes.
         learn: "region_head", "mask_decoder", or both; what does not learn has no loss.
         rounds: corrective clicks after the first answer.
         recompute: whether the decoder runs again for the gradient, to save memory.
@@ -183,7 +184,7 @@ class LabelStage(Stage):
     def __init__(
         self,
         model: OVSAM,
-        prototypes: Sequence[Tensor],
+        banks: Sequence[Bank],
         learn: Collection[str],
         rounds: int,
         recompute: bool,
@@ -200,8 +201,7 @@ class LabelStage(Stage):
         encoder = model.config.encoder
         self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
-        for index, vectors in enumerate(prototypes):
-            self.register_buffer(f"prototypes{index}", vectors, persistent=False)
+        self.banks = list(banks)
 
     def heavy_modules(self) -> Iterable[nn.Module]:
         """The trunk and the adapter; the decoder's prompts change their number."""
@@ -247,9 +247,9 @@ class LabelStage(Stage):
         total: Tensor = embeddings.sum() * 0
         for index in torch.unique(batch.source).tolist():
             mine = (source == index).nonzero()[:, 0]
-            prototypes = self.get_buffer(f"prototypes{index}")
+            bank = self.banks[index].to(embeddings.device)
             with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
-                scores = class_logits(embeddings[mine], prototypes, self.model.config.logit_scale)
+                scores = class_logits(embeddings[mine], bank, self.model.config.logit_scale)
             image = batch.image[mine]
             total = total + class_loss(
                 scores, labels[mine], image, len(batch.photos), _counted(batch, image)

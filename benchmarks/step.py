@@ -40,6 +40,7 @@ from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scenes import SceneConfig
+from ovsam.model.bank import Bank
 from ovsam.model.build import MODELS, SHIPPED, build, named_config, restore
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
@@ -83,9 +84,9 @@ class Memory:
 
 def labelled(model: OVSAM, data_set: DataSet, recompute: bool = False) -> LabelStage:
     """The stage in training, with random directions for names: what they are costs no time."""
-    shape = (max(1, len(data_set.classes)), 1, model.config.encoder.text_dim)
-    names = F.normalize(torch.randn(shape), dim=-1)
-    stage = LabelStage(model, [names], PARTS, rounds=0, recompute=recompute)
+    shape = (max(1, len(data_set.classes)), model.config.encoder.text_dim)
+    bank = Bank.of(F.normalize(torch.randn(shape), dim=-1), [1] * shape[0])
+    stage = LabelStage(model, [bank], PARTS, rounds=0, recompute=recompute)
     stage.train()
     return stage
 
@@ -150,7 +151,9 @@ def plain_loss(stage: LabelStage, crops: list[Plain]) -> Tensor:
         drawn = crop.drawn
         where = torch.full((len(drawn.boxes),), image)
         embeddings = model.region_head(features.fpn_maps, drawn.boxes, where, None)
-        scores = class_logits(embeddings, stage.get_buffer("prototypes0"), model.config.logit_scale)
+        scores = class_logits(
+            embeddings, stage.banks[0].to(embeddings.device), model.config.logit_scale
+        )
         labels = crop.classes[drawn.object_index]
         total = total + CLASS_WEIGHT * F.cross_entropy(scores, labels, ignore_index=-1)
         for number in range(len(drawn.boxes)):

@@ -20,6 +20,7 @@ from ovsam.config import (
     RegionConfig,
     ZoomConfig,
 )
+from ovsam.model.bank import Bank
 from ovsam.model.features import ImageEncoder
 from ovsam.model.label import PyramidHead
 from ovsam.model.ovsam import OVSAM
@@ -125,6 +126,22 @@ def balance(mask_decoder: nn.Module) -> None:
     for mlp in mlps:
         for parameter in list(mlp.parameters())[-2:]:
             parameter.sub_(parameter.mean(0))
+
+
+def random_bank(classes: int) -> Bank:
+    """Two names of random direction for each class."""
+    vectors = F.normalize(torch.randn(2 * classes, TEXT_DIM), dim=-1)
+    return Bank.of(vectors, [2] * classes)
+
+
+def names_of(bank: Bank, number: int) -> Tensor:
+    """The unit vectors `(P, D)` of one class."""
+    at = int(bank.place[number])
+    for group in bank.groups:
+        if at < group.shape[1]:
+            return group[:, at]
+        at -= group.shape[1]
+    raise AssertionError("the class is in no group")
 
 
 def tiny_predictor(

@@ -288,6 +288,8 @@ class Predictor:
             if key in self._prototypes:
                 self._prototypes.move_to_end(key)
                 return self._prototypes[key]
+            newest = reversed(self._prototypes.values())
+            bases = dict.fromkeys(known.base for known in newest if known.base)
         made = class_prototypes(
             vocabulary,
             self._text_encoder,
@@ -295,11 +297,8 @@ class Predictor:
             self._store,
             self.config.seen_classes,
             progress,
-        )
-        made = ClassPrototypes(
-            made.vectors.to(self.device),
-            made.seen.to(self.device),
-            made.answerable.to(self.device),
+            bases=bases,
+            device=self.device,
         )
         with self._lock:
             self._prototypes[key] = made

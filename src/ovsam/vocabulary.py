@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ _BUILTIN = {
     "imagenet21k": "ImageNet-21k's 21,841 classes, with synonyms",
     "22k": "all of these, each meaning once: 22,098 classes, with synonyms",
 }
+_EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
 _MAX_LINE = 1_000_000
 _SEPARATORS = re.compile(r"_or_|/|,")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -84,6 +86,15 @@ class Vocabulary:
         self._check_names()
 
     def _check_names(self) -> None:
+        keys = {display.lower() for display in self.classes}
+        names = [*self.classes, *chain.from_iterable(self.synonyms)]
+        if (
+            len(keys) == len(self.classes)
+            and all(self.synonyms)
+            and all(map(str.strip, names))
+            and not _CONTROL.search("".join(names))
+        ):
+            return  # in one sweep, since an edit of a long vocabulary is to take milliseconds
         seen: set[str] = set()
         for number, (display, texts) in enumerate(
             zip(self.classes, self.synonyms, strict=True), start=1
@@ -132,8 +143,81 @@ class Vocabulary:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the classes, synonyms and answerable flags; the name does not matter."""
-        content = json.dumps([self.classes, self.synonyms, self.answerable], ensure_ascii=True)
-        return hashlib.sha256(content.encode("ascii")).hexdigest()
+        # Names have no control characters: these tell where each ends.
+        synonyms = "\n".join(map("\t".join, self.synonyms))
+        answerable = str(bytes(map(bool, self.answerable)))
+        content = "\0".join(["\n".join(self.classes), synonyms, answerable])
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def with_class(self, name: str) -> Vocabulary:
+        """With one class more, the last, whose name is split as `from_names` does.
+
+        >>> Vocabulary.from_names(["cat"]).with_class("dog/puppy").synonyms
+        (('cat',), ('dog', 'puppy'))
+
+        Raises:
+            VocabularyError: there is such a class already, or the name is none.
+        """
+        return self._edited(len(self), _one_class(name, self.name))
+
+    def without(self, name: str) -> Vocabulary:
+        """Without the class that is shown by this name, whatever its case.
+
+        Raises:
+            VocabularyError: there is none, or no other class may be the answer.
+        """
+        return self._edited(self._number(name))
+
+    def renamed(self, name: str, new: str) -> Vocabulary:
+        """With a new name for a class in place of the one that it is shown by.
+
+        Its other synonyms stay.
+
+        >>> Vocabulary.from_names(["dog/puppy"]).renamed("dog", "hound").synonyms
+        (('hound', 'puppy'),)
+
+        Args:
+            name: the one that the class is shown by, whatever its case.
+            new: split as `from_names` does; further parts are further synonyms.
+
+        Raises:
+            VocabularyError: there is no such class, another has the new name, or it is none.
+        """
+        number = self._number(name)
+        display, synonyms = _one_class(new, self.name)
+        old = self.classes[number]
+        stay = [text for text in self.synonyms[number] if text != old.lower()]
+        return self._edited(number, (display, _lowered([*synonyms, *stay])))
+
+    def _number(self, name: str) -> int:
+        wanted = name.lower()
+        number = next((i for i, known in enumerate(self.classes) if known.lower() == wanted), None)
+        if number is None:
+            raise VocabularyError(
+                f"Vocabulary '{self.name}' has no class '{name[:60]}'. Give the name that the "
+                "class is shown by."
+            )
+        return number
+
+    def _edited(self, number: int, *given: tuple[str, tuple[str, ...]]) -> Vocabulary:
+        """With the classes that are given in place of class `number`."""
+        after = number + 1
+        answerable = self.answerable[number:after] or (True,)
+        return replace(
+            self,
+            name=f"{self.name.removesuffix(_EDITED)}{_EDITED}",
+            classes=(*self.classes[:number], *(name for name, _ in given), *self.classes[after:]),
+            synonyms=(
+                *self.synonyms[:number],
+                *(texts for _, texts in given),
+                *self.synonyms[after:],
+            ),
+            answerable=(
+                *self.answerable[:number],
+                *answerable[: len(given)],
+                *self.answerable[after:],
+            ),
+        )
 
     @classmethod
     def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:
@@ -336,6 +420,12 @@ def _is_category(category: Any) -> bool:
         and isinstance(synonyms, list)
         and all(isinstance(synonym, str) for synonym in synonyms)
     )
+
+
+def _one_class(name: str, vocabulary: str) -> tuple[str, tuple[str, ...]]:
+    """Display name and synonyms of a class that is added to a vocabulary."""
+    made = Vocabulary.from_names([name], vocabulary)
+    return made.classes[0], made.synonyms[0]
 
 
 def _split(name: str) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ovsam.config import AdapterConfig, DecoderConfig, ModelConfig
+from ovsam.model.bank import Bank
 from ovsam.model.ovsam import OVSAM, ClassPrototypes, Features
 from tiny_model import ONE_TOKEN, TINY, HashedText, tiny_model
 
@@ -33,9 +34,9 @@ def pixels(count: int, height: int = 128, width: int = 128) -> Tensor:
 
 
 def prototypes() -> ClassPrototypes:
-    vectors = HashedText().embed([f"class {i}" for i in range(10)]).reshape(5, 2, -1)
+    vectors = HashedText().embed([f"class {i}" for i in range(10)])
     seen = torch.tensor([True, True, False, False, False])
-    return ClassPrototypes(vectors, seen, torch.ones(5, dtype=torch.bool))
+    return ClassPrototypes(Bank.of(vectors, [2] * 5), seen, torch.ones(5, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("size_hw", [(128, 128), (64, 64), (96, 160)], ids=str)

@@ -9,14 +9,16 @@ from torch import Tensor
 
 from ovsam.config import RegionConfig
 from ovsam.model import label
+from ovsam.model.bank import Bank
 from ovsam.model.features import covers_c5
 from ovsam.model.label import RegionHead, class_logits, fuse, mask_logits_to_boxes
 from tiny_model import region_head
 
 
 def test_the_best_synonym_speaks_for_its_class() -> None:
-    prototypes = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.0], [-1.0, 0.0]]])
-    logits = class_logits(torch.tensor([[0.0, 3.0], [-2.0, 0.0]]), prototypes, scale=10)
+    # The class of one name comes first in the bank, and is the second.
+    bank = Bank.of(torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), [2, 1])
+    logits = class_logits(torch.tensor([[0.0, 3.0], [-2.0, 0.0]]), bank, scale=10)
     torch.testing.assert_close(logits, torch.tensor([[10.0, 0.0, 0.0], [0.0, 10.0, 0.0]]))
 
 

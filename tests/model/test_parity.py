@@ -12,6 +12,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
 from ovsam.config import AdapterConfig, DecoderConfig, EncoderConfig, ModelConfig, RegionConfig
+from ovsam.model.bank import Bank
 from ovsam.model.build import RELEASED_DECODER
 from ovsam.model.clip import ClipImageEncoder
 from ovsam.model.convert import KEY_MAP, KEY_MAP_SAM_DECODER, assemble
@@ -142,14 +143,16 @@ def prototypes() -> ClassPrototypes:
     seen[SETTINGS["base"]] = True
     answerable = seen.clone()
     answerable[SETTINGS["novel"]] = True
-    return ClassPrototypes(torch.from_numpy(EXPECTED["text_embeddings"]), seen, answerable)
+    vectors = torch.from_numpy(EXPECTED["text_embeddings"])  # (C, P, D)
+    bank = Bank((vectors.transpose(0, 1),), torch.arange(len(vectors)))
+    return ClassPrototypes(bank, seen, answerable)
 
 
 @torch.no_grad()
 def test_region_logits(model: OVSAM, features: Features, kind: str, regions: Tensor) -> None:
     batch = torch.zeros(len(regions), dtype=torch.long)
     learned = model.embed_regions(features, regions, batch, None)
-    logits = class_logits(learned, prototypes().vectors, CONFIG.logit_scale)
+    logits = class_logits(learned, prototypes().bank, CONFIG.logit_scale)
     assert_close(logits[:, None], f"{kind}.region_logits")
 
 

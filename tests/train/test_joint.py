@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ovsam.data.crops import Batch, SquareConfig, Squares, anchored_photos
@@ -21,7 +20,7 @@ from ovsam.train.recipe import JointRecipe, read_recipe
 from ovsam.train.run import Source, read_source
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 from photo_folder import HELD_OUT, write_folder
-from tiny_model import TEXT_DIM, tiny_model
+from tiny_model import random_bank, tiny_model
 
 LOOKS = {
     "box": SquareConfig(
@@ -58,12 +57,9 @@ def turns(sources: list[Source], looks: Mapping[str, SquareConfig] = LOOKS) -> T
 
 def stage(sources: list[Source], model: OVSAM | None = None) -> JointStage:
     torch.manual_seed(0)
-    prototypes = [
-        F.normalize(torch.randn(max(1, len(source.synonyms)), 2, TEXT_DIM), dim=-1)
-        for source in sources
-    ]
+    banks = [random_bank(max(1, len(source.synonyms))) for source in sources]
     rounds = {kind: look.rounds for kind, look in LOOKS.items()}
-    return JointStage(model or tiny_model(), prototypes, rounds, again=0.3)
+    return JointStage(model or tiny_model(), banks, rounds, again=0.3)
 
 
 def run(

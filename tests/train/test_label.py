@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ovsam.data.dataset import DataSet, read_data_set
@@ -24,7 +23,7 @@ from ovsam.train.engine import Engine
 from ovsam.train.label import LabelBatches, LabelStage, SceneBatch, counted_classes
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 from photo_folder import write_folder
-from tiny_model import ONE_TOKEN, TEXT_DIM, TINY, tiny_model
+from tiny_model import ONE_TOKEN, TINY, random_bank, tiny_model
 
 SCENE = SceneConfig(size=64, min_area=4)
 PROMPTS = PromptConfig(count=6, negatives=0.5)
@@ -63,11 +62,8 @@ def stage(
     recompute: bool = False,
 ) -> LabelStage:
     torch.manual_seed(0)
-    prototypes = [
-        F.normalize(torch.randn(len(data_set.classes), 2, TEXT_DIM), dim=-1)
-        for data_set in data_sets
-    ]
-    return LabelStage(model or tiny_model(), prototypes, learn, rounds, recompute)
+    banks = [random_bank(len(data_set.classes)) for data_set in data_sets]
+    return LabelStage(model or tiny_model(), banks, learn, rounds, recompute)
 
 
 def losses(learner: LabelStage, batch: SceneBatch) -> dict[str, Tensor]:
@@ -187,7 +183,7 @@ def test_names_of_each_data_set_compete_among_themselves(data_sets: list[DataSet
     learner, drawn = stage(data_sets), batches(data_sets, size=4)
     batch = next(drawn[i] for i in range(9) if set(drawn[i].source.tolist()) == {0, 1})
     both = losses(learner, batch)["class"].item()
-    learner.prototypes1 = learner.get_buffer("prototypes1").flip(0)
+    learner.banks[1] = replace(bank := learner.banks[1], place=bank.place.flip(0))
     flipped = losses(learner, batch)["class"].item()
     assert flipped != pytest.approx(both, rel=1e-3)
     alone = replace(batch, source=torch.zeros_like(batch.source))

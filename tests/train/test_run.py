@@ -11,21 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 from typer.testing import CliRunner
 
 import ovsam
 from ovsam.cli import app
 from ovsam.data.dataset import DataSet
 from ovsam.errors import TrainingError
+from ovsam.model.bank import Bank
 from ovsam.model.build import restore
 from ovsam.train import run as running
 from ovsam.train.recipe import SourceSettings, read_recipe
 from ovsam.train.run import read_source, united
 from ovsam.train.start import Start, starting_model
 from photo_folder import write_coco, write_folder
-from tiny_model import TEXT_DIM, tiny_model
+from tiny_model import random_bank, tiny_model
 
 DOCS = Path(__file__).parents[2] / "docs"
 # A run of the tutorial that takes seconds.
@@ -103,8 +102,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(name: str, settings: object) -> Start:  # noqa: ARG001
         return Start(tiny_model(seed=5), {}, {"licence": "none"}, names_learnt=True)
 
-    def prototypes(start: Start, classes: Sequence[Sequence[str]], *_: object) -> Tensor:  # noqa: ARG001
-        return F.normalize(torch.randn(len(classes), 2, TEXT_DIM), dim=-1)
+    def prototypes(start: Start, classes: Sequence[Sequence[str]], *_: object) -> Bank:  # noqa: ARG001
+        return random_bank(len(classes))
 
     monkeypatch.setattr(running, "starting_model", start)
     monkeypatch.setattr(running, "prototypes_of", prototypes)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from ovsam.data.dataset import DataSet, read_data_set
@@ -16,7 +15,7 @@ from ovsam.errors import AnnotationError
 from ovsam.train.engine import Engine
 from ovsam.train.watch import Watch
 from photo_folder import write_folder
-from tiny_model import TEXT_DIM, tiny_model
+from tiny_model import random_bank, tiny_model
 from train.toy_stage import ToyBatches, ToyStage, toy_settings
 
 
@@ -34,8 +33,7 @@ def data_set(root: Path) -> DataSet:
 
 def test_annotations_above_answers_below(data_set: DataSet) -> None:
     torch.manual_seed(0)
-    prototypes = F.normalize(torch.randn(len(data_set.classes), 2, TEXT_DIM), dim=-1)
-    watch = Watch(data_set, prototypes)
+    watch = Watch(data_set, random_bank(len(data_set.classes)))
     one, other = (watch.draw(tiny_model(seed=seed)) for seed in (12, 5))
     assert one.shape == other.shape
     half = one.shape[0] // 2

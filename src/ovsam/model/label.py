@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovsam.config import RegionConfig
+from ovsam.model.bank import Bank
 from ovsam.model.layers import MLP
 from ovsam.model.roi_align import roi_align
 
@@ -206,20 +207,19 @@ class _CrossAttention(nn.Module):
         return token
 
 
-def class_logits(embeddings: Tensor, prototypes: Tensor, scale: float) -> Tensor:
+def class_logits(embeddings: Tensor, bank: Bank, scale: float) -> Tensor:
     """Compare regions with classes.
 
     Args:
         embeddings: `(N, D)` regions.
-        prototypes: `(C, P, D)` unit vectors, the synonyms of each class.
+        bank: the synonyms of C classes.
         scale: multiplies the cosine (CLIP: exp(4.6052) = 100).
 
     Returns:
-        `(N, C + 1)`: the best prototype of each class; the background, whose prototype is the zero
+        `(N, C + 1)`: the best synonym of each class; the background, whose prototype is the zero
         vector, comes last with 0.
     """
-    cosine = torch.einsum("nd,cpd->ncp", F.normalize(embeddings, dim=-1), prototypes)
-    return F.pad(scale * cosine.amax(-1), (0, 1))
+    return F.pad(scale * bank.cosines(F.normalize(embeddings, dim=-1)), (0, 1))
 
 
 def fuse(

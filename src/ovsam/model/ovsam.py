@@ -185,16 +185,17 @@ class OVSAM(nn.Module):
         """
         if batch is None:
             batch = torch.zeros(len(boxes_xyxy), dtype=torch.long, device=boxes_xyxy.device)
-        scale = self.config.logit_scale
         frozen = self.encoder.embed_regions(features.c5, boxes_xyxy, batch, mask_logits)
-        frozen_logits = class_logits(frozen, prototypes.vectors, scale)
-        learned_logits = frozen_logits
+        embeddings = [frozen]
         if self.region_head is not None:
             learned = self.embed_regions(features, boxes_xyxy, batch, mask_logits)
-            learned_logits = class_logits(learned, prototypes.vectors, scale)
+            embeddings = [learned, frozen.to(learned)]
+        # Together, so that a long vocabulary's vectors are read once.
+        logits = class_logits(torch.cat(embeddings), prototypes.bank, self.config.logit_scale)
+        parts = logits.chunk(len(embeddings))
         return fuse(
-            learned_logits,
-            frozen_logits,
+            parts[0],
+            parts[-1],
             seen=prototypes.seen,
             answerable=prototypes.answerable,
             clip_valid=covers_c5(mask_logits, features.c5),

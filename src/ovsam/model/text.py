@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,11 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ovsam.model.bank import Bank, grouped_order
+from ovsam.model.bank_file import read_vectors, write_vectors
 from ovsam.model.text_store import TextStore
 from ovsam.vocabulary import Vocabulary
 
 PLAIN_TEMPLATES = ("{}",)
 """The name alone, for a model of sentences such as MiniLM."""
+
+LARGE = 4096
+"""Up to so many names a vocabulary is put together from the store, which takes milliseconds."""
+EDITED = 8
+"""One part in so many of a base's classes may be new or gone; with more it is no edit any more."""
 
 _CHUNK = 1024  # texts between two reports of progress; what is done by then is on disk
 
@@ -45,18 +52,28 @@ class TextEncoder(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Embedded:
+    """A long vocabulary's names with their bank: what edits of it share."""
+
+    synonyms: tuple[tuple[str, ...], ...]
+    bank: Bank
+
+
+@dataclass(frozen=True, eq=False)
 class ClassPrototypes:
     """A vocabulary in the text space.
 
     Attributes:
-        vectors: `(C, P, D)` unit vectors, the synonyms of each class (repeated to fill P).
+        bank: the synonyms of C classes.
         seen: `(C,)` bool, classes that the region head was trained on.
         answerable: `(C,)` bool, False for classes that may never be the answer.
+        base: what an edited vocabulary may share with this one; None for a short one.
     """
 
-    vectors: Tensor
+    bank: Bank
     seen: Tensor
     answerable: Tensor
+    base: Embedded | None = None
 
 
 def openai_templates() -> tuple[str, ...]:
@@ -73,8 +90,14 @@ def class_prototypes(
     store: TextStore,
     seen_classes: Collection[str],
     progress: Progress | None = None,
+    *,
+    bases: Iterable[Embedded] = (),
+    device: torch.device | str = "cpu",
 ) -> ClassPrototypes:
     """Embed the synonyms of every class; only what the store lacks is computed.
+
+    Above `LARGE` names a vocabulary is kept in half precision, and on disk as one file beside the
+    store's, which is opened memory-mapped.
 
     Args:
         vocabulary: `C` classes.
@@ -85,43 +108,93 @@ def class_prototypes(
         seen_classes: names of the classes that the region head was trained on; a class counts as
             one of them if any of its synonyms does.
         progress: called while names are computed, not when all are known.
+        bases: of vocabularies on this device, by the same text model and templates. If a long
+            vocabulary is an edit of one, it shares that one's vectors.
+        device: where the bank is to be.
     """
     seen = {name.lower() for name in seen_classes}
+    synonyms = vocabulary.synonyms
+    bank, base = None, None
+    if sum(map(len, synonyms)) <= LARGE:
+        bank = name_bank(synonyms, encoder, templates, store, progress).to(device)
+    else:
+        for base in bases:
+            if (bank := _edited(base, synonyms, encoder, templates, store)) is not None:
+                break
+    if bank is None:
+        bank = _large_bank(synonyms, encoder, templates, store, progress).to(device)
+        base = Embedded(synonyms, bank)
     return ClassPrototypes(
-        vectors=synonym_vectors(vocabulary.synonyms, encoder, templates, store, progress),
-        seen=torch.tensor([not seen.isdisjoint(synonyms) for synonyms in vocabulary.synonyms]),
-        answerable=torch.tensor(vocabulary.answerable),
+        bank=bank,
+        seen=torch.tensor([not seen.isdisjoint(of_class) for of_class in synonyms], device=device),
+        answerable=torch.tensor(vocabulary.answerable, device=device),
+        base=base,
     )
 
 
-def synonym_vectors(
+def name_bank(
     synonyms: Sequence[Sequence[str]],
     encoder: TextEncoder,
     templates: Sequence[str],
     store: TextStore,
     progress: Progress | None = None,
-) -> Tensor:
-    """Unit vectors `(C, P, D)` of the synonyms of C classes; see `class_prototypes`.
+) -> Bank:
+    """The bank of C classes in float32, each given by its synonyms; see `class_prototypes`."""
+    names = grouped_order(synonyms)
+    vectors = _embeddings(names, encoder, templates, store, progress)
+    return Bank.of(torch.from_numpy(vectors), list(map(len, synonyms)))
 
-    P is the number of synonyms of the class that has most; the others' are repeated.
-    """
-    texts = sorted({text for names in synonyms for text in names})
-    vectors = _embeddings(texts, encoder, templates, store, progress)  # (T, D)
-    row = {text: i for i, text in enumerate(texts)}
-    width = max(map(len, synonyms))
-    rows = [[row[names[i % len(names)]] for i in range(width)] for names in synonyms]
-    return torch.from_numpy(vectors)[torch.tensor(rows)]
+
+def _large_bank(
+    synonyms: Sequence[Sequence[str]],
+    encoder: TextEncoder,
+    templates: Sequence[str],
+    store: TextStore,
+    progress: Progress | None,
+) -> Bank:
+    """The same in half precision, from one file if it is there."""
+    names = grouped_order(synonyms)
+    # Names have no control characters, so no two lists are joined to the same text.
+    content = "\0".join([_key(encoder, templates), *names])
+    name = f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
+    path = None if store.folder is None else store.folder / "banks" / name
+    vectors = None if path is None else read_vectors(path, (len(names), encoder.dim))
+    if vectors is None:
+        computed = _embeddings(names, encoder, templates, store, progress)
+        vectors = torch.from_numpy(computed.astype(np.float16))
+        if path is not None:
+            write_vectors(path, vectors)
+    return Bank.of(vectors, list(map(len, synonyms)))
+
+
+def _edited(
+    base: Embedded,
+    synonyms: Sequence[tuple[str, ...]],
+    encoder: TextEncoder,
+    templates: Sequence[str],
+    store: TextStore,
+) -> Bank | None:
+    """The bank of a vocabulary that has most classes from a base; None if it has not."""
+    number = {of_class: i for i, of_class in enumerate(base.synonyms)}
+    new = list(dict.fromkeys(of_class for of_class in synonyms if of_class not in number))
+    kept = len(synonyms) - len(new)
+    if max(len(new), len(base.bank) - kept) > len(base.bank) // EDITED:
+        return None
+    number |= {of_class: len(base.bank) + i for i, of_class in enumerate(new)}
+    added = name_bank(new, encoder, templates, store) if new else Bank((), base.bank.place[:0])
+    added = added.to(base.bank.place.device, torch.float16)
+    return base.bank.joined(added, [number[of_class] for of_class in synonyms])
 
 
 def _embeddings(
-    texts: Sequence[str],
+    names: Sequence[str],
     encoder: TextEncoder,
     templates: Sequence[str],
     store: TextStore,
     progress: Progress | None,
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """Unit vectors `(T, D)` of texts, from the store or computed and stored chunk by chunk."""
-    key = f"{encoder.identity} {_fingerprint(templates)}"
+    """Unit vectors `(S, D)` of names, from the store or computed and stored chunk by chunk."""
+    key, texts = _key(encoder, templates), sorted(set(names))
     known = store.get(key, texts, encoder.dim)
     missing = [text for text in texts if text not in known]
     step = max(1, _CHUNK // len(templates))
@@ -135,8 +208,10 @@ def _embeddings(
         known.update(computed)
         if progress:
             progress(start + len(chunk), len(missing))
-    return np.stack([known[text] for text in texts])
+    return np.stack([known[name] for name in names])
 
 
-def _fingerprint(templates: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(list(templates)).encode()).hexdigest()[:16]
+def _key(encoder: TextEncoder, templates: Sequence[str]) -> str:
+    """Under which the store keeps what a text model makes of names with these templates."""
+    fingerprint = hashlib.sha256(json.dumps(list(templates)).encode()).hexdigest()[:16]
+    return f"{encoder.identity} {fingerprint}"

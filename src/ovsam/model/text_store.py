@@ -40,6 +40,11 @@ class TextStore:
         self._memory: dict[tuple[str, str], NDArray[np.float32]] = {}
         self._lock = threading.Lock()
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the file is; None if all is kept in memory."""
+        return None if self._path is None else self._path.parent
+
     def get(self, model: str, texts: Sequence[str], dim: int) -> dict[str, NDArray[np.float32]]:
         """Those of `texts` that are known under the key `model`, as vectors `(dim,)`."""
         found: dict[str, NDArray[np.float32]] = {}

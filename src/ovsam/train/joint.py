@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ovsam.data.crops import Batch, Squares
 from ovsam.data.prompts import next_click
+from ovsam.model.bank import Bank
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits, region_mask_logits
@@ -38,7 +39,7 @@ class JointStage(Stage):
 
     Args:
         model: with its trunk's weights.
-        prototypes: for each vocabulary of the data `(C, P, D)` unit vectors, in the batches' order.
+        banks: the names of each vocabulary of the data, in the batches' order.
         rounds: for each kind of batch how often it is looked at again; its mask loss is called
             like the kind.
         again: weight of the loss of each such look.
@@ -50,7 +51,7 @@ class JointStage(Stage):
     def __init__(
         self,
         model: OVSAM,
-        prototypes: Sequence[Tensor],
+        banks: Sequence[Bank],
         rounds: Mapping[str, int],
         again: float,
     ) -> None:
@@ -60,9 +61,7 @@ class JointStage(Stage):
         encoder = model.config.encoder
         self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
-        self.vocabularies = len(prototypes)
-        for index, vectors in enumerate(prototypes):
-            self.register_buffer(f"prototypes{index}", vectors, persistent=False)
+        self.banks = list(banks)
 
     def heavy_modules(self) -> Iterable[nn.Module]:
         """The trunk and the adapter; the decoder's prompts change their number."""
@@ -173,10 +172,10 @@ class JointStage(Stage):
         embeddings = self.model.embed_regions(features, boxes, batch.square[named], masks).float()
         losses = []
         with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
-            for index in range(self.vocabularies):
+            for index, names in enumerate(self.banks):
                 mine = batch.vocabulary[named] == index
-                prototypes = self.get_buffer(f"prototypes{index}")
-                logits = class_logits(embeddings[mine], prototypes, NAME_SCALE)[:, :-1]
+                bank = names.to(embeddings.device)
+                logits = class_logits(embeddings[mine], bank, NAME_SCALE)[:, :-1]
                 target = batch.class_index[named][mine]
                 losses.append(
                     F.cross_entropy(logits, target, reduction="none", label_smoothing=0.05)

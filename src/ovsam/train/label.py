@@ -21,6 +21,7 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import NO_POINT, PromptConfig, Prompts, draw_prompts, next_click
 from ovsam.data.scenes import Scene, SceneConfig, draw_scene
 from ovsam.errors import AnnotationError, PhotoError, TrainingError
+from ovsam.model.bank import Bank
 from ovsam.model.context import ContextEncoder
 from ovsam.model.image import normalised
 from ovsam.model.label import class_logits
@@ -189,12 +190,12 @@ class LabelStage(Stage):
 
     Args:
         model: with a trunk, an adapter and a prompt encoder that are worth it.
-        prototypes: for each data set `(C, P, D)` unit vectors of its classes.
+        banks: for each data set the names of its classes.
         learn: "region_head", "mask_decoder", or both; what does not learn has no loss. For a
             baseline "context" or "conv_adapter" in place of "region_head".
         rounds: corrective clicks after the first answer.
         recompute: whether the decoder runs again for the gradient, to save memory.
-        in_context: for a model with a context what embeds the classes in place of `prototypes`.
+        in_context: for a model with a context what embeds the classes in place of `banks`.
 
     Raises:
         TrainingError: the model has not all of what is to learn.
@@ -206,7 +207,7 @@ class LabelStage(Stage):
     def __init__(
         self,
         model: OVSAM,
-        prototypes: Sequence[Tensor],
+        banks: Sequence[Bank],
         learn: Collection[str],
         rounds: int,
         recompute: bool,
@@ -233,8 +234,7 @@ class LabelStage(Stage):
         encoder = model.config.encoder
         self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
-        for index, vectors in enumerate(prototypes):
-            self.register_buffer(f"prototypes{index}", vectors, persistent=False)
+        self.banks = list(banks)
 
     def heavy_modules(self) -> Iterable[nn.Module]:
         """The trunk and the adapter; the decoder's prompts change their number."""
@@ -298,15 +298,15 @@ class LabelStage(Stage):
             masks = region_mask_logits(true, batch.has_mask[objects], boxes, features.input_hw)
         return self.model.embed_regions(features, boxes, batch.image, masks).float()
 
-    def _prototypes(self, index: int) -> Tensor:
-        """Unit vectors `(C, P, D)` of the classes of a data set."""
-        fixed = self.get_buffer(f"prototypes{index}")
+    def _bank(self, index: int) -> Bank:
+        """The names of a data set's classes, in the context as it is now if the model has one."""
+        fixed = self.banks[index]
         if self.in_context is None or self.model.context is None:
             return fixed
         if not (names := self.in_context.names[index]):
             return fixed
         vectors = self.in_context.encoder.embed_in_context(names, self.model.context.tokens)
-        return F.normalize(vectors, dim=-1)[:, None]
+        return Bank.of(F.normalize(vectors, dim=-1), [1] * len(names))
 
     def _class_loss(self, embeddings: Tensor, batch: SceneBatch) -> Tensor:
         labels = batch.class_index[batch.prompts.object_index]
@@ -315,8 +315,8 @@ class LabelStage(Stage):
         for index in torch.unique(batch.source).tolist():
             mine = (source == index).nonzero()[:, 0]
             with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
-                prototypes = self._prototypes(index)
-                scores = class_logits(embeddings[mine], prototypes, self.model.config.logit_scale)
+                bank = self._bank(index).to(embeddings.device)
+                scores = class_logits(embeddings[mine], bank, self.model.config.logit_scale)
             image = batch.image[mine]
             total = total + class_loss(
                 scores, labels[mine], image, len(batch.photos), _counted(batch, image)

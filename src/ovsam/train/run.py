@@ -16,6 +16,7 @@ from ovsam.data.crops import Squares, anchored_photos
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.errors import TrainingError
+from ovsam.model.bank import Bank
 from ovsam.model.text_store import TextStore
 from ovsam.model.weights import fingerprints
 from ovsam.train.distill import DistillBatches, DistillStage
@@ -95,7 +96,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
         told = start.names_learnt or _learns_names(recipe, sources)
         told = told and start.model.context is None  # it changes the names' vectors as it learns
         named = bool(watched.synonyms) and told and not isinstance(recipe, DistillRecipe)
-        watch = Watch(watched.data_set, names.vectors(watched) if named else None)
+        watch = Watch(watched.data_set, names.bank(watched) if named else None)
     # After a sharded run only what has learnt is whole again.
     begun = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
     done = engine.fit(
@@ -238,16 +239,17 @@ class _Names:
 
     def __init__(self, start: Start, device: torch.device, folder: Path) -> None:
         self.start, self.device, self.folder = start, device, folder
-        self.known: dict[tuple[tuple[str, ...], ...], Tensor] = {}  # data sets may share names
+        self.known: dict[tuple[tuple[str, ...], ...], Bank] = {}  # data sets may share names
 
-    def vectors(self, source: Source) -> Tensor:
-        """Unit vectors `(C, P, D)`; one row of zeros for a data set without names."""
+    def bank(self, source: Source) -> Bank:
+        """The bank of its classes; one vector of zeros for a data set without names."""
         if not source.synonyms:
-            return torch.zeros(1, 1, self.start.model.config.encoder.text_dim)
+            nothing = torch.zeros(1, self.start.model.config.encoder.text_dim, device=self.device)
+            return Bank.of(nothing, [1])
         if source.synonyms not in self.known:
             store = TextStore(self.folder / "text.sqlite")
             made = prototypes_of(self.start, source.synonyms, self.device, store)
-            self.known[source.synonyms] = made.to(self.device)
+            self.known[source.synonyms] = made
         return self.known[source.synonyms]
 
 
@@ -277,9 +279,9 @@ def _joint(
         kind: Squares(drawn, places, look, recipe.engine.seed + i, kind)
         for i, (kind, look) in enumerate(recipe.looks.items())
     }
-    prototypes = [names.vectors(source) for source in sources]
+    banks = [names.bank(source) for source in sources]
     rounds = {kind: look.rounds for kind, look in recipe.looks.items()}
-    stage = JointStage(start.model, prototypes, rounds, recipe.again)
+    stage = JointStage(start.model, banks, rounds, recipe.again)
     return stage, Turns(kinds, recipe.cycle)
 
 
@@ -335,12 +337,12 @@ def _label(
         recipe.prompts,
         _micro_batch(recipe.batch, engine),
     )
-    prototypes = [names.vectors(source) for source in sources]
+    banks = [names.bank(source) for source in sources]
     in_context = None
     if start.model.context is not None:
         firsts = [[synonyms[0] for synonyms in source.synonyms] for source in sources]
         in_context = ClassesInContext(text_side(start, engine.fabric.device), firsts)
     stage = LabelStage(
-        start.model, prototypes, recipe.learn, recipe.rounds, recipe.recompute, in_context
+        start.model, banks, recipe.learn, recipe.rounds, recipe.recompute, in_context
     )
     return stage, batches

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, TrainingError
+from ovsam.model.bank import Bank
 from ovsam.model.build import (
     MODELS,
     SHIPPED,
@@ -28,7 +29,7 @@ from ovsam.model.clip import ClipTextEncoder
 from ovsam.model.convert import KEY_MAP_SAM_DECODER, expected_shapes, read_tensors, rename
 from ovsam.model.minilm import MiniLM
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.text import PLAIN_TEMPLATES, openai_templates, synonym_vectors
+from ovsam.model.text import PLAIN_TEMPLATES, name_bank, openai_templates
 from ovsam.model.text_store import TextStore
 from ovsam.model.weights import differences, load_checkpoint, read_metadata, save_checkpoint
 from ovsam.train.lite_model import initial_model
@@ -155,14 +156,14 @@ def _from_files(config: ModelConfig, clip: str, sam: str) -> Start:
 
 def prototypes_of(
     start: Start, classes: Sequence[Sequence[str]], device: torch.device, store: TextStore
-) -> Tensor:
-    """Unit vectors `(C, P, D)` of the synonyms of C classes, by the model's own text side.
+) -> Bank:
+    """The bank of C classes, each given by its synonyms, by the model's own text side.
 
     Vectors that the store knows are not computed again.
     """
     is_clip = start.model.config.encoder.kind == "open_clip"
     templates = openai_templates() if is_clip else PLAIN_TEMPLATES
-    return synonym_vectors(classes, text_side(start, device), templates, store)
+    return name_bank(classes, text_side(start, device), templates, store).to(device)
 
 
 def text_side(start: Start, device: torch.device) -> ClipTextEncoder | MiniLM:

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ovsam.data.coco import Instance
 from ovsam.data.dataset import DataSet
@@ -16,6 +15,7 @@ from ovsam.data.layouts import ListedPhoto
 from ovsam.data.sheet import COLUMNS, contact_sheet
 from ovsam.errors import AnnotationError, PhotoError
 from ovsam.geometry import encode_rle
+from ovsam.model.bank import Bank
 from ovsam.model.image import Frame, to_pixels, whole_photo_logits
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM
@@ -30,14 +30,14 @@ class Watch:
 
     Args:
         data_set: its first photos with masks are taken.
-        prototypes: `(C, P, D)` unit vectors of its classes; None where nothing is named.
+        bank: the names of its classes; None where nothing is named.
 
     Raises:
         AnnotationError: no photo that can be read has a mask.
     """
 
-    def __init__(self, data_set: DataSet, prototypes: Tensor | None) -> None:
-        self.classes, self.prototypes = data_set.classes, prototypes
+    def __init__(self, data_set: DataSet, bank: Bank | None) -> None:
+        self.classes, self.bank = data_set.classes, bank
         self.photos: list[ListedPhoto] = []
         self.pixels: list[NDArray[np.uint8]] = []
         for photo in data_set.photos:
@@ -88,10 +88,10 @@ class Watch:
         whole = whole_photo_logits(logits[:, :1].float(), frame, size_hw)
         masks = (whole[:, 0] > 0).cpu().numpy()
         names = [""] * len(masks)
-        if self.prototypes is not None:
+        if self.bank is not None:
             first = torch.zeros(len(boxes), dtype=torch.long, device=device)
             regions = model.embed_regions(features, boxes, first, logits[:, :1]).float()
-            scores = class_logits(regions, self.prototypes.to(device), model.config.logit_scale)
+            scores = class_logits(regions, self.bank.to(device), model.config.logit_scale)
             names = [self.classes[i] for i in scores[:, :-1].argmax(1).tolist()]
         return [
             replace(instance, category=name, segmentation=encode_rle(mask))

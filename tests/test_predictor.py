@@ -11,9 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from ovsam.errors import PhotoError, PromptError, VocabularyError
+from ovsam.model import text as prototypes
 from ovsam.model.image import Frame
 from ovsam.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed
 from ovsam.structures import Prediction, Prompt
+from ovsam.vocabulary import load_vocabulary
 from tiny_model import ONE_TOKEN, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
 HEIGHT, WIDTH = 150, 200
@@ -273,6 +275,25 @@ def test_prepare_embeds_ahead() -> None:
     assert sorted(text.asked) == ["ink", "pen"]
     with pytest.raises(VocabularyError):
         predictor.prepare("pen, pen")
+
+
+def test_an_edit_of_a_long_vocabulary_embeds_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prototypes, "LARGE", 8)
+    text = HashedText()
+    predictor = tiny_predictor(text=text)
+    photo = predictor.encode(blobs(0))
+    names = load_vocabulary([f"thing {i}/object {i}" for i in range(40)])
+    [before] = predictor.predict(photo, PROMPTS["box"], vocabulary=names, top=40, zoom=False)
+    text.asked.clear()
+    edited = names.with_class("gadget").without("gadget").renamed("thing 7", "mug")
+    [after] = predictor.predict(photo, PROMPTS["box"], vocabulary=edited, top=40, zoom=False)
+    assert text.asked == ["mug"]
+    logs = [
+        {label.name: np.log(label.score) for label in found.labels[0] if label.name not in left}
+        for found, left in ((before, {"thing 7"}), (after, {"mug"}))
+    ]
+    shifts = [logs[1][name] - logs[0][name] for name in logs[0]]
+    assert logs[0].keys() == logs[1].keys() and np.ptp(shifts) < 1e-3  # but for one class the same
 
 
 def test_more_vocabularies_than_are_kept() -> None:

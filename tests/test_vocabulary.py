@@ -5,6 +5,7 @@ import doctest
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,58 @@ def test_fingerprint_follows_the_content_only() -> None:
         dataclasses.replace(entries, answerable=(True, False)),
     ]
     assert len({entries.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+PETS = Vocabulary(
+    "pets",
+    ("Cat", "dog", "pet"),
+    (("cat", "kitten"), ("dog", "puppy"), ("pet",)),
+    (True, True, False),
+)
+
+
+def test_a_class_is_added_last() -> None:
+    edited = PETS.with_class("guinea_pig/Cavy")
+    assert edited.classes == ("Cat", "dog", "pet", "guinea pig")
+    assert edited.synonyms[3] == ("guinea pig", "cavy")
+    assert edited.answerable == (True, True, False, True)
+    assert edited.name == edited.with_class("fox").name == "pets, edited"
+    assert len(PETS) == 3 and edited.fingerprint != PETS.fingerprint
+
+
+def test_a_class_is_removed_by_the_name_it_is_shown_by() -> None:
+    edited = PETS.without("CAT")
+    assert (edited.classes, edited.synonyms) == (("dog", "pet"), (("dog", "puppy"), ("pet",)))
+    assert edited.answerable == (True, False)
+    assert edited.with_class("Cat/kitten").without("pet").classes == ("dog", "Cat")
+
+
+def test_a_class_is_renamed_where_it_stands() -> None:
+    edited = PETS.renamed("cat", "Tabby/mouser")
+    assert edited.classes == ("Tabby", "dog", "pet")
+    assert edited.synonyms[0] == ("tabby", "mouser", "kitten")
+    assert PETS.renamed("dog", "Puppy").synonyms[1] == ("puppy",)
+    assert PETS.renamed("pet", "friend").answerable == PETS.answerable
+    assert PETS.renamed("cat", "CAT").classes[0] == "CAT"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda: PETS.with_class("DOG"), "class 'DOG' twice"),
+        (lambda: PETS.with_class(" / "), "has an empty name"),
+        (lambda: PETS.with_class("a\0b"), "control character"),
+        (lambda: PETS.without("kitten"), "has no class 'kitten'"),
+        (lambda: PETS.without("cat").without("dog"), "no class that may be the answer"),
+        (lambda: Vocabulary.from_names(["cat"]).without("cat"), "is empty"),
+        (lambda: PETS.renamed("fox", "wolf"), "has no class 'fox'"),
+        (lambda: PETS.renamed("cat", "dog"), "class 'dog' twice"),
+        (lambda: PETS.renamed("cat", ""), "has an empty name"),
+    ],
+)
+def test_an_edit_is_checked_like_the_whole(edit: Callable[[], Vocabulary], message: str) -> None:
+    with pytest.raises(VocabularyError, match=message):
+        edit()
 
 
 def test_a_hundred_thousand_names_are_fast() -> None:

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ovsam.errors import CheckpointError
 from ovsam.model import minilm, text_store
+from ovsam.model import text as prototypes
 from ovsam.model.minilm import MiniLM
-from ovsam.model.text import PLAIN_TEMPLATES, ClassPrototypes, class_prototypes
+from ovsam.model.text import PLAIN_TEMPLATES, ClassPrototypes, Embedded, class_prototypes
 from ovsam.model.text_store import TextStore
 from ovsam.vocabulary import Vocabulary
 from tiny_model import names_of
@@ -233,6 +234,100 @@ for i in range(start, start + 60):
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     names = [*(f"name {i}" for i in range(180)), "shared"]
     assert set(TextStore(path).get("model", names, 4)) == set(names)
+
+
+# Long vocabularies
+
+
+@pytest.fixture
+def long(monkeypatch: pytest.MonkeyPatch) -> Vocabulary:
+    """Eighty names, and a limit that makes them many."""
+    monkeypatch.setattr(prototypes, "LARGE", 8)
+    return Vocabulary.from_names([f"thing {i}/object {i}" for i in range(40)])
+
+
+def _long_prototypes(
+    vocabulary: Vocabulary, store: TextStore, bases: Sequence[Embedded] = ()
+) -> tuple[ClassPrototypes, list[str]]:
+    """The prototypes, and which names were embedded for them."""
+    encoder = CountingEncoder()
+    made = class_prototypes(vocabulary, encoder, PLAIN_TEMPLATES, store, (), bases=bases)
+    return made, encoder.asked
+
+
+def _banks(folder: Path) -> list[Path]:
+    return sorted((folder / "banks").glob("*"))
+
+
+def test_a_long_vocabulary_is_one_file_of_its_names(tmp_path: Path, long: Vocabulary) -> None:
+    first, _ = _long_prototypes(long, TextStore(tmp_path / "text.sqlite"))
+    [file] = _banks(tmp_path)
+    (tmp_path / "text.sqlite").unlink()
+    again, asked = _long_prototypes(long, TextStore(tmp_path / "text.sqlite"))
+    assert not asked and _banks(tmp_path) == [file]
+    for number in range(40):
+        expected = torch.cat([_vector(name) for name in long.synonyms[number]]).half()
+        assert torch.equal(names_of(first.bank, number), expected)
+        assert torch.equal(names_of(again.bank, number), expected)
+    # Another order of the names is another list: no file is read for what it is not.
+    flipped = Vocabulary("v", long.classes[::-1], long.synonyms[::-1])
+    other, asked = _long_prototypes(flipped, TextStore(None))
+    assert len(asked) == 80
+    for number in range(40):
+        assert torch.equal(names_of(other.bank, 39 - number), names_of(first.bank, number))
+    _long_prototypes(flipped, TextStore(tmp_path / "text.sqlite"))
+    assert len(_banks(tmp_path)) == 2
+
+
+def test_a_damaged_file_is_made_anew(tmp_path: Path, long: Vocabulary) -> None:
+    store = TextStore(tmp_path / "text.sqlite")
+    _long_prototypes(long, store)
+    [file] = _banks(tmp_path)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    made, asked = _long_prototypes(long, store)
+    assert not asked and file.read_bytes() == content  # from the store
+    assert torch.equal(names_of(made.bank, 3)[:1], _vector("thing 3").half())
+
+
+def test_an_edited_vocabulary_embeds_what_is_new_and_shares_the_rest(
+    tmp_path: Path, long: Vocabulary
+) -> None:
+    store = TextStore(tmp_path / "text.sqlite")
+    first, _ = _long_prototypes(long, store)
+    assert first.base is not None
+    edited = long.without("thing 4").renamed("thing 9", "gadget").with_class("mug/cup")
+    made, asked = _long_prototypes(edited, store, [first.base])
+    assert asked == ["cup", "gadget", "mug"]
+    assert made.base is first.base and len(_banks(tmp_path)) == 1
+    assert made.bank.groups[0].data_ptr() == first.bank.groups[0].data_ptr()
+    anew, _ = _long_prototypes(edited, TextStore(None))
+    for number in range(40):
+        assert torch.equal(names_of(made.bank, number), names_of(anew.bank, number))
+    # An edit of the edit builds on the same, too, and a removal alone embeds nothing.
+    again, asked = _long_prototypes(edited.without("mug"), store, [made.base])
+    assert not asked and len(again.bank) == 39
+
+
+@pytest.mark.parametrize("other", ["most are gone", "most are new"])
+def test_what_is_no_edit_gets_a_bank_of_its_own(
+    tmp_path: Path, long: Vocabulary, other: str
+) -> None:
+    store = TextStore(tmp_path / "text.sqlite")
+    first, _ = _long_prototypes(long, store)
+    assert first.base is not None
+    few = Vocabulary("few", long.classes[:10], long.synonyms[:10])
+    many = Vocabulary.from_names([*long.classes[:5], *(f"new {i}" for i in range(35))])
+    made, _ = _long_prototypes(few if other == "most are gone" else many, store, [first.base])
+    assert made.base is not None and made.base is not first.base
+    assert len(_banks(tmp_path)) == 2
+
+
+def test_a_short_vocabulary_needs_no_file(tmp_path: Path, long: Vocabulary) -> None:
+    store = TextStore(tmp_path / "text.sqlite")
+    made, _ = _long_prototypes(Vocabulary("v", long.classes[:4], long.synonyms[:4]), store)
+    assert made.base is None and not _banks(tmp_path)
+    assert made.bank.groups[0].dtype == torch.float32
 
 
 # MiniLM

@@ -89,8 +89,8 @@ def grouped_order(names: Sequence[Sequence[str]]) -> list[str]:
     for of_class in names:
         groups.setdefault(len(of_class), []).append(of_class)
     return [
-        name
+        of_class[depth]
         for size in sorted(groups)
-        for layer in zip(*groups[size], strict=True)
-        for name in layer
+        for depth in range(size)
+        for of_class in groups[size]
     ]

@@ -63,5 +63,6 @@ def write_vectors(path: Path, vectors: Tensor) -> None:
 
 def _are_units(vectors: Tensor) -> bool:
     """Whether no vector has lost its length; read by chunks, which a processor's cache holds."""
-    lengths = [chunk.float().square().sum(1) for chunk in torch.split(vectors, _CHUNK)]
+    chunks = torch.split(vectors, _CHUNK)
+    lengths = [torch.linalg.vector_norm(chunk.float(), dim=1) for chunk in chunks]
     return bool(((torch.cat(lengths) - 1).abs() < _TOLERANCE).all())

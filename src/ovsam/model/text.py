@@ -126,8 +126,8 @@ def class_prototypes(
         base = Embedded(synonyms, bank)
     return ClassPrototypes(
         bank=bank,
-        seen=torch.tensor([not seen.isdisjoint(of_class) for of_class in synonyms], device=device),
-        answerable=torch.tensor(vocabulary.answerable, device=device),
+        seen=_flags(not seen.isdisjoint(of_class) for of_class in synonyms).to(device),
+        answerable=_flags(vocabulary.answerable).to(device),
         base=base,
     )
 
@@ -209,6 +209,10 @@ def _embeddings(
         if progress:
             progress(start + len(chunk), len(missing))
     return np.stack([known[name] for name in names])
+
+
+def _flags(values: Iterable[bool]) -> Tensor:
+    return torch.from_numpy(np.fromiter(values, np.bool_))
 
 
 def _key(encoder: TextEncoder, templates: Sequence[str]) -> str:

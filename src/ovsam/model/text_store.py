@@ -17,7 +17,7 @@ _TIMEOUT_S = 30.0  # how long to wait while another process writes
 _QUERY = 500  # texts per query; SQLite limits the number of parameters
 _SCHEMA = """CREATE TABLE IF NOT EXISTS embedding (
     model TEXT NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (model, text)
-) WITHOUT ROWID"""
+)"""
 
 
 class TextStore:

@@ -216,7 +216,8 @@ def segmentation_to_rle(
     """
     height, width = size_hw
     if not isinstance(segmentation, Mapping):
-        return _as_text(coco_mask.merge(_polygon_codes(segmentation, size_hw)))
+        codes = _polygon_codes(segmentation, size_hw)
+        return _as_text(codes[0] if len(codes) == 1 else coco_mask.merge(codes))
     _check_size(segmentation, size_hw)
     _, counts = _rle_runs(segmentation)  # pycocotools trusts its input
     code = {"size": [height, width], "counts": counts.tolist()}
@@ -254,7 +255,7 @@ def _polygon_codes(
         raise AnnotationError(
             f"A segmentation must be a list of polygons or an RLE, got {_short(polygons)}."
         )
-    checked = [_checked_polygon(polygon, size_hw).tolist() for polygon in polygons]
+    checked = [_checked_polygon(polygon, size_hw) for polygon in polygons]
     codes: list[dict[str, Any]] = coco_mask.frPyObjects(checked, height, width)
     return codes
 

@@ -31,3 +31,16 @@ class TrainingError(OvsamError):
 
 class OutputError(OvsamError):
     """A result cannot be written where it was asked for."""
+
+
+def quoted(value: object) -> str:
+    """A value as a message shows it: in one line and short, whatever it is.
+
+    >>> quoted("a" * 100)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "something nested deeply"
+    return text if len(text) <= 80 else text[:77] + "..."

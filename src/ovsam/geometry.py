@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco_mask
 from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
 
-from ovsam.errors import AnnotationError
+from ovsam.errors import AnnotationError, quoted
 
 
 class Rle(TypedDict):
@@ -145,12 +145,12 @@ def _rle_runs(rle: Mapping[str, Any]) -> tuple[tuple[int, int], NDArray[np.int64
         counts = np.array(raw, dtype=object)  # Python's integers: no overflow before the check
     else:
         raise AnnotationError(
-            f"An RLE's counts must be a string or a list of integers, got {_short(raw)}."
+            f"An RLE's counts must be a string or a list of integers, got {quoted(raw)}."
         )
     if (counts < 0).any() or counts.sum() != height * width:
         raise AnnotationError(
             f"An RLE's counts must be 0 or more and fill its {height} x {width} pixels, "
-            f"got {_short(raw)}, which fill {counts.sum()}."
+            f"got {quoted(raw)}, which fill {counts.sum()}."
         )
     return (height, width), counts.astype(np.int64)
 
@@ -163,7 +163,7 @@ def _rle_size_hw(rle: Mapping[str, Any]) -> tuple[int, int]:
         or not all(type(side) is int and side >= 0 for side in size)
     ):
         raise AnnotationError(
-            f"An RLE's size must be [height, width] in pixels, got {_short(size)}."
+            f"An RLE's size must be [height, width] in pixels, got {quoted(size)}."
         )
     return size[0], size[1]
 
@@ -185,7 +185,7 @@ def _decompress_counts(text: str) -> NDArray[np.int64]:
     starts = np.flatnonzero(np.concatenate([[True], last[:-1]]))
     lengths = np.diff(np.append(starts, len(groups)))
     if (groups < 0).any() or (groups > 63).any() or not last[-1] or lengths.max() > 8:
-        raise AnnotationError(f"An RLE's counts are not COCO's compressed text: {_short(text)}.")
+        raise AnnotationError(f"An RLE's counts are not COCO's compressed text: {quoted(text)}.")
     place = np.arange(len(groups)) - np.repeat(starts, lengths)
     numbers = np.add.reduceat((groups & 31) << (5 * place), starts)
     numbers -= (groups[last] & 16 != 0) * (np.int64(1) << (5 * lengths))
@@ -218,11 +218,27 @@ def segmentation_to_rle(
     """
     height, width = size_hw
     if not isinstance(segmentation, Mapping):
-        return _as_text(coco_mask.merge(_polygon_codes(segmentation, size_hw)))
+        codes = _polygon_codes(segmentation, size_hw)
+        return _as_text(codes[0] if len(codes) == 1 else coco_mask.merge(codes))
     _check_size(segmentation, size_hw)
     _, counts = _rle_runs(segmentation)  # pycocotools trusts its input
     code = {"size": [height, width], "counts": counts.tolist()}
     return _as_text(coco_mask.frPyObjects(code, height, width))
+
+
+def check_segmentation(
+    segmentation: Sequence[Any] | Mapping[str, Any], size_hw: tuple[int, int]
+) -> None:
+    """Refuse what `segmentation_to_mask` would, without the mask.
+
+    Raises:
+        AnnotationError: see `segmentation_to_mask`.
+    """
+    if isinstance(segmentation, Mapping):
+        _check_size(segmentation, size_hw)
+        _rle_runs(segmentation)
+    else:
+        _checked_polygons(segmentation, size_hw)
 
 
 def _as_text(code: Mapping[str, Any]) -> Rle:
@@ -252,37 +268,38 @@ def _polygon_codes(
     polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]
 ) -> list[dict[str, Any]]:
     height, width = size_hw
-    if not isinstance(polygons, Sequence) or isinstance(polygons, (str, bytes)) or not polygons:
-        raise AnnotationError(
-            f"A segmentation must be a list of polygons or an RLE, got {_short(polygons)}."
-        )
-    checked = [_checked_polygon(polygon, size_hw).tolist() for polygon in polygons]
+    checked = _checked_polygons(polygons, size_hw)
     codes: list[dict[str, Any]] = coco_mask.frPyObjects(checked, height, width)
     return codes
+
+
+def _checked_polygons(
+    polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]
+) -> list[NDArray[np.float64]]:
+    if not isinstance(polygons, Sequence) or isinstance(polygons, (str, bytes)) or not polygons:
+        raise AnnotationError(
+            f"A segmentation must be a list of polygons or an RLE, got {quoted(polygons)}."
+        )
+    return [_checked_polygon(polygon, size_hw) for polygon in polygons]
 
 
 def _checked_polygon(polygon: Sequence[float], size_hw: tuple[int, int]) -> NDArray[np.float64]:
     try:
         points = np.asarray(polygon, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise AnnotationError(
-            f"A polygon must be a flat list of numbers x, y, x, y, …, got {_short(polygon)}."
+            f"A polygon must be a flat list of numbers x, y, x, y, …, got {quoted(polygon)}."
         ) from error
     if points.ndim != 1 or points.size < 6 or points.size % 2:
         raise AnnotationError(
             "A polygon must be a flat list x, y, x, y, … of at least 3 points (6 numbers), "
-            f"got {_short(polygon)}."
+            f"got {quoted(polygon)}."
         )
     # pycocotools walks along every edge pixel by pixel: far corners would take for ever.
     reach = 10 * max(*size_hw, 100)
     if not (np.abs(points) <= reach).all():
         raise AnnotationError(
             f"A polygon must lie on its photo of {size_hw[1]} x {size_hw[0]} pixels, "
-            f"got {_short(polygon)}."
+            f"got {quoted(polygon)}."
         )
     return points
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -40,7 +40,7 @@ _BUILTIN = {
 _EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
 _MAX_LINE = 1_000_000
 _SEPARATORS = re.compile(r"_or_|/|,")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # half a surrogate pair is no text
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,11 @@ class Vocabulary:
         for number, (display, texts) in enumerate(
             zip(self.classes, self.synonyms, strict=True), start=1
         ):
+            if any(_CONTROL.search(text) for text in (display, *texts)):
+                raise VocabularyError(
+                    f"Class {number} of vocabulary '{self.name}' has a control character in "
+                    f"{display!r}. Give names as plain text."
+                )
             key = display.lower()
             if key in seen:
                 raise VocabularyError(
@@ -110,11 +115,6 @@ class Vocabulary:
                 raise VocabularyError(
                     f"Class {number} of vocabulary '{self.name}' has an empty name. "
                     "Give it one or remove it."
-                )
-            if any(_CONTROL.search(text) for text in (display, *texts)):
-                raise VocabularyError(
-                    f"Class {number} of vocabulary '{self.name}' has a control character in "
-                    f"{display!r}. Give names as plain text."
                 )
 
     def __len__(self) -> int:
@@ -354,9 +354,14 @@ def _read_file(path: Path) -> Vocabulary:
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise VocabularyError(f"Vocabulary file '{path}' cannot be read: {error}.") from error
-    if path.suffix.lower() == ".json":
-        return _from_annotations(text, path)
-    return _from_lines(text, path.stem)
+    try:
+        if path.suffix.lower() == ".json":
+            return _from_annotations(text, path)
+        return _from_lines(text, path.stem)
+    except VocabularyError as error:
+        if str(path) in str(error):
+            raise
+        raise VocabularyError(f"'{path}': {error}") from error
 
 
 def _from_lines(text: str, name: str) -> Vocabulary:

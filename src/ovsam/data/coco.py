@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.errors import AnnotationError, VocabularyError
-from ovsam.geometry import segmentation_to_mask
+from ovsam.errors import AnnotationError, VocabularyError, quoted
+from ovsam.geometry import check_segmentation, segmentation_to_mask
+from ovsam.photo import DEFAULT_MAX_PIXELS
 from ovsam.vocabulary import Vocabulary
 
 # COCO's sizes, by the annotated area in pixels: small < 32² <= medium < 96² <= large.
 SMALL_AREA = 32.0**2
 LARGE_AREA = 96.0**2
+_INTEGERS = 2**63  # the evaluators count with 64 bits
 FREQUENCIES = ("r", "c", "f")  # LVIS: rare, common and frequent classes
 
 
@@ -102,12 +104,14 @@ class Annotations:
         instances: in the file's order.
         categories: the classes, in the file's order.
         crowds: how many crowd regions the file has.
+        source: the file's name, for messages.
     """
 
     photos: tuple[Photo, ...]
     instances: tuple[Instance, ...]
     categories: tuple[Category, ...] = ()
     crowds: int = 0
+    source: str = "annotations"
 
     @cached_property
     def by_photo(self) -> Mapping[int, tuple[Instance, ...]]:
@@ -116,6 +120,22 @@ class Annotations:
         for instance in self.instances:
             groups[instance.photo_id].append(instance)
         return {photo_id: tuple(group) for photo_id, group in groups.items()}
+
+    def check_masks(self, photos: Iterable[Photo]) -> None:
+        """Refuse masks that cannot be drawn, before anything is done with the others.
+
+        Raises:
+            AnnotationError: names the first, of these photos, that is malformed or missing.
+        """
+        for photo in photos:
+            for one in self.by_photo.get(photo.id, ()):
+                try:
+                    check_segmentation(one.segmentation, photo.size_hw)
+                except AnnotationError as error:
+                    raise AnnotationError(
+                        f"Annotation {one.id} of {self.source!r}, photo {quoted(photo.file_name)}: "
+                        f"{error} Correct it or take it out of the file."
+                    ) from error
 
     @cached_property
     def fingerprint(self) -> str:
@@ -185,17 +205,22 @@ def collect_annotations(
                 if number in ids:
                     raise AnnotationError(f"{where} repeats the id {number}.")
                 ids.add(number)
+                where = f"{key}[{index}] (id {number}) of {source!r}"
                 if key == "categories":
                     categories[number] = _category(row, where)
                 elif key == "images":
                     photos[number] = _photo(row, categories, where)
-                elif row.get("iscrowd"):
-                    crowds += 1
                 else:
-                    instances.append(_instance(row, categories, photos, where))
+                    instance = _instance(row, categories, photos, where)
+                    if _is_crowd(row, where):
+                        crowds += 1
+                    else:
+                        instances.append(instance)
             except AnnotationError as error:
                 report(error)
-    return Annotations(tuple(photos.values()), tuple(instances), tuple(categories.values()), crowds)
+    return Annotations(
+        tuple(photos.values()), tuple(instances), tuple(categories.values()), crowds, source
+    )
 
 
 def parse_sa1b(
@@ -211,7 +236,8 @@ def parse_sa1b(
     for index, row in enumerate(table):
         where = f"annotations[{index}] of {source!r}"
         try:
-            instances.append(_mask(row, row.get("id", index), 0, "", where))
+            number = _integer(row, "id", where) if "id" in row else index
+            instances.append(_mask(row, number, 0, "", where))
         except AnnotationError as error:
             report(error)
     return size_hw, tuple(instances)
@@ -224,7 +250,9 @@ def _raise(error: AnnotationError) -> None:
 def _category(row: Mapping[str, Any], where: str) -> Category:
     name, more = _text(row, "name", where), row.get("synonyms", [])
     if not isinstance(more, list) or not all(isinstance(text, str) for text in more):
-        raise AnnotationError(f"{where} must have a list of texts as 'synonyms', got {more!r}.")
+        raise AnnotationError(
+            f"{where} must have a list of texts as 'synonyms', got {quoted(more)}."
+        )
     frequency = row.get("frequency")
     return named_category(name, [name, *more], where, frequency if frequency in FREQUENCIES else "")
 
@@ -238,7 +266,9 @@ def named_category(name: str, texts: Sequence[str], where: str, frequency: str =
     try:
         [synonyms] = Vocabulary.from_names([",".join(texts)]).synonyms
     except VocabularyError as error:
-        raise AnnotationError(f"{where} has a name that is none, {name!r}: {error}") from error
+        raise AnnotationError(
+            f"{where} has a name that is none, {quoted(name)}: {error}"
+        ) from error
     return Category(name, synonyms, frequency)
 
 
@@ -272,6 +302,11 @@ def _size_hw(row: Mapping[str, Any], where: str) -> tuple[int, int]:
     size_hw = (_integer(row, "height", where), _integer(row, "width", where))
     if min(size_hw) < 1:
         raise AnnotationError(f"{where} must have a height and width above 0, got {size_hw}.")
+    if size_hw[0] * size_hw[1] > DEFAULT_MAX_PIXELS:
+        raise AnnotationError(
+            f"{where} must have a height and width of {DEFAULT_MAX_PIXELS:,} pixels at most in "
+            f"all, got {size_hw}."
+        )
     return size_hw
 
 
@@ -287,37 +322,59 @@ def _instance(
     category_id = _integer(row, "category_id", where)
     if category_id not in categories:
         raise AnnotationError(f"{where} has the category {category_id}, which is not listed.")
-    return _mask(row, _integer(row, "id", where), photo_id, categories[category_id].name, where)
+    number, name = _integer(row, "id", where), categories[category_id].name
+    instance = _mask(row, number, photo_id, name, where)
+    (x0, y0, x1, y1), (height, width) = instance.box_xyxy, photos[photo_id].size_hw
+    # A box of no size on the edge is one pixel just outside: COCO's own files have such.
+    if x0 > width or y0 > height or x1 < 0 or y1 < 0:
+        raise AnnotationError(
+            f"{where} has the bbox {quoted(row['bbox'])} (x, y, width, height), which lies outside "
+            f"of its photo of {width} x {height} pixels. Correct it or take it out."
+        )
+    return instance
+
+
+def _is_crowd(row: Mapping[str, Any], where: str) -> bool:
+    crowd = row.get("iscrowd", 0)
+    if crowd not in (0, 1) or isinstance(crowd, float):
+        raise AnnotationError(f"{where} must have 0 or 1 as 'iscrowd', got {quoted(crowd)}.")
+    return bool(crowd)
 
 
 def _mask(
     row: Mapping[str, Any], number: int, photo_id: int, category: str, where: str
 ) -> Instance:
-    area = row.get("area", math.nan)
-    if isinstance(area, bool) or not isinstance(area, int | float) or area < 0:
-        raise AnnotationError(f"{where} must have an area of 0 or more, got {area!r}.")
+    area = as_float(row["area"]) if "area" in row else None
+    if area is not None and not 0 <= area < math.inf:  # nor is NaN
+        raise AnnotationError(f"{where} must have an area of 0 or more, got {quoted(row['area'])}.")
     return Instance(
         id=number,
         photo_id=photo_id,
         category=category,
         box_xyxy=_box_xyxy(_value(row, "bbox", where), where),
-        area=float(area),
+        area=math.nan if area is None else area,
         segmentation=row.get("segmentation"),
     )
 
 
 def _box_xyxy(bbox: object, where: str) -> tuple[float, float, float, float]:
-    numbers = isinstance(bbox, list) and [
-        float(value)
-        for value in bbox
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    ]
-    if not numbers or len(numbers) != 4 or bbox != numbers or min(numbers[2:]) < 0:
+    numbers = [as_float(value) for value in bbox] if isinstance(bbox, list) else []
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)) or min(numbers[2:]) < 0:
         raise AnnotationError(
-            f"{where} must have a bbox of four numbers x, y, width, height, got {bbox!r}."
+            f"{where} must have a bbox of four numbers x, y, width, height, got {quoted(bbox)}."
         )
     x, y, width, height = numbers
     return x, y, x + max(width, 1.0), y + max(height, 1.0)
+
+
+def as_float(value: object) -> float:
+    """A number of a JSON file; NaN for what is none, or too large to be one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # of Python's long integers
+        return math.nan
 
 
 def _table(content: object, key: str, source: str) -> list[Mapping[str, Any]]:
@@ -338,13 +395,13 @@ def _value(row: Mapping[str, Any], key: str, where: str) -> Any:
 
 def _integer(row: Mapping[str, Any], key: str, where: str) -> int:
     value = _value(row, key, where)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise AnnotationError(f"{where} must have a whole number as {key!r}, got {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _INTEGERS:
+        raise AnnotationError(f"{where} must have a whole number as {key!r}, got {quoted(value)}.")
     return value
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:
     value = _value(row, key, where)
     if not isinstance(value, str) or not value:
-        raise AnnotationError(f"{where} must have a text as {key!r}, got {value!r}.")
+        raise AnnotationError(f"{where} must have a text as {key!r}, got {quoted(value)}.")
     return value

@@ -216,7 +216,10 @@ def _named_folders(file: Path) -> list[Path]:
 def _sa1b(folders: list[Path], report: Report) -> Listing:
     photos: list[ListedPhoto] = []
     for folder in folders:
-        files = sorted(folder.glob("*.json"))
+        try:
+            files = sorted(folder.glob("*.json"))
+        except (OSError, ValueError):  # a name that is none, such as one with a null byte
+            files = []
         if not files:
             report(AnnotationError(f"The listed folder '{folder}' is missing or has no JSON file."))
         photos += [ListedPhoto(_photo_beside(file) or file.with_suffix(".jpg")) for file in files]

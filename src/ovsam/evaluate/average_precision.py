@@ -72,7 +72,7 @@ def average_precision(
     ids = sorted(truth.categories if categories is None else categories)
     chosen = {photo.id: photo for photo in photos}
     images = _images(truth, chosen)
-    right = _right_rows(truth, chosen)
+    right = right_rows(truth, chosen)
     if truth.rules == "lvis":
         results = _judged(right, results, images)
     by_id = _by_category(right), _by_category(_found_rows(results))
@@ -154,8 +154,14 @@ def _images(truth: Truth, photos: Mapping[int, Photo]) -> dict[int, dict[str, An
     }
 
 
-def _right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any]]:
-    """Annotations with ids from 1 on: to the evaluator, an object with the id 0 is never found."""
+def right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any]]:
+    """Annotations of some photos as the evaluator wants them, with masks as run lengths.
+
+    Their ids are from 1 on: to the evaluator, an object with the id 0 is never found.
+
+    Raises:
+        AnnotationError: names the first that is malformed, crowds among them.
+    """
     rows: list[dict[str, Any]] = []
     for index, row in enumerate(truth.rows):
         photo_id, category_id = row.get("image_id"), row.get("category_id")

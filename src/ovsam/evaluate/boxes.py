@@ -23,6 +23,7 @@ from ovsam.evaluate.average_precision import (
     LVIS_DETECTIONS,
     AveragePrecision,
     average_precision,
+    right_rows,
 )
 from ovsam.evaluate.detections import Detection, MaskResult
 from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
@@ -114,15 +115,21 @@ def evaluate_detections(
         progress: called with (photos done, photos in all) after each photo with a box.
 
     Raises:
-        AnnotationError: a photo is missing or of another size, an annotated mask is malformed, or
-            the vocabulary lacks the class of an annotated object.
+        AnnotationError: a photo is missing or of another size, an annotated mask is malformed,
+            there is no box, or the vocabulary lacks the class of an annotated object.
         OutputError: the journal is of other settings, or cannot be used.
     """
     photos = truth.annotations.photos[:limit]
     if not photos:
         raise AnnotationError(f"There is no photo to evaluate: {truth.source!r} lists none.")
     asked = [photo for photo in photos if photo.id in detections]
+    if not asked:
+        raise AnnotationError(
+            f"There is no box to evaluate: the results have none in the {len(photos):,} photos of "
+            f"{truth.source!r} that count. Check that both are of the same photos."
+        )
     check_photos(asked, images_dir)
+    right_rows(truth, {photo.id: photo for photo in photos})  # or refuse it, now and not in hours
     names = _categories_by_name(truth, photos, predictor.vocabulary) if labels == "ours" else None
     counted = _answered(truth, names, predictor.vocabulary)
     items = {photo.id: (photo, _chosen(detections[photo.id], truth.rules)) for photo in asked}

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.data.coco import Annotations, Instance, Photo
+from ovsam.errors import AnnotationError
 from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
-from ovsam.evaluate.run import chosen_photos, read_annotated_photo
+from ovsam.evaluate.run import NOTHING, chosen_photos, read_annotated_photo
 from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_centre_xy, mask_iou
 from ovsam.structures import Prompt
@@ -115,6 +116,8 @@ def evaluate_clicks(
         workers=workers,
         progress=progress,
     )
+    if not done.rows:
+        raise AnnotationError(NOTHING)
     return ClickReport(
         model=predictor.name,
         zoom=zoomed,

@@ -19,8 +19,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
 
-from ovsam.data.coco import Photo, read_json
-from ovsam.errors import AnnotationError
+from ovsam.data.coco import Photo, as_float, read_json
+from ovsam.errors import AnnotationError, quoted
 from ovsam.evaluate.truth import Truth
 from ovsam.geometry import Rle, clip_box_xyxy, rle_area
 
@@ -111,12 +111,12 @@ def _detection(
     category_id = row["category_id"]
     if type(category_id) is not int or category_id not in truth.categories:
         raise AnnotationError(
-            f"{where} has the category_id {_short(category_id)}, which {truth.source!r} does not "
+            f"{where} has the category_id {quoted(category_id)}, which {truth.source!r} does not "
             "list."
         )
     score = row["score"]
     if not _is_number(score) or not 0 <= score <= 1:  # nor is NaN
-        raise AnnotationError(f"{where} must have a score from 0 to 1, got {_short(score)}.")
+        raise AnnotationError(f"{where} must have a score from 0 to 1, got {quoted(score)}.")
     return Detection(photo.id, category_id, _box_xyxy(row["bbox"], photo, where), float(score))
 
 
@@ -131,11 +131,11 @@ def _photo(
         photo = stems.get(image_id)
     if photo is None:
         raise AnnotationError(
-            f"{where} has the image_id {_short(image_id)}, which {truth.source!r} does not list."
+            f"{where} has the image_id {quoted(image_id)}, which {truth.source!r} does not list."
         )
     if isinstance(file_name, str) and _name(file_name) != _name(photo.file_name):
         raise AnnotationError(
-            f"{where} has the image_id {image_id!r} and the file_name {_short(file_name)}, but "
+            f"{where} has the image_id {image_id!r} and the file_name {quoted(file_name)}, but "
             f"that photo is {photo.file_name!r} in {truth.source!r}."
         )
     return photo
@@ -144,19 +144,19 @@ def _photo(
 def _box_xyxy(bbox: object, photo: Photo, where: str) -> tuple[float, float, float, float]:
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
         raise AnnotationError(
-            f"{where} must have a bbox of four numbers x, y, width, height, got {_short(bbox)}."
+            f"{where} must have a bbox of four numbers x, y, width, height, got {quoted(bbox)}."
         )
-    if not all(map(math.isfinite, bbox)):
-        raise AnnotationError(f"{where} must have finite numbers as bbox, got {_short(bbox)}.")
-    x, y, width, height = map(float, bbox)
+    x, y, width, height = map(as_float, bbox)
+    if not all(map(math.isfinite, (x, y, width, height))):
+        raise AnnotationError(f"{where} must have finite numbers as bbox, got {quoted(bbox)}.")
     if width <= 0 or height <= 0:
         raise AnnotationError(
-            f"{where} must have a bbox x, y, width, height of some size, got {_short(bbox)}."
+            f"{where} must have a bbox x, y, width, height of some size, got {quoted(bbox)}."
         )
     x0, y0, x1, y1 = clip_box_xyxy([x, y, x + width, y + height], photo.size_hw).tolist()
     if x0 >= x1 or y0 >= y1:
         raise AnnotationError(
-            f"{where} has the bbox {_short(bbox)} (x, y, width, height), which lies outside of its "
+            f"{where} has the bbox {quoted(bbox)} (x, y, width, height), which lies outside of its "
             f"photo of {photo.size_hw[1]} x {photo.size_hw[0]} pixels."
         )
     return x0, y0, x1, y1
@@ -182,8 +182,3 @@ def _is_number(value: object) -> bool:
 def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
     return names.get(type(value), f"{value!r:.60}")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -8,6 +8,7 @@ authors' variant, `point-true-box`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.data.coco import Annotations, Instance, Photo
-from ovsam.errors import AnnotationError
+from ovsam.errors import AnnotationError, PromptError
 from ovsam.evaluate.boundary import boundary_iou
 from ovsam.evaluate.calibration import Calibration, calibrate
 from ovsam.evaluate.metrics import (
@@ -174,12 +175,23 @@ def _evaluated(
     left_out = 0
     for photo in photos:
         for instance in annotations.by_photo[photo.id]:
+            _check_box(annotations, photo, instance)
             name = right_name(instance, vocabulary)
             if answerable[name]:
                 kept.setdefault(photo.id, []).append((instance, name))
             else:
                 left_out += 1
     return kept, left_out
+
+
+def _check_box(annotations: Annotations, photo: Photo, instance: Instance) -> None:
+    try:
+        Prompt(box_xyxy=instance.box_xyxy).check_inside(photo.size_hw)
+    except PromptError as error:
+        raise PromptError(
+            f"Annotation {instance.id} of {annotations.source!r}: {error} Correct it or take it "
+            "out of the file."
+        ) from error
 
 
 def right_name(instance: Instance, vocabulary: Vocabulary) -> str:
@@ -202,12 +214,13 @@ def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None)
     """The first photos that have instances, all of them there.
 
     Raises:
-        AnnotationError: no photo has an instance, or one is missing.
+        AnnotationError: no photo has an instance, one is missing, or a mask is malformed.
     """
     photos = [photo for photo in annotations.photos if photo.id in annotations.by_photo][:limit]
     if not photos:
         raise AnnotationError(NOTHING)
     check_photos(photos, images_dir)
+    annotations.check_masks(photos)
     return photos
 
 
@@ -233,7 +246,9 @@ def check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
     Raises:
         AnnotationError: says how many are and names the first.
     """
-    missing = [photo.file_name for photo in photos if not (images_dir / photo.file_name).is_file()]
+    missing = [
+        photo.file_name for photo in photos if not os.path.isfile(images_dir / photo.file_name)
+    ]  # unlike Path's, never raises
     if missing:
         raise AnnotationError(
             f"{len(missing)} of {len(photos)} photos are missing in {str(images_dir)!r}, first "

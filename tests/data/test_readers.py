@@ -1,0 +1,341 @@
+"""Readers of annotations, results and names against files with anything wrong in them.
+
+A reader refuses with one sentence that names the file, or it counts what it has left out. It never
+raises anything else, hangs, or loses a row without a word.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ovsam.data.coco import collect_annotations, read_annotations, read_json
+from ovsam.data.layouts import list_photos
+from ovsam.errors import OvsamError
+from ovsam.evaluate.average_precision import right_rows
+from ovsam.evaluate.detections import read_detections
+from ovsam.evaluate.truth import parse_truth, read_truth
+from ovsam.photo import DEFAULT_MAX_PIXELS
+from ovsam.vocabulary import load_vocabulary
+
+SQUARE = [[1, 2, 4, 2, 4, 4, 1, 4]]
+RLE = {"size": [6, 8], "counts": [8, 2, 4, 2, 32]}
+COCO: dict[str, Any] = {
+    "images": [
+        {"id": 1, "file_name": "a.png", "width": 8, "height": 6},
+        {"id": 2, "file_name": "b.png", "width": 4, "height": 4},
+    ],
+    "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "coffee_mug"}],
+    "annotations": [
+        {
+            "id": 10 + i,
+            "image_id": 1,
+            "category_id": 7,
+            "bbox": [1, 2, 3, 2],
+            "area": 6.0,
+            "iscrowd": int(i == 2),
+            "segmentation": shape,
+        }
+        for i, shape in enumerate((SQUARE, RLE, RLE))
+    ],
+}
+LVIS: dict[str, Any] = {
+    "images": [
+        {**image, "neg_category_ids": [9], "not_exhaustive_category_ids": [7]}
+        for image in COCO["images"]
+    ],
+    "categories": [{**c, "frequency": "r", "synonyms": ["puss"]} for c in COCO["categories"][:1]]
+    + [{"id": 9, "name": "coffee_mug", "frequency": "f", "synonyms": []}],
+    "annotations": COCO["annotations"][:2],
+}
+RESULTS: list[dict[str, Any]] = [
+    {"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 2], "score": 0.5},
+    {"image_id": 2, "category_id": 9, "bbox": [0, 0, 3, 2], "score": 1, "file_name": "b.png"},
+]
+SA1B: dict[str, Any] = {
+    "image": {"image_id": 1, "file_name": "sa_1.jpg", "width": 8, "height": 6},
+    "annotations": [{"id": 3, "bbox": [1, 1, 2, 2], "area": 4, "segmentation": RLE}],
+}
+TRUTH = parse_truth(COCO, "truth.json")
+
+
+def read_strictly(path: Path) -> None:
+    """As `ovsam evaluate` does before its first photo."""
+    annotations = read_annotations(path)
+    annotations.check_masks(annotations.photos)
+    content: Any = read_json(path)
+    assert len(annotations.photos) == len(content["images"])
+    assert len(annotations.categories) == len(content["categories"])
+    assert len(annotations.instances) + annotations.crowds == len(content["annotations"])
+    for photo in annotations.photos:
+        for instance in annotations.by_photo.get(photo.id, ()):
+            assert instance.mask(photo.size_hw).shape == photo.size_hw
+    assert annotations.fingerprint
+
+
+def read_rows(path: Path) -> None:
+    """As `ovsam evaluate-detections` does before its first photo."""
+    truth = read_truth(path)
+    content: Any = read_json(path)
+    assert len(right_rows(truth, truth.photos)) == len(content["annotations"])
+
+
+def read_leniently(path: Path) -> None:
+    """As training and `ovsam data check` do: what is wrong is counted."""
+    problems: list[OvsamError] = []
+    content: Any = read_json(path)
+    found = collect_annotations(content, str(path), problems.append)
+    for error in problems:
+        assert_one_sentence(error, path)
+    rows = sum(len(content[key]) for key in ("images", "categories", "annotations"))
+    kept = len(found.photos) + len(found.categories) + len(found.instances) + found.crowds
+    assert kept + len(problems) == rows
+
+
+def read_results(path: Path) -> None:
+    found = read_detections(path, TRUTH)
+    content: Any = read_json(path)
+    assert sum(map(len, found.values())) == len(content)
+
+
+def read_sa1b(path: Path) -> None:
+    listing = list_photos(path.parent, None, lambda error: assert_one_sentence(error, path))
+    [photo] = listing.photos
+    for problem in photo.problems:
+        assert_one_sentence(OvsamError(problem), path)
+    if len(photo.problems) == 1 and not photo.instances:
+        return  # perhaps the whole file
+    content: Any = read_json(path)
+    assert len(photo.instances) + len(photo.problems) == len(content["annotations"])
+    for instance in photo.instances:
+        try:
+            instance.mask(photo.size_hw or (6, 8))
+        except OvsamError as error:
+            assert f"Annotation {instance.id}: " in str(error)
+
+
+def read_names(path: Path) -> None:
+    vocabulary = load_vocabulary(path)
+    content: Any = read_json(path)
+    assert len(vocabulary) == len(content["categories"])
+    assert vocabulary.fingerprint
+    "".join(text for texts in vocabulary.synonyms for text in texts).encode()
+
+
+READERS: dict[str, tuple[Callable[[Path], None], Any]] = {
+    "coco": (read_strictly, COCO),
+    "lvis": (read_strictly, LVIS),
+    "coco, with ids": (read_rows, COCO),
+    "lvis, with ids": (read_rows, LVIS),
+    "coco, leniently": (read_leniently, COCO),
+    "lvis, leniently": (read_leniently, LVIS),
+    "results": (read_results, RESULTS),
+    "sa-1b": (read_sa1b, SA1B),
+    "names of coco": (read_names, COCO),
+    "names of lvis": (read_names, LVIS),
+}
+
+
+def assert_one_sentence(error: OvsamError, path: Path) -> None:
+    text = str(error)
+    assert "\n" not in text
+    assert text.endswith(".")
+    assert path.name in text
+    text.encode()  # can be shown
+
+
+def write(folder: Path, content: bytes) -> Path:
+    path = folder / "file.json"
+    path.write_bytes(content)
+    (folder / "file.jpg").touch()  # the photo of SA-1B's layout
+    return path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("readers")
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_the_good_file_is_read(reader: str, folder: Path) -> None:
+    read, good = READERS[reader]
+    read(write(folder, json.dumps(good).encode()))
+
+
+HUGE = 10**400
+BAD_ANNOTATION: list[tuple[dict[str, Any], str]] = [
+    ({"segmentation": [[1, 1, 5, 5]]}, r"at least 3 points \(6 numbers\), got \[1, 1, 5, 5\]"),
+    ({"segmentation": [[1, 1, 5, 5, 2, float("nan")]]}, "polygon must lie on its photo"),
+    ({"segmentation": [[1, 1, 5, 5, 2, HUGE]]}, "flat list of numbers"),
+    ({"segmentation": [[0, 0, 10**6, 0, 0, 9]]}, "polygon must lie on its photo of 8 x 6 pixels"),
+    ({"segmentation": []}, r"must be a list of polygons or an RLE, got \[\]"),
+    ({"segmentation": None}, "must be a list of polygons or an RLE, got None"),
+    ({"segmentation": {"size": [8, 6], "counts": [48]}}, r"photo's size \[6, 8\].*got \[8, 6\]"),
+    ({"segmentation": {"size": [6, 8], "counts": [40]}}, "which fill 40"),
+    ({"segmentation": {"size": [6, 8], "counts": "\ud800"}}, "not COCO's compressed text"),
+    ({"bbox": [1, 2, float("nan"), 4]}, r"four numbers .* got \[1, 2, nan, 4\]"),
+    ({"bbox": [1, 2, HUGE, 4]}, "four numbers"),
+    ({"bbox": [20, 2, 3, 4]}, r"bbox \[20, 2, 3, 4\] .* outside of its photo of 8 x 6 pixels"),
+    ({"bbox": [-9, 2, 3, 4]}, "outside of its photo of 8 x 6 pixels"),
+    ({"area": float("nan")}, "area of 0 or more, got nan"),
+    ({"area": float("inf")}, "area of 0 or more, got inf"),
+    ({"area": HUGE}, "area of 0 or more, got 1000"),
+    ({"iscrowd": "no"}, "0 or 1 as 'iscrowd', got 'no'"),
+    ({"iscrowd": float("nan")}, "0 or 1 as 'iscrowd', got nan"),
+    ({"image_id": 5}, "of photo 5, which is not listed"),
+    ({"category_id": 5}, "category 5, which is not listed"),
+    ({"category_id": 2**63}, "whole number as 'category_id'"),
+    ({"iscrowd": 1, "category_id": 5}, "category 5, which is not listed"),
+    ({"iscrowd": 1, "area": "much"}, "area of 0 or more, got 'much'"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_ANNOTATION)
+def test_a_bad_annotation_is_named(folder: Path, change: dict[str, Any], message: str) -> None:
+    content = copy.deepcopy(COCO)
+    content["annotations"][1] |= change
+    path = write(folder, json.dumps(content).encode())
+    for read in (read_strictly, read_rows):
+        with pytest.raises(OvsamError, match=message) as caught:
+            read(path)
+        assert_one_sentence(caught.value, path)
+        assert "11" in str(caught.value) or "annotations[1]" in str(caught.value)
+
+
+def test_repeated_ids_are_named(folder: Path) -> None:
+    content = copy.deepcopy(COCO)
+    content["annotations"][1]["id"] = 10
+    path = write(folder, json.dumps(content).encode())
+    with pytest.raises(OvsamError, match=r"annotations\[1\] of .*file\.json' repeats the id 10"):
+        read_strictly(path)
+    problems: list[OvsamError] = []
+    assert len(collect_annotations(content, "file.json", problems.append).instances) == 1
+    assert [str(p) for p in problems] == ["annotations[1] of 'file.json' repeats the id 10."]
+
+
+def test_a_photo_too_large_to_be_drawn(folder: Path) -> None:
+    content = copy.deepcopy(COCO)
+    content["images"][0] |= {"width": DEFAULT_MAX_PIXELS, "height": 2}
+    path = write(folder, json.dumps(content).encode())
+    with pytest.raises(OvsamError, match=r"images\[0\] \(id 1\) of .* 134,217,728 pixels at most"):
+        read_strictly(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b.jpg", "x" * 5000, "\ud800.jpg"])
+def test_a_photo_of_no_name_is_missing(folder: Path, name: str) -> None:
+    from ovsam.evaluate.run import chosen_photos
+
+    content = copy.deepcopy(COCO)
+    content["images"][0]["file_name"] = name
+    annotations = read_annotations(write(folder, json.dumps(content).encode()))
+    with pytest.raises(OvsamError, match="1 of 1 photos are missing"):
+        chosen_photos(annotations, folder, None)
+
+
+def places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value of a JSON document."""
+    if path:
+        yield path
+    children = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, child in children:
+        if isinstance(child, dict | list):
+            yield from places(child, (*path, key))
+        else:
+            yield (*path, key)
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+ODD = st.sampled_from(
+    [
+        *(None, True, False, 0, -1, 1, 2**31, 2**63, -(2**64), HUGE, 0.5, 1e308, -1e-320),
+        *(
+            float("nan"),
+            float("inf"),
+            -float("inf"),
+            "",
+            " ",
+            "7",
+            "nan",
+            "a\0b",
+            "\ud800",
+            "é" * 99,
+        ),
+        *("x\ny", "_or_", ",", "!", [], {}, [[]], [{}], [None], {"": 0}, [0] * 6, [0.5] * 4),
+        *([1e9] * 8, {"size": [6, 8], "counts": "o"}, {"size": [6, 8], "counts": [HUGE]}),
+        *({"size": [2**31, 2**31], "counts": [2**62]}, {"size": HUGE, "counts": 0}, nested(90)),
+    ]
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, good: Any) -> bytes:
+    """A good file with up to three values changed, taken away or repeated, and perhaps cut."""
+    content = json.loads(json.dumps(good))  # nothing in it is the same object twice
+    for _ in range(draw(st.integers(1, 3))):
+        *parents, key = draw(st.sampled_from(list(places(content)) or [()])) or [None]
+        if key is None:
+            break
+        place = content
+        for parent in parents:
+            place = place[parent]
+        match draw(st.sampled_from(["change", "take", "repeat"])):
+            case "change":
+                place[key] = copy.deepcopy(draw(ODD))
+            case "take":
+                del place[key]
+            case "repeat" if isinstance(place, list):
+                place.insert(key, copy.deepcopy(place[key]))
+    text = json.dumps(content).encode()
+    if draw(st.integers(0, 9)) == 0:
+        text = text[: draw(st.integers(0, len(text)))]
+    if draw(st.integers(0, 9)) == 0:
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(st.binary(max_size=3)) + text[at + 1 :]
+    return text
+
+
+@pytest.mark.parametrize("reader", READERS)
+@given(data=st.data())
+@settings(
+    max_examples=150,
+    derandomize=True,  # the same files on every machine, every day
+    deadline=timedelta(seconds=5),  # never a hang
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_any_file_is_read_whole_or_refused(reader: str, folder: Path, data: st.DataObject) -> None:
+    read, good = READERS[reader]
+    path = write(folder, data.draw(spoilt(good)))
+    try:
+        read(path)
+    except OvsamError as error:
+        assert_one_sentence(error, path)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"null", b"[" * 10**5, b"9" * 5000, b'"\\ud800"', b"\0" * 9]
+)
+def test_a_file_that_is_none_of_it(reader: str, folder: Path, content: bytes) -> None:
+    path = write(folder, content)
+    if reader == "sa-1b":
+        [photo] = list_photos(folder, None, print).photos
+        assert len(photo.problems) == 1
+        assert_one_sentence(OvsamError(photo.problems[0]), path)
+        return
+    with pytest.raises(OvsamError) as caught:
+        READERS[reader][0](path)
+    assert_one_sentence(caught.value, path)

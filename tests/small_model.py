@@ -9,11 +9,12 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from ovsam.config import AdapterConfig, EncoderConfig, ModelConfig
+from ovsam.config import AdapterConfig, EncoderConfig, ModelConfig, SamConfig
 from ovsam.model import build
 from ovsam.model.build import RELEASED_DECODER
+from ovsam.model.sam_encoder import SamEncoder
 from released import SHAPES, seeded
 
 NAME = "small"
@@ -64,3 +65,20 @@ def write_released(folder: Path) -> dict[str, Path]:
     torch.save({**seeded(SHAPES["sam"], prefix="sam."), **unused}, paths["sam"])
     save_file({n: t.contiguous() for n, t in clip_state().items()}, paths["clip"])
     return paths
+
+
+def write_sam_and_clip(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, Path], SamEncoder]:
+    """SAM's and CLIP's files, and SAM's encoder in them, which "sam-vit-b" then stands for."""
+    sam = SamConfig(dim=32, depth=2, heads=2, global_blocks=(1,))
+    monkeypatch.setitem(build.SAMS, "sam-vit-b", sam)
+    encoder = SamEncoder(sam, SMALL.image_size // 16, 256)
+    for parameter in encoder.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    released = write_released(folder)
+    state = torch.load(released["sam"], weights_only=True)
+    state.pop("image_encoder.pos_embed")
+    ours = {f"image_encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    torch.save({**state, **ours}, folder / "whole_sam.pth")
+    return {"sam": folder / "whole_sam.pth", "clip": released["clip"]}, encoder

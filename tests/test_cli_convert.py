@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
+import ovsam
 from ovsam.cli import app
 from ovsam.model.build import restore
-from small_model import NAME, offer, write_released
+from small_model import NAME, offer, write_released, write_sam_and_clip
 
 
 @pytest.fixture
@@ -46,3 +49,30 @@ def test_errors_are_one_sentence(tmp_path: Path, options: list[str]) -> None:
     assert not output.exists()
     result = CliRunner().invoke(app, ["convert", str(tmp_path / "out.pth"), *options])
     assert result.exit_code == 1 and "must end in .safetensors" in result.stderr
+
+
+@pytest.mark.parametrize("cuts", ["image", "feature"])
+def test_a_sam_and_a_clip_make_a_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    offer(monkeypatch)
+    paths, encoder = write_sam_and_clip(tmp_path, monkeypatch)
+    name, output = f"sam-vit-b+{NAME}-{cuts}-crop", str(tmp_path / "out.safetensors")
+    files = ["--sam", str(paths["sam"]), "--clip", str(paths["clip"])]
+    line = ["convert", output, "--model", name, *files]
+    refused = CliRunner().invoke(app, [*line, "--clip2sam", str(tmp_path / "clip2sam.pth")])
+    assert refused.exit_code == 1
+    assert "is made from sam, clip; got clip2sam, sam, clip" in refused.stderr
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 0, result.output
+    predictor = ovsam.load(output, vocabulary="cat, dog")
+    photo = predictor.encode(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8))
+    [found] = predictor.predict(photo, ovsam.Prompt(box_xyxy=[10, 10, 50, 40]), multimask=True)
+    assert found.masks.shape == (3, 90, 120)
+    assert {label.name for label in found.labels[2]} == {"cat", "dog"}
+    model = restore(output).model
+    pixels = torch.randn(1, 3, 256, 256)
+    assert torch.equal(model.encode(pixels, named=False).embedding, encoder(pixels))
+    assert model.encode(pixels, named=False).c5.numel() == 0, "the trunk need not look"
+    assert torch.equal(model.encode(pixels).embedding, encoder(pixels))

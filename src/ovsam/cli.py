@@ -239,17 +239,6 @@ def convert(
     output: Annotated[
         Path, typer.Argument(help="The .safetensors file to write.", show_default=False)
     ],
-    sam2clip: Annotated[
-        Path,
-        typer.Option(help="The authors' adapter, sam2clip_vith_rn50x16.pth.", show_default=False),
-    ],
-    clip2sam: Annotated[
-        Path,
-        typer.Option(
-            help="Their region head and decoder: clip2sam_coco_rn50x16.pth, or the one for LVIS.",
-            show_default=False,
-        ),
-    ],
     sam: Annotated[Path, typer.Option(help="SAM ViT-H, sam_vit_h_4b8939.pth.", show_default=False)],
     clip: Annotated[
         Path,
@@ -258,7 +247,24 @@ def convert(
             show_default=False,
         ),
     ],
-    model: Annotated[str, typer.Option(help="The model that these files make up.")] = "rn50x16",
+    sam2clip: Annotated[
+        Path | None,
+        typer.Option(help="The authors' adapter, sam2clip_vith_rn50x16.pth.", show_default=False),
+    ] = None,
+    clip2sam: Annotated[
+        Path | None,
+        typer.Option(
+            help="Their region head and decoder: clip2sam_coco_rn50x16.pth, or the one for LVIS.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The model that these files make up. SAM's and CLIP's alone make up a baseline, "
+            "such as sam-vit-h+rn50x16-feature-crop."
+        ),
+    ] = "rn50x16",
     sam_decoder: Annotated[
         bool,
         typer.Option(
@@ -276,10 +282,11 @@ def convert(
         ),
     ] = "rn50x16-coco",
 ) -> None:
-    """Turn the authors' released weights (non-commercial use only) into one checkpoint."""
+    """Make one checkpoint of the authors' weights (non-commercial use only), or of SAM and CLIP."""
     from ovsam.output import check_output
 
-    check_output(output, (".safetensors",), [sam2clip, clip2sam, sam, clip])
+    given = [path for path in (sam2clip, clip2sam, sam, clip) if path is not None]
+    check_output(output, (".safetensors",), given)
 
     from ovsam.hub import RELEASES, seen_classes
     from ovsam.model.convert import convert as run

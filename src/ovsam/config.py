@@ -48,6 +48,19 @@ class AdapterConfig:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
+class SamConfig:
+    """SAM's own image encoder, which a baseline has in place of the adapter."""
+
+    dim: int
+    depth: int
+    heads: int
+    global_blocks: tuple[int, ...]
+    """Blocks that attend to the whole photo."""
+    window: int = 14
+    """Side of the other blocks' windows in tokens."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
 class DecoderConfig:
     """SAM's mask decoder."""
 
@@ -123,6 +136,8 @@ class ModelConfig:
     """The photo's longest side as the model sees it, in pixels."""
     encoder: EncoderConfig
     adapter: AdapterConfig = AdapterConfig()
+    sam: SamConfig | None = None
+    """What encodes the photo for the masks in place of the adapter, or None."""
     embed_dim: int = 256
     """Channels of the embedding that adapter, prompt encoder and decoder share."""
     decoder: DecoderConfig = DecoderConfig()

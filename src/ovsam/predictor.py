@@ -198,7 +198,9 @@ class Predictor:
         photo = photo.copy()
         photo.setflags(write=False)
         frame = Frame.whole_photo((photo.shape[0], photo.shape[1]), self.config.image_size)
-        return EncodedImage(photo, frame, self._encode_frames(photo, [frame]))
+        baseline = self.config.baseline
+        named = baseline is None or baseline.cuts == "features"  # else crops are what is named
+        return EncodedImage(photo, frame, self._encode_frames(photo, [frame], named))
 
     @torch.inference_mode()
     def predict(

@@ -14,11 +14,13 @@ from segment_anything.modeling.image_encoder import Block
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
-from ovsam.config import DecoderConfig
+from ovsam.config import DecoderConfig, SamConfig
 from ovsam.model.attention import ViTBlock
 from ovsam.model.image import Frame, whole_photo_logits
 from ovsam.model.mask import MaskDecoder
 from ovsam.model.prompt import PromptEncoder
+from ovsam.model.sam_encoder import SamEncoder
+from tiny_sam import sam_encoder
 
 DIM, GRID = 32, (8, 8)
 SIZE = (GRID[0] * 16, GRID[1] * 16)
@@ -154,3 +156,12 @@ def test_postprocess(size_hw: tuple[int, int]) -> None:
     sam = SimpleNamespace(image_encoder=SimpleNamespace(img_size=128))
     expected = Sam.postprocess_masks(sam, mask_logits, frame.content_hw, size_hw)
     torch.testing.assert_close(whole_photo_logits(mask_logits, frame, size_hw), expected)
+
+
+@torch.no_grad()
+def test_image_encoder() -> None:
+    theirs = sam_encoder()
+    ours = SamEncoder(SamConfig(dim=16, depth=3, heads=2, global_blocks=(1,), window=3), 4, 8)
+    ours.load_state_dict(theirs.state_dict())
+    pixels = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(ours(pixels), theirs(pixels), rtol=1e-4, atol=1e-5)

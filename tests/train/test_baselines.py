@@ -28,6 +28,7 @@ from ovsam.train.engine import Engine
 from ovsam.train.label import ClassesInContext, LabelBatches, LabelStage, SceneBatch
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 from photo_folder import write_folder
+from small_model import NAME, offer, write_sam_and_clip
 from tiny_model import TEXT_DIM, TINY, HashedText, TinyEncoder, tiny_model
 
 LEARNS = {ending: each for ending, each in BASELINES.items() if each.learns}
@@ -74,6 +75,39 @@ def test_a_shipped_recipe_at_a_tiny_size(
 def test_without_training_it_is_refused(ending: str) -> None:
     with pytest.raises(CheckpointError, match=f"'lite{ending}' has to be trained before"):
         ovsam.load(f"lite{ending}")
+
+
+def test_sam_is_fine_tuned(
+    tmp_path: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From SAM's and CLIP's own files; then CoOp's tokens on what came out."""
+    offer(monkeypatch)
+    write_folder(tmp_path)
+    write_sam_and_clip(tmp_path, monkeypatch)
+    photos = "coco_sample/annotations/instances_train2017.json"
+    tiny = (
+        f"engine.steps=1 engine.workers=0 batch=1 engine.precision=32-true data.0.path={photos} "
+        "data.0.images=coco_sample/train2017 prompts.count=2 scene.size=256"
+    )
+    changes = " ".join(f"--set {change}" for change in tiny.split())
+    name = f"sam-vit-b+{NAME}-feature-crop"
+    files = "--set start.sam=whole_sam.pth --set start.clip=clip.safetensors"
+    line = f"train sam-coco --data . --set model={name} {changes}"
+    wrong = CliRunner().invoke(app, f"{line} {files} -o wrong --set scene.size=64".split())
+    assert "set scene.size=256" in str(wrong.exception) + wrong.output
+    run(f"{line} {files} -o tuned")
+    tuned = tmp_path / "tuned" / f"{name}.safetensors"
+    config = restore(tuned).model.config
+    assert (config.fusion_alpha, config.seen_classes, config.sam is None) == (1, (), False)
+    run(
+        f"train clip2sam-coco --data . --set model={name}-coop {changes} -o named "
+        f"--set start.checkpoint={tuned} --set learn=['context'] --set data.0.only=['person'] "
+        f"--set watch.path={photos} --set watch.images=coco_sample/train2017"
+    )
+    model = restore(tmp_path / "named" / f"{name}-coop.safetensors").model
+    before = restore(tuned).model.state_dict()
+    changed = {n for n, v in model.state_dict().items() if not torch.equal(v, before.get(n, v + 1))}
+    assert changed == {"context.tokens"}
 
 
 # The stage on a tiny model

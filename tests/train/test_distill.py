@@ -30,6 +30,7 @@ class _Embedding(torch.nn.Module):
         self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:
+        assert self.model.adapter is not None
         embedding: Tensor = self.model.adapter(self.model.encoder(pixels))
         return embedding
 
@@ -114,7 +115,9 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(data_set: DataSet) -
     losses = stage.losses(batches(data_set)[0])
     assert losses["embedding"].item() == pytest.approx(0, abs=1e-10)
     student = tiny_model()  # with the same decoder
-    student.adapter.load_state_dict(tiny_model(seed=5).adapter.state_dict())
+    other_adapter = tiny_model(seed=5).adapter
+    assert student.adapter is not None and other_adapter is not None
+    student.adapter.load_state_dict(other_adapter.state_dict())
     other = DistillStage(student, teacher_of(model), prompt_weight=1.0, recompute=False)
     worse = other.losses(batches(data_set)[0])
     assert worse["embedding"].item() > 0.1
@@ -155,6 +158,7 @@ def test_recomputing_gives_the_same_gradient(data_set: DataSet) -> None:
         losses = stage.losses(batches(data_set)[0])
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         adapter = stage.model.adapter
+        assert adapter is not None
         gradients.append([p.grad for p in adapter.parameters() if p.grad is not None])
     assert len(gradients[0]) > 10
     for one, other in zip(*gradients, strict=True):

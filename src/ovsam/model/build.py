@@ -18,6 +18,7 @@ from ovsam.config import (
     EncoderConfig,
     ModelConfig,
     RegionConfig,
+    SamConfig,
     ZoomConfig,
 )
 from ovsam.errors import CheckpointError
@@ -131,6 +132,14 @@ BASELINES: dict[str, BaselineConfig] = {
 """After a model's name: its masks, named as a baseline of Table 1 does."""
 
 
+SAMS: dict[str, SamConfig] = {
+    "sam-vit-b": SamConfig(dim=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
+    "sam-vit-l": SamConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
+    "sam-vit-h": SamConfig(dim=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
+}
+"""With `+` before a CLIP and one of `BASELINES` behind it: a baseline whose masks are SAM's."""
+
+
 def split_baseline(name: str) -> tuple[str, str]:
     """A model's name, and the one of `BASELINES` behind it or nothing.
 
@@ -166,7 +175,8 @@ def named_config(name: str) -> ModelConfig:
     """The configuration of a model by its name.
 
     Args:
-        name: one of `MODELS`; with `SINGLE` or one of `BASELINES` behind it, or both in this order.
+        name: one of `MODELS`; with `SINGLE` or one of `BASELINES` behind it, or both in this order;
+            or one of `SAMS`, `+`, a CLIP of `MODELS` and one of `BASELINES`.
 
     Raises:
         CheckpointError: unknown name; the message lists the valid ones.
@@ -176,8 +186,13 @@ def named_config(name: str) -> ModelConfig:
         (256, 512, 1024, 2048)
         >>> named_config("rn50-image-crop").baseline.cuts
         'image'
+        >>> named_config("sam-vit-b+rn50-feature-crop").sam.depth
+        12
     """
     own, ending = split_baseline(name)
+    sam, plus, clip = own.partition("+")
+    if plus:
+        return as_baseline(_joined(name, sam, clip), _known_ending(name, ending))
     base = own.removesuffix(SINGLE)
     if base not in MODELS:
         raise CheckpointError(
@@ -188,6 +203,26 @@ def named_config(name: str) -> ModelConfig:
     if own != base:
         config = replace(config, name=own, adapter=replace(config.adapter, multi_scale=False))
     return as_baseline(config, ending) if ending else config
+
+
+def _known_ending(name: str, ending: str) -> str:
+    if not ending:
+        raise CheckpointError(
+            f"'{name}' is a SAM and a CLIP without what joins them: put one of "
+            f"{', '.join(BASELINES)} behind it."
+        )
+    return ending
+
+
+def _joined(name: str, sam: str, clip: str) -> ModelConfig:
+    """SAM's encoder, prompts and decoder with a CLIP; both see the same pixels."""
+    if sam not in SAMS or clip not in MODELS or MODELS[clip].encoder.kind != "open_clip":
+        clips = [each for each, config in MODELS.items() if config.encoder.kind == "open_clip"]
+        raise CheckpointError(
+            f"Unknown model '{name}'. Before the + choose one of {', '.join(SAMS)}, behind it one "
+            f"of {', '.join(clips)}."
+        )
+    return replace(MODELS[clip], name=f"{sam}+{clip}", sam=SAMS[sam], decoder=DecoderConfig())
 
 
 def build(config: ModelConfig) -> OVSAM:

@@ -20,13 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
 from ovsam.errors import CheckpointError
-from ovsam.model.attention import ViTBlock
-from ovsam.model.build import MODELS, SINGLE, build, named_config, split_baseline
+from ovsam.model.build import MODELS, SAMS, SINGLE, build, named_config, split_baseline
+from ovsam.model.conv_adapter import ConvAdapter
 from ovsam.model.features import ImageEncoder
 from ovsam.model.label import PyramidHead, RegionHead, TokenHead
-from ovsam.model.layers import LayerNorm2d
 from ovsam.model.mask import MaskDecoder
 from ovsam.model.prompt import PromptEncoder
+from ovsam.model.sam_encoder import SamEncoder
 from ovsam.model.weights import load_checkpoint
 
 T = TypeVar("T")
@@ -104,7 +104,10 @@ _PAPER: Mapping[str, tuple[float, float]] = {
     "image-crop": (3748e9, 808e6),
     "feature-crop": (3545e9, 808e6),
 }
-_BASELINES = ("sam-vit-h", "image-crop", "feature-crop")
+_PAPER_BASELINES = {
+    "image-crop": "sam-vit-h+rn50x16-image-crop",
+    "feature-crop": "sam-vit-h+rn50x16-feature-crop",
+}
 
 
 def model_names() -> tuple[str, ...]:
@@ -127,16 +130,18 @@ def complexity(name: str, *, zoom: bool = True) -> Complexity:
         >>> round(complexity("rn50x16").encode / 1e9)
         1116
     """
-    config = None if name in _BASELINES else _config(name)
-    if config is not None and not zoom:
-        config = replace(config, zoom=None)
     with torch.device("meta"), torch.inference_mode():
-        parts = _ovsam_parts(config) if config else _baseline_parts(name)
+        if name == "sam-vit-h":
+            parts = _sam_parts()
+        else:
+            config = _config(_PAPER_BASELINES.get(name, name))
+            parts = _ovsam_parts(config if zoom else replace(config, zoom=None))
     return Complexity(name, parts, _PAPER.get(name))
 
 
 def _config(name: str) -> ModelConfig:
-    if split_baseline(name)[0].removesuffix(SINGLE) in MODELS:
+    own = split_baseline(name)[0]
+    if own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
         return named_config(name)
     if Path(name).is_file():
         return load_checkpoint(name)[0]
@@ -148,30 +153,37 @@ def _config(name: str) -> ModelConfig:
 
 def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
     model = build(config)
+    adapter, sam, sharpen = model.adapter, model.sam, model.high_resolution
     trunk, own_head, pyramid = _encoder_parts(model.encoder, config.image_size)
-    parts = [
-        trunk,
-        _part("SAM2CLIP adapter", Per.photo, model.adapter, lambda: model.adapter(pyramid))[0],
-    ]
-    named = [own_head]
+    once, each = [trunk], [own_head]
+    if adapter is not None:
+        once.append(_part("SAM2CLIP adapter", Per.photo, adapter, lambda: adapter(pyramid))[0])
+    if sam is not None:
+        pixels = _pixels(config.image_size)
+        once.insert(0, _part("SAM's encoder", Per.photo, sam, lambda: sam(pixels))[0])
+    if model.conv_adapter is not None:
+        once.append(_conv_adapter_part(model.conv_adapter, pyramid, config.image_size))
     if model.region_head is not None:
         regions, region = _region_parts(model.region_head, config.region, pyramid)
-        parts.append(regions)
-        named = [region, own_head]
+        once.append(regions)
+        each.insert(0, region)
     elif config.baseline is not None and config.baseline.cuts == "image":
-        named = [replace(_crop_part(config, model.encoder), parameters=0)]  # those of the trunk
-    if sharpen := model.high_resolution:
-        parts.append(_part("high resolution", Per.photo, sharpen, lambda: sharpen(pyramid))[0])
+        crop = _crop_part(config, model.encoder)
+        if sam is not None:  # the trunk sees crops alone
+            once.remove(trunk)
+        each = [crop if sam is not None else replace(crop, parameters=0)]
+    if sharpen is not None:
+        once.append(_part("high resolution", Per.photo, sharpen, lambda: sharpen(pyramid))[0])
     if zoom := config.zoom:  # the same weights once more
         again, _ = _part(
             "zoom: encode again", Per.prompt, model, lambda: model.encode(_pixels(zoom.size))
         )
         squares = len(zoom.contexts)  # around a given box; one around what a click has found
-        parts.append(replace(again, parameters=0, multiply_adds=squares * again.multiply_adds))
+        once.append(replace(again, parameters=0, multiply_adds=squares * again.multiply_adds))
     return (
-        *parts,
+        *once,
         *_prompt_parts(config.embed_dim, config.decoder, zoom.size if zoom else config.image_size),
-        *named,
+        *each,
     )
 
 
@@ -227,18 +239,17 @@ def _prompt_parts(dim: int, config: DecoderConfig, size: int) -> tuple[Part, Par
     return prompt, mask
 
 
-def _baseline_parts(name: str) -> tuple[Part, ...]:
-    """SAM ViT-H, alone or with CLIP RN50x16 that names what it cuts out (paper §3.1)."""
-    sam = _SamViTH()
-    image, _ = _part("SAM ViT-H", Per.photo, sam, lambda: sam(_pixels(1024)))
-    parts = (image, *_prompt_parts(256, DecoderConfig(), 1024))
-    if name == "sam-vit-h":
-        return parts
-    config = MODELS["rn50x16"]
-    clip = build(config).encoder
-    if name == "feature-crop":  # one pass over the photo, its features pooled
-        return (*parts, *_encoder_parts(clip, config.image_size)[:2])
-    return (*parts, _crop_part(config, clip))
+def _sam_parts() -> tuple[Part, ...]:
+    """SAM ViT-H alone."""
+    config = named_config(_PAPER_BASELINES["feature-crop"])
+    assert config.sam is not None
+    sam = SamEncoder(config.sam, config.image_size // 16, config.embed_dim)
+    image, _ = _part("SAM's encoder", Per.photo, sam, lambda: sam(_pixels(config.image_size)))
+    return (image, *_prompt_parts(config.embed_dim, config.decoder, config.image_size))
+
+
+def _conv_adapter_part(adapter: ConvAdapter, pyramid: Sequence[Tensor], size: int) -> Part:
+    return _part("conv adapter", Per.photo, adapter, lambda: adapter(_pixels(size), pyramid))[0]
 
 
 def _crop_part(config: ModelConfig, encoder: ImageEncoder) -> Part:
@@ -260,32 +271,6 @@ def _embed_region(encoder: ImageEncoder, c5: Tensor) -> Tensor:
 
 def _pixels(size: int) -> Tensor:
     return torch.empty(1, 3, size, size)
-
-
-class _SamViTH(nn.Module):
-    """SAM's image encoder (Kirillov et al. 2023), for counting; it never computes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        dim, grid = 1280, 64
-        self.patch_embed = nn.Conv2d(3, dim, 16, stride=16)
-        self.pos_embed = nn.Parameter(torch.empty(1, grid, grid, dim))
-        self.blocks = nn.Sequential(
-            *(ViTBlock(dim, 16, 0 if i in (7, 15, 23, 31) else 14, grid) for i in range(32))
-        )
-        self.neck = nn.Sequential(
-            nn.Conv2d(dim, 256, 1, bias=False),
-            LayerNorm2d(256),
-            nn.Conv2d(256, 256, 3, padding=1, bias=False),
-            LayerNorm2d(256),
-        )
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels `(1, 3, 1024, 1024)` -> `(1, 256, 64, 64)`."""
-        x = self.patch_embed(pixels).permute(0, 2, 3, 1) + self.pos_embed  # (1, 64, 64, 1280)
-        x = self.neck(self.blocks(x).permute(0, 3, 1, 2))
-        assert isinstance(x, Tensor)
-        return x
 
 
 def _part(name: str, per: Per, module: nn.Module, run: Callable[[], T]) -> tuple[Part, T]:

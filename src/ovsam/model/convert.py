@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError
-from ovsam.model.build import MODELS, build, build_text_encoder, named_config
+from ovsam.model.build import MODELS, build, build_text_encoder, named_config, split_baseline
 from ovsam.model.weights import differences, listed, save_checkpoint
 from ovsam.vocabulary import COCO_BASE, load_vocabulary
 
@@ -55,6 +55,7 @@ _RELEASED_DECODER: Table = (
 _NO_RELEASED_DECODER: Table = ((r"mask_decoder\.(mask_decoder|label_token)\..+", None),)
 _SAM_PROMPT: Table = ((r"prompt_encoder\.(.+)", r"prompt_encoder.\1"), (r"image_encoder\..+", None))
 _SAM_DECODER: Table = ((r"mask_decoder\.(.+)", r"mask_decoder.\1"),)
+_SAM_ENCODER: Table = ((r"image_encoder\.(.+)", r"sam.\1"),)
 _NO_SAM_DECODER: Table = ((r"mask_decoder\..+", None),)
 _CLIP: Table = (
     (r"visual\.(.+)", r"encoder.visual.\1"),
@@ -85,17 +86,22 @@ OPENAI_ARCHIVES = {
     "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c": "RN50x64.pt",
 }
 
+KEY_MAP_SAM: dict[str, Table] = {"sam": _SAM_ENCODER + _SAM_PROMPT + _SAM_DECODER, "clip": _CLIP}
+"""The same for a baseline that consists of a SAM and a CLIP."""
+
 LICENCE = (
     "Adapter and CLIP2SAM head: S-Lab License 1.0, non-commercial use only. SAM: Apache-2.0. "
     "CLIP: MIT."
 )
 
+SAM_CLIP_LICENCE = "SAM: Apache-2.0. CLIP: MIT."
+
 
 def convert(
     output: str | Path,
     *,
-    sam2clip: str | Path,
-    clip2sam: str | Path,
+    sam2clip: str | Path | None = None,
+    clip2sam: str | Path | None = None,
     sam: str | Path,
     clip: str | Path,
     model: str = "rn50x16",
@@ -106,11 +112,11 @@ def convert(
 
     Args:
         output: the safetensors file to write.
-        sam2clip: the authors' adapter, `sam2clip_*.pth`.
-        clip2sam: the authors' decoder and region head, `clip2sam_*.pth`.
-        sam: SAM ViT-H, `sam_vit_h_4b8939.pth`.
+        sam2clip: the authors' adapter, `sam2clip_*.pth`; None for a SAM and a CLIP.
+        clip2sam: the authors' decoder and region head, `clip2sam_*.pth`; None likewise.
+        sam: SAM ViT-H, `sam_vit_h_4b8939.pth`, or the SAM that `model` names.
         clip: CLIP, `open_clip_model.safetensors` of the same trunk.
-        model: a name of `MODELS`.
+        model: see `named_config`; with "+" in it a baseline of a SAM and a CLIP.
         sam_decoder: take SAM's own decoder in place of the authors'.
         seen_classes: names of the classes that the region head was trained on.
 
@@ -121,12 +127,20 @@ def convert(
         CheckpointError: names every tensor that is missing, unknown, or of another shape.
     """
     config = released_config(model, sam_decoder=sam_decoder, seen_classes=seen_classes)
-    paths = {"sam2clip": sam2clip, "clip2sam": clip2sam, "sam": sam, "clip": clip}
-    sources = {name: read_tensors(path) for name, path in paths.items()}
     table = KEY_MAP_SAM_DECODER if sam_decoder else KEY_MAP
+    licence = LICENCE
+    if config.sam is not None:
+        table, licence = KEY_MAP_SAM, SAM_CLIP_LICENCE
+    given = {"sam2clip": sam2clip, "clip2sam": clip2sam, "sam": sam, "clip": clip}
+    paths = {name: path for name, path in given.items() if path is not None}
+    if paths.keys() != table.keys():
+        raise CheckpointError(
+            f"'{model}' is made from {', '.join(table)}; got {', '.join(paths)}. Give just these."
+        )
+    sources = {name: read_tensors(path) for name, path in paths.items()}
     state = assemble(sources, table, expected_shapes(config))
     files = ", ".join(Path(path).name for path in paths.values())
-    save_checkpoint(output, state, config, {"licence": LICENCE, "source": f"converted: {files}"})
+    save_checkpoint(output, state, config, {"licence": licence, "source": f"converted: {files}"})
     return config
 
 
@@ -138,6 +152,13 @@ def released_config(
     if config.encoder.kind != "open_clip":
         names = ", ".join(n for n, c in MODELS.items() if c.encoder.kind == "open_clip")
         raise CheckpointError(f"'{model}' is not made from released files. Choose one of: {names}.")
+    if config.baseline is not None and config.baseline.learns:
+        raise CheckpointError(
+            f"'{model}' has to be trained: convert '{split_baseline(model)[0]}-feature-crop' and "
+            "train from it (docs/baselines.md)."
+        )
+    if config.baseline is not None:
+        seen_classes = ()  # nothing was trained
     if sam_decoder:
         config = replace(config, decoder=DecoderConfig())
     return replace(config, seen_classes=tuple(seen_classes))

@@ -25,6 +25,7 @@ from ovsam.model.features import ImageEncoder, covers_c5, freeze
 from ovsam.model.label import class_logits, fuse, region_head
 from ovsam.model.mask import HighResolution, MaskDecoder
 from ovsam.model.prompt import PromptEncoder
+from ovsam.model.sam_encoder import SamEncoder
 from ovsam.model.text import ClassPrototypes as ClassPrototypes
 
 
@@ -33,7 +34,8 @@ class Features:
     """All that is computed once for an image (batch of B), whatever the prompts.
 
     Attributes:
-        c5: `(B, C5, H / 32, W / 32)`, from a baseline's convolutions where it has some.
+        c5: `(B, C5, H / 32, W / 32)`, from a baseline's convolutions where it has some; without
+            pixels where the trunk has not looked.
         embedding: `(B, embed_dim, H / 16, W / 16)`; without pixels where nothing is to be masked.
         high_resolution: maps at strides 8 and 4 for the decoder, or None.
         fpn_maps: the region head's pyramid; empty where nothing is to be named, or without one.
@@ -57,7 +59,15 @@ class OVSAM(nn.Module):
         self.config = config
         channels = config.encoder.channels
         self.encoder = encoder
-        self.adapter = Adapter(channels, config.adapter, config.image_size // 16, config.embed_dim)
+        grid = config.image_size // 16
+        self.adapter = (
+            Adapter(channels, config.adapter, grid, config.embed_dim)
+            if config.sam is None
+            else None
+        )
+        self.sam = (
+            SamEncoder(config.sam, grid, config.embed_dim) if config.sam is not None else None
+        )
         self.prompt_encoder = PromptEncoder(config.embed_dim)
         self.mask_decoder = MaskDecoder(config.embed_dim, config.decoder)
         self.high_resolution = (
@@ -78,9 +88,15 @@ class OVSAM(nn.Module):
 
         Without `named` they serve `decode` alone, without `masked` only what names.
         """
+        input_hw = (pixels.shape[2], pixels.shape[3])
+        if self.sam is not None and not named:  # then the trunk has nothing to do
+            no_c5 = pixels.new_empty(len(pixels), self.config.encoder.channels[3], 0, 0)
+            return Features(no_c5, self.sam(pixels), None, (), input_hw)
         with torch.no_grad():
             pyramid = self.encoder(pixels)
-        features = self.features(pyramid, (pixels.shape[2], pixels.shape[3]), named, masked)
+        features = self.features(pyramid, input_hw, named, masked and self.sam is None)
+        if self.sam is not None and masked:
+            features = replace(features, embedding=self.sam(pixels))
         if named and self.conv_adapter is not None:
             features = replace(features, c5=self.conv_adapter(pixels, pyramid))
         return features
@@ -92,12 +108,18 @@ class OVSAM(nn.Module):
         named: bool = True,
         masked: bool = True,
     ) -> Features:
-        """The same from C2..C5, for training on a cached or shared pyramid."""
+        """The same from C2..C5, for training on a cached or shared pyramid.
+
+        Masks need an adapter: SAM's own encoder sees the pixels instead.
+        """
         sharpen, head = self.high_resolution, self.region_head
-        empty = pyramid[3].new_empty(len(pyramid[3]), self.config.embed_dim, 0, 0)
+        embedding = pyramid[3].new_empty(len(pyramid[3]), self.config.embed_dim, 0, 0)
+        if masked:
+            assert self.adapter is not None
+            embedding = self.adapter(pyramid)
         return Features(
             c5=pyramid[3],
-            embedding=self.adapter(pyramid) if masked else empty,
+            embedding=embedding,
             high_resolution=sharpen(pyramid) if masked and sharpen is not None else None,
             fpn_maps=head.pyramid(pyramid) if named and head is not None else (),
             input_hw=input_hw,

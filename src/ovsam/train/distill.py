@@ -184,6 +184,11 @@ class DistillStage(Stage):
         self.model, self.teacher, self.prompt_weight = model, teacher, prompt_weight
         self.loss_names = ("embedding", "mask") if prompt_weight else ("embedding",)
         model.requires_grad_(False)
+        if model.adapter is None:
+            raise TrainingError(
+                f"'{model.config.name}' has SAM's own encoder and no adapter that could learn its "
+                "embedding: give a model without '+'."
+            )
         model.adapter.requires_grad_(True)
         model.adapter.recompute = recompute
         encoder = model.config.encoder
@@ -192,6 +197,7 @@ class DistillStage(Stage):
 
     def heavy_modules(self) -> Iterable[nn.Module]:
         """The trunk and the adapter."""
+        assert self.model.adapter is not None
         return [self.model.encoder, self.model.adapter]
 
     def losses(self, batch: WholePhotos) -> dict[str, Tensor]:
@@ -199,6 +205,7 @@ class DistillStage(Stage):
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         with torch.no_grad():
             pyramid = self.model.encoder(pixels)
+        assert self.model.adapter is not None
         embedding = self.model.adapter(pyramid)
         target = batch.embedding
         if target is None:

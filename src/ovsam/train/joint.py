@@ -65,6 +65,7 @@ class JointStage(Stage):
 
     def heavy_modules(self) -> Iterable[nn.Module]:
         """The trunk and the adapter; the decoder's prompts change their number."""
+        assert self.model.adapter is not None
         return [self.model.encoder, self.model.adapter]
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

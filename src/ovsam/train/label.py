@@ -238,7 +238,8 @@ class LabelStage(Stage):
 
     def heavy_modules(self) -> Iterable[nn.Module]:
         """The trunk and the adapter; the decoder's prompts change their number."""
-        return [self.model.encoder, self.model.adapter]
+        parts = (self.model.encoder, self.model.adapter, self.model.sam)
+        return [part for part in parts if part is not None]
 
     def losses(self, batch: SceneBatch) -> dict[str, Tensor]:
         """Names, masks (cross-entropy and dice) and the masks' predicted quality."""

@@ -338,6 +338,12 @@ def _label(
         _micro_batch(recipe.batch, engine),
     )
     banks = [names.bank(source) for source in sources]
+    config = start.model.config
+    if config.sam is not None and recipe.scene.size != config.image_size:
+        raise TrainingError(
+            f"'{config.name}' sees photos at SAM's {config.image_size} pixels, not at "
+            f"{recipe.scene.size}: set scene.size={config.image_size}."
+        )
     in_context = None
     if start.model.context is not None:
         firsts = [[synonyms[0] for synonyms in source.synonyms] for source in sources]

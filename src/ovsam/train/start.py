@@ -26,7 +26,13 @@ from ovsam.model.build import (
     split_baseline,
 )
 from ovsam.model.clip import ClipTextEncoder
-from ovsam.model.convert import KEY_MAP_SAM_DECODER, expected_shapes, read_tensors, rename
+from ovsam.model.convert import (
+    KEY_MAP_SAM,
+    KEY_MAP_SAM_DECODER,
+    expected_shapes,
+    read_tensors,
+    rename,
+)
 from ovsam.model.minilm import MiniLM
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.text import PLAIN_TEMPLATES, name_bank, openai_templates
@@ -35,7 +41,8 @@ from ovsam.model.weights import differences, load_checkpoint, read_metadata, sav
 from ovsam.train.lite_model import initial_model
 from ovsam.train.recipe import StartSettings
 
-RANDOM_PARTS = ("adapter", "region_head")  # what SAM and CLIP do not bring
+# What SAM and CLIP do not bring.
+RANDOM_PARTS = ("adapter", "region_head", "context", "conv_adapter")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +106,8 @@ def _from_checkpoint(name: str, start: StartSettings) -> Start:
         adapter = replace(config.adapter, multi_scale=False)
         config = replace(config, name=name, adapter=adapter)
     own, baseline = split_baseline(name)
+    if config.baseline is not None and not config.baseline.learns:  # what it lacks may be added
+        config = replace(config, name=split_baseline(config.name)[0], baseline=None)
     if baseline and config.name == own:
         config = as_baseline(config, baseline)
     if config.name != name:
@@ -130,11 +139,12 @@ def _from_files(config: ModelConfig, clip: str, sam: str) -> Start:
     model = build(config)
     state: dict[str, Tensor] = {}
     for source, path in (("clip", clip), ("sam", sam)):
+        table = KEY_MAP_SAM_DECODER if config.sam is None else KEY_MAP_SAM
         for key, tensor in read_tensors(path).items():
-            renamed, known = rename(key, KEY_MAP_SAM_DECODER[source])
+            renamed, known = rename(key, table[source])
             if not known:
                 raise CheckpointError(f"'{path}' holds '{key}', which {source.upper()} has not.")
-            if key == "image_encoder.pos_embed":  # SAM's positions are the adapter's, too
+            if key == "image_encoder.pos_embed" and config.sam is None:  # are the adapter's, too
                 renamed = "adapter.pos_embed"
             if renamed is not None:
                 state[renamed] = tensor.float()

@@ -148,6 +148,10 @@ def _own(source: str, image_size: int | None) -> Teacher:
         )
     model = restore(path).model
     config = model.config
+    if model.adapter is None:
+        raise TrainingError(
+            f"'{source}' is a baseline with SAM's own encoder: give SAM itself as the teacher."
+        )
     size = config.image_size if image_size is None else image_size
     if size < 32 or size % 32:
         raise TrainingError(

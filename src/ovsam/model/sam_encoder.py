@@ -1,0 +1,50 @@
+"""SAM's own image encoder (Kirillov et al. 2023), for baselines that put a SAM and a CLIP together.
+
+Ported from segment-anything (Apache-2.0); parameters have its names.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ovsam.config import SamConfig
+from ovsam.model.attention import ViTBlock
+from ovsam.model.features import freeze
+from ovsam.model.layers import LayerNorm2d
+
+
+class SamEncoder(nn.Module):
+    """A plain ViT at stride 16; frozen.
+
+    Args:
+        config: its sizes.
+        grid: side of the token grid (64 for 1024 pixels).
+        embed_dim: channels of the embedding (SAM: 256).
+    """
+
+    def __init__(self, config: SamConfig, grid: int, embed_dim: int) -> None:
+        super().__init__()
+        dim = config.dim
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, dim, 16, stride=16)})
+        self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, dim))
+        self.blocks = nn.Sequential(
+            *(
+                ViTBlock(dim, config.heads, 0 if i in config.global_blocks else config.window, grid)
+                for i in range(config.depth)
+            )
+        )
+        self.neck = nn.Sequential(
+            nn.Conv2d(dim, embed_dim, 1, bias=False),
+            LayerNorm2d(embed_dim),
+            nn.Conv2d(embed_dim, embed_dim, 3, padding=1, bias=False),
+            LayerNorm2d(embed_dim),
+        )
+        freeze(self)
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels `(B, 3, S, S)` by SAM's mean and deviation -> `(B, embed_dim, S / 16, S / 16)`."""
+        x = self.patch_embed["proj"](pixels).permute(0, 2, 3, 1) + self.pos_embed  # (B, h, w, dim)
+        embedding: Tensor = self.neck(self.blocks(x).permute(0, 3, 1, 2))
+        return embedding

@@ -11,7 +11,7 @@ from ovsam.tables.table_set import Folders
 
 SET = """
 title = "Two models"
-about = "Made up."
+about = "Made up `of <it>`."
 
 [models.plain]
 model = "lite"

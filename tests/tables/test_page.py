@@ -80,6 +80,7 @@ def test_html_stands_alone(page: Page) -> None:
     assert "http" not in text
     assert "<td>&lt;Others&gt;</td>" in text
     assert "ovsam pictures &lt;y&gt;" in text
+    assert "<p>Made up <code>of &lt;it&gt;</code>.</p>" in text
     assert "<b>60.0</b><small>(50.0)</small>" in text
     titles = [attributes.get("title") for tag, attributes in found if tag == "span"]
     assert "not ours" in titles

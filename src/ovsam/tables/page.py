@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ th:nth-child(2), td:nth-child(2) { text-align: left; white-space: normal; min-wi
 td small { display: block; color: var(--dim); }
 td b { font-weight: 600; } .gap, td .gap { color: var(--gap); }
 p.dim, li.dim { color: var(--dim); } summary { cursor: pointer; margin: .8rem 0 .3rem; }
-pre { background: var(--code); padding: .6rem .8rem; overflow-x: auto; font-size: 12.5px;
+pre { background: var(--code); padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12.5px;
   border-radius: 6px; margin: .3rem 0 .8rem; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
 """
@@ -254,7 +255,8 @@ def _folded(summary: str, content: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>"
+    code = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    return f"<p>{code}</p>"
 
 
 def _bar(cells: Sequence[str]) -> str:

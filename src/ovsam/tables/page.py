@@ -34,8 +34,8 @@ th:nth-child(2), td:nth-child(2) { text-align: left; white-space: normal; min-wi
 td small { display: block; color: var(--dim); }
 td b { font-weight: 600; } .gap, td .gap { color: var(--gap); }
 p.dim, li.dim { color: var(--dim); } summary { cursor: pointer; margin: .8rem 0 .3rem; }
-pre { background: var(--code); padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12.5px;
-  border-radius: 6px; margin: .3rem 0 .8rem; }
+pre { background: var(--code); padding: .6rem .8rem; font-size: 12.5px; white-space: pre-wrap;
+  overflow-wrap: anywhere; border-radius: 6px; margin: .3rem 0 .8rem; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
 """
 

@@ -96,6 +96,23 @@ def test_segment_json(run: Run, fake: FakePredictor) -> None:
     assert mask[20:180, 10:200].all()
 
 
+def test_segment_says_none_of_these_below_the_threshold(run: Run, fake: FakePredictor) -> None:
+    fake.answers = ("dog",)  # with 0.5
+    words = ("segment", "photo.jpg", "--point", "50,50", "--json", "out.json", "-o", "out.png")
+    said = {}
+    for threshold in ("0.5", "0.51"):
+        result = run(*words, "--threshold", threshold)
+        assert result.exit_code == 0, result.output
+        [found] = json.loads(Path("out.json").read_text())["objects"]
+        assert found["labels"][0] == {"name": "dog", "score": 0.5}, "the guesses stay"
+        said[threshold] = ("none of these" in result.stdout, found["none_of_these"])
+        said[threshold] += (Path("out.png").read_bytes(),)
+    assert said["0.5"][:2] == (False, False)
+    assert said["0.51"][:2] == (True, True)
+    assert said["0.5"][2] != said["0.51"][2], "the tag says so, too"
+    assert run(*words, "--threshold", "1.5").exit_code == 2
+
+
 def test_missing_mask_score_is_null_not_nan(run: Run, fake: FakePredictor) -> None:
     fake.has_mask_scores = False
     run("segment", "photo.jpg", "--point", "5,5", "--json", "out.json")

@@ -34,7 +34,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("train", "evaluate"),
     ("web",),
-    ("cli", "cli_data", "cli_detections", "cli_train", "cli_vocabulary", "__main__"),
+    (
+        "cli",
+        "cli_calibrate",
+        "cli_data",
+        "cli_detections",
+        "cli_train",
+        "cli_vocabulary",
+        "__main__",
+    ),
 )
 # The steps of the figure meet in model/ovsam.py only, through tensors.
 STEPS = ("image", "features", "adapter", "prompt", "mask", "label", "text")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ovsam import cli_data, cli_detections, cli_train, cli_vocabulary
+from ovsam import cli_calibrate, cli_data, cli_detections, cli_train, cli_vocabulary
 from ovsam.errors import OvsamError, PromptError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ app = typer.Typer(
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_train.app)
 app.add_typer(cli_detections.app)
+app.add_typer(cli_calibrate.app)
 app.add_typer(cli_vocabulary.app, name="vocabulary")
 
 ModelOption = Annotated[
@@ -153,6 +154,16 @@ def segment(
     ] = None,
     vocabulary: VocabularyOption = "coco",
     top: Annotated[int, typer.Option(min=1, help="How many names for each object.")] = 5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="An object whose first name has a lower score is none of these. Left out: what "
+            "the model was calibrated with.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -206,7 +217,7 @@ def segment(
 
     predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
     _embed_names(predictor)
-    predictions = predictor.predict(predictor.encode(pixels), prompts, top=top)
+    predictions = predictor.predict(predictor.encode(pixels), prompts, top=top, threshold=threshold)
 
     _print_objects(prompts, predictions)
     if output is not None:
@@ -566,13 +577,15 @@ def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None
     for number, (prompt, prediction) in enumerate(zip(prompts, predictions, strict=True), start=1):
         score = float(prediction.mask_scores[0])
         extent = ",".join(f"{value:g}" for value in prediction.boxes_xyxy[0])
-        names = "\n".join(f"{label.name}  {label.score:.3f}" for label in prediction.labels[0])
+        lines = [f"{label.name}  {label.score:.3f}" for label in prediction.labels[0]]
+        if prediction.none_of_these[0]:
+            lines = ["none of these; at best:", *lines]
         table.add_row(
             str(number),
             Text(format_prompt(prompt).replace("; ", "\n")),
             extent if prediction.mask.any() else "no pixel",
             "-" if score != score else f"{score:.2f}",
-            Text(names),  # Text: a name in [brackets] is no markup
+            Text("\n".join(lines)),  # Text: a name in [brackets] is no markup
         )
     console = Console()
     if not console.is_terminal:

@@ -11,7 +11,7 @@ from ovsam.structures import Prediction, Prompt
 
 
 def object_to_json(prompt: Prompt, prediction: Prediction) -> dict[str, object]:
-    """One object, its best mask only: prompt, segmentation, box_xyxy, mask_score and labels."""
+    """One object, its best mask only: prompt, segmentation, box_xyxy, mask_score and names."""
     score = float(prediction.mask_scores[0])
     labels = [] if prompt.point_labels is None else prompt.point_labels.tolist()
     points = zip(prompt.points_xy.tolist(), labels, strict=True)
@@ -26,6 +26,8 @@ def object_to_json(prompt: Prompt, prediction: Prediction) -> dict[str, object]:
         "labels": [
             {"name": label.name, "score": float(label.score)} for label in prediction.labels[0]
         ],
+        "none_of_these": prediction.none_of_these[0],
+        "none_score": float(prediction.none_scores[0]),
     }
 
 

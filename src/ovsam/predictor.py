@@ -199,6 +199,7 @@ class Predictor:
         multimask: bool = False,
         top: int = 5,
         zoom: bool | None = None,
+        threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | NDArray[Any] | None = None,
     ) -> list[Prediction]:
         """Answer prompts about an encoded photo.
@@ -211,6 +212,9 @@ class Predictor:
             multimask: three masks for each prompt instead of one, best first.
             top: how many names for each mask.
             zoom: whether to look again at the square around each object; None = the default.
+            threshold: an object whose first name has a lower score is none of the vocabulary's
+                classes, see `Prediction.none_of_these`. None = what the model was calibrated with
+                for vocabularies of no more classes than that was done with, 0 for larger ones.
             name_boxes_xyxy: for each prompt a box `(4,)`, photo pixels, whose content is named; the
                 masks stay as they are. None = the prompt's own box, or that of its mask. With zoom,
                 what sticks out of the square around the object is not seen.
@@ -220,13 +224,14 @@ class Predictor:
 
         Raises:
             PromptError: a prompt or a box to name lies outside the photo, a mask is of another
-                resolution, or the checkpoint has no multimask output.
+                resolution, the threshold is none, or the checkpoint has no multimask output.
             VocabularyError: the vocabulary is not one.
         """
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self._check(encoded, prompts, multimask)
+        threshold = self._threshold(threshold, resolved := self._resolve(vocabulary))
         named = _named_boxes(prompts, name_boxes_xyxy, encoded.size_hw)
-        prototypes = self._class_prototypes(resolved := self._resolve(vocabulary))
+        prototypes = self._class_prototypes(resolved)
         whole = _View(encoded.frame, encoded.features, 0)
         if zoom if zoom is not None else self.zoom:
             step = max(1, SQUARES_AT_ONCE // len(self._zoom_config.contexts))
@@ -240,10 +245,12 @@ class Predictor:
             decoded = self._decode([whole] * len(prompts), prompts)
             answers = [_Answer(masks, ((whole, masks),)) for masks in decoded]
         answers = [answer.selected(multimask) for answer in answers]
-        labels = self._label(answers, named, prototypes, resolved, top)
+        scores = self._label(answers, named, prototypes)
         return [
-            _prediction(encoded, answer.view, answer.decoded, names)
-            for answer, names in zip(answers, labels, strict=True)
+            _prediction(
+                encoded, answer.view, answer.decoded, _named(found, resolved, top, threshold)
+            )
+            for answer, found in zip(answers, scores, strict=True)
         ]
 
     def _check(self, encoded: EncodedImage, prompts: Sequence[Prompt], multimask: bool) -> None:
@@ -260,6 +267,15 @@ class Predictor:
                     f"mask_logits must have shape ({low_res}, {low_res}) for {self.name}, "
                     f"got {prompt.mask_logits.shape}. Pass on a prediction's low_res_logits."
                 )
+
+    def _threshold(self, threshold: float | None, vocabulary: Vocabulary) -> float:
+        """The one that is asked for, or the model's own."""
+        if threshold is None:
+            own = self.config.calibration
+            return own.threshold if len(vocabulary) <= own.classes else 0.0
+        if not 0 <= threshold <= 1:
+            raise PromptError(f"threshold must be a probability, 0 to 1, got {threshold!r}.")
+        return threshold
 
     def _resolve(self, vocabulary: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
         return self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)
@@ -431,10 +447,8 @@ class Predictor:
         answers: Sequence[_Answer],
         named: Sequence[NDArray[np.float64] | None],
         prototypes: ClassPrototypes,
-        vocabulary: Vocabulary,
-        top: int,
-    ) -> list[tuple[tuple[Label, ...], ...]]:
-        """Ranked names for each mask of each prompt, by the mean of what its views say.
+    ) -> list[Tensor]:
+        """Probabilities `(M, C + 1)` for each prompt, background last, from all of its views.
 
         `named` has the box, photo pixels, that each is named from; None = that of its mask.
         """
@@ -443,7 +457,7 @@ class Predictor:
             for i, answer in enumerate(answers)
             for view, decoded in answer.looks
         ]
-        means: list[Tensor | float] = [0.0] * len(answers)
+        seen: list[list[Tensor]] = [[] for _ in answers]  # log probabilities, view by view
         # Views that share features, as those of one group of prompts do, go together.
         for _, shared in groupby(looks, key=lambda look: id(look[1].features)):
             group = list(shared)
@@ -462,10 +476,12 @@ class Predictor:
                 logits,
                 prototypes,
                 torch.tensor(index, device=self.device),
-            ).softmax(-1)
+            ).log_softmax(-1)
             for (i, _, _), part in zip(group, torch.split(scores, counts), strict=True):
-                means[i] = means[i] + part / len(answers[i].looks)
-        return [tuple(_ranked(torch.as_tensor(mean), vocabulary, top)) for mean in means]
+                seen[i].append(part)
+        # The temperature comes after the mean of the views, so that it leaves the ranks alone.
+        temperature = self.config.calibration.temperature
+        return [(torch.stack(parts).logsumexp(0) / temperature).softmax(-1) for parts in seen]
 
 
 def _averaged(looks: Sequence[tuple[_View, _Decoded]]) -> _Decoded:
@@ -507,6 +523,25 @@ def _named_boxes(
     for prompt in named:
         prompt.check_inside(size_hw)
     return [prompt.box_xyxy for prompt in named]
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What `Prediction` says of the names of M masks, by the names of its fields."""
+
+    labels: tuple[tuple[Label, ...], ...]
+    none_scores: NDArray[np.float32]
+    none_of_these: tuple[bool, ...]
+
+
+def _named(probabilities: Tensor, vocabulary: Vocabulary, top: int, threshold: float) -> _Names:
+    """Probabilities `(M, C + 1)` -> what is said of each of M masks."""
+    labels = tuple(_ranked(probabilities, vocabulary, top))
+    return _Names(
+        labels=labels,
+        none_scores=_array(probabilities[:, -1]),
+        none_of_these=tuple((probabilities[:, :-1].amax(-1) < threshold).tolist()),
+    )
 
 
 def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:
@@ -572,7 +607,7 @@ def _prediction(
     encoded: EncodedImage,
     view: _View,
     decoded: _Decoded,
-    labels: tuple[tuple[Label, ...], ...],
+    names: _Names,
 ) -> Prediction:
     if view.frame == encoded.frame:
         whole = whole_photo_logits(decoded.logits[None], view.frame, encoded.size_hw)
@@ -587,7 +622,9 @@ def _prediction(
         mask_scores=_array(decoded.quality.clamp(0, 1)),
         boxes_xyxy=masks_to_boxes_xyxy(masks),
         low_res_logits=low_res,
-        labels=labels,
+        labels=names.labels,
+        none_scores=names.none_scores,
+        none_of_these=names.none_of_these,
     )
 
 
@@ -642,7 +679,7 @@ def load(
     names = load_vocabulary(vocabulary)
     _check_device(device)
     folder = _cache_folder(cache_dir)
-    restored = restore(_locate(name_or_path, cache_dir))
+    restored = restore(locate(name_or_path, cache_dir))
     tower = restored.text_tower
     encoder: TextEncoder = MiniLM() if tower is None else tower.to(device)
     templates = PLAIN_TEMPLATES if tower is None else openai_templates()
@@ -650,7 +687,12 @@ def load(
     return Predictor(restored.model, encoder, templates, store, names, device, zoom)
 
 
-def _locate(name_or_path: str | Path, cache_dir: str | Path | None) -> Path:
+def locate(name_or_path: str | Path, cache_dir: str | Path | None = None) -> Path:
+    """The checkpoint of a model, as `load` finds it: shipped, fetched once, or at its path.
+
+    Raises:
+        CheckpointError: no model has that name, or it cannot be fetched.
+    """
     from ovsam.hub import RELEASES, fetch
     from ovsam.model.build import SHIPPED
 

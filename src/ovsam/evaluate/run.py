@@ -124,7 +124,7 @@ def evaluate(
         PromptError: an annotated box lies outside its photo.
     """
     photos = chosen_photos(annotations, images_dir, limit)
-    kept, left_out = _evaluated(annotations, photos, predictor.vocabulary)
+    kept, left_out = counted(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in kept]
     if not photos:
         raise AnnotationError(NOTHING)
@@ -146,7 +146,7 @@ def evaluate(
     )
 
 
-def _evaluated(
+def counted(
     annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary
 ) -> tuple[dict[int, list[tuple[Instance, str]]], int]:
     """By photo id the instances that count, each with its right name; and how many do not."""
@@ -230,6 +230,28 @@ def _evaluate_photo(
     kind: EvaluationKind,
     zoom: bool | None,
 ) -> list[Outcome]:
+    masks, predictions = ask(predictor, photo, instances, images_dir, kind, zoom, top=5)
+    return [
+        _outcome(instance, name, mask, prediction)
+        for (instance, name), mask, prediction in zip(instances, masks, predictions, strict=True)
+    ]
+
+
+def ask(
+    predictor: Predictor,
+    photo: Photo,
+    instances: Sequence[tuple[Instance, str]],
+    images_dir: Path,
+    kind: EvaluationKind,
+    zoom: bool | None,
+    top: int,
+) -> tuple[list[NDArray[np.bool_]], list[Prediction]]:
+    """Prompt the instances of one photo: their annotated masks, and what the predictor says.
+
+    Raises:
+        AnnotationError: the photo's size is not that of the annotations.
+        PhotoError: it cannot be read.
+    """
     pixels = read_annotated_photo(photo, images_dir)
     masks = [instance.mask(photo.size_hw) for instance, _ in instances]
     true_boxes = [instance.box_xyxy for instance, _ in instances]
@@ -242,13 +264,10 @@ def _evaluate_photo(
         predictor.encode(pixels),
         prompts,
         zoom=zoom,
-        top=5,
+        top=top,
         name_boxes_xyxy=true_boxes if kind == "point-true-box" else None,
     )
-    return [
-        _outcome(instance, name, mask, prediction)
-        for (instance, name), mask, prediction in zip(instances, masks, predictions, strict=True)
-    ]
+    return masks, predictions
 
 
 def _outcome(

@@ -108,6 +108,8 @@ class ObjectReply(_Strict):
     box_xyxy: BoxXYXY
     mask_score: float | None
     labels: list[LabelReply]
+    none_of_these: bool
+    none_score: float
 
     @classmethod
     def of(cls, prompt: Prompt, prediction: Prediction) -> ObjectReply:

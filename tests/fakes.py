@@ -37,6 +37,7 @@ class FakePredictor:
     mask_tokens: int = 4
     radius: float = 10.0
     answers: Sequence[str] = ()
+    kind: Label | None = None
     image_size: int = 512
     encode_calls: int = 0
     prompts: list[Prompt] = field(default_factory=list)
@@ -114,6 +115,7 @@ class FakePredictor:
             boxes_xyxy=np.stack([box] * count).astype(np.float64),
             low_res_logits=np.zeros((count, 16, 16), dtype=np.float32),
             labels=(labels,) * count,
+            kinds=(self.kind,) * count,
             none_of_these=(labels[0].score < (threshold or 0),) * count,
         )
 

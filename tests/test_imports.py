@@ -19,6 +19,7 @@ GROUND = (
     "output",
     "geometry",
     "photo",
+    "hierarchy",
     "vocabulary",
     "config",
     "prompt_text",

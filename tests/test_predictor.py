@@ -538,3 +538,19 @@ def test_a_threshold_that_is_no_probability(
 ) -> None:
     with pytest.raises(PromptError, match="threshold must be a probability"):
         predictor.predict(photo, PROMPTS["box"], threshold=threshold)
+
+
+def test_an_uncertain_name_comes_with_its_kind(
+    predictor: Predictor, photo: EncodedImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dogs = "dalmatian, beagle, poodle, corgi, boxer"
+    [unsure] = predictor.predict(photo, PROMPTS["box"], vocabulary=dogs)
+    [kind] = unsure.kinds
+    assert unsure.labels[0][0].score < 0.8
+    assert kind is not None
+    assert kind.name == "dog"
+    assert kind.score == pytest.approx(sum(score for _, score in unsure.labels[0]), abs=1e-5)
+    [mixed] = predictor.predict(photo, PROMPTS["box"], vocabulary="dalmatian, teapot, sky, idea")
+    assert mixed.kinds == (None,)
+    monkeypatch.setattr("ovsam.predictor.CERTAIN", unsure.labels[0][0].score)
+    assert predictor.predict(photo, PROMPTS["box"], vocabulary=dogs)[0].kinds == (None,)

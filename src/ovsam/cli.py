@@ -153,6 +153,15 @@ def segment(
         ),
     ] = None,
     vocabulary: VocabularyOption = "coco",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only the classes of the vocabulary that are kinds of this, such as animal. "
+            "Repeat for more.",
+            metavar="KIND",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many names for each object.")] = 5,
     threshold: Annotated[
         float | None,
@@ -208,6 +217,8 @@ def segment(
     if json_path is not None:
         check_output(json_path, (".json",), [photo, Path(vocabulary)])
     names = load_vocabulary(vocabulary)
+    if only:
+        names = names.only(*only)
     pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
     size_hw = (pixels.shape[0], pixels.shape[1])
     for prompt in prompts:
@@ -578,6 +589,8 @@ def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None
         score = float(prediction.mask_scores[0])
         extent = ",".join(f"{value:g}" for value in prediction.boxes_xyxy[0])
         lines = [f"{label.name}  {label.score:.3f}" for label in prediction.labels[0]]
+        if (kind := prediction.kinds[0]) is not None:
+            lines.insert(0, f"a kind of {kind.name}  {kind.score:.3f}")
         if prediction.none_of_these[0]:
             lines = ["none of these; at best:", *lines]
         table.add_row(

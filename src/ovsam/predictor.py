@@ -37,6 +37,7 @@ SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
 ALIKE = 3  # the power of the overlap with which one coarse mask supports another
+CERTAIN = 0.8  # a first name with less is joined by the kind of thing that has so much
 OUTSIDE = -10.0  # the logit of what a zoomed square does not show
 
 
@@ -532,16 +533,28 @@ class _Names:
     labels: tuple[tuple[Label, ...], ...]
     none_scores: NDArray[np.float32]
     none_of_these: tuple[bool, ...]
+    kinds: tuple[Label | None, ...]
 
 
 def _named(probabilities: Tensor, vocabulary: Vocabulary, top: int, threshold: float) -> _Names:
     """Probabilities `(M, C + 1)` -> what is said of each of M masks."""
     labels = tuple(_ranked(probabilities, vocabulary, top))
+    best = probabilities[:, :-1].amax(-1)
     return _Names(
         labels=labels,
         none_scores=_array(probabilities[:, -1]),
-        none_of_these=tuple((probabilities[:, :-1].amax(-1) < threshold).tolist()),
+        none_of_these=tuple((best < threshold).tolist()),
+        kinds=tuple(
+            None if score >= CERTAIN else _kind(row, vocabulary)
+            for score, row in zip(best.tolist(), _array(probabilities[:, :-1]), strict=True)
+        ),
     )
+
+
+def _kind(probabilities: NDArray[np.float32], vocabulary: Vocabulary) -> Label | None:
+    """Of `(C,)` classes what kind of thing they agree on."""
+    found = vocabulary.kinds.most_specific(probabilities, CERTAIN)
+    return None if found is None else Label(*found)
 
 
 def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:
@@ -625,6 +638,7 @@ def _prediction(
         labels=names.labels,
         none_scores=names.none_scores,
         none_of_these=names.none_of_these,
+        kinds=names.kinds,
     )
 
 

@@ -155,6 +155,9 @@ class Prediction:
             vocabulary it sums to 1. Zeros when left out.
         none_of_these: for each mask whether it is none of the vocabulary's classes: its first
             name's score is below the threshold. All False when left out.
+        kinds: for each mask, where its first name is uncertain, the most specific kind of thing
+            that is not, with the sum of the scores of its classes: "dog 0.93" for "dalmatian
+            0.41"; None where the name is certain or no kind is. All None when left out.
     """
 
     masks: NDArray[np.bool_]
@@ -164,6 +167,7 @@ class Prediction:
     labels: tuple[tuple[Label, ...], ...]
     none_scores: NDArray[np.float32] = None  # type: ignore[assignment]  # made in __post_init__
     none_of_these: tuple[bool, ...] = ()
+    kinds: tuple[Label | None, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.masks)
@@ -171,6 +175,8 @@ class Prediction:
             object.__setattr__(self, "none_scores", np.zeros(count))
         if not self.none_of_these:
             object.__setattr__(self, "none_of_these", (False,) * count)
+        if not self.kinds:
+            object.__setattr__(self, "kinds", (None,) * count)
         for name, dtype in (
             ("masks", np.bool_),
             ("mask_scores", np.float32),
@@ -189,7 +195,7 @@ class Prediction:
                 raise ValueError(f"{name} must have shape {shape}, got {getattr(self, name).shape}")
         if self.masks.ndim != 3 or self.low_res_logits.shape[:1] != (count,):
             raise ValueError("masks must be (M, H, W) and low_res_logits (M, L, L)")
-        for name in ("labels", "none_of_these"):
+        for name in ("labels", "none_of_these", "kinds"):
             if len(getattr(self, name)) != count:
                 raise ValueError(
                     f"{name} must have one entry per mask ({count}), got {len(getattr(self, name))}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsam.errors import VocabularyError
+from ovsam.hierarchy import Kinds, hierarchy
 
 # COCO's open-vocabulary split, Zareian et al. 2021 (OVR-CNN), section 4.1. 15 classes are in
 # neither part.
@@ -134,6 +135,48 @@ class Vocabulary:
         """SHA-256 of the classes, synonyms and answerable flags; the name does not matter."""
         content = json.dumps([self.classes, self.synonyms, self.answerable], ensure_ascii=True)
         return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+    @cached_property
+    def synsets(self) -> tuple[str | None, ...]:
+        """For each class its synset of WordNet 3.0, `n02084071`; None where none is known."""
+        return hierarchy().meanings(self.name, self.classes, self.synonyms)
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """What its classes are kinds of."""
+        return Kinds(self.synsets)
+
+    def only(self, *kinds: str) -> Vocabulary:
+        """The classes that are kinds of any of these, by WordNet's hypernyms.
+
+        A class whose meaning WordNet does not know is left out.
+
+        Args:
+            kinds: nouns such as "animal".
+
+        Raises:
+            VocabularyError: a word is not known, or no class is a kind of any of them.
+
+        >>> load_vocabulary("dalmatian, teapot, animal, goose").only("animal").classes
+        ('dalmatian', 'animal', 'goose')
+        """
+        wanted = frozenset().union(*(hierarchy().named(kind) for kind in kinds))
+        rows = [
+            row
+            for row, synset in enumerate(self.synsets)
+            if synset is not None and not wanted.isdisjoint(hierarchy().above(synset))
+        ]
+        if not rows:
+            raise VocabularyError(
+                f"No class of vocabulary '{self.name}' is a kind of {' or '.join(kinds)}. Give "
+                "another kind, or another vocabulary."
+            )
+        return Vocabulary(
+            f"{self.name}, only {' or '.join(kinds)}",
+            tuple(self.classes[row] for row in rows),
+            tuple(self.synonyms[row] for row in rows),
+            tuple(self.answerable[row] for row in rows),
+        )
 
     @classmethod
     def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:

@@ -26,15 +26,15 @@ def scores(confidence: float, wrong_every: int, count: int) -> Scores:
     return Scores(logs, right, np.arange(count), ("cat", "dog"))
 
 
+def fitted(made: Scores) -> float:
+    return fit_temperature(made.logs, made.right)
+
+
 @pytest.mark.parametrize("scale", [0.5, 1.0, 4.0])
 def test_the_temperature_gives_back_the_odds(scale: float) -> None:
     """Three of four are right, so their odds are 3 : 1, whatever the model thought of itself."""
-    found = fit_temperature(*_of(scores(scale * math.log(3), 4, 40)))
+    found = fitted(scores(scale * math.log(3), 4, 40))
     assert found == pytest.approx(scale, rel=1e-6)
-
-
-def _of(made: Scores) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], ...]:
-    return made.logs, made.right  # type: ignore[return-value]
 
 
 def test_no_temperature_is_more_likely() -> None:
@@ -53,7 +53,7 @@ def test_no_temperature_is_more_likely() -> None:
 def test_a_constant_of_each_row_does_not_matter() -> None:
     made = scores(2.0, 4, 40)
     moved = made.logs + np.random.default_rng(0).normal(0, 9, (40, 1))
-    assert fit_temperature(moved, made.right) == pytest.approx(fit_temperature(*_of(made)))
+    assert fit_temperature(moved, made.right) == pytest.approx(fitted(made))
 
 
 def test_ends_where_all_or_the_wrong_half_is_right() -> None:

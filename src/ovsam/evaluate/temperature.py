@@ -72,7 +72,8 @@ class Scores:
         """`(N, C + 1)`, each row sums to 1."""
         logs = (self.logs - self.logs.max(1, keepdims=True)) / temperature
         shares: NDArray[np.float64] = np.exp(logs)
-        return shares / shares.sum(1, keepdims=True)
+        shares /= shares.sum(1, keepdims=True)
+        return shares
 
     def first(self, temperature: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Probability `(N,)` of each object's first name, and whether that is the right one."""

@@ -110,6 +110,7 @@ class ObjectReply(_Strict):
     labels: list[LabelReply]
     none_of_these: bool
     none_score: float
+    kind: LabelReply | None
 
     @classmethod
     def of(cls, prompt: Prompt, prediction: Prediction) -> ObjectReply:

@@ -15,6 +15,7 @@ from ovsam.errors import PhotoError, PromptError, VocabularyError
 from ovsam.model.image import Frame
 from ovsam.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed
 from ovsam.structures import Prediction, Prompt
+from ovsam.vocabulary import load_vocabulary
 from tiny_model import ONE_TOKEN, TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
 HEIGHT, WIDTH = 150, 200
@@ -554,3 +555,16 @@ def test_an_uncertain_name_comes_with_its_kind(
     assert mixed.kinds == (None,)
     monkeypatch.setattr("ovsam.predictor.CERTAIN", unsure.labels[0][0].score)
     assert predictor.predict(photo, PROMPTS["box"], vocabulary=dogs)[0].kinds == (None,)
+
+
+def test_a_vocabulary_with_templates_of_its_own() -> None:
+    text = HashedText()
+    predictor = tiny_predictor(text=text)
+    photo = predictor.encode(blobs(0))
+    names = load_vocabulary("cat, dog")
+    [plain] = predictor.predict(photo, PROMPTS["box"], vocabulary=names)
+    text.asked.clear()
+    sketches = replace(names, templates=("a sketch of a {}.",))
+    [drawn] = predictor.predict(photo, PROMPTS["box"], vocabulary=sketches)
+    assert text.asked == ["a sketch of a cat.", "a sketch of a dog."]
+    assert dict(drawn.labels[0]) != dict(plain.labels[0])

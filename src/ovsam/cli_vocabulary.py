@@ -126,6 +126,7 @@ def show(
     notes = builtin_notes(vocabulary) if vocabulary in builtin_vocabularies() else ""
     counts = f"{names.name}: {len(names):,} classes, {_count_names(names):,} names"
     lines = [f"# {line}" for line in (counts, *notes.splitlines())]
+    lines += names.templates
     for name, texts, may in zip(names.classes, names.synonyms, names.answerable, strict=True):
         lines.append(("" if may else "!") + ", ".join((name, *_others(name, texts))))
     typer.echo("\n".join(lines))

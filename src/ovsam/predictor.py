@@ -27,7 +27,13 @@ from ovsam.model.image import Frame, resample, to_pixels, whole_photo_logits
 from ovsam.model.label import mask_logits_to_boxes
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
-from ovsam.model.text import ClassPrototypes, Progress, TextEncoder, class_prototypes
+from ovsam.model.text import (
+    ClassPrototypes,
+    Progress,
+    TextEncoder,
+    class_prototypes,
+    templates_of,
+)
 from ovsam.model.text_store import TextStore
 from ovsam.structures import Label, Prediction, Prompt
 from ovsam.vocabulary import Vocabulary, load_vocabulary
@@ -289,11 +295,12 @@ class Predictor:
             if key in self._prototypes:
                 self._prototypes.move_to_end(key)
                 return self._prototypes[key]
+        templates = templates_of(vocabulary, self._templates)
         made = class_prototypes(
             vocabulary,
             self._text_encoder,
-            self._templates,
-            self._store,
+            templates,
+            self._store if templates == self._templates else self._store.without_seed(),
             self.config.seen_classes,
             progress,
         )

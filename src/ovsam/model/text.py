@@ -66,6 +66,23 @@ def openai_templates() -> tuple[str, ...]:
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
 
 
+def templates_of(vocabulary: Vocabulary, own: Sequence[str]) -> tuple[str, ...]:
+    """The templates to embed a vocabulary with: those that it asks for, or else the model's own."""
+    if not vocabulary.templates:
+        return tuple(own)
+    from open_clip import SIMPLE_IMAGENET_TEMPLATES
+
+    templates: list[str] = []
+    for template in vocabulary.templates:
+        if template == "{openai}":
+            templates += openai_templates()
+        elif template == "{simple}":
+            templates += (simple("{}") for simple in SIMPLE_IMAGENET_TEMPLATES)
+        else:
+            templates.append(template)
+    return tuple(templates)
+
+
 def class_prototypes(
     vocabulary: Vocabulary,
     encoder: TextEncoder,

@@ -40,6 +40,10 @@ class TextStore:
         self._memory: dict[tuple[str, str], NDArray[np.float32]] = {}
         self._lock = threading.Lock()
 
+    def without_seed(self) -> TextStore:
+        """The same file for other templates than those that the seed was made with."""
+        return TextStore(self._path)
+
     def get(self, model: str, texts: Sequence[str], dim: int) -> dict[str, NDArray[np.float32]]:
         """Those of `texts` that are known under the key `model`, as vectors `(dim,)`."""
         found: dict[str, NDArray[np.float32]] = {}

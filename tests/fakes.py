@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ovsam.config import CalibrationConfig
 from ovsam.structures import Label, Prediction, Prompt
 from ovsam.vocabulary import Vocabulary, load_vocabulary
 
@@ -38,6 +39,7 @@ class FakePredictor:
     mask_tokens: int = 4
     radius: float = 10.0
     answers: Sequence[str] = ()
+    kind: Label | None = None
     image_size: int = 512
     encode_calls: int = 0
     prompts: list[Prompt] = field(default_factory=list)
@@ -49,7 +51,9 @@ class FakePredictor:
 
     @property
     def config(self) -> SimpleNamespace:
-        return SimpleNamespace(name=self.name, image_size=self.image_size)
+        return SimpleNamespace(
+            name=self.name, image_size=self.image_size, calibration=CalibrationConfig()
+        )
 
     def prepare(
         self,
@@ -72,6 +76,7 @@ class FakePredictor:
         multimask: bool = False,
         top: int = 5,
         zoom: bool | None = None,  # noqa: ARG002
+        threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | None = None,
     ) -> list[Prediction]:
         classes = (self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)).classes
@@ -79,7 +84,9 @@ class FakePredictor:
         self.prompts += prompts
         self.named += name_boxes_xyxy or []
         return [
-            self._predict_one(encoded, prompt, self._labels(classes, index)[:top], multimask)
+            self._predict_one(
+                encoded, prompt, self._labels(classes, index)[:top], multimask, threshold
+            )
             for index, prompt in enumerate(prompts)
         ]
 
@@ -94,6 +101,7 @@ class FakePredictor:
         prompt: Prompt,
         labels: tuple[Label, ...],
         multimask: bool,
+        threshold: float | None,
     ) -> Prediction:
         prompt.check_inside(encoded.size_hw)
         mask = self._mask(encoded.size_hw, prompt)
@@ -109,6 +117,8 @@ class FakePredictor:
             boxes_xyxy=np.stack([box] * count).astype(np.float64),
             low_res_logits=np.zeros((count, 16, 16), dtype=np.float32),
             labels=(labels,) * count,
+            kinds=(self.kind,) * count,
+            none_of_these=(labels[0].score < (threshold or 0),) * count,
         )
 
     def _mask(self, size_hw: tuple[int, int], prompt: Prompt) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ import ovsam
 from fakes import FakePredictor
 from ovsam import cli
 from ovsam.geometry import decode_rle
+from ovsam.structures import Label
 from ovsam.vocabulary import Vocabulary
 
 Run = Callable[..., Any]
@@ -95,6 +96,46 @@ def test_segment_json(run: Run, fake: FakePredictor) -> None:
     assert mask.shape == (200, 300)
     assert mask.sum() == 190 * 160
     assert mask[20:180, 10:200].all()
+
+
+def test_segment_says_none_of_these_below_the_threshold(run: Run, fake: FakePredictor) -> None:
+    fake.answers = ("dog",)  # with 0.5
+    words = ("segment", "photo.jpg", "--point", "50,50", "--json", "out.json", "-o", "out.png")
+    said = {}
+    for threshold in ("0.5", "0.51"):
+        result = run(*words, "--threshold", threshold)
+        assert result.exit_code == 0, result.output
+        [found] = json.loads(Path("out.json").read_text())["objects"]
+        assert found["labels"][0] == {"name": "dog", "score": 0.5}, "the guesses stay"
+        assert ("none of these" in result.stdout) is found["none_of_these"]
+        said[threshold] = (found["none_of_these"], Path("out.png").read_bytes())
+    assert (said["0.5"][0], said["0.51"][0]) == (False, True)
+    assert said["0.5"][1] != said["0.51"][1], "the tag says so, too"
+    assert run(*words, "--threshold", "1.5").exit_code == 2
+
+
+@pytest.mark.usefixtures("fake")
+def test_segment_with_one_kind_of_names_only(run: Run) -> None:
+    words = ("segment", "photo.jpg", "--point", "50,50", "--json", "out.json")
+    assert run(*words, "--only", "vehicle", "--only", "dog").exit_code == 0
+    content = json.loads(Path("out.json").read_text())
+    assert content["vocabulary"] == {"name": "coco, only vehicle or dog", "classes": 8}
+    assert [label["name"] for label in content["objects"][0]["labels"][:2]] == ["bicycle", "car"]
+    os.remove("out.json")
+    assert_error(run(*words, "--only", "vehicel"), "Did you mean vehicle")
+    assert not Path("out.json").exists()
+
+
+def test_segment_shows_the_kind_of_an_uncertain_name(run: Run, fake: FakePredictor) -> None:
+    fake.kind = Label("mammal", 0.93)
+    result = run("segment", "photo.jpg", "--point", "50,50", "--json", "out.json")
+    assert "a kind of mammal  0.930" in result.stdout
+    [found] = json.loads(Path("out.json").read_text())["objects"]
+    assert found["kind"] == {"name": "mammal", "score": 0.93}
+    fake.kind = None
+    result = run("segment", "photo.jpg", "--point", "50,50", "--json", "out.json")
+    assert "kind" not in result.stdout
+    assert json.loads(Path("out.json").read_text())["objects"][0]["kind"] is None
 
 
 def test_missing_mask_score_is_null_not_nan(run: Run, fake: FakePredictor) -> None:

@@ -19,13 +19,14 @@ GROUND = (
     "output",
     "geometry",
     "photo",
+    "hierarchy",
     "vocabulary",
     "config",
     "prompt_text",
     "overlay",
     "export",
 )
-COMMANDS = ("data", "detections", "evaluate", "tables", "train", "vocabulary")
+COMMANDS = ("calibrate", "data", "detections", "evaluate", "tables", "train", "vocabulary")
 LAYERS: tuple[tuple[str, ...], ...] = (
     GROUND,
     ("model",),

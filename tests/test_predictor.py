@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ovsam.config import CalibrationConfig, ModelConfig
 from ovsam.errors import PhotoError, PromptError, VocabularyError
 from ovsam.model import text as prototypes
 from ovsam.model.image import Frame
 from ovsam.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import load_vocabulary
-from tiny_model import ONE_TOKEN, HashedText, TinyEncoder, tiny_model, tiny_predictor
+from tiny_model import ONE_TOKEN, TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
 HEIGHT, WIDTH = 150, 200
 
@@ -503,3 +504,87 @@ def test_the_mask_that_most_views_agree_on() -> None:
     shifted = [cells(whole, x, 20, x + 8, 28) for x in (16, 18, 20)]
     both = [*shifted, object_in_whole, object_in_square]
     assert _most_agreed(both, np.full(5, 0.5, np.float32), whole) in (3, 4)
+
+
+# Probabilities
+
+
+def calibrated(temperature: float, threshold: float = 0.0, classes: int = 5) -> ModelConfig:
+    calibration = CalibrationConfig(temperature=temperature, threshold=threshold, classes=classes)
+    return replace(TINY, calibration=calibration)
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_a_temperature_divides_the_log_scores(zoom: bool) -> None:
+    pixels = blobs(0)
+    plain, hot = tiny_predictor(), tiny_predictor(calibrated(2.0))
+    [one] = plain.predict(plain.encode(pixels), PROMPTS["box"], zoom=zoom)
+    [other] = hot.predict(hot.encode(pixels), PROMPTS["box"], zoom=zoom)
+    assert [name for name, _ in one.labels[0]] == [name for name, _ in other.labels[0]]
+    before = np.array([*(score for _, score in one.labels[0]), one.none_scores[0]])
+    after = np.array([*(score for _, score in other.labels[0]), other.none_scores[0]])
+    assert before.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(after, before**0.5 / (before**0.5).sum(), rtol=1e-3)
+
+
+def test_none_of_these_is_a_first_name_below_the_threshold(
+    predictor: Predictor, photo: EncodedImage
+) -> None:
+    [found] = predictor.predict(photo, PROMPTS["box"])
+    first = found.labels[0][0].score
+    assert found.none_of_these == (False,), "a model that is not calibrated refuses nothing"
+    for threshold, refused in ((first * 0.999, False), (first * 1.001, True)):
+        [again] = predictor.predict(photo, PROMPTS["box"], threshold=threshold)
+        assert again.none_of_these == (refused,)
+        assert again.labels == found.labels
+        assert (again.masks == found.masks).all()
+    three = predictor.predict(photo, PROMPTS["point"], multimask=True, threshold=1.0)[0]
+    assert three.none_of_these == (True, True, True)
+    assert three.none_scores.shape == (3,)
+
+
+def test_the_models_own_threshold_is_for_vocabularies_no_larger_than_its_own() -> None:
+    predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=5))
+    photo = predictor.encode(blobs(0))
+    [five] = predictor.predict(photo, PROMPTS["box"])
+    [six] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug, tree, lamp, sky")
+    [told] = predictor.predict(photo, PROMPTS["box"], threshold=0.0)
+    assert (five.none_of_these, six.none_of_these) == ((True,), (False,))
+    assert told.none_of_these == (False,)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+def test_a_threshold_that_is_no_probability(
+    predictor: Predictor, photo: EncodedImage, threshold: float
+) -> None:
+    with pytest.raises(PromptError, match="threshold must be a probability"):
+        predictor.predict(photo, PROMPTS["box"], threshold=threshold)
+
+
+def test_an_uncertain_name_comes_with_its_kind(
+    predictor: Predictor, photo: EncodedImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dogs = "dalmatian, beagle, poodle, corgi, boxer"
+    [unsure] = predictor.predict(photo, PROMPTS["box"], vocabulary=dogs)
+    [kind] = unsure.kinds
+    assert unsure.labels[0][0].score < 0.8
+    assert kind is not None
+    assert kind.name == "dog"
+    assert kind.score == pytest.approx(sum(score for _, score in unsure.labels[0]), abs=1e-5)
+    [mixed] = predictor.predict(photo, PROMPTS["box"], vocabulary="dalmatian, teapot, sky, idea")
+    assert mixed.kinds == (None,)
+    monkeypatch.setattr("ovsam.predictor.CERTAIN", unsure.labels[0][0].score)
+    assert predictor.predict(photo, PROMPTS["box"], vocabulary=dogs)[0].kinds == (None,)
+
+
+def test_a_vocabulary_with_templates_of_its_own() -> None:
+    text = HashedText()
+    predictor = tiny_predictor(text=text)
+    photo = predictor.encode(blobs(0))
+    names = load_vocabulary("cat, dog")
+    [plain] = predictor.predict(photo, PROMPTS["box"], vocabulary=names)
+    text.asked.clear()
+    sketches = replace(names, templates=("a sketch of a {}.",))
+    [drawn] = predictor.predict(photo, PROMPTS["box"], vocabulary=sketches)
+    assert text.asked == ["a sketch of a cat.", "a sketch of a dog."]
+    assert dict(drawn.labels[0]) != dict(plain.labels[0])

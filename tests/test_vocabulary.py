@@ -232,6 +232,57 @@ def test_lists_of_names(spec: Any, classes: tuple[str, ...]) -> None:
     assert load_vocabulary(spec).classes == classes
 
 
+@pytest.mark.parametrize(
+    ("spec", "synonyms"),
+    [
+        ("sofa, lamp, couch", (("sofa", "couch"), ("lamp",))),  # one synset
+        ("couch, settee/sofa", (("couch",), ("settee", "sofa"))),  # only first names count
+        ("dog/puppy, puppy", (("dog", "puppy"),)),
+        ("cup, mug/cup", (("cup", "mug"),)),
+        ("bike, cup, bicycle/cycle", (("bike", "bicycle", "cycle"), ("cup",))),
+        ("cat/pet, dog/pet", (("cat", "pet"), ("dog", "pet"))),  # a name less: no one's first
+        ("mouse, rat", (("mouse",), ("rat",))),
+    ],
+)
+def test_each_meaning_is_one_class(
+    spec: str, synonyms: tuple[tuple[str, ...], ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    entries = load_vocabulary(spec)
+    assert entries.synonyms == synonyms
+    assert [name.lower() for name in entries.classes] == [names[0] for names in synonyms]
+    assert ("mean the same" in caplog.text) is (len(synonyms) < spec.count(",") + 1)
+
+
+def test_templates_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("a sketch of a {}.\ncat\n{simple}\n{odd} name\n")
+    entries = load_vocabulary(path)
+    assert entries.templates == ("a sketch of a {}.", "{simple}")
+    assert entries.classes == ("cat", "{odd} name")
+    assert entries.only("cat").templates == entries.templates
+    plain = dataclasses.replace(entries, templates=())
+    assert entries.fingerprint != plain.fingerprint
+
+
+@pytest.mark.parametrize("template", ["a photo", "{} and {}", "a {} {x}", "{} }", "{other}"])
+def test_a_template_that_is_none(template: str) -> None:
+    with pytest.raises(VocabularyError, match=r"Give a text with one \{\} for the name, or"):
+        dataclasses.replace(load_vocabulary("cat, dog"), templates=(template,))
+
+
+def test_meanings_in_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In a text file of one's own names say so, and not WordNet; in annotations nothing does."""
+    path = tmp_path / "mine.txt"
+    path.write_text("sofa, settee\n!lamp\ncouch\nsettee\nauto\n!car, auto\n")
+    entries = load_vocabulary(path)
+    assert entries.classes == ("sofa", "lamp", "couch", "auto", "car"), "an answer and none"
+    assert entries.answerable == (True, False, True, True, False)
+    assert "Of vocabulary 'mine' 'settee' is taken as 'sofa': they mean the same" in caplog.text
+    categories = [{"id": 1, "name": "sofa"}, {"id": 2, "name": "couch"}]
+    (tmp_path / "a.json").write_text(json.dumps({"categories": categories}))
+    assert load_vocabulary(tmp_path / "a.json").classes == ("sofa", "couch")
+
+
 def test_slash_and_comma_in_lists() -> None:
     assert load_vocabulary("cat/kitten, dog").synonyms == (("cat", "kitten"), ("dog",))
     assert load_vocabulary(["cat, kitten", "dog"]).synonyms == (("cat", "kitten"), ("dog",))

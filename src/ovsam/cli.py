@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ovsam import (
+    cli_calibrate,
     cli_data,
     cli_detections,
     cli_evaluate,
@@ -65,6 +66,7 @@ app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_train.app)
 app.add_typer(cli_evaluate.app)
 app.add_typer(cli_detections.app)
+app.add_typer(cli_calibrate.app)
 app.add_typer(cli_tables.app)
 app.add_typer(cli_vocabulary.app, name="vocabulary")
 
@@ -108,7 +110,26 @@ def segment(
         ),
     ] = None,
     vocabulary: VocabularyOption = "coco",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only the classes of the vocabulary that are kinds of this, such as animal. "
+            "Repeat for more.",
+            metavar="KIND",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many names for each object.")] = 5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="An object whose first name has a lower score is none of these. Left out: what "
+            "the model was calibrated with.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -153,6 +174,8 @@ def segment(
     if json_path is not None:
         check_output(json_path, (".json",), [photo, Path(vocabulary)])
     names = load_vocabulary(vocabulary)
+    if only:
+        names = names.only(*only)
     pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
     size_hw = (pixels.shape[0], pixels.shape[1])
     for prompt in prompts:
@@ -162,7 +185,7 @@ def segment(
 
     predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
     embed_names(predictor)
-    predictions = predictor.predict(predictor.encode(pixels), prompts, top=top)
+    predictions = predictor.predict(predictor.encode(pixels), prompts, top=top, threshold=threshold)
 
     _print_objects(prompts, predictions)
     if output is not None:
@@ -320,13 +343,17 @@ def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None
     for number, (prompt, prediction) in enumerate(zip(prompts, predictions, strict=True), start=1):
         score = float(prediction.mask_scores[0])
         extent = ",".join(f"{value:g}" for value in prediction.boxes_xyxy[0])
-        names = "\n".join(f"{label.name}  {label.score:.3f}" for label in prediction.labels[0])
+        lines = [f"{label.name}  {label.score:.3f}" for label in prediction.labels[0]]
+        if (kind := prediction.kinds[0]) is not None:
+            lines.insert(0, f"a kind of {kind.name}  {kind.score:.3f}")
+        if prediction.none_of_these[0]:
+            lines = ["none of these; at best:", *lines]
         table.add_row(
             str(number),
             Text(format_prompt(prompt).replace("; ", "\n")),
             extent if prediction.mask.any() else "no pixel",
             "-" if score != score else f"{score:.2f}",
-            Text(names),  # Text: a name in [brackets] is no markup
+            Text("\n".join(lines)),  # Text: a name in [brackets] is no markup
         )
     console = Console()
     if not console.is_terminal:

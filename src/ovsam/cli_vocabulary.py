@@ -105,15 +105,28 @@ def list_() -> None:
 
 
 @app.command()
-def show(vocabulary: SpecArgument) -> None:
+def show(
+    vocabulary: SpecArgument,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only the classes that are kinds of this, such as animal. Repeat for more.",
+            metavar="KIND",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Print a vocabulary as a text file: its source and licence, then one class on each line.
 
     Example: ovsam vocabulary show lvis > mine.txt
     """
     names = load_vocabulary(vocabulary)
+    if only:
+        names = names.only(*only)
     notes = builtin_notes(vocabulary) if vocabulary in builtin_vocabularies() else ""
     counts = f"{names.name}: {len(names):,} classes, {_count_names(names):,} names"
     lines = [f"# {line}" for line in (counts, *notes.splitlines())]
+    lines += names.templates
     for name, texts, may in zip(names.classes, names.synonyms, names.answerable, strict=True):
         lines.append(("" if may else "!") + ", ".join((name, *_others(name, texts))))
     typer.echo("\n".join(lines))

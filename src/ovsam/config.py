@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid")
@@ -128,6 +128,19 @@ class ZoomConfig:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
+class CalibrationConfig:
+    """What makes probabilities of a model's scores (Guo et al., ICML 2017); `ovsam calibrate`."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """Divides the log scores before the softmax. 1 = not calibrated."""
+    threshold: float = Field(default=0.0, ge=0, le=1)
+    """An object whose first name is less probable is none of the vocabulary's classes."""
+    classes: int = Field(default=0, ge=0)
+    """How many classes the vocabulary had that both were found with. Probabilities shrink as a
+    vocabulary grows, so the threshold is for vocabularies of at most so many."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
 class ModelConfig:
     """Everything that decides the shapes and the arithmetic of a model."""
 
@@ -154,3 +167,5 @@ class ModelConfig:
     """The same for all other classes (paper §3.2)."""
     seen_classes: tuple[str, ...] = ()
     """Names (any synonym) of the classes that the region head was trained on."""
+    calibration: CalibrationConfig = CalibrationConfig()
+    """Fitted to the weights, so a model that is trained anew has none."""

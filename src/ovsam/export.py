@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 
 from ovsam.geometry import encode_rle
-from ovsam.structures import Prediction, Prompt
+from ovsam.structures import Label, Prediction, Prompt
 
 
 def object_to_json(prompt: Prompt, prediction: Prediction) -> dict[str, object]:
-    """One object, its best mask only: prompt, segmentation, box_xyxy, mask_score and labels."""
+    """One object, its best mask only: prompt, segmentation, box_xyxy, mask_score and names."""
     score = float(prediction.mask_scores[0])
     labels = [] if prompt.point_labels is None else prompt.point_labels.tolist()
+    kind = prediction.kinds[0]
     points = zip(prompt.points_xy.tolist(), labels, strict=True)
     return {
         "prompt": {
@@ -23,10 +24,15 @@ def object_to_json(prompt: Prompt, prediction: Prediction) -> dict[str, object]:
         "segmentation": encode_rle(prediction.mask),
         "box_xyxy": prediction.boxes_xyxy[0].tolist(),
         "mask_score": score if math.isfinite(score) else None,
-        "labels": [
-            {"name": label.name, "score": float(label.score)} for label in prediction.labels[0]
-        ],
+        "labels": [_label_to_json(label) for label in prediction.labels[0]],
+        "none_of_these": prediction.none_of_these[0],
+        "none_score": float(prediction.none_scores[0]),
+        "kind": None if kind is None else _label_to_json(kind),
     }
+
+
+def _label_to_json(label: Label) -> dict[str, object]:
+    return {"name": label.name, "score": float(label.score)}
 
 
 def photo_to_json(

@@ -177,7 +177,10 @@ def _draw_tags(
         if not visible[index] or not prediction.labels[0]:
             continue
         label = prediction.labels[0][0]
-        text = _fit(f"{label.name}", f" {label.score:.2f}", font, image.width - 3 * size)
+        name, score = f"{label.name}", f" {label.score:.2f}"
+        if prediction.none_of_these[0]:
+            name, score = "none of these", ""
+        text = _fit(name, score, font, image.width - 3 * size)
         tag_size = (int(font.getlength(text)) + 2 * size, round(1.6 * size))
         tag = _place(tag_size, prediction.boxes_xyxy[0], image.size, taken, dots)
         taken.append(tag)

@@ -29,7 +29,13 @@ from ovsam.model.image import Frame, resample, to_pixels, whole_photo_logits
 from ovsam.model.label import mask_logits_to_boxes
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
-from ovsam.model.text import ClassPrototypes, Progress, TextEncoder, class_prototypes
+from ovsam.model.text import (
+    ClassPrototypes,
+    Progress,
+    TextEncoder,
+    class_prototypes,
+    templates_of,
+)
 from ovsam.model.text_store import TextStore
 from ovsam.model.weights import fingerprints
 from ovsam.structures import Label, Prediction, Prompt
@@ -40,6 +46,7 @@ SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
 ALIKE = 3  # the power of the overlap with which one coarse mask supports another
+CERTAIN = 0.8  # a first name with less is joined by the kind of thing that has so much
 OUTSIDE = -10.0  # the logit of what a zoomed square does not show
 
 
@@ -212,6 +219,7 @@ class Predictor:
         multimask: bool = False,
         top: int = 5,
         zoom: bool | None = None,
+        threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | NDArray[Any] | None = None,
     ) -> list[Prediction]:
         """Answer prompts about an encoded photo.
@@ -224,6 +232,9 @@ class Predictor:
             multimask: three masks for each prompt instead of one, best first.
             top: how many names for each mask.
             zoom: whether to look again at the square around each object; None = the default.
+            threshold: an object whose first name has a lower score is none of the vocabulary's
+                classes, see `Prediction.none_of_these`. None = what the model was calibrated with
+                for vocabularies of no more classes than that was done with, 0 for larger ones.
             name_boxes_xyxy: for each prompt a box `(4,)`, photo pixels, whose content is named; the
                 masks stay as they are. None = the prompt's own box, or that of its mask. With zoom,
                 what sticks out of the square around the object is not seen.
@@ -233,13 +244,14 @@ class Predictor:
 
         Raises:
             PromptError: a prompt or a box to name lies outside the photo, a mask is of another
-                resolution, or the checkpoint has no multimask output.
+                resolution, the threshold is none, or the checkpoint has no multimask output.
             VocabularyError: the vocabulary is not one.
         """
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self._check(encoded, prompts, multimask)
+        threshold = self._threshold(threshold, resolved := self._resolve(vocabulary))
         named = _named_boxes(prompts, name_boxes_xyxy, encoded.size_hw)
-        prototypes = self._class_prototypes(resolved := self._resolve(vocabulary))
+        prototypes = self._class_prototypes(resolved)
         whole = _View(encoded.frame, encoded.features, 0)
         if zoom if zoom is not None else self.zoom:
             step = max(1, SQUARES_AT_ONCE // len(self._zoom_config.contexts))
@@ -254,14 +266,16 @@ class Predictor:
             answers = [_Answer(masks, ((whole, masks),)) for masks in decoded]
         answers = [answer.selected(multimask) for answer in answers]
         if self.config.baseline is None:
-            labels = self._label(answers, named, prototypes, resolved, top)
+            scores = self._label(answers, named, prototypes)
         else:
             single, boxes = self._cut_out(encoded, whole, answers, named)
-            names = iter(self._label(single, boxes, prototypes, resolved, top))
-            labels = [tuple(next(names)[0] for _ in a.decoded.logits) for a in answers]
+            each = iter(self._label(single, boxes, prototypes))
+            scores = [torch.cat([next(each) for _ in a.decoded.logits]) for a in answers]
         return [
-            _prediction(encoded, answer.view, answer.decoded, names)
-            for answer, names in zip(answers, labels, strict=True)
+            _prediction(
+                encoded, answer.view, answer.decoded, _named(found, resolved, top, threshold)
+            )
+            for answer, found in zip(answers, scores, strict=True)
         ]
 
     def _check(self, encoded: EncodedImage, prompts: Sequence[Prompt], multimask: bool) -> None:
@@ -279,6 +293,15 @@ class Predictor:
                     f"got {prompt.mask_logits.shape}. Pass on a prediction's low_res_logits."
                 )
 
+    def _threshold(self, threshold: float | None, vocabulary: Vocabulary) -> float:
+        """The one that is asked for, or the model's own."""
+        if threshold is None:
+            own = self.config.calibration
+            return own.threshold if len(vocabulary) <= own.classes else 0.0
+        if not 0 <= threshold <= 1:
+            raise PromptError(f"threshold must be a probability, 0 to 1, got {threshold!r}.")
+        return threshold
+
     def _resolve(self, vocabulary: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
         return self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)
 
@@ -292,11 +315,12 @@ class Predictor:
                 return self._prototypes[key]
             newest = reversed(self._prototypes.values())
             bases = dict.fromkeys(known.base for known in newest if known.base)
+        templates = templates_of(vocabulary, self._templates)
         made = class_prototypes(
             vocabulary,
             self._text_encoder,
-            self._templates,
-            self._store,
+            templates,
+            self._store if templates == self._templates else self._store.without_seed(),
             self.config.seen_classes,
             progress,
             bases=bases,
@@ -491,10 +515,8 @@ class Predictor:
         answers: Sequence[_Answer],
         named: Sequence[NDArray[np.float64] | None],
         prototypes: ClassPrototypes,
-        vocabulary: Vocabulary,
-        top: int,
-    ) -> list[tuple[tuple[Label, ...], ...]]:
-        """Ranked names for each mask of each prompt, by the mean of what its views say.
+    ) -> list[Tensor]:
+        """Probabilities `(M, C + 1)` for each prompt, background last, from all of its views.
 
         `named` has the box, photo pixels, that each is named from; None = that of its mask.
         """
@@ -503,7 +525,7 @@ class Predictor:
             for i, answer in enumerate(answers)
             for view, decoded in answer.looks
         ]
-        means: list[Tensor | float] = [0.0] * len(answers)
+        seen: list[list[Tensor]] = [[] for _ in answers]  # log probabilities, view by view
         # Views that share features, as those of one group of prompts do, go together.
         for _, shared in groupby(looks, key=lambda look: id(look[1].features)):
             group = list(shared)
@@ -522,10 +544,12 @@ class Predictor:
                 logits,
                 prototypes,
                 torch.tensor(index, device=self.device),
-            ).softmax(-1)
+            ).log_softmax(-1)
             for (i, _, _), part in zip(group, torch.split(scores, counts), strict=True):
-                means[i] = means[i] + part / len(answers[i].looks)
-        return [tuple(_ranked(torch.as_tensor(mean), vocabulary, top)) for mean in means]
+                seen[i].append(part)
+        # The temperature comes after the mean of the views, so that it leaves the ranks alone.
+        temperature = self.config.calibration.temperature
+        return [(torch.stack(parts).logsumexp(0) / temperature).softmax(-1) for parts in seen]
 
 
 def _averaged(looks: Sequence[tuple[_View, _Decoded]]) -> _Decoded:
@@ -567,6 +591,37 @@ def _named_boxes(
     for prompt in named:
         prompt.check_inside(size_hw)
     return [prompt.box_xyxy for prompt in named]
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What `Prediction` says of the names of M masks, by the names of its fields."""
+
+    labels: tuple[tuple[Label, ...], ...]
+    none_scores: NDArray[np.float32]
+    none_of_these: tuple[bool, ...]
+    kinds: tuple[Label | None, ...]
+
+
+def _named(probabilities: Tensor, vocabulary: Vocabulary, top: int, threshold: float) -> _Names:
+    """Probabilities `(M, C + 1)` -> what is said of each of M masks."""
+    labels = tuple(_ranked(probabilities, vocabulary, top))
+    best = probabilities[:, :-1].amax(-1)
+    return _Names(
+        labels=labels,
+        none_scores=_array(probabilities[:, -1]),
+        none_of_these=tuple((best < threshold).tolist()),
+        kinds=tuple(
+            None if score >= CERTAIN else _kind(row, vocabulary)
+            for score, row in zip(best.tolist(), _array(probabilities[:, :-1]), strict=True)
+        ),
+    )
+
+
+def _kind(probabilities: NDArray[np.float32], vocabulary: Vocabulary) -> Label | None:
+    """Of `(C,)` classes what kind of thing they agree on."""
+    found = vocabulary.kinds.most_specific(probabilities, CERTAIN)
+    return None if found is None else Label(*found)
 
 
 def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:
@@ -632,7 +687,7 @@ def _prediction(
     encoded: EncodedImage,
     view: _View,
     decoded: _Decoded,
-    labels: tuple[tuple[Label, ...], ...],
+    names: _Names,
 ) -> Prediction:
     if view.frame == encoded.frame:
         whole = whole_photo_logits(decoded.logits[None], view.frame, encoded.size_hw)
@@ -647,7 +702,10 @@ def _prediction(
         mask_scores=_array(decoded.quality.clamp(0, 1)),
         boxes_xyxy=masks_to_boxes_xyxy(masks),
         low_res_logits=low_res,
-        labels=labels,
+        labels=names.labels,
+        none_scores=names.none_scores,
+        none_of_these=names.none_of_these,
+        kinds=names.kinds,
     )
 
 
@@ -708,7 +766,7 @@ def load(
     name, baseline = str(name_or_path), ""
     if not Path(name).exists():  # a file's name may end in anything
         name, baseline = split_baseline(name)
-    restored = restore(_locate(name, cache_dir), baseline)
+    restored = restore(locate(name, cache_dir), baseline)
     tower = restored.text_tower
     encoder: Any = MiniLM() if tower is None else tower.to(device)
     templates = PLAIN_TEMPLATES if tower is None else openai_templates()
@@ -718,7 +776,12 @@ def load(
     return Predictor(restored.model, encoder, templates, store, names, device, zoom)
 
 
-def _locate(name: str, cache_dir: str | Path | None) -> Path:
+def locate(name: str, cache_dir: str | Path | None = None) -> Path:
+    """The checkpoint of a model, as `load` finds it: shipped, fetched once, or at its path.
+
+    Raises:
+        CheckpointError: no model has that name, or it cannot be fetched.
+    """
     from ovsam.hub import RELEASES, fetch
     from ovsam.model.build import SHIPPED
 

@@ -149,7 +149,15 @@ class Prediction:
         boxes_xyxy: `(M, 4)` tight box around each mask, max corner exclusive; zeros if empty.
         low_res_logits: `(M, L, L)` logits in the model's low-resolution frame of the whole photo,
             to be given back as `Prompt.mask_logits`.
-        labels: for each mask, its class names with scores, best first.
+        labels: for each mask, its class names with scores, best first: the best guesses, even
+            where `none_of_these` says that they are not good enough.
+        none_scores: `(M,)` score of "none of these" in [0, 1]; with those of all classes of the
+            vocabulary it sums to 1. Zeros when left out.
+        none_of_these: for each mask whether it is none of the vocabulary's classes: its first
+            name's score is below the threshold. All False when left out.
+        kinds: for each mask, where its first name is uncertain, the most specific kind of thing
+            that is not, with the sum of the scores of its classes: "dog 0.93" for "dalmatian
+            0.41"; None where the name is certain or no kind is. All None when left out.
     """
 
     masks: NDArray[np.bool_]
@@ -157,29 +165,41 @@ class Prediction:
     boxes_xyxy: NDArray[np.float64]
     low_res_logits: NDArray[np.float32]
     labels: tuple[tuple[Label, ...], ...]
+    none_scores: NDArray[np.float32] = None  # type: ignore[assignment]  # made in __post_init__
+    none_of_these: tuple[bool, ...] = ()
+    kinds: tuple[Label | None, ...] = ()
 
     def __post_init__(self) -> None:
+        count = len(self.masks)
+        if self.none_scores is None:
+            object.__setattr__(self, "none_scores", np.zeros(count))
+        if not self.none_of_these:
+            object.__setattr__(self, "none_of_these", (False,) * count)
+        if not self.kinds:
+            object.__setattr__(self, "kinds", (None,) * count)
         for name, dtype in (
             ("masks", np.bool_),
             ("mask_scores", np.float32),
             ("boxes_xyxy", np.float64),
             ("low_res_logits", np.float32),
+            ("none_scores", np.float32),
         ):
             object.__setattr__(self, name, _frozen_array(getattr(self, name), dtype))
-        count = len(self.masks)
         expected: Sequence[tuple[str, tuple[int, ...]]] = (
             ("mask_scores", (count,)),
             ("boxes_xyxy", (count, 4)),
+            ("none_scores", (count,)),
         )
         for name, shape in expected:
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {getattr(self, name).shape}")
         if self.masks.ndim != 3 or self.low_res_logits.shape[:1] != (count,):
             raise ValueError("masks must be (M, H, W) and low_res_logits (M, L, L)")
-        if len(self.labels) != count:
-            raise ValueError(
-                f"labels must have one entry per mask ({count}), got {len(self.labels)}"
-            )
+        for name in ("labels", "none_of_these", "kinds"):
+            if len(getattr(self, name)) != count:
+                raise ValueError(
+                    f"{name} must have one entry per mask ({count}), got {len(getattr(self, name))}"
+                )
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -189,5 +209,5 @@ class Prediction:
 
     @property
     def name(self) -> str:
-        """The best class name of the best mask."""
+        """The best class name of the best mask, whatever `none_of_these` says."""
         return self.labels[0][0].name

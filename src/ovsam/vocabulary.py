@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ovsam.errors import VocabularyError
+from ovsam.hierarchy import Kinds, hierarchy
+
+_log = logging.getLogger(__name__)
 
 # COCO's open-vocabulary split, Zareian et al. 2021 (OVR-CNN), section 4.1. 15 classes are in
 # neither part.
@@ -28,6 +32,9 @@ COCO_NOVEL = tuple(
     "keyboard,sink,scissors".split(",")
 )
 
+TEMPLATE_SETS = ("{openai}", "{simple}")
+"""open_clip's sets of templates for ImageNet, of 80 and of 7."""
+
 _BUILTIN = {
     "coco": "COCO's 80 classes of everyday objects, with synonyms",
     "coco-ov": "COCO's open-vocabulary split: 48 base and 17 novel classes can be the answer",
@@ -39,6 +46,7 @@ _BUILTIN = {
 }
 _EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
 _MAX_LINE = 1_000_000
+_SHOWN = 5  # classes that a message names
 _SEPARATORS = re.compile(r"_or_|/|,")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # half a surrogate pair is no text
 
@@ -53,18 +61,22 @@ class Vocabulary:
         synonyms: for each class the texts that are embedded, lower case, at least one.
         answerable: for each class whether it may be the answer; if not, it still takes its
             part of the scores. All may when left out.
+        templates: the prompts in which names are embedded, each with one `{}` for the name, or one
+            of `TEMPLATE_SETS`. The model's own when left out.
 
     Raises:
-        VocabularyError: no class, a name given twice, or a class without text.
+        VocabularyError: no class, a name given twice, a class without text, or a template that is
+            none.
     """
 
     name: str
     classes: tuple[str, ...]
     synonyms: tuple[tuple[str, ...], ...]
     answerable: tuple[bool, ...] = field(default=())
+    templates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("classes", "synonyms", "answerable"):
+        for name in ("classes", "synonyms", "answerable", "templates"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.answerable:
             object.__setattr__(self, "answerable", (True,) * len(self.classes))
@@ -84,6 +96,13 @@ class Vocabulary:
                 "Take the leading '!' from at least one."
             )
         self._check_names()
+        for template in self.templates:
+            rest = template.replace("{}", "", 1)
+            if template not in TEMPLATE_SETS and (rest == template or set("{}") & set(rest)):
+                raise VocabularyError(
+                    f"Vocabulary '{self.name}' has the template {template[:60]!r}. Give a text "
+                    f"with one {{}} for the name, or {' or '.join(TEMPLATE_SETS)}."
+                )
 
     def _check_names(self) -> None:
         keys = {display.lower() for display in self.classes}
@@ -142,11 +161,11 @@ class Vocabulary:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the classes, synonyms and answerable flags; the name does not matter."""
+        """SHA-256 of all but the name, which does not matter."""
         # Names have no control characters: these tell where each ends.
         synonyms = "\n".join(map("\t".join, self.synonyms))
         answerable = str(bytes(map(bool, self.answerable)))
-        content = "\0".join(["\n".join(self.classes), synonyms, answerable])
+        content = "\0".join(["\n".join(self.classes), synonyms, answerable, *self.templates])
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
     def with_class(self, name: str) -> Vocabulary:
@@ -219,12 +238,56 @@ class Vocabulary:
             ),
         )
 
+    @cached_property
+    def synsets(self) -> tuple[str | None, ...]:
+        """For each class its synset of WordNet 3.0, `n02084071`; None where none is known."""
+        return hierarchy().meanings(self.name, self.classes, self.synonyms)
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """What its classes are kinds of."""
+        return Kinds(self.synsets)
+
+    def only(self, *kinds: str) -> Vocabulary:
+        """The classes that are kinds of any of these, by WordNet's hypernyms.
+
+        A class whose meaning WordNet does not know is left out.
+
+        Args:
+            kinds: nouns such as "animal".
+
+        Raises:
+            VocabularyError: a word is not known, or no class is a kind of any of them.
+
+        >>> load_vocabulary("dalmatian, teapot, animal, goose").only("animal").classes
+        ('dalmatian', 'animal', 'goose')
+        """
+        wanted = frozenset().union(*(hierarchy().named(kind) for kind in kinds))
+        rows = [
+            row
+            for row, synset in enumerate(self.synsets)
+            if synset is not None and not wanted.isdisjoint(hierarchy().above(synset))
+        ]
+        if not rows:
+            raise VocabularyError(
+                f"No class of vocabulary '{self.name}' is a kind of {' or '.join(kinds)}. Give "
+                "another kind, or another vocabulary."
+            )
+        return replace(
+            self,
+            name=f"{self.name}, only {' or '.join(kinds)}",
+            classes=tuple(self.classes[row] for row in rows),
+            synonyms=tuple(self.synonyms[row] for row in rows),
+            answerable=tuple(self.answerable[row] for row in rows),
+        )
+
     @classmethod
     def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:
         """A vocabulary of one class for each name, by the paper's rule for synonyms.
 
         A name is split at `_or_`, `/` and `,`; underscores become blanks. The first part is the
-        display name; all parts, in lower case and without repetition, are embedded.
+        display name; all parts, in lower case and without repetition, are embedded. What means the
+        same becomes one class, see `load_vocabulary`.
 
         >>> Vocabulary.from_names(["coffee_mug/cup", "Dog"]).synonyms
         (('coffee mug', 'cup'), ('dog',))
@@ -249,7 +312,7 @@ class Vocabulary:
                 )
             classes.append(parts[0])
             synonyms.append(_lowered(parts))
-        return cls(name, tuple(classes), tuple(synonyms))
+        return _each_meaning_once(cls(name, tuple(classes), tuple(synonyms)), by_wordnet=True)
 
 
 def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary:
@@ -263,7 +326,15 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
             path is not taken for a class.
 
     A text file has one class on each line: its name and, after commas, its synonyms. A leading
-    `!` marks a class that is never the answer; lines that start with `#` are comments.
+    `!` marks a class that is never the answer; lines that start with `#` are comments. A line with
+    `{}` is a template in place of the model's own, "a photo of a {}."; so is one of
+    `TEMPLATE_SETS`.
+
+    In a list of names each meaning is one class: "sofa, couch" is a sofa that is also called
+    couch, and the log says so. Two classes mean the same if the first name of one is a name of the
+    other, or if WordNet has one synset for their first names. In a text file, which may be a copy
+    of a vocabulary with meanings of its own, names alone count. Built-in vocabularies and
+    annotation files keep their classes, which others count on.
 
     Raises:
         VocabularyError: nothing there, or something wrong with the names.
@@ -357,17 +428,69 @@ def _read_file(path: Path) -> Vocabulary:
     try:
         if path.suffix.lower() == ".json":
             return _from_annotations(text, path)
-        return _from_lines(text, path.stem)
+        return _each_meaning_once(_from_lines(text, path.stem), by_wordnet=False)
     except VocabularyError as error:
         if str(path) in str(error):
             raise
         raise VocabularyError(f"'{path}': {error}") from error
 
 
+def _each_meaning_once(vocabulary: Vocabulary, *, by_wordnet: bool) -> Vocabulary:
+    """The same with one class where several mean the same; the first of them keeps its name."""
+    if len(vocabulary) == 1:
+        return vocabulary
+    rows: dict[str, int] = {}  # the class that has a name or a synset, in what is kept
+    firsts: dict[str, int] = {}
+    kept: list[int] = []
+    names: list[tuple[str, ...]] = []
+    merged: list[str] = []
+    every = zip(vocabulary.classes, vocabulary.synonyms, vocabulary.answerable, strict=True)
+    for row, (display, texts, answerable) in enumerate(every):
+        meaning = (hierarchy().find(display) if by_wordnet else None) or display.lower()
+        same = next(
+            (
+                found
+                for found in (
+                    rows.get(display.lower()),
+                    rows.get(meaning),
+                    *(firsts.get(text) for text in texts),
+                )
+                if found is not None and vocabulary.answerable[kept[found]] == answerable
+            ),
+            None,
+        )
+        if same is None:
+            same = len(kept)
+            firsts[display.lower()] = same
+            kept.append(row)
+            names.append(texts)
+        else:
+            names[same] = tuple(dict.fromkeys((*names[same], *texts)))
+            merged.append(f"'{display}' is taken as '{vocabulary.classes[kept[same]]}'")
+        for text in (*texts, meaning):
+            rows.setdefault(text, same)
+    if not merged:
+        return vocabulary
+    more = f" and {len(merged) - _SHOWN:,} more" if len(merged) > _SHOWN else ""
+    _log.warning(
+        "Of vocabulary '%s' %s%s: they mean the same and are one class.",
+        vocabulary.name,
+        ", ".join(merged[:_SHOWN]),
+        more,
+    )
+    return replace(
+        vocabulary,
+        classes=tuple(vocabulary.classes[row] for row in kept),
+        synonyms=tuple(names),
+        answerable=tuple(vocabulary.answerable[row] for row in kept),
+    )
+
+
 def _from_lines(text: str, name: str) -> Vocabulary:
     classes: list[str] = []
     synonyms: list[tuple[str, ...]] = []
     answerable: list[bool] = []
+    templates: list[str] = []
     for number, raw in enumerate(text.split("\n"), start=1):
         if len(raw) > _MAX_LINE:
             raise VocabularyError(
@@ -376,6 +499,9 @@ def _from_lines(text: str, name: str) -> Vocabulary:
             )
         line = raw.strip()
         if not line or line.startswith("#"):
+            continue
+        if "{}" in line or line in TEMPLATE_SETS:
+            templates.append(line)
             continue
         parts = _split(line.removeprefix("!"))
         if not parts:
@@ -386,7 +512,7 @@ def _from_lines(text: str, name: str) -> Vocabulary:
         classes.append(parts[0])
         synonyms.append(_lowered(parts))
         answerable.append(not line.startswith("!"))
-    return Vocabulary(name, tuple(classes), tuple(synonyms), tuple(answerable))
+    return Vocabulary(name, tuple(classes), tuple(synonyms), tuple(answerable), tuple(templates))
 
 
 def _from_annotations(text: str, path: Path) -> Vocabulary:

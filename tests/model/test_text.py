@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +20,14 @@ from ovsam.errors import CheckpointError
 from ovsam.model import minilm, text_store
 from ovsam.model import text as prototypes
 from ovsam.model.minilm import MiniLM
-from ovsam.model.text import PLAIN_TEMPLATES, ClassPrototypes, Embedded, class_prototypes
+from ovsam.model.text import (
+    PLAIN_TEMPLATES,
+    ClassPrototypes,
+    Embedded,
+    class_prototypes,
+    openai_templates,
+    templates_of,
+)
 from ovsam.model.text_store import TextStore
 from ovsam.vocabulary import Vocabulary
 from tiny_model import names_of
@@ -72,6 +80,30 @@ def test_a_synonym_is_the_normalised_mean_over_the_templates() -> None:
     )
     mean = (_vector("a cat") + _vector("the cat")) / 2
     torch.testing.assert_close(names_of(prototypes.bank, 0)[0], (mean / mean.norm())[0])
+
+
+def test_templates_that_a_vocabulary_asks_for() -> None:
+    plain = Vocabulary.from_names(["cat"])
+    assert templates_of(plain, PLAIN_TEMPLATES) == PLAIN_TEMPLATES
+    own = replace(plain, templates=("the {}", "{simple}"))
+    found = templates_of(own, PLAIN_TEMPLATES)
+    assert found[:2] == ("the {}", "itap of a {}.")
+    assert len(found) == 1 + 7
+    assert templates_of(replace(plain, templates=("{openai}",)), ("{}",)) == openai_templates()
+
+
+def test_vectors_that_ship_are_of_the_models_own_templates(tmp_path: Path) -> None:
+    seed = {"cat": np.ones(8, np.float32) / 8**0.5}
+    store = TextStore(tmp_path / "text.sqlite", seed)
+    encoder = CountingEncoder()
+    class_prototypes(Vocabulary.from_names(["cat"]), encoder, ("{}",), store, ())
+    assert encoder.asked == []
+    for _ in range(2):  # the second time from the same file
+        made = class_prototypes(
+            Vocabulary.from_names(["cat"]), encoder, ("the {}",), store.without_seed(), ()
+        )
+        torch.testing.assert_close(names_of(made.bank, 0), _vector("the cat"))
+    assert encoder.asked == ["the cat"]
 
 
 def test_a_class_is_seen_if_any_synonym_is() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ovsam.config import CalibrationConfig
 from ovsam.errors import CheckpointError
 from ovsam.model.weights import (
     NAMES_SHOWN,
@@ -16,6 +18,7 @@ from ovsam.model.weights import (
     load_checkpoint,
     read_metadata,
     save_checkpoint,
+    save_with_config,
 )
 from small_model import SMALL
 
@@ -49,6 +52,19 @@ def test_metadata_says_what_it_is(path: Path) -> None:
     assert metadata["licence"] == "MIT"
     assert json.loads(metadata["parts"]).keys() == {"encoder", "adapter"}
     assert json.loads(metadata["lacks"]) == ["multimask", "mask quality"]
+
+
+def test_another_configuration_leaves_all_else(tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    save_checkpoint(path, tensors(), SMALL, {"licence": "MIT"}, half=True)
+    before, stored = read_metadata(path), load_file(path)
+    config = replace(SMALL, calibration=CalibrationConfig(temperature=2, threshold=0.1, classes=80))
+    save_with_config(path, path, config)
+    assert load_checkpoint(path)[0] == config
+    after = read_metadata(path)
+    assert {**after, "config": ""} == {**before, "config": ""}
+    assert all(torch.equal(tensor, load_file(path)[name]) for name, tensor in stored.items())
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_half_precision_is_loaded_as_float32(tmp_path: Path) -> None:

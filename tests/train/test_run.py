@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import ovsam
 from ovsam.cli import app
+from ovsam.config import CalibrationConfig
 from ovsam.data.dataset import DataSet
 from ovsam.errors import TrainingError
 from ovsam.model.bank import Bank
@@ -24,7 +25,7 @@ from ovsam.train.recipe import SourceSettings, read_recipe
 from ovsam.train.run import read_source, united
 from ovsam.train.start import Start, starting_model
 from photo_folder import write_coco, write_folder
-from tiny_model import random_bank, tiny_model
+from tiny_model import TINY, random_bank, tiny_model
 
 DOCS = Path(__file__).parents[2] / "docs"
 # A run of the tutorial that takes seconds.
@@ -100,7 +101,8 @@ def recipe_start(checkpoint: str):  # type: ignore[no-untyped-def]
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(name: str, settings: object) -> Start:  # noqa: ARG001
-        return Start(tiny_model(seed=5), {}, {"licence": "none"}, names_learnt=True)
+        model = tiny_model(replace(TINY, calibration=CalibrationConfig(temperature=2)), seed=5)
+        return Start(model, {}, {"licence": "none"}, names_learnt=True)
 
     def prototypes(start: Start, classes: Sequence[Sequence[str]], *_: object) -> Bank:  # noqa: ARG001
         return random_bank(len(classes))
@@ -319,6 +321,7 @@ def test_a_mixture_under_the_union_of_its_names(tmp_path: Path, invoke: Invoke) 
     invoke("train mine.toml --data . -o run --set names=union")
     config = json.loads(ovsam_metadata(tmp_path / "run" / "tiny.safetensors")["config"])
     assert config["seen_classes"] == ["person", "bicycle"], "not those that are not to be trusted"
+    assert config["calibration"]["temperature"] == 1, "the weights are others now"
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ def evaluate(
         OutputError: the journal is of other settings, or cannot be used.
     """
     photos = chosen_photos(annotations, images_dir, limit)
-    kept, left_out = _evaluated(annotations, photos, predictor.vocabulary)
+    kept, left_out = counted(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in kept]
     if not photos:
         raise AnnotationError(NOTHING)
@@ -166,7 +166,7 @@ def evaluate(
     )
 
 
-def _evaluated(
+def counted(
     annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary
 ) -> tuple[dict[int, list[tuple[Instance, str]]], int]:
     """By photo id the instances that count, each with its right name; and how many do not."""
@@ -280,6 +280,7 @@ def ask(
     masks: Sequence[NDArray[np.bool_]],
     kind: EvaluationKind,
     zoom: bool | None,
+    top: int = 5,
 ) -> list[tuple[Prompt, Prediction]]:
     """Point at instances of a photo `(H, W, 3)` as a kind of evaluation does.
 
@@ -290,6 +291,7 @@ def ask(
         masks: their annotated masks `(H, W)`.
         kind: how.
         zoom: as for `Predictor.predict`.
+        top: how many names.
     """
     size_hw = pixels.shape[0], pixels.shape[1]
     prompt_kind = "point" if kind == "point-true-box" else kind
@@ -302,7 +304,7 @@ def ask(
         predictor.encode(pixels),
         prompts,
         zoom=zoom,
-        top=5,
+        top=top,
         name_boxes_xyxy=true_boxes if kind == "point-true-box" else None,
     )
     return list(zip(prompts, predictions, strict=True))

@@ -53,8 +53,12 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """A long vocabulary's names with their bank: what edits of it share."""
+    """A long vocabulary's names with their bank: what edits of it share.
 
+    `key` says by which text model, in which templates.
+    """
+
+    key: str
     synonyms: tuple[tuple[str, ...], ...]
     bank: Bank
 
@@ -83,6 +87,23 @@ def openai_templates() -> tuple[str, ...]:
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
 
 
+def templates_of(vocabulary: Vocabulary, own: Sequence[str]) -> tuple[str, ...]:
+    """The templates to embed a vocabulary with: those that it asks for, or else the model's own."""
+    if not vocabulary.templates:
+        return tuple(own)
+    from open_clip import SIMPLE_IMAGENET_TEMPLATES
+
+    templates: list[str] = []
+    for template in vocabulary.templates:
+        if template == "{openai}":
+            templates += openai_templates()
+        elif template == "{simple}":
+            templates += (simple("{}") for simple in SIMPLE_IMAGENET_TEMPLATES)
+        else:
+            templates.append(template)
+    return tuple(templates)
+
+
 def class_prototypes(
     vocabulary: Vocabulary,
     encoder: TextEncoder,
@@ -108,8 +129,8 @@ def class_prototypes(
         seen_classes: names of the classes that the region head was trained on; a class counts as
             one of them if any of its synonyms does.
         progress: called while names are computed, not when all are known.
-        bases: of vocabularies on this device, by the same text model and templates. If a long
-            vocabulary is an edit of one, it shares that one's vectors.
+        bases: of vocabularies on this device. If a long vocabulary is an edit of one, by the same
+            text model and in the same templates, it shares that one's vectors.
         device: where the bank is to be.
     """
     seen = {name.lower() for name in seen_classes}
@@ -123,7 +144,7 @@ def class_prototypes(
                 break
     if bank is None:
         bank = _large_bank(synonyms, encoder, templates, store, progress).to(device)
-        base = Embedded(synonyms, bank)
+        base = Embedded(_key(encoder, templates), synonyms, bank)
     return ClassPrototypes(
         bank=bank,
         seen=_flags(not seen.isdisjoint(of_class) for of_class in synonyms).to(device),
@@ -175,6 +196,8 @@ def _edited(
     store: TextStore,
 ) -> Bank | None:
     """The bank of a vocabulary that has most classes from a base; None if it has not."""
+    if base.key != _key(encoder, templates):
+        return None
     number = {of_class: i for i, of_class in enumerate(base.synonyms)}
     new = list(dict.fromkeys(of_class for of_class in synonyms if of_class not in number))
     kept = len(synonyms) - len(new)

@@ -45,6 +45,10 @@ class TextStore:
         """Where the file is; None if all is kept in memory."""
         return None if self._path is None else self._path.parent
 
+    def without_seed(self) -> TextStore:
+        """The same file for other templates than those that the seed was made with."""
+        return TextStore(self._path)
+
     def get(self, model: str, texts: Sequence[str], dim: int) -> dict[str, NDArray[np.float32]]:
         """Those of `texts` that are known under the key `model`, as vectors `(dim,)`."""
         found: dict[str, NDArray[np.float32]] = {}

@@ -99,6 +99,23 @@ def fingerprints(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     return {part: digest.hexdigest() for part, digest in digests.items()}
 
 
+def save_with_config(source: str | Path, output: str | Path, config: ModelConfig) -> None:
+    """Write a checkpoint anew with another configuration; its tensors stay as they are stored.
+
+    Args:
+        source: the checkpoint.
+        output: where to; may be the source itself.
+        config: must ask for the same shapes.
+
+    Raises:
+        CheckpointError: see `load_checkpoint` and `save_checkpoint`.
+    """
+    metadata, _, tensors = _checked(source)
+    own = ("format", "config", "parts", "lacks")
+    extra = {name: text for name, text in metadata.items() if name not in own}
+    save_checkpoint(output, tensors, config, extra)
+
+
 def load_checkpoint(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Read a checkpoint: its configuration and its tensors by name, half precision as float32.
 
@@ -106,6 +123,12 @@ def load_checkpoint(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         CheckpointError: no such file, not a checkpoint of ovsam, truncated or altered, or parts of
             different checkpoints in one file.
     """
+    _, config, tensors = _checked(path)
+    return config, {name: _full_precision(tensor) for name, tensor in tensors.items()}
+
+
+def _checked(path: str | Path) -> tuple[dict[str, str], ModelConfig, dict[str, Tensor]]:
+    """Metadata, configuration and tensors as they are stored, or `CheckpointError`."""
     metadata, tensors = _read(Path(path))
     if metadata.get("format") != FORMAT:
         found = f"its format is '{metadata['format']}'" if "format" in metadata else "it names none"
@@ -115,8 +138,7 @@ def load_checkpoint(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         )
     config = _parse_config(metadata.get("config", ""), path)
     _check_fingerprints(metadata.get("parts", ""), tensors, path)
-    state = {name: _full_precision(tensor) for name, tensor in tensors.items()}
-    return config, state
+    return metadata, config, tensors
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

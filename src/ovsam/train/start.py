@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ovsam.config import DecoderConfig, ModelConfig
+from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.model.bank import Bank
 from ovsam.model.build import (
@@ -230,5 +230,6 @@ def write_trained(
             vectors = [state[TEXT_VECTORS].float()] if known else []
             state[TEXT_VECTORS] = torch.cat([*vectors, MiniLM().embed(new)])
             metadata[TEXT_NAMES] = json.dumps([*known, *new])
-    config = replace(config, seen_classes=tuple(firsts))
+    # What other weights were calibrated with says nothing of these.
+    config = replace(config, seen_classes=tuple(firsts), calibration=CalibrationConfig())
     save_checkpoint(path, state, config, metadata, half=config.encoder.kind == "lite")

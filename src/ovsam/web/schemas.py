@@ -108,6 +108,9 @@ class ObjectReply(_Strict):
     box_xyxy: BoxXYXY
     mask_score: float | None
     labels: list[LabelReply]
+    none_of_these: bool
+    none_score: float
+    kind: LabelReply | None
 
     @classmethod
     def of(cls, prompt: Prompt, prediction: Prediction) -> ObjectReply:

@@ -42,9 +42,12 @@ function nameRow({ name, score }) {
   return row;
 }
 
-function describe({ segmentation, mask_score: score }) {
+function describe({ segmentation, mask_score: score, none_of_these: none, kind }) {
   const pixels = area(segmentation);
   if (!pixels) return "No mask found here.";
-  const size = `${pixels.toLocaleString("en")} pixels`;
-  return score === null ? size : `${size}, mask quality ${percent(score)}`;
+  const facts = [`${pixels.toLocaleString("en")} pixels`];
+  if (score !== null) facts.push(`mask quality ${percent(score)}`);
+  if (kind) facts.push(`a kind of ${kind.name} ${percent(kind.score)}`);
+  if (none) facts.push("perhaps none of these");
+  return facts.join(", ");
 }

@@ -1,0 +1,124 @@
+"""`ovsam calibrate`: make the scores of a model's names probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsam.cli_options import DeviceOption, JsonOption, ModelOption, VocabularyOption
+from ovsam.cli_progress import embed_names, photo_bar
+
+if TYPE_CHECKING:
+    from ovsam.evaluate.temperature import Fit
+
+app = typer.Typer()
+
+
+@app.command()
+def calibrate(
+    annotations: Annotated[
+        Path,
+        typer.Argument(
+            help="COCO instance annotations (.json) of photos that the model was not trained on.",
+            show_default=False,
+        ),
+    ],
+    images: Annotated[Path, typer.Option(help="The folder of the photos.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The .safetensors file to write: the same model, calibrated.",
+            show_default=False,
+        ),
+    ],
+    vocabulary: VocabularyOption = "coco",
+    json_path: JsonOption = None,
+    model: ModelOption = "lite",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
+    ] = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Make a model's scores probabilities, by photos that it was not trained on.
+
+    Finds the temperature under which the annotated names are most likely, and the score below
+    which an object is none of the vocabulary's classes. Masks and the order of names stay.
+
+    Example: ovsam calibrate instances_val2017.json --images val2017 -o calibrated.safetensors
+    """
+    from ovsam.data.coco import read_annotations
+    from ovsam.export import to_json_bytes
+    from ovsam.output import check_output, write_atomically
+    from ovsam.vocabulary import load_vocabulary
+
+    check_output(output, (".safetensors",), [annotations])
+    if json_path is not None:
+        check_output(json_path, (".json",), [annotations, Path(vocabulary)])
+    content = read_annotations(annotations)
+    names = load_vocabulary(vocabulary)
+
+    import ovsam
+    from ovsam.evaluate.temperature import collect_scores, fit
+    from ovsam.model.weights import save_with_config
+    from ovsam.predictor import locate
+
+    predictor = ovsam.load(model, vocabulary=names, device=device)
+    embed_names(predictor)
+    with photo_bar() as progress:
+        scores = collect_scores(predictor, content, images, limit=limit, progress=progress)
+    found = fit(scores)
+    _print_fit(found)
+    save_with_config(
+        locate(model), output, replace(predictor.config, calibration=found.calibration)
+    )
+    typer.echo(f"wrote {output}")
+    if json_path is not None:
+        write_atomically(json_path, to_json_bytes(_as_dict(found, predictor.name, names.name)))
+        typer.echo(f"wrote {json_path}")
+
+
+def _as_dict(found: Fit, model: str, vocabulary: str) -> dict[str, object]:
+    return {
+        "model": model,
+        "vocabulary": vocabulary,
+        "instances": found.instances,
+        "temperature": found.calibration.temperature,
+        "threshold": found.calibration.threshold,
+        "classes": found.calibration.classes,
+        "halves": [half.as_dict() for half in found.halves],
+    }
+
+
+def _print_fit(found: Fit) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", box=boxes.SIMPLE_HEAD)
+    for name in ("fitted on half 1", "fitted on half 2", "fitted on all"):
+        table.add_column(name, justify="right")
+    fitted = [*(half.fitted for half in found.halves), found.calibration]
+
+    def add(name: str, *values: float | None) -> None:
+        shown = ("-" if value is None else f"{value:.3f}" for value in values)
+        table.add_row(name, *shown, *[""] * (3 - len(values)))
+
+    add("temperature", *(one.temperature for one in fitted))
+    add("threshold", *(one.threshold for one in fitted))
+    table.add_section()
+    table.add_row("judged on the other half", *(str(half.instances) for half in found.halves), "")
+    add("ECE before", *(half.error_before for half in found.halves))
+    add("ECE", *(half.error for half in found.halves))
+    add("right names kept", *(half.kept for half in found.halves))
+    add("wrong names refused", *(half.refused_wrong for half in found.halves))
+    add("unlisted objects refused", *(half.refused_unlisted for half in found.halves))
+    Console().print(table)
+    typer.echo(
+        f"{found.instances} instances, {found.calibration.classes} classes; the model gets what "
+        "was fitted on all"
+    )

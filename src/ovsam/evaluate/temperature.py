@@ -1,0 +1,265 @@
+"""Fitting what makes probabilities of a model's scores (Guo et al., ICML 2017, section 4.2).
+
+The log scores of an object are divided by one temperature before the softmax. It is the one under
+which held-out objects are most likely to have their right names: the mean negative log-likelihood
+is convex in its inverse. The order of the names stays.
+
+The threshold of "none of these" goes with it: `KEPT` of the right first names reach it.
+
+Nothing is judged on the photos that it was fitted on. Every second photo makes one half; what is
+fitted on either is judged on the other. What a model gets is fitted on all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.config import CalibrationConfig
+from ovsam.data.coco import Annotations
+from ovsam.errors import AnnotationError
+from ovsam.evaluate.calibration import Calibration, calibrate
+from ovsam.evaluate.metrics import Outcome
+from ovsam.evaluate.photo_by_photo import Progress
+from ovsam.evaluate.run import NOTHING, ask, chosen_photos, counted, read_annotated_photo
+from ovsam.structures import Prediction
+
+if TYPE_CHECKING:
+    from ovsam.predictor import Predictor
+
+KEPT = 0.95
+HOTTEST = 100.0  # temperatures are looked for between this and its inverse
+_STEPS = 60  # of halving that interval
+_SMALLEST = 1e-38  # float32 knows no smaller probability
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a model says of N objects over C classes.
+
+    Attributes:
+        logs: `(N, C + 1)` log scores, not calibrated, each row up to a constant; none of these
+            comes last.
+        right: `(N,)` column of the right class.
+        photos: `(N,)` which photo each is from, counted from 0.
+        classes: the names of the C columns.
+    """
+
+    logs: NDArray[np.float64]
+    right: NDArray[np.int64]
+    photos: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.right)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Scores:
+        """Some of the objects."""
+        return replace(
+            self, logs=self.logs[chosen], right=self.right[chosen], photos=self.photos[chosen]
+        )
+
+    def without_right_names(self) -> Scores:
+        """The same objects over vocabularies that lack the class of each."""
+        logs = self.logs.copy()
+        logs[np.arange(len(self)), self.right] = -np.inf
+        return replace(self, logs=logs)
+
+    def probabilities(self, temperature: float) -> NDArray[np.float64]:
+        """`(N, C + 1)`, each row sums to 1."""
+        logs = (self.logs - self.logs.max(1, keepdims=True)) / temperature
+        shares: NDArray[np.float64] = np.exp(logs)
+        shares /= shares.sum(1, keepdims=True)
+        return shares
+
+    def first(self, temperature: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Probability `(N,)` of each object's first name, and whether that is the right one."""
+        named = self.probabilities(temperature)[:, :-1]
+        return named.max(1), named.argmax(1) == self.right
+
+    def calibration(self, temperature: float) -> Calibration:
+        """How far the probabilities of first names can be trusted."""
+        scores, right = self.first(temperature)
+        return calibrate(
+            [
+                Outcome("", 0.0, 0.0, 0.0, 0 if good else -1, float(score))
+                for score, good in zip(scores, right, strict=True)
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was fitted on one half of the photos, on the other.
+
+    Attributes:
+        fitted: temperature and threshold of the one half.
+        instances: objects in the other half. All else is about these.
+        error_before: expected calibration error at a temperature of 1.
+        error: the same at the fitted one.
+        kept: share of right first names that reach the threshold; None where there is none.
+        refused_wrong: share of wrong first names that do not; None where there is none.
+        refused_unlisted: share of objects whose first name does not, once their class is no longer
+            in the vocabulary.
+    """
+
+    fitted: CalibrationConfig
+    instances: int
+    error_before: float
+    error: float
+    kept: float | None
+    refused_wrong: float | None
+    refused_unlisted: float
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {
+            "temperature": self.fitted.temperature,
+            "threshold": self.fitted.threshold,
+            "instances": self.instances,
+            "ece_before": self.error_before,
+            "ece": self.error,
+            "kept": self.kept,
+            "refused_wrong": self.refused_wrong,
+            "refused_unlisted": self.refused_unlisted,
+        }
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What `fit` found: for the model from all photos, and each half judged by the other."""
+
+    calibration: CalibrationConfig
+    instances: int
+    halves: tuple[Judged, Judged]
+
+
+def collect_scores(
+    predictor: Predictor,
+    annotations: Annotations,
+    images_dir: Path,
+    *,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """Ask a model about every annotated object by its box.
+
+    Args:
+        predictor: its own vocabulary is the one that is answered from.
+        annotations: what is right; crowds, and classes that are never answered, are left out.
+        images_dir: the folder of the photos.
+        limit: only the first so many photos that have instances.
+        progress: called with (photos done, photos in all) after each photo.
+
+    Raises:
+        AnnotationError: a photo is missing or of another size, a class is not in the vocabulary,
+            or fewer than two photos have an object.
+    """
+    photos = chosen_photos(annotations, images_dir, limit)
+    kept, _ = counted(annotations, photos, predictor.vocabulary)
+    photos = [photo for photo in photos if photo.id in kept]
+    if not photos:
+        raise AnnotationError(NOTHING)
+    if len(photos) < 2:
+        raise AnnotationError(
+            "There is one photo with objects: calibration needs two or more, so that what is "
+            "fitted on one half can be judged on the other. Give more."
+        )
+    vocabulary = predictor.vocabulary
+    pairs = zip(vocabulary.classes, vocabulary.answerable, strict=True)
+    classes = tuple(name for name, may in pairs if may)
+    column = {name: i for i, name in enumerate(classes)}
+    # The scores come with the model's present calibration, which is undone.
+    temperature = predictor.config.calibration.temperature
+    rows: list[NDArray[np.float64]] = []
+    right: list[int] = []
+    places: list[int] = []
+    for place, photo in enumerate(photos):
+        instances = [instance for instance, _ in kept[photo.id]]
+        masks = [instance.mask(photo.size_hw) for instance in instances]
+        pixels = read_annotated_photo(photo, images_dir)
+        found = ask(predictor, pixels, instances, masks, "box", None, top=len(classes))
+        rows += [temperature * _logs(prediction, column) for _, prediction in found]
+        right += [column[name] for _, name in kept[photo.id]]
+        places += [place] * len(instances)
+        if progress is not None:
+            progress(place + 1, len(photos))
+    return Scores(np.stack(rows), np.array(right), np.array(places), classes)
+
+
+def _logs(prediction: Prediction, column: dict[str, int]) -> NDArray[np.float64]:
+    """Log probabilities `(C + 1,)` of the first mask, none of these last."""
+    shares = np.zeros(len(column) + 1)
+    for name, score in prediction.labels[0]:
+        shares[column[name]] = score
+    shares[-1] = prediction.none_scores[0]
+    logs: NDArray[np.float64] = np.log(np.maximum(shares, _SMALLEST))
+    return logs
+
+
+def fit(scores: Scores) -> Fit:
+    """Temperature and threshold of all objects; and of each half, judged on the other."""
+    even = scores.photos % 2 == 0
+    one, other = scores.where(even), scores.where(~even)
+    return Fit(
+        calibration=_fitted(scores),
+        instances=len(scores),
+        halves=(_judged(_fitted(one), other), _judged(_fitted(other), one)),
+    )
+
+
+def _fitted(scores: Scores) -> CalibrationConfig:
+    temperature = fit_temperature(scores.logs, scores.right)
+    first, right = scores.first(temperature)
+    threshold = np.quantile(first[right], 1 - KEPT, method="lower") if right.any() else 0.0
+    return CalibrationConfig(
+        temperature=temperature,
+        threshold=float(threshold),
+        classes=len(scores.classes),
+    )
+
+
+def _judged(fitted: CalibrationConfig, scores: Scores) -> Judged:
+    first, right = scores.first(fitted.temperature)
+    unlisted, _ = scores.without_right_names().first(fitted.temperature)
+    low = first < fitted.threshold
+    return Judged(
+        fitted=fitted,
+        instances=len(scores),
+        error_before=scores.calibration(1.0).error or 0.0,
+        error=scores.calibration(fitted.temperature).error or 0.0,
+        kept=float((~low[right]).mean()) if right.any() else None,
+        refused_wrong=float(low[~right].mean()) if not right.all() else None,
+        refused_unlisted=float((unlisted < fitted.threshold).mean()),
+    )
+
+
+def fit_temperature(logs: NDArray[np.float64], right: NDArray[np.int64]) -> float:
+    """The temperature that makes the right classes of N objects most likely.
+
+    Args:
+        logs: `(N, K)` finite log scores, each row up to a constant.
+        right: `(N,)` column of the right class.
+
+    Returns:
+        A number between 1 / `HOTTEST` and `HOTTEST`; at these ends if there is no better one, as
+        where every first name is right.
+    """
+    below = logs - logs.max(1, keepdims=True)
+    known = below[np.arange(len(right)), right]
+
+    def slope(inverse: float) -> float:
+        """How the mean negative log-likelihood grows with the inverse temperature."""
+        shares = np.exp(inverse * below)
+        expected = (shares * below).sum(1) / shares.sum(1)
+        return float((expected - known).mean())
+
+    low, high = 1 / HOTTEST, HOTTEST
+    for _ in range(_STEPS):  # convex, so the slope rises: halve where it changes its sign
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+    return float(1 / low)

@@ -1,0 +1,181 @@
+"""What is a kind of what: WordNet's hypernyms of the built-in classes, and of words that mean them.
+
+A word means what the vocabulary `22k` means by it, or else the first of the kinds above its
+classes that is called so. `synsets.txt` says where another built-in vocabulary means something
+else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache, cached_property
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.errors import VocabularyError
+
+BROAD = 0.2
+"""A kind with more than this share of `22k`'s classes says nothing: an organism, an artifact."""
+RARE = 10
+"""Of a word's meanings one with so many times fewer classes is not what is asked for."""
+_NEAR = 5  # words that a message offers
+
+
+class Hierarchy:
+    """The synsets of WordNet 3.0, written as in ImageNet (`n02084071`). Get it from `hierarchy`."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[str, ...]] = {}
+        self._classes: dict[str, str] = {}  # those of 22k by their synset
+        self._told: dict[tuple[str, str], str] = {}
+        self._above: dict[str, frozenset[str]] = {}
+        called: list[tuple[str, str]] = []  # what WordNet calls each, where 22k does not
+        for line in _lines("synsets"):
+            kind, *rest = line.split(" ", 3)
+            if kind == "means":
+                self._told[rest[1], rest[2].lower()] = rest[0]
+            elif kind == "above":
+                self._kinds[rest[0]] = _parents(rest[1])
+                called += [(name.lower(), rest[0]) for name in rest[2].split(", ")]
+            else:
+                synset, parents, names = line.split(" ", 2)
+                self._kinds[synset] = _parents(parents)
+                self._classes[synset], *lost = names.split(", ")
+                called += [(name.lower(), synset) for name in lost]
+        firsts = {name.lower(): synset for synset, name in self._classes.items()}
+        synonyms = [
+            (name.lower(), firsts[names[0].lower()])
+            for names in (line.split(", ") for line in _lines("22k"))
+            if names[0].lower() in firsts
+            for name in names
+        ]
+        self._words = dict(reversed(called)) | dict(reversed(synonyms)) | firsts
+        self._called: dict[str, set[str]] = {}
+        for word, synset in (*called, *synonyms, *firsts.items()):
+            self._called.setdefault(word, set()).add(synset)
+
+    def find(self, word: str) -> str | None:
+        """The synset that a word means; None where it is not known.
+
+        >>> hierarchy().find("Dog")
+        'n02084071'
+        """
+        return self._words.get(" ".join(word.split()).lower())
+
+    def meanings(
+        self, vocabulary: str, classes: Sequence[str], synonyms: Sequence[Sequence[str]]
+    ) -> tuple[str | None, ...]:
+        """The synset of each class, by its first name or else by a synonym.
+
+        Args:
+            vocabulary: its name; what is added to a built-in one's after a comma does not count.
+            classes: `C` display names.
+            synonyms: for each class its names.
+        """
+        source = vocabulary.partition(",")[0]
+        found = []
+        for name, texts in zip(classes, synonyms, strict=True):
+            told = self._told.get((source, name.lower()))
+            known = (self.find(text) for text in (name, *texts))
+            found.append(told or next((synset for synset in known if synset), None))
+        return tuple(found)
+
+    def above(self, synset: str) -> frozenset[str]:
+        """A synset and all that it is a kind of."""
+        if synset not in self._above:
+            parents = (self.above(parent) for parent in self._kinds[synset])
+            self._above[synset] = frozenset({synset}.union(*parents))
+        return self._above[synset]
+
+    def named(self, kind: str) -> frozenset[str]:
+        """The synsets of a kind that a person asks for.
+
+        Of several that are called so it is the one with the most classes of `22k` under it, and
+        with it those that have at least a tenth as many: plants are no factories, but food is
+        what is eaten raw and what is cooked.
+
+        Raises:
+            VocabularyError: the word is not known; names others that are written alike.
+        """
+        found = self._called.get(" ".join(kind.split()).lower(), set())
+        if found:
+            most = max(self._counts[synset] for synset in found)
+            return frozenset(s for s in found if self._counts[s] >= most / RARE)
+        near = difflib.get_close_matches(kind.lower(), self._words, n=_NEAR, cutoff=0.7)
+        advice = f"Did you mean {', '.join(near)}?" if near else "Try a more common word."
+        raise VocabularyError(
+            f"'{kind[:60]}' is not known as a kind of thing; kinds are nouns of WordNet such as "
+            f"animal, vehicle or food. {advice}"
+        )
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        """How many classes of 22k are of each kind."""
+        return Counter(kind for synset in self._classes for kind in self.above(synset))
+
+    @cached_property
+    def telling(self) -> dict[str, str]:
+        """The kinds that an object may be said to be, with their names.
+
+        A kind is told if it is a class of a built-in vocabulary itself, which "whole" or "causal
+        agent" are not, and has no more than `BROAD` of all classes under it.
+        """
+        most = BROAD * len(self._classes)
+        return {
+            synset: name for synset, name in self._classes.items() if self._counts[synset] <= most
+        }
+
+
+@cache
+def hierarchy() -> Hierarchy:
+    """The one there is, read when it is first needed."""
+    return Hierarchy()
+
+
+class Kinds:
+    """The kinds that the classes of a vocabulary have in common.
+
+    Args:
+        synsets: what each of C classes means; None = not known.
+    """
+
+    def __init__(self, synsets: Sequence[str | None]) -> None:
+        tree = hierarchy()
+        members: dict[str, list[int]] = {}
+        for row, synset in enumerate(synsets):
+            for kind in tree.above(synset) & tree.telling.keys() if synset else ():
+                members.setdefault(kind, []).append(row)
+        # The most specific first; of those with the same classes the lowest, that has most above.
+        order = sorted(members, key=lambda kind: (len(members[kind]), -len(tree.above(kind)), kind))
+        self._names = [tree.telling[kind] for kind in order]
+        self._rows = np.array([row for kind in order for row in members[kind]], np.int64)
+        counts = [len(members[kind]) for kind in order]
+        self._owners = np.repeat(np.arange(len(order)), counts)
+
+    def most_specific(
+        self, probabilities: NDArray[np.floating], level: float
+    ) -> tuple[str, float] | None:
+        """The kind of the fewest classes whose probabilities `(C,)` add up to `level` or more.
+
+        Returns:
+            Its name and the sum; None where no kind is so likely.
+        """
+        sums = np.bincount(self._owners, probabilities[self._rows], len(self._names))
+        likely = np.flatnonzero(sums >= level)
+        if not len(likely):
+            return None
+        return self._names[likely[0]], min(1.0, float(sums[likely[0]]))
+
+
+def _parents(text: str) -> tuple[str, ...]:
+    return () if text == "-" else tuple(text.split(","))
+
+
+def _lines(name: str) -> Iterable[str]:
+    file = resources.files("ovsam") / "vocabularies" / f"{name}.txt"
+    text = file.read_text(encoding="utf-8")
+    return (line for line in text.splitlines() if not line.startswith("#"))

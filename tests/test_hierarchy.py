@@ -1,0 +1,143 @@
+"""What is a kind of what, and what a vocabulary's classes have in common."""
+
+from __future__ import annotations
+
+import doctest
+import time
+
+import numpy as np
+import pytest
+
+from ovsam import hierarchy as module
+from ovsam.errors import VocabularyError
+from ovsam.hierarchy import Kinds, hierarchy
+from ovsam.vocabulary import Vocabulary, builtin_vocabularies, load_vocabulary
+
+BUILTIN = ("coco", "lvis", "objects365", "imagenet1k", "imagenet21k", "22k")
+
+
+def most_specific(words: str, *probabilities: float, level: float = 0.8) -> str | None:
+    found = load_vocabulary(words).kinds.most_specific(np.array(probabilities), level)
+    return None if found is None else found[0]
+
+
+def test_examples_in_docstrings() -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_classes_of_the_built_in_vocabularies_mean_something_each_its_own(name: str) -> None:
+    vocabulary = load_vocabulary(name)
+    known = [synset for synset in vocabulary.synsets if synset is not None]
+    assert len(known) >= 0.88 * len(vocabulary)
+    # "head phone" and "earphone" of Objects365 are one synset.
+    assert len(known) - len(set(known)) <= (name == "objects365")
+
+
+def test_a_class_means_what_its_own_vocabulary_says() -> None:
+    """A crane of ImageNet is a bird or a machine, the mouse of COCO one for a hand."""
+    in_1k = load_vocabulary("imagenet1k")
+    rows = dict(zip(in_1k.classes, in_1k.synsets, strict=True))
+    assert (rows["crane (bird)"], rows["crane (machine)"]) == ("n02012849", "n03126707")
+    tree = hierarchy()
+    [animal] = tree.named("animal")
+    assert animal in tree.above(rows["kite"] or "")  # the bird
+    coco = load_vocabulary("coco")
+    assert animal not in tree.above(coco.synsets[coco.classes.index("kite")] or "")
+    assert animal not in tree.above(coco.synsets[coco.classes.index("mouse")] or "")
+
+
+def test_only_keeps_what_is_said_and_the_order() -> None:
+    animals = load_vocabulary("coco").only("animal")
+    assert animals.classes == tuple(
+        "bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe".split(",")
+    )
+    assert animals.synonyms[2] == ("dog", "puppy")
+    assert animals.name == "coco, only animal"
+    both = load_vocabulary("coco").only("Carnivore", "seat")
+    assert both.classes == ("bench", "cat", "dog", "bear", "chair", "couch")
+    assert both.only("seat").classes == ("bench", "chair", "couch")
+
+
+def test_only_keeps_meanings_and_what_is_never_the_answer() -> None:
+    in_1k = load_vocabulary("imagenet1k").only("bird")
+    assert in_1k.synsets[in_1k.classes.index("kite")] == "n01608432"
+    split = load_vocabulary("coco-ov").only("animal")
+    assert all(split.answerable)
+    food = load_vocabulary("coco-ov").only("food")
+    pairs = zip(food.classes, food.answerable, strict=True)
+    assert [name for name, may in pairs if not may] == ["hot dog"]
+
+
+def test_only_of_words_of_ones_own() -> None:
+    mine = load_vocabulary("my thing, corgi, Tea_Pot, hound dog/beagle, animal")
+    assert mine.only("dog").classes == ("corgi", "hound dog")
+    assert mine.only("animal").classes == ("corgi", "hound dog", "animal")
+
+
+def test_only_what_is_not_known_or_not_there() -> None:
+    coco = load_vocabulary("coco")
+    with pytest.raises(VocabularyError, match=r"'anmal' is not known .* Did you mean .*animal"):
+        coco.only("anmal")
+    with pytest.raises(VocabularyError, match="more common word"):
+        coco.only("qqqqqqqq")
+    with pytest.raises(VocabularyError, match="No class of vocabulary 'coco' is a kind of shark"):
+        coco.only("shark")
+
+
+# Two granularities
+
+
+def test_the_most_specific_kind_that_is_likely_enough() -> None:
+    words = "dalmatian, beagle, tabby cat, teapot"
+    assert most_specific(words, 0.45, 0.4, 0.1, 0.04) == "dog"
+    assert most_specific(words, 0.45, 0.3, 0.2, 0.04) == "carnivore"
+    assert most_specific(words, 0.45, 0.1, 0.1, 0.35) is None, "what they share says nothing"
+    kinds = load_vocabulary(words).kinds
+    found = kinds.most_specific(np.array([0.45, 0.4, 0.1, 0.04]), 0.8)
+    assert found is not None
+    assert found[1] == pytest.approx(0.85)
+    assert most_specific(words, 0.45, 0.4, 0.1, 0.04, level=0.86) == "carnivore"
+
+
+def test_kinds_are_none_that_say_nothing() -> None:
+    telling = set(hierarchy().telling.values())
+    assert {"animal", "dog", "vehicle", "food", "person", "furniture"} <= telling
+    assert not telling & {"entity", "physical entity", "object", "whole", "organism", "artifact"}
+    assert not telling & {"causal agent", "matter", "living thing", "abstraction"}
+
+
+def test_classes_without_a_meaning_have_no_kind() -> None:
+    assert Kinds([None, None]).most_specific(np.array([0.5, 0.5]), 0.1) is None
+
+
+def test_a_class_may_be_the_kind_of_another() -> None:
+    assert most_specific("dog, dalmatian, cup", 0.5, 0.4, 0.1) == "dog"
+
+
+def test_all_classes_in_a_moment() -> None:
+    vocabulary = load_vocabulary("22k")
+    start = time.perf_counter()
+    kinds = vocabulary.kinds
+    found = kinds.most_specific(np.full(len(vocabulary), 1 / len(vocabulary)), 0.15)
+    assert found is not None
+    assert time.perf_counter() - start < 20  # a coarse net: it is 1 s
+
+
+@pytest.mark.parametrize("name", builtin_vocabularies())
+def test_every_vocabulary_has_food(name: str) -> None:
+    assert len(load_vocabulary(name).only("food")) > 5
+
+
+def test_a_kind_of_several_meanings() -> None:
+    """Flora and not factories; what is cooked and what is not."""
+    names = load_vocabulary("oak, steel mill, banana, stew, petunia")
+    assert names.only("plant").classes == ("oak", "petunia")
+    assert names.only("food").classes == ("banana", "stew")
+
+
+def test_what_is_noted_for_a_built_in_vocabulary_is_for_no_other() -> None:
+    mine = Vocabulary.from_names(["kite"], name="mine")
+    [toy] = mine.synsets
+    in_1k = load_vocabulary("imagenet1k").only("bird")
+    assert in_1k.synsets[in_1k.classes.index("kite")] != toy

@@ -63,6 +63,21 @@ def test_show_marks_what_only_competes() -> None:
     assert "\n!traffic light, " in output("show", "coco-ov")
 
 
+def test_show_one_kind_only() -> None:
+    shown = output("show", "coco", "--only", "carnivore", "--only", "bird")
+    assert shown.startswith("# coco, only carnivore or bird: 4 classes, ")
+    names = [line.split(", ")[0] for line in shown.splitlines() if not line.startswith("#")]
+    assert names == ["bird", "cat", "dog", "bear"]
+
+
+def test_show_gives_templates_back(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("a sketch of a {}.\n{simple}\ncat\n")
+    shown = output("show", str(path))
+    path.write_text(shown)
+    assert load_vocabulary(path).templates == ("a sketch of a {}.", "{simple}")
+
+
 def test_search_finds_whole_names_first() -> None:
     found = rows("search", "Cat", "--vocabulary", "cattle, tabby cat, bobcat, pet/cat,")
     assert found == [["custom", "pet", "cat"], ["custom", "cattle"], ["custom", "tabby cat"]]

@@ -3,10 +3,11 @@
 python benchmarks/scoring.py [--photos 5000] [--instances 36000] [--json scoring.json]
 
 Made up in a temporary folder: an annotation file with polygons and a results file with a mask for
-each object, of uneven outlines, some moved or misnamed. Both sides read both files and give mask AP
-by COCO's rules. Ours is what `ovsam evaluate-detections` does once all masks are there. Each side
-runs in a process of its own, so that neither is helped by what the other has left. The ratio is of
-processor time, which other work on the machine does not count into; neither side uses threads.
+each object, of uneven outlines, some moved or misnamed. Both sides read both files and give mask
+AP by COCO's rules. Ours is what `ovsam evaluate-detections` does once all masks are there. Each
+side runs in a process of its own, so that neither is helped by what the other has left. The ratio
+is that of processor time, which other work on the machine does not count into; neither side uses
+threads.
 """
 
 from __future__ import annotations

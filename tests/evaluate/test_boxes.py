@@ -134,11 +134,25 @@ def test_classes_that_are_never_answered_do_not_count(images: Path) -> None:
     )
 
 
+def test_no_box_is_no_score_of_nought(images: Path) -> None:
+    with pytest.raises(AnnotationError, match=r"no box .* in the 1 photos of 'annotations' that"):
+        evaluated(FakePredictor(), TWO, [box(1, DOG, B)], images, limit=1)
+
+
+def test_a_bad_mask_is_named_before_any_work(images: Path) -> None:
+    what = truth(right(0, CAT, A), {**right(1, DOG, B), "iscrowd": 1, "segmentation": [[1, 2]]})
+    fake = FakePredictor()
+    with pytest.raises(AnnotationError, match=r"annotations\[1\] of 'annotations': A polygon"):
+        evaluated(fake, what, [box(0, CAT, A)], images)
+    assert fake.encode_calls == 0
+
+
 def test_a_vocabulary_must_have_the_annotated_classes(images: Path) -> None:
     fake = FakePredictor(vocabulary=load_vocabulary("cat, emu"))
     with pytest.raises(AnnotationError, match="Annotation 1 is of the class 'dog'"):
         evaluated(fake, TWO, [], images, labels="ours")
-    assert evaluated(fake, TWO, [], images, labels="ours", limit=1).photos == 1
+    first = [box(0, CAT, A)]
+    assert evaluated(fake, TWO, first, images, labels="ours", limit=1).photos == 1
     alike = {**CATEGORIES[1], "name": "CAT"}
     photo = {"id": 1, "file_name": "a.png", "width": 60, "height": 40}
     what = parse_truth({"images": [photo], "categories": [CATEGORIES[0], alike], "annotations": []})

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fakes import FakePredictor
 from ovsam.data.coco import Annotations, parse_annotations
-from ovsam.errors import AnnotationError
+from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.evaluate.prompts import EvaluationKind
 from ovsam.evaluate.run import evaluate
@@ -216,6 +216,25 @@ def test_photo_of_another_size(images: Path) -> None:
     Image.new("RGB", (61, 40)).save(images / "a.png")
     with pytest.raises(AnnotationError, match=r"'a\.png' is 61 x 40 pixels, but"):
         evaluate(FakePredictor().as_predictor(), annotated(*TWO), images, prompts="box")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"segmentation": [[1, 1, 5, 5]]},
+            r"Annotation 2 of 'annotations', photo 'b\.png': A poly",
+        ),
+        ({"bbox": [60, 10, 0, 9]}, r"Annotation 2 of 'annotations': Box .* is outside the photo"),
+    ],
+)
+def test_a_bad_object_is_named_before_any_work(
+    images: Path, change: dict[str, Any], message: str
+) -> None:
+    fake = FakePredictor()
+    with pytest.raises(OvsamError, match=message):
+        evaluate(fake.as_predictor(), annotated(TWO[0], TWO[1] | change), images, prompts="box")
+    assert fake.encode_calls == 0
 
 
 def test_nothing_to_evaluate(images: Path) -> None:

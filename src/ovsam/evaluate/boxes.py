@@ -123,15 +123,15 @@ def evaluate_detections(
     if not photos:
         raise AnnotationError(f"There is no photo to evaluate: {truth.source!r} lists none.")
     asked = [photo for photo in photos if photo.id in detections]
+    check_photos(asked, images_dir)
+    names = _categories_by_name(truth, photos, predictor.vocabulary) if labels == "ours" else None
+    counted = _answered(truth, names, predictor.vocabulary)
     if not asked:
         raise AnnotationError(
             f"There is no box to evaluate: the results have none in the {len(photos):,} photos of "
             f"{truth.source!r} that count. Check that both are of the same photos."
         )
-    check_photos(asked, images_dir)
     right_rows(truth, {photo.id: photo for photo in photos})  # or refuse it, now and not in hours
-    names = _categories_by_name(truth, photos, predictor.vocabulary) if labels == "ours" else None
-    counted = _answered(truth, names, predictor.vocabulary)
     items = {photo.id: (photo, _chosen(detections[photo.id], truth.rules)) for photo in asked}
     zoomed = predictor.zoom if zoom is None else zoom
     done = photo_by_photo(

@@ -43,7 +43,7 @@ def _parts(counts: Complexity) -> dict[str, Part]:
     return {part.name: part for part in counts.parts}
 
 
-@pytest.mark.parametrize("name", ["rn50x16", "convnext-l-single", "image-crop"])
+@pytest.mark.parametrize("name", ["rn50x16", "convnext-l-single", "image-crop", "feature-crop"])
 def test_totals_are_the_paper_s(name: str) -> None:
     counts = counted(name)
     assert counts.paper == pytest.approx((counts.total, counts.parameters), rel=0.005)

@@ -176,7 +176,10 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
         once.append(_part("high resolution", Per.photo, sharpen, lambda: sharpen(pyramid))[0])
     if zoom := config.zoom:  # the same weights once more
         again, _ = _part(
-            "zoom: encode again", Per.prompt, model, lambda: model.encode(_pixels(zoom.size))
+            "zoom: encode again",
+            Per.prompt,
+            model,
+            lambda: model.encode(_pixels(zoom.size), named=config.baseline is None),
         )
         squares = len(zoom.contexts)  # around a given box; one around what a click has found
         once.append(replace(again, parameters=0, multiply_adds=squares * again.multiply_adds))

@@ -153,7 +153,9 @@ class Kinds:
         order = sorted(members, key=lambda kind: (len(members[kind]), -len(tree.above(kind)), kind))
         self._names = [tree.telling[kind] for kind in order]
         self._rows = np.array([row for kind in order for row in members[kind]], np.int64)
-        self._ends = np.cumsum([len(members[kind]) for kind in order], dtype=np.int64)
+        self._counts = np.array([len(members[kind]) for kind in order], np.int64)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._alone = int((self._counts == 1).sum())  # kinds of one class, which come first
         self._kinds_of: list[list[int]] = [[] for _ in synsets]  # of each class, in this order
         for number, kind in enumerate(order):
             for row in members[kind]:
@@ -171,14 +173,15 @@ class Kinds:
         if float(probabilities.sum() - probabilities[first]) < level:
             # Without the likeliest class no kind reaches the level: most of 22,098 are spared.
             for number in self._kinds_of[first]:
-                start = self._ends[number - 1] if number else 0
-                likely = float(probabilities[self._rows[start : self._ends[number]]].sum())
+                rows = self._rows[self._starts[number] :][: self._counts[number]]
+                likely = float(probabilities[rows].sum())
                 if likely >= level:
                     return self._names[number], min(1.0, likely)
             return None
-        if not self._names:
-            return None
-        sums = np.add.reduceat(probabilities[self._rows], np.append(0, self._ends[:-1]))
+        known = probabilities[self._rows]
+        sums = known[: self._alone]
+        if self._alone < len(self._names):
+            sums = np.append(sums, np.add.reduceat(known, self._starts[self._alone :]))
         enough = np.flatnonzero(sums >= level)
         if not len(enough):
             return None

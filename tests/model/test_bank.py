@@ -38,22 +38,23 @@ def test_the_best_name_of_each_class_counts(monkeypatch: pytest.MonkeyPatch, chu
     assert len(bank) == 5
     for number, rows in enumerate(FIRSTS):
         assert torch.equal(names_of(bank, number), vectors[rows])
-    torch.testing.assert_close(bank.cosines(embeddings), by_hand(vectors, embeddings))
+    torch.testing.assert_close(bank.best_products(embeddings), by_hand(vectors, embeddings))
 
 
 def test_half_precision_is_compared_in_the_embeddings_own() -> None:
     vectors, embeddings = random_vectors(9).half(), random_vectors(4, seed=1)
-    cosines = Bank.of(vectors, COUNTS).cosines(embeddings)
-    torch.testing.assert_close(cosines, by_hand(vectors.float(), embeddings))
+    products = Bank.of(vectors, COUNTS).best_products(embeddings)
+    torch.testing.assert_close(products, by_hand(vectors.float(), embeddings))
 
 
-def test_the_gradient_goes_to_the_best_name() -> None:
-    vectors = random_vectors(9)
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_the_gradient_goes_to_the_best_name(precision: torch.dtype) -> None:
+    vectors = random_vectors(9).to(precision)
     embeddings = random_vectors(1, seed=1).requires_grad_()
-    of_class = Bank.of(vectors, COUNTS).cosines(embeddings)[0, 2]
+    of_class = Bank.of(vectors, COUNTS).best_products(embeddings)[0, 2]
     [gradient] = torch.autograd.grad(of_class, embeddings)
-    best = (embeddings[0] @ vectors[6:].T).argmax()
-    torch.testing.assert_close(gradient[0], vectors[6 + best])
+    best = (embeddings[0] @ vectors[6:].float().T).argmax()
+    torch.testing.assert_close(gradient[0], vectors[6 + best].float())
 
 
 def test_nothing_is_padded_to_the_class_with_most_names() -> None:
@@ -66,8 +67,8 @@ def test_joined_banks_share_their_vectors() -> None:
     vectors, more, embeddings = random_vectors(9), random_vectors(3, 2), random_vectors(4, 1)
     bank, other = Bank.of(vectors, COUNTS), Bank.of(more, [2, 1])
     joined = bank.joined(other, [6, 0, 4, 5, 0])
-    expected = torch.cat([bank.cosines(embeddings), other.cosines(embeddings)], 1)
-    torch.testing.assert_close(joined.cosines(embeddings), expected[:, [6, 0, 4, 5, 0]])
+    expected = torch.cat([bank.best_products(embeddings), other.best_products(embeddings)], 1)
+    torch.testing.assert_close(joined.best_products(embeddings), expected[:, [6, 0, 4, 5, 0]])
     assert [group.data_ptr() for group in joined.groups[:3]] == [
         group.data_ptr() for group in bank.groups
     ]

@@ -219,7 +219,7 @@ def class_logits(embeddings: Tensor, bank: Bank, scale: float) -> Tensor:
         `(N, C + 1)`: the best synonym of each class; the background, whose prototype is the zero
         vector, comes last with 0.
     """
-    return F.pad(scale * bank.cosines(F.normalize(embeddings, dim=-1)), (0, 1))
+    return F.pad(bank.best_products(scale * F.normalize(embeddings, dim=-1)), (0, 1))
 
 
 def fuse(
@@ -247,10 +247,10 @@ def fuse(
         Log scores `(N, C + 1)`, -inf for classes that are not answerable.
     """
     head, clip = head_logits.log_softmax(-1), clip_logits.log_softmax(-1)
-    weight = F.pad(torch.where(seen, alpha, beta), (0, 1), value=alpha)
+    weight = F.pad(torch.where(seen, float(alpha), float(beta)), (0, 1), value=alpha)
     # A head that counts for nothing is not to be fallen back on either.
     mixed = clip_valid[:, None] | (weight >= 1)
-    fused = torch.where(mixed, (1 - weight) * head + weight * clip, head)
+    fused = torch.where(mixed, torch.lerp(head, clip, weight), head)
     return fused.masked_fill(~F.pad(answerable, (0, 1), value=True), -torch.inf)
 
 

@@ -503,3 +503,41 @@ def test_bad_annotation_files(tmp_path: Path, content: str, message: str) -> Non
     path.write_text(content)
     with pytest.raises(VocabularyError, match=message):
         load_vocabulary(path)
+
+
+def test_a_table_has_a_class_in_each_row(tmp_path: Path) -> None:
+    path = tmp_path / "things.csv"
+    path.write_text('Name,Synonyms\n"mug, large",cup\n\n!Cat,kitty,\ndog\n', encoding="utf-8-sig")
+    found = load_vocabulary(str(path))
+    assert found.classes == ("mug, large", "Cat", "dog")
+    assert found.synonyms == (("mug, large", "cup"), ("cat", "kitty"), ("dog",))
+    assert found.answerable == (True, False, True)
+
+
+def test_a_json_list_of_names_with_or_without_synonyms(tmp_path: Path) -> None:
+    path = tmp_path / "things.json"
+    path.write_text('["salt/pepper", {"name": "Dog", "synonyms": ["puppy"]}, {"name": "tv"}]')
+    found = load_vocabulary(path)
+    assert found.classes == ("salt/pepper", "Dog", "tv")
+    assert found.synonyms == (("salt/pepper",), ("dog", "puppy"), ("tv",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("v.csv", '"cut', "is no CSV"),
+        ("v.csv", "name,synonyms\n", "is empty"),
+        ("v.json", "[1]", "or be a list of names"),
+        ("v.json", "[]", "or be a list of names"),
+        ("v.json", '["cat", ""]', "Class 2 of vocabulary 'v' has an empty name"),
+        ("v.json", '[{"synonyms": ["cat"]}]', "or be a list of names"),
+    ],
+)
+def test_tables_and_lists_that_are_none(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(VocabularyError, match=message) as caught:
+        load_vocabulary(path)
+    assert str(path) in str(caught.value)

@@ -67,15 +67,14 @@ def calibrate(
     from ovsam.model.weights import save_with_config
     from ovsam.predictor import locate
 
+    checkpoint = locate(model)  # a baseline has none of its own
     predictor = ovsam.load(model, vocabulary=names, device=device)
     embed_names(predictor)
     with photo_bar() as progress:
         scores = collect_scores(predictor, content, images, limit=limit, progress=progress)
     found = fit(scores)
     _print_fit(found)
-    save_with_config(
-        locate(model), output, replace(predictor.config, calibration=found.calibration)
-    )
+    save_with_config(checkpoint, output, replace(predictor.config, calibration=found.calibration))
     typer.echo(f"wrote {output}")
     if json_path is not None:
         write_atomically(json_path, to_json_bytes(_as_dict(found, predictor.name, names.name)))

@@ -14,8 +14,8 @@ VocabularyOption = Annotated[
     str,
     typer.Option(
         help="The names to choose from: a built-in vocabulary (`ovsam vocabulary list`), a text "
-        'file with one class per line, an annotation file (.json), or a list: "cat, dog/puppy, '
-        'coffee mug".'
+        "file with one class per line, a table (.csv), a list or an annotation file (.json), or "
+        'names: "cat, dog/puppy, coffee mug".'
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import logging
 import re
@@ -47,6 +49,7 @@ _BUILTIN = {
 _EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
 _MAX_LINE = 1_000_000
 _SHOWN = 5  # classes that a message names
+_HEADINGS = ("name", "class", "category")  # what the first row of a table may begin with
 _SEPARATORS = re.compile(r"_or_|/|,")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # half a surrogate pair is no text
 
@@ -320,7 +323,8 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
 
     Args:
         spec: a built-in name (see `builtin_vocabularies`); a list of names; the path of a text
-            file or of a COCO or LVIS annotation file (.json); or names separated by commas,
+            file, a table (.csv), a list (.json) or a COCO or LVIS annotation file (.json); or
+            names separated by commas,
             "cat, dog/puppy, coffee mug", where a slash separates the synonyms of a class. A
             single name needs a comma at its end ("cat,"), so that a misspelt built-in name or
             path is not taken for a class.
@@ -328,7 +332,8 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
     A text file has one class on each line: its name and, after commas, its synonyms. A leading
     `!` marks a class that is never the answer; lines that start with `#` are comments. A line with
     `{}` is a template in place of the model's own, "a photo of a {}."; so is one of
-    `TEMPLATE_SETS`.
+    `TEMPLATE_SETS`. A table has the same in cells, `name,synonym,synonym`, a JSON list has names or
+    `{"name": "cat", "synonyms": ["kitty"]}`; there a name may have commas in it.
 
     In a list of names each meaning is one class: "sofa, couch" is a sofa that is also called
     couch, and the log says so. Two classes mean the same if the first name of one is a name of the
@@ -347,7 +352,7 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
         return Vocabulary.from_names(spec)
     if spec in _BUILTIN:
         return _builtin(spec)
-    if spec.strip().lower().endswith((".txt", ".json")):
+    if spec.strip().lower().endswith((".txt", ".csv", ".json")):
         return _read_file(Path(spec.strip()))
     if "," in spec:
         return Vocabulary.from_names([item for item in spec.split(",") if item.strip()])
@@ -391,7 +396,7 @@ def novel_classes(name: str) -> tuple[str, ...]:
 
 
 def _choices() -> str:
-    return f"{', '.join(_BUILTIN)}, a .txt or .json file, or class names such as 'cat, dog'"
+    return f"{', '.join(_BUILTIN)}, a .txt, .csv or .json file, or class names such as 'cat, dog'"
 
 
 @cache
@@ -426,9 +431,14 @@ def _read_file(path: Path) -> Vocabulary:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise VocabularyError(f"Vocabulary file '{path}' cannot be read: {error}.") from error
     try:
-        if path.suffix.lower() == ".json":
-            return _from_annotations(text, path)
-        return _each_meaning_once(_from_lines(text, path.stem), by_wordnet=False)
+        match path.suffix.lower():
+            case ".json":
+                return _from_json(text, path)
+            case ".csv":
+                made = _from_table(text, path.stem)
+            case _:
+                made = _from_lines(text, path.stem)
+        return _each_meaning_once(made, by_wordnet=False)
     except VocabularyError as error:
         if str(path) in str(error):
             raise
@@ -515,17 +525,53 @@ def _from_lines(text: str, name: str) -> Vocabulary:
     return Vocabulary(name, tuple(classes), tuple(synonyms), tuple(answerable), tuple(templates))
 
 
-def _from_annotations(text: str, path: Path) -> Vocabulary:
-    """The categories of a COCO or LVIS annotation file, in the order of their ids."""
+def _from_table(text: str, name: str) -> Vocabulary:
+    """A row for each class: its name, and its synonyms in the cells after it."""
+    rows = []
+    try:
+        for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True)):
+            parts = [part for part in map(_clean, cells) if part]
+            if not parts or (number == 0 and parts[0].lower() in _HEADINGS):
+                continue
+            rows.append(parts)
+    except csv.Error as error:
+        raise VocabularyError(
+            f"Vocabulary '{name}' is no CSV: {error}. Give a row for each class, its name first "
+            "and its synonyms after it."
+        ) from error
+    return _from_rows(rows, name)
+
+
+def _from_rows(rows: Sequence[Sequence[str]], name: str) -> Vocabulary:
+    """Classes by their names, which may hold any character; a leading `!` is as in a text file."""
+    firsts = [_clean(row[0].removeprefix("!")) for row in rows]
+    return Vocabulary(
+        name,
+        tuple(firsts),
+        tuple(_lowered([first, *row[1:]]) for first, row in zip(firsts, rows, strict=True)),
+        tuple(not row[0].startswith("!") for row in rows),
+    )
+
+
+def _from_json(text: str, path: Path) -> Vocabulary:
+    """A list of classes, or the categories of a COCO or LVIS annotation file by their ids."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise VocabularyError(f"Vocabulary file '{path}' is not valid JSON: {error}.") from error
+    if isinstance(content, list) and content and all(map(_is_class, content)):
+        rows = [
+            [item] if isinstance(item, str) else [item["name"], *item.get("synonyms", ())]
+            for item in content
+        ]
+        made = _from_rows([list(map(_clean, row)) for row in rows], path.stem)
+        return _each_meaning_once(made, by_wordnet=False)
     categories = content.get("categories") if isinstance(content, dict) else None
     if not isinstance(categories, list) or not all(map(_is_category, categories)):
         raise VocabularyError(
             f"Vocabulary file '{path}' must have a list 'categories' of {{id, name}}, as COCO's "
-            "annotation files have. Give such a file, or a .txt with one class on each line."
+            "annotation files have, or be a list of names or of {name, synonyms}. Give such a "
+            "file, or a .txt with one class on each line."
         )
     if not categories:
         raise VocabularyError(f"Vocabulary file '{path}' is empty: it lists no categories.")
@@ -541,16 +587,20 @@ def _from_annotations(text: str, path: Path) -> Vocabulary:
     )
 
 
-def _is_category(category: Any) -> bool:
-    if not isinstance(category, dict):
-        return False
-    synonyms = category.get("synonyms", [])
+def _is_class(item: Any) -> bool:
+    """Whether JSON describes a class by its name, or by `name` and perhaps `synonyms`."""
+    if not isinstance(item, dict):
+        return isinstance(item, str)
+    synonyms = item.get("synonyms", [])
     return (
-        type(category.get("id")) is int
-        and isinstance(category.get("name"), str)
+        isinstance(item.get("name"), str)
         and isinstance(synonyms, list)
         and all(isinstance(synonym, str) for synonym in synonyms)
     )
+
+
+def _is_category(category: Any) -> bool:
+    return isinstance(category, dict) and type(category.get("id")) is int and _is_class(category)
 
 
 def _one_class(name: str, vocabulary: str) -> tuple[str, tuple[str, ...]]:

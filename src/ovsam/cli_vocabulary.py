@@ -28,8 +28,8 @@ _WIDTH = 200  # of tables that go to a file
 SpecArgument = Annotated[
     str,
     typer.Argument(
-        help="A built-in vocabulary's name, a text file with one class per line, a table (.csv), a list or an "
-        'annotation file (.json), or names: "cat, dog/puppy, coffee mug".',
+        help="A built-in vocabulary's name, a text file with one class per line, a table (.csv), a "
+        'list or an annotation file (.json), or names: "cat, dog/puppy, coffee mug".',
         metavar="VOCABULARY",
         show_default=False,
     ),

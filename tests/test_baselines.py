@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ovsam
-from ovsam.config import BaselineConfig, ModelConfig
+from ovsam.config import BaselineConfig, CalibrationConfig, ModelConfig
 from ovsam.errors import CheckpointError
 from ovsam.geometry import mask_to_box_xyxy
 from ovsam.model.build import SHIPPED, as_baseline, named_config
@@ -150,3 +150,9 @@ def test_a_baseline_has_no_baseline() -> None:
         as_baseline(named_config("lite-image-crop"), "-feature-crop")
     with pytest.raises(CheckpointError, match=r"Unknown model 'big-image-crop'.*-feature-crop"):
         named_config("big-image-crop")
+
+
+def test_a_baseline_is_not_calibrated_as_the_model_is() -> None:
+    """Its scores are others: no temperature and no threshold of theirs fits them."""
+    config = replace(TINY, calibration=CalibrationConfig(temperature=2, threshold=0.4, classes=80))
+    assert as_baseline(config, "-image-crop").calibration == CalibrationConfig()

@@ -588,3 +588,14 @@ def test_a_vocabulary_with_templates_of_its_own() -> None:
     [drawn] = predictor.predict(photo, PROMPTS["box"], vocabulary=sketches)
     assert text.asked == ["a sketch of a cat.", "a sketch of a dog."]
     assert dict(drawn.labels[0]) != dict(plain.labels[0])
+
+
+def test_a_threshold_is_of_the_classes_that_may_be_the_answer() -> None:
+    """As calibration counts them: a class with a `!` only competes."""
+    predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=2))
+    photo = predictor.encode(blobs(0))
+    names = replace(load_vocabulary("cat, dog, mug"), answerable=(True, True, False))
+    [found] = predictor.predict(photo, PROMPTS["box"], vocabulary=names)
+    assert found.none_of_these == (True,)
+    [found] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")
+    assert found.none_of_these == (False,)

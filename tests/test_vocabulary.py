@@ -541,3 +541,13 @@ def test_tables_and_lists_that_are_none(
     with pytest.raises(VocabularyError, match=message) as caught:
         load_vocabulary(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_kind_of_which_no_class_may_be_the_answer() -> None:
+    with pytest.raises(VocabularyError, match="No class of vocabulary 'coco-ov' is a kind of"):
+        load_vocabulary("coco-ov").only("parking meter")
+
+
+def test_synonyms_may_be_given_as_lists() -> None:
+    made = Vocabulary("mine", ("cat",), [["cat", "kitty"]])  # type: ignore[arg-type]
+    assert made.synonyms == (("cat", "kitty"),)

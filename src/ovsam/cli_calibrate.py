@@ -10,6 +10,7 @@ import typer
 
 from ovsam.cli_options import DeviceOption, JsonOption, ModelOption, VocabularyOption
 from ovsam.cli_progress import embed_names, photo_bar
+from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
     from ovsam.evaluate.temperature import Fit
@@ -64,10 +65,17 @@ def calibrate(
 
     import ovsam
     from ovsam.evaluate.temperature import collect_scores, fit
+    from ovsam.model.build import split_baseline
     from ovsam.model.weights import save_with_config
     from ovsam.predictor import locate
 
-    checkpoint = locate(model)  # a baseline has none of its own
+    own, ending = split_baseline(model)
+    if ending and not Path(model).is_file():
+        raise OvsamError(
+            f"'{model}' has no checkpoint of its own that could be calibrated. Give the file of a "
+            f"trained baseline, or the model '{own}' itself."
+        )
+    checkpoint = locate(model)
     predictor = ovsam.load(model, vocabulary=names, device=device)
     embed_names(predictor)
     with photo_bar() as progress:

@@ -297,7 +297,7 @@ class Predictor:
         """The one that is asked for, or the model's own."""
         if threshold is None:
             own = self.config.calibration
-            return own.threshold if len(vocabulary) <= own.classes else 0.0
+            return own.threshold if sum(vocabulary.answerable) <= own.classes else 0.0
         if not 0 <= threshold <= 1:
             raise PromptError(f"threshold must be a probability, 0 to 1, got {threshold!r}.")
         return threshold
@@ -315,7 +315,9 @@ class Predictor:
                 return self._prototypes[key]
             newest = reversed(self._prototypes.values())
             bases = dict.fromkeys(known.base for known in newest if known.base)
-        templates = templates_of(vocabulary, self._templates)
+        templates = self._templates  # of which a learned context is the one
+        if self._model.context is None:
+            templates = templates_of(vocabulary, self._templates)
         made = class_prototypes(
             vocabulary,
             self._text_encoder,
@@ -370,8 +372,8 @@ class Predictor:
                 own = answer.view.frame.to_photo(box.reshape(2, 2)).ravel()
                 boxes.append(own if given is None else given)
         views = [whole] * len(masks)
+        size = 32 * self.config.encoder.pool_size
         if self.config.baseline.cuts == "image":
-            size = 32 * self.config.encoder.pool_size
             frames = [Frame.square_around(box.tolist(), 1.0, size) for box in boxes]
             boxes = [frame.to_photo(np.array([[0, 0], [size, size]])).ravel() for frame in frames]
             views = []
@@ -381,7 +383,10 @@ class Predictor:
                 views += [_View(frame, features, k) for k, frame in enumerate(some)]
         single = []
         for view, (frame, logits) in zip(views, masks, strict=True):
-            seen = self._tensor([_moved(logits, frame, view.frame)])
+            if self.config.baseline.cuts == "image":  # all of the crop is named
+                seen = torch.full((1, size // 4, size // 4), -OUTSIDE, device=self.device)
+            else:
+                seen = self._tensor([_moved(logits, frame, view.frame)])
             decoded = _Decoded(seen, seen.new_full((1,), torch.nan))
             single.append(_Answer(decoded, ((view, decoded),)))
         return single, boxes
@@ -764,7 +769,7 @@ def load(
     _check_device(device)
     folder = _cache_folder(cache_dir)
     name, baseline = str(name_or_path), ""
-    if not Path(name).exists():  # a file's name may end in anything
+    if not Path(name).is_file():  # a file's name may end in anything
         name, baseline = split_baseline(name)
     restored = restore(locate(name, cache_dir), baseline)
     tower = restored.text_tower

@@ -81,6 +81,7 @@ class Vocabulary:
     def __post_init__(self) -> None:
         for name in ("classes", "synonyms", "answerable", "templates"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "synonyms", tuple(map(tuple, self.synonyms)))
         if not self.answerable:
             object.__setattr__(self, "answerable", (True,) * len(self.classes))
         if not self.classes:
@@ -271,7 +272,7 @@ class Vocabulary:
             for row, synset in enumerate(self.synsets)
             if synset is not None and not wanted.isdisjoint(hierarchy().above(synset))
         ]
-        if not rows:
+        if not any(self.answerable[row] for row in rows):
             raise VocabularyError(
                 f"No class of vocabulary '{self.name}' is a kind of {' or '.join(kinds)}. Give "
                 "another kind, or another vocabulary."

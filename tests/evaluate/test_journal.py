@@ -109,3 +109,12 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: bytes) 
 def test_a_folder_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Cannot write"):
         reopened(tmp_path)
+
+
+def test_a_journal_in_use_is_left_alone(path: Path) -> None:
+    before = path.read_bytes()
+    with Journal(path, SETTINGS, Outcome):
+        with pytest.raises(OutputError, match="in use by another process"):
+            reopened(path)
+    assert path.read_bytes() == before
+    assert reopened(path).rows.keys() == {7, 8}

@@ -211,3 +211,5 @@ def test_seen_classes_of_lvis_are_those_not_rare(tmp_path: Path) -> None:
     assert seen_classes_of(tmp_path / "lvis.json") == ("aerosol can", "cup (drinking)")
     (tmp_path / "names.txt").write_text("# mine\nCat, kitten\nDog\n")
     assert seen_classes_of(tmp_path / "names.txt") == ("cat", "dog")
+    (tmp_path / "list.json").write_text('["cat", {"name": "Dog", "synonyms": ["puppy"]}]')
+    assert seen_classes_of(tmp_path / "list.json") == ("cat", "dog")

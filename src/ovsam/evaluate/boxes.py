@@ -145,6 +145,7 @@ def evaluate_detections(
             "boxes": _fingerprint(detections),
             "labels": labels,
             "vocabulary": None if names is None else predictor.vocabulary.fingerprint,
+            "categories": None if names is None else sorted(map(list, names.items())),
             "zoom": zoomed,
         },
         journal=journal,

@@ -49,10 +49,11 @@ class Journal(Generic[Row]):
         if not path.exists():
             write_atomically(path, head)
         try:
-            self._file: BinaryIO = path.open("r+b")
+            self._file: BinaryIO = path.open("r+b", buffering=0)
         except OSError as error:
             raise self._refused(error) from error
         try:
+            self._lock()
             self._read(json.loads(head)["settings"])
         except BaseException:
             self._file.close()
@@ -77,11 +78,24 @@ class Journal(Generic[Row]):
         }
         try:
             self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-            self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise self._refused(error) from error
         self.rows[photo_id], self.seconds[photo_id] = rows, seconds
+
+    def _lock(self) -> None:
+        """Keep other processes off the file until it is closed, where the system can."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{str(self.path)!r} is in use by another process. Wait until it is done, or give "
+                "the name of a new file."
+            ) from error
 
     def _read(self, settings: Mapping[str, Any]) -> None:
         """Take over what is there; the file then ends after its last whole line."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -101,6 +102,7 @@ def _answers(
 
 def _computed_by(predictor: Predictor, workers: Workers | None) -> dict[str, Any]:
     return {
+        "ovsam": metadata.version("ovsam"),
         "model": predictor.name,
         "weights": predictor.fingerprint,
         "device": str(predictor.device),

@@ -14,6 +14,7 @@ from torch import Tensor
 from ovsam.config import (
     AdapterConfig,
     BaselineConfig,
+    CalibrationConfig,
     DecoderConfig,
     EncoderConfig,
     ModelConfig,
@@ -169,6 +170,7 @@ def as_baseline(config: ModelConfig, ending: str) -> ModelConfig:
         fusion_alpha=1.0,  # nothing but the frozen encoder has a say
         fusion_beta=1.0,
         seen_classes=(),
+        calibration=CalibrationConfig(),  # the model's own is of other scores
     )
 
 

@@ -302,10 +302,13 @@ def seen_classes_of(path: str | Path) -> tuple[str, ...]:
             `frequency` is "r" (rare: LVIS's novel classes) are left out.
     """
     path = Path(path)
-    names = [synonyms[0] for synonyms in load_vocabulary(path).synonyms]
-    if path.suffix.lower() == ".json":  # a vocabulary has the order of the categories' ids
-        categories = json.loads(path.read_text(encoding="utf-8-sig"))["categories"]
-        categories.sort(key=lambda category: category["id"])
-        pairs = zip(names, categories, strict=True)
-        names = [name for name, category in pairs if category.get("frequency") != "r"]
-    return tuple(names)
+    vocabulary = load_vocabulary(path)
+    content = None
+    if path.suffix.lower() == ".json":
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not isinstance(content, dict):
+        return tuple(names[0] for names in vocabulary.synonyms)
+    # The vocabulary has the order of the categories' ids.
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    pairs = zip(vocabulary.synonyms, categories, strict=True)
+    return tuple(names[0] for names, category in pairs if category.get("frequency") != "r")

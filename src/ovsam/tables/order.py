@@ -82,7 +82,10 @@ def _values(results: Results, row: Row, column: Column) -> dict[int, float]:
         novel = novel_classes(report["vocabulary"])
         wanted = group[1] == "novel"
         outcomes = [one for one in outcomes if (one["category"] in novel) == wanted]
-    if len(outcomes) < 2:
+    wanted_field = "rank" if what.startswith("accuracy") else what
+    if len(outcomes) < 2 or not all(
+        isinstance(one.get(wanted_field), int | float) for one in outcomes
+    ):
         return {}
     return {one["annotation_id"]: _value(one, what) for one in outcomes}
 

@@ -257,5 +257,9 @@ def _mean_of_classes(report: Mapping[str, Any], which: str) -> float | None:
     by_class = report.get("by_class")
     if not isinstance(by_class, dict):
         return None
-    values = [value for name, value in by_class.items() if coco.class_of(name) in chosen]
+    values = [
+        value
+        for name, value in by_class.items()  # None where the class has no object
+        if isinstance(value, int | float) and coco.class_of(name) in chosen
+    ]
     return float(np.mean(values)) if values else None

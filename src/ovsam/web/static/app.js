@@ -109,7 +109,8 @@ const asking = new Latest(async (prompt, isCurrent) => {
     if (!isCurrent()) return;
     setResult(answer);
     const [best] = answer.labels;
-    say(best ? `${best.name}, ${percent(best.score)}.` : "No name found.");
+    const doubt = answer.none_of_these ? "Perhaps none of these; at best " : "";
+    say(best ? `${doubt}${best.name}, ${percent(best.score)}.` : "No name found.");
   } catch (error) {
     if (!isCurrent()) return;
     setResult(null);

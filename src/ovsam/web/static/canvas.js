@@ -266,7 +266,7 @@ export class PhotoView extends EventTarget {
     const [x0, y0, x1, y1] = this.#result?.box_xyxy ?? [0, 0, 0, 0];
     this.#tag.hidden = !label || x1 <= x0 || y1 <= y0;
     if (this.#tag.hidden) return;
-    this.#tag.textContent = label.name;
+    this.#tag.textContent = this.#result.none_of_these ? `${label.name}?` : label.name;
     this.#tag.classList.toggle("preview", this.#isPreview);
     const { clientWidth: width, clientHeight: height } = this.#frame;
     const left = (x0 / this.#size.width) * width;

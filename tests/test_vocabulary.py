@@ -514,6 +514,13 @@ def test_a_table_has_a_class_in_each_row(tmp_path: Path) -> None:
     assert found.answerable == (True, False, True)
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_with_other_separators(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "things.csv"
+    path.write_text(f'class{separator}synonyms\ncat{separator}"kitten, tabby"\n')
+    assert load_vocabulary(path).synonyms == (("cat", "kitten, tabby"),)
+
+
 def test_a_json_list_of_names_with_or_without_synonyms(tmp_path: Path) -> None:
     path = tmp_path / "things.json"
     path.write_text('["salt/pepper", {"name": "Dog", "synonyms": ["puppy"]}, {"name": "tv"}]')
@@ -527,6 +534,7 @@ def test_a_json_list_of_names_with_or_without_synonyms(tmp_path: Path) -> None:
     [
         ("v.csv", '"cut', "is no CSV"),
         ("v.csv", "name,synonyms\n", "is empty"),
+        ("v.csv", "name,synonyms,seen\ncat,kitten,yes\n", "has a column 'seen'"),
         ("v.json", "[1]", "or be a list of names"),
         ("v.json", "[]", "or be a list of names"),
         ("v.json", '["cat", ""]', "Class 2 of vocabulary 'v' has an empty name"),

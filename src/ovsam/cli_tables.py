@@ -68,7 +68,9 @@ def tables(
     wanted = read_table_set(table_set)
     folders = Folders(run, data)
     if commands:
-        typer.echo(script(wanted, folders), nl=False)
+        from ovsam.tables.results import Results
+
+        typer.echo(script(wanted, folders, Results(wanted, folders).unusable()), nl=False)
         return
     if not run.is_dir():
         raise OvsamError(

@@ -530,17 +530,30 @@ def _from_table(text: str, name: str) -> Vocabulary:
     """A row for each class: its name, and its synonyms in the cells after it."""
     rows = []
     try:
-        for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True)):
+        # A table's first line tells what its cells are separated by; names may hold the others.
+        separator = next((s for s in ",;\t" if s in text.partition("\n")[0]), ",")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+        for number, cells in enumerate(reader):
             parts = [part for part in map(_clean, cells) if part]
-            if not parts or (number == 0 and parts[0].lower() in _HEADINGS):
-                continue
-            rows.append(parts)
+            if number == 0 and parts and parts[0].lower() in _HEADINGS:
+                _check_heading(parts, name)
+            elif parts:
+                rows.append(parts)
     except csv.Error as error:
         raise VocabularyError(
             f"Vocabulary '{name}' is no CSV: {error}. Give a row for each class, its name first "
             "and its synonyms after it."
         ) from error
     return _from_rows(rows, name)
+
+
+def _check_heading(heading: Sequence[str], name: str) -> None:
+    for cell in heading[1:]:
+        if not cell.lower().startswith("synonym"):
+            raise VocabularyError(
+                f"Vocabulary '{name}' has a column {cell[:60]!r}. Leave no columns but the class's "
+                "name and, after it, its synonyms."
+            )
 
 
 def _from_rows(rows: Sequence[Sequence[str]], name: str) -> Vocabulary:

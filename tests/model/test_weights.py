@@ -46,6 +46,11 @@ def test_what_is_saved_is_loaded(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_others_may_read_it_as_any_new_file(path: Path) -> None:
+    (path.parent / "new").touch()
+    assert path.stat().st_mode == (path.parent / "new").stat().st_mode
+
+
 def test_metadata_says_what_it_is(path: Path) -> None:
     metadata = read_metadata(path)
     assert metadata["format"] == "ovsam-1"

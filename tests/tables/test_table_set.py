@@ -57,15 +57,17 @@ def test_script_makes_what_is_missing_once_and_in_order(tmp_path: Path) -> None:
     (tmp_path / "bin" / "ovsam").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
 
-    def asked() -> list[str]:
+    def asked(*unusable: str) -> list[str]:
         (tmp_path / "asked").write_text("")
-        subprocess.run(["sh"], input=script(tables, where), text=True, check=True, env=environment)
+        lines = script(tables, where, unusable)
+        subprocess.run(["sh"], input=lines, text=True, check=True, env=environment)
         return (tmp_path / "asked").read_text().split()
 
     assert asked() == ["evaluate", "train", "evaluate", "pictures"]
     assert asked() == []
     where.report("trained/box").unlink()
     assert asked() == ["evaluate"]
+    assert asked("trained/box") == ["evaluate", "pictures"], "with what was drawn from it"
 
 
 @pytest.mark.parametrize("name", ["lite", "paper"])

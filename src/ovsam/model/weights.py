@@ -60,7 +60,10 @@ def save_checkpoint(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            save_file(tensors, temporary, metadata)
+            temporary.touch()  # with the rights that a new file gets here
+            rights = temporary.stat().st_mode
+            save_file(tensors, temporary, metadata)  # whose own file none but its owner can read
+            temporary.chmod(rights)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -105,6 +105,14 @@ class Results:
             self._reports[name] = self._read(name)
         return self._reports[name]
 
+    def unusable(self) -> list[str]:
+        """The reports that are there and cannot be used, as with other settings."""
+        return [
+            name
+            for name in self.tables.reports
+            if isinstance(self.report(name), str) and self.folders.report(name).exists()
+        ]
+
     def _fill(self, table: Table, row: Row) -> FilledRow:
         papers = row.paper or (math.nan,) * len(table.columns)
         cells = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from importlib import resources
 from pathlib import Path
@@ -286,9 +286,23 @@ def picture_command(tables: TableSet, entry: PictureEntry, folders: Folders) -> 
     return shlex.join([*words, "-o", str(folders.picture(entry.name))])
 
 
-def script(tables: TableSet, folders: Folders) -> str:
-    """A shell script that makes all that the tables are read from; what is there is left alone."""
+def script(tables: TableSet, folders: Folders, unusable: Collection[str] = ()) -> str:
+    """A shell script that makes all that the tables are read from; what is there is left alone.
+
+    Args:
+        tables: what is wanted.
+        folders: where it is.
+        unusable: reports, MODEL/MEASUREMENT, that are there and cannot be used: they are made
+            again, and the pictures that were drawn from them.
+    """
     lines = ["#!/bin/sh", "# Makes what is missing, in order.", "set -e"]
+    old = [folders.report(name) for name in tables.reports if name in unusable]
+    old += [
+        folders.picture(entry.name)
+        for entry in tables.pictures
+        if not set(unusable).isdisjoint(entry.reports)
+    ]
+    lines += [shlex.join(["rm", "-f", str(path)]) for path in old]
     parents = [folders.report(name).parent for name in tables.reports]
     parents += [folders.picture(entry.name).parent for entry in tables.pictures]
     lines += [shlex.join(["mkdir", "-p", str(folder)]) for folder in dict.fromkeys(parents)]

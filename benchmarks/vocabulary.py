@@ -13,14 +13,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from speed import PHOTO, Figure, print_table, reference
+from speed import PHOTO, Figure, measured, milliseconds, print_table
 
 import ovsam
 from ovsam.model.label import class_logits, fuse
@@ -30,22 +28,6 @@ VOCABULARIES = ("coco", "lvis", "22k")
 BUILD_S, OPEN_MS, ONE_MS, MANY_MS, MEMORY_MB = 180, 50, 5, 40, 60
 MANY = 64  # regions
 TOP = 5
-
-
-def milliseconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return (time.perf_counter() - start) * 1e3
-
-
-def by_turns(what: str, limit: float | None, runs: int, work: Callable[[], object]) -> Figure:
-    """The median of `work`, beside that of a fixed convolution which tells machines apart."""
-    unit = reference()
-    for _ in range(2):  # warm up
-        work(), unit()
-    pairs = [(milliseconds(work), milliseconds(unit)) for _ in range(runs)]
-    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return Figure(what, "ms", mine, limit, mine / theirs, runs)
 
 
 def resident_mb() -> float:
@@ -114,8 +96,8 @@ def labelling(predictor: ovsam.Predictor, name: str, regions: int, runs: int) ->
     limit = ONE_MS if regions == 1 else MANY_MS
     what = f"{regions} region{'s' * (regions > 1)}"
     return [
-        by_turns(f"label {what}", limit, runs, names_alone),
-        by_turns("the same with the region heads", None, runs, with_heads),
+        measured(f"label {what}", limit, runs, names_alone),
+        measured("the same with the region heads", None, runs, with_heads),
     ]
 
 
@@ -123,7 +105,7 @@ def editing(predictor: ovsam.Predictor, name: str, runs: int) -> Figure:
     """A class more, by a name never seen, until it can be the answer."""
     vocabulary = ovsam.load_vocabulary(name)
     fresh = (f"{name} thing {number}" for number in range(10**6))
-    return by_turns(
+    return measured(
         "a class added", None, runs, lambda: predictor.prepare(vocabulary.with_class(next(fresh)))
     )
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +289,29 @@ def test_anchors_of_labelled_photos(root: Path) -> None:
     assert [photo.photo.label for photo in photos] == ["n01", "n02"]
     for index, photo in enumerate(photos):
         assert photo.anchors == (Anchor(None, (0, 0, WIDTH, HEIGHT), index, False),)
+
+
+def test_boxes_without_masks_are_named_as_the_predictor_looks_at_them(tmp_path: Path) -> None:
+    """Zoomed on, with no mask to be asked for; no square of masks alone is drawn from them."""
+    write_photo(tmp_path / "1.jpg", [], PHOTO)
+    described = {
+        "images": [{"id": 1, "file_name": "1.jpg", "height": PHOTO[0], "width": PHOTO[1]}],
+        "categories": [{"id": 3, "name": "dog"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [60, 40, 20, 10]}],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(described))
+    photos = anchored_photos(read_data_set(tmp_path / "boxes.json", tmp_path, name="coco"))
+    assert photos[0].anchors == (Anchor(None, (60, 40, 80, 50), 0, False),)
+    drawn = squares(photos, zoomed=1.0, clicked=1.0, pasted=1.0)
+    for index in range(4):
+        batch = drawn[index]
+        assert not batch.has_mask.any()
+        assert (batch.class_index == 0).all()
+        longer = (batch.boxes_xyxy[:, 2:] - batch.boxes_xyxy[:, :2]).amax(1)
+        assert (longer > SIZE / 3).all()  # of the whole photo it would be an eighth
+    config = replace(drawn.config, only_named=False)
+    with pytest.raises(AnnotationError, match="no photo has a mask"):
+        Squares([(photos, 1.0)], ["coco"], config, 0, "box")
 
 
 def regions(folder: Path, count: int) -> Path:

@@ -172,9 +172,10 @@ def test_the_part_alone_learns_and_the_loss_falls(
 
     first = loss()
     schedule = ScheduleSettings(peak=1e-2, warm_up=1)
-    Engine(EngineSettings(steps=20, schedule=schedule, clip=1.0, workers=0), tmp_path).fit(
-        learner, drawn
-    )
+    Engine(
+        EngineSettings(steps=20, precision="32-true", schedule=schedule, clip=1.0, workers=0),
+        tmp_path,
+    ).fit(learner, drawn)
     assert loss() < 0.95 * first
     changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
     assert {name.partition(".")[0] for name in changed} == {part}

@@ -172,7 +172,7 @@ def test_the_adapter_alone_learns_to_be_its_teachers(data_set: DataSet, tmp_path
     drawn = batches(data_set)
     first = embedding_loss(stage, drawn[0])
     schedule = ScheduleSettings(peak=3e-3, warm_up=1)
-    settings = EngineSettings(steps=40, schedule=schedule, clip=5.0, workers=0)
+    settings = EngineSettings(steps=40, precision="32-true", schedule=schedule, clip=5.0, workers=0)
     done = Engine(settings, tmp_path).fit(stage, drawn)
     assert embedding_loss(stage, drawn[0]) < 0.5 * first
     assert all(name.startswith("model.adapter.") for name in done.averaged)

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def last_weights(folder: Path, name: str = "averaged.pt") -> dict[str, Tensor]:
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "log.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+# The precision
+
+
+@pytest.mark.parametrize(("native", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_half_the_bits_only_where_the_processor_has_instructions_for_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, native: bool, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    settings = replace(toy_settings(), device="cpu", precision="auto")
+    assert Engine(settings, tmp_path).settings.precision == chosen
+    asked = Engine(replace(settings, precision="32-true"), tmp_path).settings
+    assert asked.precision == "32-true"
 
 
 # The schedule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ SETTINGS = EngineSettings(
     steps=4,
     schedule=ScheduleSettings(peak=2e-3, warm_up=1),
     clip=1.0,
+    precision="32-true",
     workers=0,
     log_every=1,
     save_every=2,
@@ -55,11 +56,15 @@ def turns(sources: list[Source], looks: Mapping[str, SquareConfig] = LOOKS) -> T
     return Turns(kinds, list(looks))
 
 
-def stage(sources: list[Source], model: OVSAM | None = None) -> JointStage:
+def stage(
+    sources: list[Source],
+    model: OVSAM | None = None,
+    learn: Sequence[str] = ("masks", "names"),
+) -> JointStage:
     torch.manual_seed(0)
     banks = [random_bank(max(1, len(source.synonyms))) for source in sources]
     rounds = {kind: look.rounds for kind, look in LOOKS.items()}
-    return JointStage(model or tiny_model(), banks, rounds, again=0.3)
+    return JointStage(model or tiny_model(), banks, rounds, again=0.3, learn=learn)
 
 
 def run(
@@ -214,7 +219,9 @@ def test_the_loss_falls_on_one_batch(sources: list[Source], tmp_path: Path) -> N
     learner = stage(sources)
     first = losses(learner, fixed)
     schedule = ScheduleSettings(peak=3e-3, warm_up=1)
-    settings = EngineSettings(steps=30, schedule=schedule, clip=1.0, workers=0, save_every=100)
+    settings = EngineSettings(
+        steps=30, precision="32-true", schedule=schedule, clip=1.0, workers=0, save_every=100
+    )
     Engine(settings, tmp_path).fit(learner, Always())
     last = losses(learner, fixed)
     assert last["box"] < 0.8 * first["box"]
@@ -235,6 +242,23 @@ def test_bfloat16_learns_the_same_within_its_rounding(
     distance = [(rounded[name] - weights).norm() for name, weights in exact.items()]
     size = torch.stack([weights.norm() for weights in exact.values()]).norm()
     assert 0 < torch.stack(distance).norm() < 0.02 * size
+
+
+@pytest.mark.parametrize(
+    ("learn", "losses_of", "head_learns"), [("names", {"name"}, True), ("masks", {"box"}, False)]
+)
+def test_of_masks_and_names_one_alone_can_learn(
+    sources: list[Source], tmp_path: Path, learn: str, losses_of: set[str], head_learns: bool
+) -> None:
+    model = tiny_model()
+    trainable = {name for name, each in model.named_parameters() if each.requires_grad}
+    learner = stage(sources, model, [learn])
+    assert set(losses(learner, turns(sources)[0])) == losses_of
+    done = Engine(SETTINGS, tmp_path).fit(learner, turns(sources))
+    changed = {name.removeprefix("model.") for name in done.averaged}
+    head = {name for name in trainable if name.startswith("region_head.")}
+    assert head
+    assert changed == (head if head_learns else trainable - head)
 
 
 def test_a_stopped_run_ends_with_the_same_bits(sources: list[Source], tmp_path: Path) -> None:

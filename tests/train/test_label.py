@@ -133,7 +133,7 @@ def test_region_head_and_decoder_alone_learn(data_sets: list[DataSet], tmp_path:
     learner, drawn = stage(data_sets, model=model), batches(data_sets)
     first = losses(learner, drawn[0])
     schedule = ScheduleSettings(peak=3e-3, warm_up=1)
-    settings = EngineSettings(steps=30, schedule=schedule, clip=1.0, workers=0)
+    settings = EngineSettings(steps=30, precision="32-true", schedule=schedule, clip=1.0, workers=0)
     Engine(settings, tmp_path).fit(learner, drawn)
     last = losses(learner, drawn[0])
     assert last["class"].item() < 0.8 * first["class"].item()
@@ -159,7 +159,7 @@ def test_one_part_alone_learns(
     learner = stage(data_sets, model=model, learn=[learn])
     assert set(learner.loss_names) == named
     schedule = ScheduleSettings(peak=3e-3, warm_up=1)
-    settings = EngineSettings(steps=4, schedule=schedule, clip=1.0, workers=0)
+    settings = EngineSettings(steps=4, precision="32-true", schedule=schedule, clip=1.0, workers=0)
     Engine(settings, tmp_path).fit(learner, batches(data_sets, size=1))
     changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
     assert {name.partition(".")[0] for name in changed} == parts
@@ -173,7 +173,7 @@ def test_other_region_heads_learn_the_same_names(
     learner, drawn = stage(data_sets, model=tiny_model(config)), batches(data_sets)
     first = losses(learner, drawn[0])["class"].item()
     schedule = ScheduleSettings(peak=3e-3, warm_up=1)
-    settings = EngineSettings(steps=30, schedule=schedule, clip=1.0, workers=0)
+    settings = EngineSettings(steps=30, precision="32-true", schedule=schedule, clip=1.0, workers=0)
     Engine(settings, tmp_path).fit(learner, drawn)
     assert losses(learner, drawn[0])["class"].item() < 0.8 * first
 

@@ -76,7 +76,14 @@ class ToyStage(Stage):
 def toy_settings(**changes: Any) -> EngineSettings:
     schedule = ScheduleSettings(peak=0.01, warm_up=2, end=0.1)
     settings = EngineSettings(
-        steps=8, schedule=schedule, clip=1.0, workers=0, log_every=2, save_every=3, average=1
+        steps=8,
+        schedule=schedule,
+        clip=1.0,
+        precision="32-true",
+        workers=0,
+        log_every=2,
+        save_every=3,
+        average=1,
     )
     return replace(settings, **changes)
 

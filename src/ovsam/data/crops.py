@@ -43,7 +43,8 @@ class Anchor:
     """An object that squares are drawn around.
 
     Attributes:
-        rle: its mask as COCO RLE, or None where only the name of the whole photo is known.
+        rle: its mask as COCO RLE, or None where only its box and name, or the name of the whole
+            photo, are known.
         box_xyxy: tight box in photo pixels.
         class_index: index into the vocabulary, -1 where the object has no name.
         whole: whether it is an object that a person would mean by a click, not a part or a region.
@@ -115,6 +116,10 @@ def _anchors(
         return (Anchor(None, box, data_set.class_index(photo.label), False),)
     anchors = []
     for instance in photo.instances:
+        if instance.segmentation is None:  # it can be named, and no mask be asked for
+            index = data_set.class_index(instance.category)
+            anchors.append(Anchor(None, instance.box_xyxy, index, False))
+            continue
         try:
             mask = instance.mask((height, width))
         except AnnotationError as error:
@@ -177,7 +182,7 @@ class Batch:
         boxes_xyxy: `(N, 4)` jittered box, square pixels.
         points_xy: `(N, 1, 2)` a point of the mask, square pixels.
         hidden: `(N,)` pixels of the object that lie outside its square.
-        has_mask: `(N,)` False for a photo of which only the name is known.
+        has_mask: `(N,)` False where only the name is known.
         whole: `(N,)` see `Anchor.whole`.
         is_box: `(N,)` whether the prompt is the box or the point.
         vocabulary: `(N,)` index into the data's vocabularies, -1 without a name.
@@ -341,12 +346,13 @@ class Squares:
     def _frame(self, rng: np.random.Generator, anchor: Anchor, photo: NDArray[np.uint8]) -> Frame:
         size, (height, width) = self.config.size, photo.shape[:2]
         kind = rng.random()
-        if kind < self.config.zoomed and anchor.rle is not None:
+        fills = anchor.box_xyxy == (0, 0, width, height)  # as what is named on a whole photo
+        if kind < self.config.zoomed and (anchor.rle is not None or not fills):
             context = float(np.exp(rng.uniform(*np.log(self.config.context))))
             box = np.array(anchor.box_xyxy) + rng.normal(0, 0.02, 4) * _side(anchor)
             box[2:] = np.maximum(box[2:], box[:2] + 1)
             return Frame.square_around(box.tolist(), context, size)
-        if kind < self.config.zoomed + self.config.whole or anchor.rle is None:
+        if kind < self.config.zoomed + self.config.whole or (anchor.rle is None and fills):
             margin = float(rng.uniform(1.0, 1.15))
             return Frame.square_around((0, 0, width, height), margin, size)
         # A window at about the scale of a whole photo at 512 pixels, or finer.

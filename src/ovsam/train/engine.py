@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -115,10 +115,13 @@ class Engine:
     """
 
     def __init__(self, settings: EngineSettings, folder: Path) -> None:
-        self.settings, self.folder = settings, folder
         accelerator = settings.device
         if accelerator == "auto":
             accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+        if settings.precision == "auto":
+            settings = replace(settings, precision=_fast_precision(accelerator))
+        assert settings.precision != "auto"
+        self.settings, self.folder = settings, folder
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         self.fabric = Fabric(
@@ -159,6 +162,15 @@ class Engine:
         decided = {**settings, **(decided_by or {})}
         run = _Run(self.fabric, self.settings, self.folder, stage, batches, draw, decided)
         return run.to_the_end()
+
+
+def _fast_precision(accelerator: str) -> Literal["32-true", "bf16-mixed"]:
+    """bfloat16 where the device has instructions for it."""
+    if accelerator == "cuda":
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if has else "32-true"
 
 
 def _strategy(settings: EngineSettings, world: int) -> Any:

@@ -6,7 +6,7 @@ is wrong, once or more often, and names the objects that have names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +43,7 @@ class JointStage(Stage):
         rounds: for each kind of batch how often it is looked at again; its mask loss is called
             like the kind.
         again: weight of the loss of each such look.
+        learn: "masks", "names", or both; what does not learn is frozen and has no loss.
     """
 
     mean: Tensor
@@ -54,10 +55,16 @@ class JointStage(Stage):
         banks: Sequence[Bank],
         rounds: Mapping[str, int],
         again: float,
+        learn: Collection[str] = ("masks", "names"),
     ) -> None:
         super().__init__()
+        assert model.region_head is not None
         self.model, self.rounds, self.again = model, dict(rounds), again
-        self.loss_names = (*rounds, "name")
+        self.masks, self.names = "masks" in learn, "names" in learn
+        self.loss_names = (*(rounds if self.masks else ()), *("name",) * self.names)
+        if not self.masks:
+            model.requires_grad_(False)
+        model.region_head.requires_grad_(self.names)
         encoder = model.config.encoder
         self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
@@ -71,10 +78,14 @@ class JointStage(Stage):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The mask loss under the name of the batch's kind, and the loss of the names."""
         pixels = ((batch.photos - self.mean) / self.std).permute(0, 3, 1, 2)
-        features = self.model.encode(pixels)
-        generator = torch.Generator(pixels.device).manual_seed(batch.seed)
-        mask = self._mask_loss(features, batch, generator)
-        return {batch.kind: mask, "name": self._name_loss(features, batch)}
+        features = self.model.encode(pixels, self.names, self.masks)
+        losses = {}
+        if self.masks:
+            generator = torch.Generator(pixels.device).manual_seed(batch.seed)
+            losses[batch.kind] = self._mask_loss(features, batch, generator)
+        if self.names:
+            losses["name"] = self._name_loss(features, batch)
+        return losses
 
     def _mask_loss(self, features: Features, batch: Batch, generator: torch.Generator) -> Tensor:
         # Boxes first, then points, each encoded as its kind; both are two tokens long.

@@ -113,12 +113,24 @@ class JointRecipe(_NamingRecipe):
     """The order in which batches of these kinds take turns."""
     again: float = Field(default=0.3, ge=0)
     """Weight of the loss of each further look."""
+    learn: Annotated[tuple[Literal["masks", "names"], ...], Field(min_length=1)] = (
+        "masks",
+        "names",
+    )
+    """What is taught; for names alone only the region head changes."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> JointRecipe:
         if unknown := sorted(set(self.cycle) - set(self.looks)):
             raise ValueError(f"cycle names {', '.join(unknown)}, which looks does not describe")
+        if self.names == "union" and not self.learns_names:
+            raise ValueError('names = "union" is for what learns names, which learn leaves out')
         return self
+
+    @property
+    def learns_names(self) -> bool:
+        """Whether the region head is trained."""
+        return "names" in self.learn
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

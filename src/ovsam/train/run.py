@@ -190,7 +190,7 @@ def _learns_names(recipe: Recipe, sources: Sequence[Source]) -> bool:
     """Whether what names is taught anything."""
     if isinstance(recipe, DistillRecipe) or not any(source.synonyms for source in sources):
         return False
-    return isinstance(recipe, JointRecipe) or recipe.learns_names
+    return recipe.learns_names
 
 
 def _seen(sources: Sequence[Source]) -> list[tuple[str, ...]]:
@@ -281,7 +281,7 @@ def _joint(
     }
     banks = [names.bank(source) for source in sources]
     rounds = {kind: look.rounds for kind, look in recipe.looks.items()}
-    stage = JointStage(start.model, banks, rounds, recipe.again)
+    stage = JointStage(start.model, banks, rounds, recipe.again, recipe.learn)
     return stage, Turns(kinds, recipe.cycle)
 
 

@@ -54,7 +54,9 @@ class EngineSettings:
     average: float = Field(default=3.0, ge=0)
     """A run gives the mean of its weights; those after step t count with t to this power, so that
     it spans the same part of a short run as of a long one (Karras et al. 2024, §3.1)."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """"auto" is bf16-mixed where the device has instructions for it. A processor without them takes
+    many times as long for bfloat16 as for float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     shard: bool = False
     """Whether weights, gradients and optimiser are sharded over the processes (FSDP)."""

@@ -106,6 +106,8 @@ def _print_fit(found: Fit) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ovsam.evaluate.temperature import NEEDED
+
     table = Table("", box=boxes.SIMPLE_HEAD)
     for name in ("fitted on half 1", "fitted on half 2", "fitted on all"):
         table.add_column(name, justify="right")
@@ -129,3 +131,10 @@ def _print_fit(found: Fit) -> None:
         f"{found.instances} instances, {found.calibration.classes} classes; the model gets what "
         "was fitted on all"
     )
+    fewest = min(half.right for half in found.halves)
+    if fewest < NEEDED:
+        typer.echo(
+            f"warning: the model names only {fewest} objects of a half right, and the threshold "
+            f"needs {NEEDED}: do not trust it. Calibrate with more photos.",
+            err=True,
+        )

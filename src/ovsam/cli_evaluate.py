@@ -58,6 +58,7 @@ _PROMPTS = (
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     annotations: Annotated[
         Path, typer.Argument(help="COCO instance annotations (.json).", show_default=False)
     ],
@@ -74,7 +75,7 @@ def evaluate(
         typer.Option(
             min=1,
             help="Instead, click each object so often, each time where the mask is most wrong, "
-            "and report the IoU after each click.",
+            "and report the IoU after each click (NoC is usually counted with 20).",
             show_default=False,
         ),
     ] = None,
@@ -116,10 +117,8 @@ def evaluate(
         check_output(json_path, (".json",), [annotations, Path(vocabulary)])
     if journal is not None:
         check_output(journal, (".jsonl",))
-    if clicks is not None and (by_class or reliability is not None):
-        raise OvsamError(
-            "--clicks measures masks alone: leave out --by-class and --reliability, or --clicks."
-        )
+    if clicks is not None:
+        _refuse_beside_clicks(context)
     if reliability is not None:
         check_output(reliability, (".png",))
 
@@ -238,6 +237,21 @@ def compare(
         typer.echo(f"wrote {json_path}")
 
 
+def _refuse_beside_clicks(context: typer.Context) -> None:
+    """Refuse options that would change nothing: clicks measure masks, and choose where to click."""
+    unused = ("prompts", "by_class", "reliability")
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in unused
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise OvsamError(
+            "--clicks begins in the middle of each object and measures masks alone: leave out "
+            f"{' and '.join(given)}, or --clicks."
+        )
+
+
 def _print_clicks(report: ClickReport) -> None:
     from rich import box as boxes
     from rich.console import Console
@@ -249,7 +263,11 @@ def _print_clicks(report: ClickReport) -> None:
     for count, iou in enumerate(report.curve, start=1):
         table.add_row(str(count), f"{iou:.3f}")
     Console().print(table)
-    goals = ", ".join(f"{report.clicks_to(goal):.2f} clicks to IoU {goal:g}" for goal in GOALS)
+    goals = ", ".join(
+        f"{report.clicks_to(goal):.2f} clicks to IoU {goal:g} (NoC@{goal * 100:g}; "
+        f"{report.never(goal)} instances never reach it and count as {report.clicks})"
+        for goal in GOALS
+    )
     typer.echo(
         f"{report.model}, {len(report.iou)} instances, zoom {'on' if report.zoom else 'off'}: "
         f"{goals}; {report.photos} photos in {report.seconds:.1f} s"

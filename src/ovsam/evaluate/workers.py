@@ -55,7 +55,7 @@ class Workers:
             items: what is done; only a few are held at a time.
 
         Raises:
-            OvsamError: a process ended before its work did; or what `work` raises.
+            OvsamError: a process ended before its work did; or what `load` or `work` raises.
         """
         pool = ProcessPoolExecutor(
             self.count,
@@ -80,15 +80,18 @@ class Workers:
             pool.shutdown(cancel_futures=True)
 
 
-_predictor: Predictor  # of this process, where it is a worker
+_loaded: Predictor | OvsamError  # of this process, where it is a worker
 
 
 def _begin(load: Callable[[], Predictor]) -> None:
-    global _predictor
+    global _loaded
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(THREADS)
-    _predictor = load()
+    try:
+        _loaded = load()
+    except OvsamError as error:  # raised here, the parent would not learn it
+        _loaded = error
 
 
 def _end_with_parent() -> None:
@@ -100,4 +103,6 @@ def _end_with_parent() -> None:
 
 
 def _done(work: Callable[[Any, Any], Any], item: Any) -> Any:
-    return work(_predictor, item)
+    if isinstance(_loaded, OvsamError):
+        raise _loaded
+    return work(_loaded, item)

@@ -21,6 +21,7 @@ import ovsam
 from fakes import FakePredictor
 from ovsam import cli
 from ovsam.geometry import decode_rle
+from ovsam.model.build import SHIPPED
 from ovsam.structures import Label
 from ovsam.vocabulary import Vocabulary
 
@@ -275,7 +276,7 @@ def test_evaluate_writes_a_report(run: Run) -> None:
     assert report["asked"] == {
         "annotations": {"name": "instances.json", "sha256": digest},
         "vocabulary": {"name": "instances.json", "sha256": digest},
-        "model": {"name": "lite", "sha256": None},
+        "model": {"name": "lite", "sha256": hashlib.sha256(SHIPPED.read_bytes()).hexdigest()},
         "limit": None,
     }
 

@@ -14,12 +14,13 @@ from ovsam.cli_options import (
     DeviceOption,
     JournalOption,
     JsonOption,
+    LimitOption,
     ModelOption,
     VocabularyOption,
     WorkersOption,
     ZoomOption,
 )
-from ovsam.cli_progress import embed_names, photo_bar
+from ovsam.cli_progress import bar, embed_names
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
@@ -93,9 +94,7 @@ def evaluate(
     ] = None,
     model: ModelOption = "lite",
     zoom: ZoomOption = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
-    ] = None,
+    limit: LimitOption = None,
     journal: JournalOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "cpu",
@@ -137,7 +136,7 @@ def evaluate(
         ask = partial(run, prompts=prompts.value)
     else:
         ask = partial(evaluate_clicks, clicks=clicks)
-    with photo_bar() as progress:
+    with bar("photos") as progress:
         report = ask(
             predictor,
             content,
@@ -189,9 +188,7 @@ def compare(
     json_path: JsonOption = None,
     model: ModelOption = "lite",
     zoom: ZoomOption = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
-    ] = None,
+    limit: LimitOption = None,
     objects: Annotated[
         int | None,
         typer.Option(min=1, help="Only the largest objects of each photo.", show_default=False),
@@ -220,7 +217,7 @@ def compare(
     )
     embed_names(student_predictor)
     embed_names(teacher_predictor)
-    with photo_bar() as progress:
+    with bar("photos") as progress:
         report = agreement(
             student_predictor,
             teacher_predictor,

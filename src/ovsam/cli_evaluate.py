@@ -193,6 +193,8 @@ def compare(
         int | None,
         typer.Option(min=1, help="Only the largest objects of each photo.", show_default=False),
     ] = None,
+    journal: JournalOption = None,
+    workers: WorkersOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Measure how alike two models' masks are: mean IoU where both are asked the same.
@@ -200,32 +202,42 @@ def compare(
     Example: ovsam compare bsds500/val.txt --model student.safetensors --teacher lite
     """
     from ovsam.data.dataset import read_data_set
-    from ovsam.evaluate.agreement import agreement
+    from ovsam.evaluate.agreement import agreement, load_pair
+    from ovsam.evaluate.workers import Workers
     from ovsam.export import to_json_bytes
     from ovsam.output import check_output, write_atomically
     from ovsam.vocabulary import load_vocabulary
 
     if json_path is not None:
         check_output(json_path, (".json",), [data])
+    if journal is not None:
+        check_output(journal, (".jsonl",))
     data_set = read_data_set(data, images)
     names = load_vocabulary(["object"])  # names play no part, but a predictor has some
 
     import ovsam
 
-    student_predictor, teacher_predictor = (
-        ovsam.load(name, vocabulary=names, device=device, zoom=zoom) for name in (model, teacher)
+    load = partial(
+        load_pair,
+        *(
+            partial(ovsam.load, name, vocabulary=names, device=device, zoom=zoom)
+            for name in (model, teacher)
+        ),
     )
-    embed_names(student_predictor)
-    embed_names(teacher_predictor)
+    pair = load()
+    embed_names(pair.student)
+    embed_names(pair.teacher)
     with bar("photos") as progress:
         report = agreement(
-            student_predictor,
-            teacher_predictor,
+            pair.student,
+            pair.teacher,
             data_set,
             prompts=prompts.value,
             zoom=zoom,
             limit=limit,
             objects=objects,
+            journal=journal,
+            workers=None if workers is None else Workers(load, workers),
             progress=progress,
         )
     _print_agreement(report)

@@ -267,5 +267,5 @@ def test_an_error_in_a_worker_is_the_error_of_one_process(
     with pytest.raises(PhotoError, match=r"0\.png' is damaged or cut short .* again\.$"):
         evaluate(
             FakePredictor().as_predictor(), annotated, tmp_path, prompts="box", limit=3,
-            workers=Workers(FakePredictor, 1),  # type: ignore[arg-type]
+            workers=Workers(FakePredictor, 1),
         )  # fmt: skip

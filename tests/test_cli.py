@@ -310,7 +310,7 @@ def test_evaluate_click_by_click(run: Run) -> None:
     assert report["iou_after_clicks"] == pytest.approx([3.14 * 100 / 10_000] * 3, rel=0.05)
     assert (report["noc85"], report["noc90"], report["instances"]) == (3, 3, 1)
     said = result.stdout.replace("\n", " ")
-    assert "3.00 clicks to IoU 0.85 (NoC@85; 1 instances never reach it and count as 3)" in said
+    assert "3.00 clicks to IoU 0.85 (NoC@85; 1 of 1 never reach it and count as 3)" in said
 
 
 @pytest.mark.usefixtures("fake")

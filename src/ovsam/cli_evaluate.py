@@ -274,7 +274,7 @@ def _print_clicks(report: ClickReport) -> None:
     Console().print(table)
     goals = ", ".join(
         f"{report.clicks_to(goal):.2f} clicks to IoU {goal:g} (NoC@{goal * 100:g}; "
-        f"{report.never(goal)} instances never reach it and count as {report.clicks})"
+        f"{report.never(goal)} of {len(report.iou)} never reach it and count as {report.clicks})"
         for goal in GOALS
     )
     typer.echo(

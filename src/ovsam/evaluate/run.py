@@ -185,8 +185,8 @@ def counted(
     if not kept:
         raise AnnotationError(
             f"There is no instance to evaluate in {annotations.source!r}: the vocabulary "
-            f"{vocabulary.name!r} never answers the classes of its {left_out:,}. Give another "
-            "--vocabulary."
+            f"{vocabulary.name!r} never answers the classes of its {left_out:,} instances. Give "
+            "another with --vocabulary."
         )
     return kept, left_out
 

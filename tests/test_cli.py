@@ -21,6 +21,7 @@ import ovsam
 from fakes import FakePredictor
 from ovsam import cli
 from ovsam.geometry import decode_rle
+from ovsam.model.build import SHIPPED
 from ovsam.structures import Label
 from ovsam.vocabulary import Vocabulary
 
@@ -275,7 +276,7 @@ def test_evaluate_writes_a_report(run: Run) -> None:
     assert report["asked"] == {
         "annotations": {"name": "instances.json", "sha256": digest},
         "vocabulary": {"name": "instances.json", "sha256": digest},
-        "model": {"name": "lite", "sha256": None},
+        "model": {"name": "lite", "sha256": hashlib.sha256(SHIPPED.read_bytes()).hexdigest()},
         "limit": None,
     }
 
@@ -308,7 +309,8 @@ def test_evaluate_click_by_click(run: Run) -> None:
     # The fake always answers with a disk of 10 pixels around the first click.
     assert report["iou_after_clicks"] == pytest.approx([3.14 * 100 / 10_000] * 3, rel=0.05)
     assert (report["noc85"], report["noc90"], report["instances"]) == (3, 3, 1)
-    assert "3.00 clicks to IoU 0.85" in result.stdout.replace("\n", " ")
+    said = result.stdout.replace("\n", " ")
+    assert "3.00 clicks to IoU 0.85 (NoC@85; 1 of 1 never reach it and count as 3)" in said
 
 
 @pytest.mark.usefixtures("fake")
@@ -321,8 +323,9 @@ def test_evaluate_errors(run: Run) -> None:
     )
     evaluate = ("evaluate", "instances.json", "--images", ".")
     assert_error(run(*evaluate, "--reliability", "trust.jpg"), "must end in .png")
-    assert_error(run(*evaluate, "--clicks", "2", "--by-class"), "--clicks measures masks alone")
-    assert_error(run(*evaluate, "--clicks", "2", "--reliability", "t.png"), "leave out")
+    for option, *value in (["--by-class"], ["--reliability", "t.png"], ["--prompts", "box"]):
+        refused = run(*evaluate, "--clicks", "2", option, *value)
+        assert_error(refused, f"masks alone: leave out {option}, or --clicks")
     Path("empty").mkdir()
     result = run("evaluate", "instances.json", "--images", "empty")
     assert result.exit_code == 1

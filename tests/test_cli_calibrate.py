@@ -22,17 +22,20 @@ def test_calibrate_writes_the_model_with_what_it_found(
     model = tiny_model()
     save_checkpoint("tiny.safetensors", model, TINY, {"licence": "none"}, half=True)
     monkeypatch.setattr(ovsam, "load", lambda *_, **__: tiny_predictor(model=model), raising=False)
-    write_coco(Path("val.json"), Path("photos"), ["cat", "dog"], ["a.png", "b.png", "c.png"])
+    files = [f"{number}.png" for number in range(21)]
+    write_coco(Path("val.json"), Path("photos"), ["cat", "dog"], files)
     words = ["calibrate", "val.json", "--images", "photos", "--model", "tiny.safetensors"]
     result = CliRunner().invoke(cli.app, [*words, "-o", "out.safetensors", "--json", "out.json"])
     assert result.exit_code == 0, result.output
-    assert "6 instances, 5 classes" in result.stdout
+    assert "42 instances, 5 classes" in result.stdout
     report = json.loads(Path("out.json").read_text())
     config, tensors = load_checkpoint("out.safetensors")
     assert config.calibration.temperature == report["temperature"] != 1
     assert config.calibration.threshold == report["threshold"]
     assert config.calibration.classes == report["classes"] == 5
-    assert [half["instances"] for half in report["halves"]] == [2, 4]
+    assert [half["instances"] for half in report["halves"]] == [20, 22]
+    assert min(half["right"] for half in report["halves"]) < 20
+    assert "warning: the model names only" in result.stderr
     before = load_checkpoint("tiny.safetensors")[1]
     assert tensors.keys() == before.keys()
     assert all((tensors[name] == before[name]).all() for name in before)

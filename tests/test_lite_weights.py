@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import ovsam
+from ovsam.cli import app
 from ovsam.config import CalibrationConfig
 from ovsam.data.coco import read_annotations
 from ovsam.evaluate.prompts import PromptKind
@@ -23,6 +26,19 @@ WEIGHTS = Path(ovsam.__file__).parent / "weights"
 @pytest.fixture(scope="module")
 def lite() -> Predictor:
     return ovsam.load("lite")
+
+
+def test_the_photos_in_the_clone_can_be_evaluated(tmp_path: Path) -> None:
+    """As the README says."""
+    report = tmp_path / "report.json"
+    annotations = str(EXAMPLES / "annotations.json")
+    words = ["evaluate", annotations, "--images", str(EXAMPLES), "--json", str(report)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    cat, cup, spoon = json.loads(report.read_text())["outcomes"]
+    assert (cat["category"], cat["name"]) == ("cat", "cat")
+    assert cat["iou"] > 0.9 and cup["iou"] > 0.85
+    assert spoon["category"] == "spoon"
 
 
 def test_small_enough_to_ship() -> None:

@@ -22,6 +22,7 @@ from ovsam.cli_options import (
     DeviceOption,
     MaxPixelsOption,
     ModelOption,
+    OnlyOption,
     VocabularyOption,
     ZoomOption,
 )
@@ -110,15 +111,7 @@ def segment(
         ),
     ] = None,
     vocabulary: VocabularyOption = "coco",
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only the classes of the vocabulary that are kinds of this, such as animal. "
-            "Repeat for more.",
-            metavar="KIND",
-            show_default=False,
-        ),
-    ] = None,
+    only: OnlyOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many names for each object.")] = 5,
     threshold: Annotated[
         float | None,

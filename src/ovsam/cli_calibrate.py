@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli_options import DeviceOption, JsonOption, ModelOption, VocabularyOption
-from ovsam.cli_progress import embed_names, photo_bar
+from ovsam.cli_options import DeviceOption, JsonOption, LimitOption, ModelOption, VocabularyOption
+from ovsam.cli_progress import bar, embed_names
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def calibrate(
     vocabulary: VocabularyOption = "coco",
     json_path: JsonOption = None,
     model: ModelOption = "lite",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
-    ] = None,
+    limit: LimitOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Make a model's scores probabilities, by photos that it was not trained on.
@@ -78,7 +76,7 @@ def calibrate(
     checkpoint = locate(model)
     predictor = ovsam.load(model, vocabulary=names, device=device)
     embed_names(predictor)
-    with photo_bar() as progress:
+    with bar("photos") as progress:
         scores = collect_scores(predictor, content, images, limit=limit, progress=progress)
     found = fit(scores)
     _print_fit(found)
@@ -106,6 +104,8 @@ def _print_fit(found: Fit) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ovsam.evaluate.temperature import NEEDED
+
     table = Table("", box=boxes.SIMPLE_HEAD)
     for name in ("fitted on half 1", "fitted on half 2", "fitted on all"):
         table.add_column(name, justify="right")
@@ -129,3 +129,10 @@ def _print_fit(found: Fit) -> None:
         f"{found.instances} instances, {found.calibration.classes} classes; the model gets what "
         "was fitted on all"
     )
+    fewest = min(half.right for half in found.halves)
+    if fewest < NEEDED:
+        typer.echo(
+            f"warning: the model names only {fewest} objects of a half right, and the threshold "
+            f"needs {NEEDED}: do not trust it. Calibrate with more photos.",
+            err=True,
+        )

@@ -120,6 +120,11 @@ def _print(found: Contents) -> None:
         console.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
     if len(found.problems) > SHOWN:
         console.print(f"  … and {len(found.problems) - SHOWN:,} more; --json writes all of them")
+    console.print(
+        "Correct these or take them out: evaluation refuses them, training and compare leave out "
+        "what they cannot use.",
+        soft_wrap=True,
+    )
 
 
 def _as_dict(found: Contents) -> dict[str, object]:

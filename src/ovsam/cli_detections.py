@@ -13,11 +13,12 @@ from ovsam.cli_options import (
     DeviceOption,
     JournalOption,
     JsonOption,
+    LimitOption,
     ModelOption,
     WorkersOption,
     ZoomOption,
 )
-from ovsam.cli_progress import embed_names, photo_bar
+from ovsam.cli_progress import bar, embed_names
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ class LabelSource(StrEnum):
 
 ImagesOption = Annotated[
     Path, typer.Option("--images", help="The folder of the photos.", show_default=False)
-]
-LimitOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="Only the first photos of the annotation file.", show_default=False),
 ]
 
 
@@ -113,7 +110,7 @@ def evaluate_detections(
     load = partial(ovsam.load, model, vocabulary=names, device=device, zoom=zoom)
     predictor = load()
     embed_names(predictor)
-    with photo_bar() as progress:
+    with bar("photos") as progress:
         report = run(
             predictor,
             truth,
@@ -183,7 +180,7 @@ def detect(
     from ovsam.evaluate.detector import load_detector
 
     detector = load_detector(weights)
-    with photo_bar() as progress:
+    with bar("photos") as progress:
         found = run(detector, truth, photos, limit=limit, progress=progress)
     write_atomically(output, results_to_json(found))
     typer.echo(f"wrote {output}: {len(found):,} boxes")

@@ -14,12 +14,13 @@ from ovsam.cli_options import (
     DeviceOption,
     JournalOption,
     JsonOption,
+    LimitOption,
     ModelOption,
     VocabularyOption,
     WorkersOption,
     ZoomOption,
 )
-from ovsam.cli_progress import embed_names, photo_bar
+from ovsam.cli_progress import bar, embed_names
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ _PROMPTS = (
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     annotations: Annotated[
         Path, typer.Argument(help="COCO instance annotations (.json).", show_default=False)
     ],
@@ -74,7 +76,7 @@ def evaluate(
         typer.Option(
             min=1,
             help="Instead, click each object so often, each time where the mask is most wrong, "
-            "and report the IoU after each click.",
+            "and report the IoU after each click (NoC is usually counted with 20).",
             show_default=False,
         ),
     ] = None,
@@ -92,9 +94,7 @@ def evaluate(
     ] = None,
     model: ModelOption = "lite",
     zoom: ZoomOption = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
-    ] = None,
+    limit: LimitOption = None,
     journal: JournalOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "cpu",
@@ -116,10 +116,8 @@ def evaluate(
         check_output(json_path, (".json",), [annotations, Path(vocabulary)])
     if journal is not None:
         check_output(journal, (".jsonl",))
-    if clicks is not None and (by_class or reliability is not None):
-        raise OvsamError(
-            "--clicks measures masks alone: leave out --by-class and --reliability, or --clicks."
-        )
+    if clicks is not None:
+        _refuse_beside_clicks(context)
     if reliability is not None:
         check_output(reliability, (".png",))
 
@@ -138,7 +136,7 @@ def evaluate(
         ask = partial(run, prompts=prompts.value)
     else:
         ask = partial(evaluate_clicks, clicks=clicks)
-    with photo_bar() as progress:
+    with bar("photos") as progress:
         report = ask(
             predictor,
             content,
@@ -190,13 +188,13 @@ def compare(
     json_path: JsonOption = None,
     model: ModelOption = "lite",
     zoom: ZoomOption = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
-    ] = None,
+    limit: LimitOption = None,
     objects: Annotated[
         int | None,
         typer.Option(min=1, help="Only the largest objects of each photo.", show_default=False),
     ] = None,
+    journal: JournalOption = None,
+    workers: WorkersOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Measure how alike two models' masks are: mean IoU where both are asked the same.
@@ -204,38 +202,63 @@ def compare(
     Example: ovsam compare bsds500/val.txt --model student.safetensors --teacher lite
     """
     from ovsam.data.dataset import read_data_set
-    from ovsam.evaluate.agreement import agreement
+    from ovsam.evaluate.agreement import agreement, load_pair
+    from ovsam.evaluate.workers import Workers
     from ovsam.export import to_json_bytes
     from ovsam.output import check_output, write_atomically
     from ovsam.vocabulary import load_vocabulary
 
     if json_path is not None:
         check_output(json_path, (".json",), [data])
+    if journal is not None:
+        check_output(journal, (".jsonl",))
     data_set = read_data_set(data, images)
     names = load_vocabulary(["object"])  # names play no part, but a predictor has some
 
     import ovsam
 
-    student_predictor, teacher_predictor = (
-        ovsam.load(name, vocabulary=names, device=device, zoom=zoom) for name in (model, teacher)
+    load = partial(
+        load_pair,
+        *(
+            partial(ovsam.load, name, vocabulary=names, device=device, zoom=zoom)
+            for name in (model, teacher)
+        ),
     )
-    embed_names(student_predictor)
-    embed_names(teacher_predictor)
-    with photo_bar() as progress:
+    pair = load()
+    embed_names(pair.student)
+    embed_names(pair.teacher)
+    with bar("photos") as progress:
         report = agreement(
-            student_predictor,
-            teacher_predictor,
+            pair.student,
+            pair.teacher,
             data_set,
             prompts=prompts.value,
             zoom=zoom,
             limit=limit,
             objects=objects,
+            journal=journal,
+            workers=None if workers is None else Workers(load, workers),
             progress=progress,
         )
     _print_agreement(report)
     if json_path is not None:
         write_atomically(json_path, to_json_bytes(report.as_dict()))
         typer.echo(f"wrote {json_path}")
+
+
+def _refuse_beside_clicks(context: typer.Context) -> None:
+    """Refuse options that would change nothing: clicks measure masks, and choose where to click."""
+    unused = ("prompts", "by_class", "reliability")
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in unused
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise OvsamError(
+            "--clicks begins in the middle of each object and measures masks alone: leave out "
+            f"{' and '.join(given)}, or --clicks."
+        )
 
 
 def _print_clicks(report: ClickReport) -> None:
@@ -249,7 +272,11 @@ def _print_clicks(report: ClickReport) -> None:
     for count, iou in enumerate(report.curve, start=1):
         table.add_row(str(count), f"{iou:.3f}")
     Console().print(table)
-    goals = ", ".join(f"{report.clicks_to(goal):.2f} clicks to IoU {goal:g}" for goal in GOALS)
+    goals = ", ".join(
+        f"{report.clicks_to(goal):.2f} clicks to IoU {goal:g} (NoC@{goal * 100:g}; "
+        f"{report.never(goal)} of {len(report.iou)} never reach it and count as {report.clicks})"
+        for goal in GOALS
+    )
     typer.echo(
         f"{report.model}, {len(report.iou)} instances, zoom {'on' if report.zoom else 'off'}: "
         f"{goals}; {report.photos} photos in {report.seconds:.1f} s"

@@ -37,6 +37,18 @@ ZoomOption = Annotated[
         show_default=False,
     ),
 ]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only the classes of the vocabulary that are kinds of this, such as animal. "
+        "Repeat for more.",
+        metavar="KIND",
+        show_default=False,
+    ),
+]
+LimitOption = Annotated[
+    int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
+]
 JsonOption = Annotated[
     Path | None,
     typer.Option("--json", help="The report as a .json file.", show_default=False),

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def photo_bar() -> Generator[Callable[[int, int], None]]:
-    """A bar with the time that is left; what it gives is called with (photos done, in all)."""
+def bar(things: str) -> Generator[Callable[[int, int], None]]:
+    """A bar with the time that is left; what it gives is called with (things done, in all)."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -25,7 +25,7 @@ def photo_bar() -> Generator[Callable[[int, int], None]]:
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("photos"),
+        TextColumn(things),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -34,9 +34,9 @@ def photo_bar() -> Generator[Callable[[int, int], None]]:
     )
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("photos", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    ) as shown:
+        task = shown.add_task(things, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def embed_names(predictor: Predictor) -> None:
@@ -45,8 +45,10 @@ def embed_names(predictor: Predictor) -> None:
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("embedding new names", total=None, visible=False)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task("embedding new names", total=None, visible=False)
         predictor.prepare(
-            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+            progress=lambda done, total: shown.update(
+                task, completed=done, total=total, visible=True
+            )
         )

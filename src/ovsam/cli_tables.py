@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovsam.cli_progress import bar
 from ovsam.errors import OutputError, OvsamError
 
 if TYPE_CHECKING:
@@ -80,9 +82,6 @@ def tables(
 
 
 def _write(wanted: TableSet, folders: Folders, output: Path) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ovsam.output import write_atomically
     from ovsam.tables.page import Page, to_html, to_markdown
     from ovsam.tables.results import Results
@@ -93,10 +92,10 @@ def _write(wanted: TableSet, folders: Folders, output: Path) -> None:
         raise OutputError(f"Cannot make the folder '{output}': {error.strerror}.") from error
     results = Results(wanted, folders)
     sections = []
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        for table in bar.track(wanted.tables, description="tables"):
+    with bar("tables") as progress:
+        for done, table in enumerate(wanted.tables, start=1):
             sections.append(_section(results, table))
+            progress(done, len(wanted.tables))
     page = Page(
         title=wanted.title,
         about=wanted.about.strip(),
@@ -172,9 +171,6 @@ def pictures(
 
     Example: ovsam pictures instances_val2017.json one.json other.json --images val2017 -o both.png
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ovsam.data.coco import read_annotations
     from ovsam.evaluate.asked import fingerprint
     from ovsam.output import check_output
@@ -200,9 +196,8 @@ def pictures(
     import ovsam
 
     drawn = []
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("objects", total=len(answers) * len(chosen))
+    counter, total = count(1), len(answers) * len(chosen)
+    with bar("objects") as progress:
         for one in answers:
             asked = one.content["asked"]
             predictor = ovsam.load(
@@ -212,7 +207,12 @@ def pictures(
                 zoom=one.content["zoom"],
             )
             found = answer_again(
-                predictor, one, content, chosen, images, progress=lambda: bar.advance(task)
+                predictor,
+                one,
+                content,
+                chosen,
+                images,
+                progress=lambda: progress(next(counter), total),
             )
             drawn.append((one.label, found))
     names = {key: answers[0].outcomes[key]["category"] for key in chosen}

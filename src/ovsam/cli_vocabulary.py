@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovsam.cli_options import OnlyOption
 from ovsam.errors import VocabularyError
 from ovsam.vocabulary import (
     Vocabulary,
@@ -107,14 +108,7 @@ def list_() -> None:
 @app.command()
 def show(
     vocabulary: SpecArgument,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only the classes that are kinds of this, such as animal. Repeat for more.",
-            metavar="KIND",
-            show_default=False,
-        ),
-    ] = None,
+    only: OnlyOption = None,
 ) -> None:
     """Print a vocabulary as a text file: its source and licence, then one class on each line.
 

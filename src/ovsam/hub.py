@@ -74,11 +74,10 @@ def fetch(name: str, cache_dir: str | Path | None = None) -> Path:
     """
     if name not in RELEASES:
         raise CheckpointError(f"Unknown release '{name}'. Choose one of: {', '.join(RELEASES)}.")
-    folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam") / "models"
-    target = folder / f"{name}.safetensors"
+    target = release_path(name, cache_dir)
     if target.exists():
         return target
-    downloads = folder / "hub" if cache_dir else None
+    downloads = target.parent / "hub" if cache_dir else None
     logger.warning("Fetching %s: its weights are for non-commercial use only (S-Lab).", name)
     paths = {part: _download(name, file, downloads) for part, file in RELEASES[name].items()}
 
@@ -94,6 +93,12 @@ def fetch(name: str, cache_dir: str | Path | None = None) -> Path:
         seen_classes=seen_classes(name),
     )
     return target
+
+
+def release_path(name: str, cache_dir: str | Path | None = None) -> Path:
+    """Where `fetch` puts the converted checkpoint of a release."""
+    folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam") / "models"
+    return folder / f"{name}.safetensors"
 
 
 def _download(release: str, file: HubFile, folder: Path | None) -> Path:

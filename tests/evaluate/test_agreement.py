@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from fakes import FakePredictor
 from ovsam.data.dataset import DataSet, read_data_set
-from ovsam.errors import AnnotationError
-from ovsam.evaluate.agreement import AgreementReport, agreement
+from ovsam.errors import AnnotationError, OutputError
+from ovsam.evaluate.agreement import AgreementReport, agreement, load_pair
 from ovsam.evaluate.prompts import PromptKind
+from ovsam.evaluate.workers import Workers
+from ovsam.predictor import Predictor
 from ovsam.structures import Prompt
 from photo_folder import HEIGHT, WIDTH, rectangle, rle, spoil, write_photo
 from tiny_model import tiny_model, tiny_predictor
@@ -198,6 +201,47 @@ def test_a_photo_of_another_size_is_skipped_and_counted(folder: Path) -> None:
     report = compared(FakePredictor(), FakePredictor(), read_data_set(folder))
     assert (report.photos, report.skipped) == (1, 1)
     assert f"is {WIDTH} x {HEIGHT} pixels" in report.problems[0]
+
+
+def test_what_the_journal_holds_is_not_done_again(folder: Path, tmp_path: Path) -> None:
+    spoil(folder / "sa_1.jpg")
+    data_set, reports, calls = read_data_set(folder), [], []
+    for limit in (1, None, 1):
+        student = Halved()
+        reports.append(
+            compared(
+                student, FakePredictor(), data_set, limit=limit, journal=tmp_path / "run.jsonl"
+            ).as_dict()
+        )
+        calls.append(student.encode_calls)
+    assert calls == [1, 0, 0], "what could not be read is kept, too"
+    assert reports[0] == reports[1] == reports[2]
+    assert reports[0]["skipped"] == 1
+    with pytest.raises(OutputError, match="begun with weights 'f00d f00d', not 'f00d beef'"):
+        compared(
+            Halved(),
+            FakePredictor(fingerprint="beef"),
+            data_set,
+            journal=tmp_path / "run.jsonl",
+        )
+
+
+def of_radius_3() -> Predictor:
+    return FakePredictor(radius=3).as_predictor()
+
+
+def of_radius_6() -> Predictor:
+    return FakePredictor(radius=6).as_predictor()
+
+
+def test_workers_give_the_digits_of_one_process(folder: Path) -> None:
+    data_set = read_data_set(folder)
+    load = partial(load_pair, of_radius_3, of_radius_6)
+    shared, alone = (
+        agreement(of_radius_3(), of_radius_6(), data_set, prompts="point", workers=workers)
+        for workers in (Workers(load, 1), None)
+    )
+    assert shared.iou.tolist() == alone.iou.tolist()
 
 
 def test_nothing_left(folder: Path, tmp_path: Path) -> None:

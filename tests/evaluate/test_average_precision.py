@@ -245,7 +245,9 @@ def test_lvis_where_a_photo_has_nothing_that_is_judged() -> None:
 def test_annotations_without_a_mask_are_named() -> None:
     row = right(1, DOG, LARGE)
     del row["segmentation"]
-    with pytest.raises(AnnotationError, match=r"annotations\[1\] of 'annotations'.*polygons"):
+    with pytest.raises(
+        AnnotationError, match=r"annotations\[1\] \(id 1\) of 'annotations'.*polygons"
+    ):
         measured(truth(TWO[0], row))
     unlisted = right(1, 99, LARGE, iscrowd=1)
     with pytest.raises(AnnotationError, match=r"annotations\[0\].* category 99, .* not listed"):

@@ -142,14 +142,17 @@ def test_no_box_is_no_score_of_nought(images: Path) -> None:
 def test_a_bad_mask_is_named_before_any_work(images: Path) -> None:
     what = truth(right(0, CAT, A), {**right(1, DOG, B), "iscrowd": 1, "segmentation": [[1, 2]]})
     fake = FakePredictor()
-    with pytest.raises(AnnotationError, match=r"annotations\[1\] of 'annotations': A polygon"):
+    message = r"annotations\[1\] \(id 1\) of 'annotations': A polygon .* take it out"
+    with pytest.raises(AnnotationError, match=message):
         evaluated(fake, what, [box(0, CAT, A)], images)
     assert fake.encode_calls == 0
 
 
 def test_a_vocabulary_must_have_the_annotated_classes(images: Path) -> None:
     fake = FakePredictor(vocabulary=load_vocabulary("cat, emu"))
-    with pytest.raises(AnnotationError, match="Annotation 1 is of the class 'dog'"):
+    with pytest.raises(
+        AnnotationError, match="Annotation 1 of 'annotations' is of the class 'dog'"
+    ):
         evaluated(fake, TWO, [], images, labels="ours")
     first = [box(0, CAT, A)]
     assert evaluated(fake, TWO, first, images, labels="ours", limit=1).photos == 1

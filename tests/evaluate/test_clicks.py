@@ -122,7 +122,9 @@ def test_clicks_to_a_goal() -> None:
     report = ClickReport("fake", False, 1, 0.0, iou)
     assert report.clicks_to(0.85) == (2 + 1 + 3) / 3
     assert report.clicks_to(0.9) == (3 + 1 + 3) / 3
+    assert (report.never(0.85), report.never(0.9)) == (1, 1)
     content = json.loads(json.dumps(report.as_dict()))
+    assert (content["clicks"], content["never85"], content["never90"]) == (3, 1, 1)
     assert content["noc85"] == 2
     assert content["iou_after_clicks"] == pytest.approx([0.5, 1.96 / 3, 2.15 / 3])
     assert content["instances"] == 3

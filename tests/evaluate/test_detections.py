@@ -111,7 +111,10 @@ def test_ultralytics_names_photos_by_their_files() -> None:
 def test_a_faulty_entry_is_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(AnnotationError) as caught:
         parse_detections([ROW, {**ROW, **change}], TRUTH, "boxes.json")
-    assert str(caught.value) == f"Entry 1 of 'boxes.json' {message}"
+    assert str(caught.value) == (
+        f"Entry 1 of 'boxes.json' {message} Correct the entry or take it out, or give the "
+        "annotations that the detector was asked with."
+    )
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_labels_are_the_files_ids_where_numbers_of_classes_differ(
     only_second = detect(detector, truth(2), images)
     assert {row["category_id"] for row in only_second} <= {2}
     assert len(only_second) == sum(row["category_id"] == DOG for row in all_found)
-    with pytest.raises(AnnotationError, match=r"tells 2 classes apart, .* list 1 with ids"):
+    with pytest.raises(AnnotationError, match=r"tells 2 classes apart, .* lists 1 with ids"):
         detect(detector, truth(CAT), images)
 
 

@@ -73,7 +73,31 @@ def lost_field(line: dict[str, Any]) -> None:
     del line["rows"][0]["rank"]
 
 
-@pytest.mark.parametrize("spoil", [no_photo, odd_photo, odd_rows, lost_field])
+def odd_seconds(line: dict[str, Any]) -> None:
+    line["seconds"] = float("nan")
+
+
+def with_row(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda line: line["rows"][1].update(values)
+
+
+NAN = float("nan")
+IMPOSSIBLE = (
+    {"iou": NAN},
+    {"iou": 7.5},
+    {"iou": -0.1},
+    {"boundary_iou": float("inf")},
+    {"score": 1.01},
+    {"area": NAN},
+    {"area": -1},
+    {"rank": -2},
+)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [no_photo, odd_photo, odd_seconds, odd_rows, lost_field, *(with_row(**v) for v in IMPOSSIBLE)],
+)
 def test_a_damaged_line_before_the_last_is_named(
     path: Path, spoil: Callable[[dict[str, Any]], None]
 ) -> None:
@@ -89,9 +113,17 @@ def test_a_damaged_line_before_the_last_is_named(
 
 def test_other_settings_are_named(path: Path) -> None:
     before = path.read_bytes()
+    with pytest.raises(OutputError, match="begun with prompts 'box', not 'point'; zoom False, not"):
+        reopened(path, {"prompts": "point", "zoom": True})
+    assert path.read_bytes() == before
+
+
+def test_a_journal_that_keeps_other_things_is_of_another_version(path: Path) -> None:
+    before = path.read_bytes()
     with pytest.raises(OutputError) as caught:
-        reopened(path, {**SETTINGS, "prompts": "point", "weights": "f00d"})
-    assert "begun with prompts 'box', not 'point'; weights None, not 'f00d'." in str(caught.value)
+        reopened(path, {**SETTINGS, "ovsam": "0.2.0"})
+    assert "begun by another version of ovsam" in str(caught.value)
+    assert "None" not in str(caught.value)
     assert path.read_bytes() == before
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from fakes import FakePredictor
 from ovsam.data.coco import Annotations, read_annotations
-from ovsam.errors import AnnotationError, OutputError, OvsamError
+from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
 from ovsam.evaluate.boxes import evaluate_detections
 from ovsam.evaluate.clicks import evaluate_clicks
 from ovsam.evaluate.detections import Detection
@@ -241,6 +241,10 @@ class Dying(FakePredictor):
         os._exit(1)
 
 
+def cannot_load() -> FakePredictor:
+    raise CheckpointError("'gone.safetensors' is missing.")
+
+
 def test_what_goes_wrong_in_a_worker_is_said(folder: Path, annotated: Annotations) -> None:
     fake = FakePredictor().as_predictor()
 
@@ -249,15 +253,19 @@ def test_what_goes_wrong_in_a_worker_is_said(folder: Path, annotated: Annotation
 
     with pytest.raises(OvsamError, match=r"A worker process ended .* fewer --workers"):
         run(Dying, folder)
+    with pytest.raises(CheckpointError, match=r"^'gone\.safetensors' is missing\.$"):
+        run(cannot_load, folder)
 
 
 def test_an_error_in_a_worker_is_the_error_of_one_process(
     annotated: Annotations, tmp_path: Path
 ) -> None:
     for photo in range(3):
-        Image.new("RGB", (61, 40)).save(tmp_path / f"{photo}.png")
-    with pytest.raises(AnnotationError, match=r"'0\.png' is 61 x 40 pixels"):
+        Image.new("RGB", (60, 40)).save(tmp_path / f"{photo}.bmp")
+        whole = (tmp_path / f"{photo}.bmp").read_bytes()
+        (tmp_path / f"{photo}.png").write_bytes(whole[:1000])
+    with pytest.raises(PhotoError, match=r"0\.png' is damaged or cut short .* again\.$"):
         evaluate(
             FakePredictor().as_predictor(), annotated, tmp_path, prompts="box", limit=3,
-            workers=Workers(FakePredictor, 1),  # type: ignore[arg-type]
+            workers=Workers(FakePredictor, 1),
         )  # fmt: skip

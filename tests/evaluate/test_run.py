@@ -200,7 +200,7 @@ def test_limit_counts_photos_with_instances(images: Path) -> None:
 
 def test_class_outside_the_vocabulary_is_named(images: Path) -> None:
     fake = FakePredictor(vocabulary=load_vocabulary("cat, dog"))
-    with pytest.raises(AnnotationError, match="Annotation 2 is of the class 'coffee_mug'"):
+    with pytest.raises(AnnotationError, match=r"Annotation 2 of 'annotations' is .* 'coffee_mug'"):
         evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
 
 
@@ -212,10 +212,13 @@ def test_missing_photo_is_named_before_any_work(images: Path) -> None:
     assert fake.encode_calls == 0
 
 
-def test_photo_of_another_size(images: Path) -> None:
-    Image.new("RGB", (61, 40)).save(images / "a.png")
-    with pytest.raises(AnnotationError, match=r"'a\.png' is 61 x 40 pixels, but"):
-        evaluate(FakePredictor().as_predictor(), annotated(*TWO), images, prompts="box")
+def test_photo_of_another_size_is_named_before_any_work(images: Path) -> None:
+    Image.new("RGB", (61, 40)).save(images / "b.png")
+    fake, journal = FakePredictor(), images / "run.jsonl"
+    with pytest.raises(AnnotationError, match=r"'b\.png' \(id 2\) in .* is 61 x 40 pixels, but"):
+        evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box", journal=journal)
+    assert fake.encode_calls == 0
+    assert not journal.exists()
 
 
 @pytest.mark.parametrize(
@@ -238,5 +241,10 @@ def test_a_bad_object_is_named_before_any_work(
 
 
 def test_nothing_to_evaluate(images: Path) -> None:
-    with pytest.raises(AnnotationError, match="no instance to evaluate"):
-        evaluate(FakePredictor().as_predictor(), annotated(), images, prompts="box")
+    crowd = row(1, 1, 1, [10, 10, 20, 10], polygon(10, 10, 30, 20)) | {"iscrowd": 1}
+    with pytest.raises(AnnotationError, match=r"no instance .* in 'annotations': .* 1 crowd"):
+        evaluate(FakePredictor().as_predictor(), annotated(crowd), images, prompts="box")
+    never = Vocabulary("mine", ("cat", "dog"), (("cat",), ("dog",)), (False, True))
+    fake = FakePredictor(vocabulary=never)
+    with pytest.raises(AnnotationError, match=r"in 'annotations': the vocabulary 'mine' never"):
+        evaluate(fake.as_predictor(), annotated(TWO[0]), images, prompts="box")

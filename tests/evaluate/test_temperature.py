@@ -79,6 +79,7 @@ def test_halves_judge_each_other() -> None:
     assert other.error == pytest.approx(0.75 - 1 / (1 + 3 ** (-1 / HOTTEST)), abs=1e-3)
     assert found.calibration.classes == 2
     assert one.as_dict()["ece"] == one.error
+    assert (one.right, other.right) == (30, 20)
 
 
 def test_the_threshold_keeps_nineteen_of_twenty_right_names() -> None:
@@ -117,14 +118,16 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def annotated(*photos: int) -> object:
+def annotated(*photos: int, each: int = 20) -> object:
     return {
         "images": [
             {"id": i, "file_name": f"{'ab'[i]}.png", "width": 120, "height": 90} for i in photos
         ],
         "categories": [{"id": 1, "name": "dog"}],
         "annotations": [
-            {"id": i, "image_id": i, "segmentation": SEGMENTATION, **ROW} for i in photos
+            {"id": each * i + k, "image_id": i, "segmentation": SEGMENTATION, **ROW}
+            for i in photos
+            for k in range(each)
         ],
     }
 
@@ -136,15 +139,23 @@ def test_scores_are_those_before_calibration(images: Path) -> None:
     plain, calibrated = (
         collect_scores(tiny_predictor(config), content, images) for config in (TINY, hot)
     )
-    assert plain.right.tolist() == [1, 1]
-    assert plain.photos.tolist() == [0, 1]
-    assert plain.logs.shape == (2, 6)
+    assert plain.right.tolist() == [1] * 40
+    assert plain.photos.tolist() == [0] * 20 + [1] * 20
+    assert plain.logs.shape == (40, 6)
     np.testing.assert_allclose(plain.probabilities(1), calibrated.probabilities(1), atol=1e-5)
     assert fit_temperature(plain.logs, plain.right) == pytest.approx(
         fit_temperature(calibrated.logs, calibrated.right), rel=1e-3
     )
 
 
-def test_one_photo_is_too_few(images: Path) -> None:
-    with pytest.raises(AnnotationError, match="two or more"):
-        collect_scores(FakePredictor().as_predictor(), parse_annotations(annotated(0)), images)
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [(annotated(0), "20 and 0 in 1"), (annotated(0, 1, each=19), "19 and 19 in")],
+)
+def test_too_few_objects_are_refused_before_any_work(
+    images: Path, content: object, got: str
+) -> None:
+    fake = FakePredictor()
+    with pytest.raises(AnnotationError, match=f"each needs 20 objects .* got {got}"):
+        collect_scores(fake.as_predictor(), parse_annotations(content), images)
+    assert fake.encode_calls == 0

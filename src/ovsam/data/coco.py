@@ -165,22 +165,22 @@ def read_json(path: Path) -> object:
         AnnotationError: no such file, or no JSON.
     """
     try:
-        content: object = json.loads(path.read_text(encoding="utf-8"))
+        # Some editors put a byte-order mark before the text.
+        content: object = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise AnnotationError(
-            f"Cannot read the annotations {str(path)!r}: {error.strerror or error}."
+            f"Cannot read the annotations {str(path)!r}: {error.strerror or error}. Check the path."
         ) from error
     except (ValueError, RecursionError) as error:
         raise AnnotationError(
-            f"{str(path)!r} is not JSON ({error}); it may be cut short. "
-            "Expected COCO instance annotations."
+            f"{str(path)!r} is not JSON ({error}); it may be cut short. Copy or download it again."
         ) from error
     return content
 
 
 def parse_annotations(content: object, source: str = "annotations") -> Annotations:
     """The same from already parsed JSON; `source` names it in errors."""
-    return collect_annotations(content, source, _raise)
+    return collect_annotations(content, source, _refuse)
 
 
 def collect_annotations(
@@ -188,11 +188,14 @@ def collect_annotations(
 ) -> Annotations:
     """The same, with what is wrong handed to `report`; rows that cannot be used are left out.
 
+    Two categories of one name are reported, and taken for one class.
+
     Raises:
         AnnotationError: one of the three tables is missing.
     """
     tables = {key: _table(content, key, source) for key in ("images", "annotations", "categories")}
     categories: dict[int, Category] = {}
+    named: dict[str, int] = {}  # the first category of a name
     photos: dict[int, Photo] = {}
     instances: list[Instance] = []
     crowds = 0
@@ -207,7 +210,13 @@ def collect_annotations(
                 ids.add(number)
                 where = f"{key}[{index}] (id {number}) of {source!r}"
                 if key == "categories":
-                    categories[number] = _category(row, where)
+                    categories[number] = category = _category(row, where)
+                    first = named.setdefault(category.name, number)
+                    if first != number:
+                        raise AnnotationError(
+                            f"{where} repeats the name {quoted(category.name)} of the category "
+                            f"{first}."
+                        )
                 elif key == "images":
                     photos[number] = _photo(row, categories, where)
                 else:
@@ -227,7 +236,7 @@ def parse_sa1b(
     content: object, source: str, report: Callable[[AnnotationError], None]
 ) -> tuple[tuple[int, int] | None, tuple[Instance, ...]]:
     """A JSON file of SA-1B: the photo's (H, W), where it says so, and its masks without names."""
-    table = _table(content, "annotations", source)
+    table = _table(content, "annotations", source, "SA-1B's files")
     image = content.get("image") if isinstance(content, dict) else None
     size_hw = None
     if isinstance(image, dict):
@@ -243,8 +252,10 @@ def parse_sa1b(
     return size_hw, tuple(instances)
 
 
-def _raise(error: AnnotationError) -> None:
-    raise error
+def _refuse(error: AnnotationError) -> None:
+    raise AnnotationError(
+        f"{error} Correct it or take it out; 'ovsam data check' lists all that is wrong."
+    ) from error
 
 
 def _category(row: Mapping[str, Any], where: str) -> Category:
@@ -278,6 +289,12 @@ def _photo(row: Mapping[str, Any], categories: Mapping[int, Category], where: st
         file_name = "/".join(row["coco_url"].split("/")[-2:])
     else:
         file_name = _text(row, "file_name", where)
+    named = Path(file_name)
+    if named.anchor or ".." in named.parts:
+        raise AnnotationError(
+            f"{where} must have a path within the folder of the photos as 'file_name', got "
+            f"{quoted(file_name)}."
+        )
     return Photo(
         _integer(row, "id", where),
         file_name,
@@ -294,7 +311,9 @@ def _class_names(
     if ids is None:
         return None
     if not isinstance(ids, list) or not all(type(i) is int and i in categories for i in ids):
-        raise AnnotationError(f"{where} must have a list of listed categories as {key!r}.")
+        raise AnnotationError(
+            f"{where} must have a list of listed categories as {key!r}, got {quoted(ids)}."
+        )
     return tuple(categories[i].name for i in ids)
 
 
@@ -318,10 +337,12 @@ def _instance(
 ) -> Instance:
     photo_id = _integer(row, "image_id", where)
     if photo_id not in photos:
-        raise AnnotationError(f"{where} is of photo {photo_id}, which is not listed.")
+        raise AnnotationError(f"{where} is of photo {photo_id}, which is not listed in 'images'.")
     category_id = _integer(row, "category_id", where)
     if category_id not in categories:
-        raise AnnotationError(f"{where} has the category {category_id}, which is not listed.")
+        raise AnnotationError(
+            f"{where} has the category {category_id}, which is not listed in 'categories'."
+        )
     number, name = _integer(row, "id", where), categories[category_id].name
     instance = _mask(row, number, photo_id, name, where)
     (x0, y0, x1, y1), (height, width) = instance.box_xyxy, photos[photo_id].size_hw
@@ -329,7 +350,7 @@ def _instance(
     if x0 > width or y0 > height or x1 < 0 or y1 < 0:
         raise AnnotationError(
             f"{where} has the bbox {quoted(row['bbox'])} (x, y, width, height), which lies outside "
-            f"of its photo of {width} x {height} pixels. Correct it or take it out."
+            f"of its photo of {width} x {height} pixels."
         )
     return instance
 
@@ -377,12 +398,16 @@ def as_float(value: object) -> float:
         return math.nan
 
 
-def _table(content: object, key: str, source: str) -> list[Mapping[str, Any]]:
+def _table(
+    content: object,
+    key: str,
+    source: str,
+    expected: str = "COCO's instance annotations (images, annotations, categories)",
+) -> list[Mapping[str, Any]]:
     table = content.get(key) if isinstance(content, dict) else None
     if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
         raise AnnotationError(
-            f"{source!r} has no list of objects {key!r}; expected COCO instance annotations with "
-            "images, annotations and categories."
+            f"{source!r} has no list of objects {key!r}, as {expected} have: give such a file."
         )
     return table
 

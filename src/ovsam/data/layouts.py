@@ -88,7 +88,7 @@ class ListedPhoto:
                 return file.read(length)
         except OSError as error:
             raise PhotoError(
-                f"'{self.member}' of '{self.path}' cannot be read: {error}."
+                f"'{self.member}' of '{self.path}' cannot be read: {error}. Copy it again."
             ) from error
 
 
@@ -161,7 +161,7 @@ def list_photos(path: Path, images: Path | None, report: Report) -> Listing:
     raise AnnotationError(
         f"'{path}' has none of the known layouts: expected an annotation file in COCO's format, "
         "JSON files beside photos (SA-1B), images/ and masks/, or a folder or tar file for each "
-        "class (ImageNet)."
+        "class (ImageNet). Give the path of one of these."
     )
 
 
@@ -210,7 +210,9 @@ def _named_folders(file: Path) -> list[Path]:
     try:
         return [file.parent / name for name in file.read_text(encoding="utf-8").split()]
     except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"The list of folders '{file}' cannot be read: {error}.") from error
+        raise AnnotationError(
+            f"The list of folders '{file}' cannot be read: {error}. Save it as UTF-8 text."
+        ) from error
 
 
 def _sa1b(folders: list[Path], report: Report) -> Listing:

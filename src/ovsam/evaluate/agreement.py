@@ -8,20 +8,24 @@ are empty the IoU is 0, as `geometry.mask_iou` has it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
 
 from ovsam.data.coco import Instance
 from ovsam.data.dataset import DataSet
 from ovsam.data.layouts import ListedPhoto
 from ovsam.errors import AnnotationError, OvsamError
-from ovsam.evaluate.photo_by_photo import Progress
+from ovsam.evaluate.metrics import Share
+from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
 from ovsam.evaluate.prompts import POINTS, PromptKind, annotated_prompt
+from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_iou
 from ovsam.photo import read_photo
 from ovsam.structures import Prompt
@@ -30,6 +34,46 @@ if TYPE_CHECKING:
     from ovsam.predictor import Predictor
 
 GOALS = (0.5, 0.75, 0.85, 0.95)  # IoU that shares of objects are counted for
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models that are asked the same.
+
+    Attributes:
+        student: one; names play no part.
+        teacher: the other.
+    """
+
+    student: Predictor
+    teacher: Predictor
+
+    @property
+    def name(self) -> str:
+        """Both names."""
+        return f"{self.student.name} beside {self.teacher.name}"
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells two pairs of the same names apart."""
+        return f"{self.student.fingerprint} {self.teacher.fingerprint}"
+
+    @property
+    def device(self) -> object:
+        """Where the student computes."""
+        return self.student.device
+
+
+def load_pair(student: Callable[[], Predictor], teacher: Callable[[], Predictor]) -> Pair:
+    """Load both; for `Workers`, to whom a partial of this can be given."""
+    return Pair(student(), teacher())
+
+
+class Compared(TypedDict):
+    """What became of an object, or of a photo that could not be read: one of the two."""
+
+    iou: Share | None
+    problem: str | None
 
 
 @dataclass(frozen=True)
@@ -103,6 +147,8 @@ def agreement(
     zoom: bool | None = None,
     limit: int | None = None,
     objects: int | None = None,
+    journal: Path | None = None,
+    workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> AgreementReport:
     """Ask both models about every object, compare their masks.
@@ -116,25 +162,48 @@ def agreement(
         limit: only the first so many photos with an object that can be compared.
         objects: only the largest so many of each photo, by annotated area in photo pixels, or by
             that of the box where none is annotated.
+        journal: a file of what became of each photo, as for `run.evaluate`. Of the data set it
+            knows what is listed without opening a file for each photo.
+        workers: processes that the photos are shared out over; each loads a `Pair`.
         progress: called with (photos done, photos in all) after each photo.
 
     Raises:
         AnnotationError: no object is left to compare.
+        OutputError: the journal is of other settings, or cannot be used.
     """
-    problems = list(data_set.problems)
-    found: list[float] = []
-    photos, most = 0, len(data_set) if limit is None else limit
+    seen, photos, most = 0, 0, len(data_set) if limit is None else limit
     total = min(len(data_set), most)
-    start = time.perf_counter()
-    for seen, photo in enumerate(data_set.photos, start=1):
-        asked = _asked(photo, prompts, student.config.image_size, objects, problems)
-        if asked is not None:
-            found += _alike(student, teacher, *asked, zoom)
-            photos += 1
+
+    def enough(rows: list[Compared]) -> bool:
+        nonlocal seen, photos
+        seen += 1
+        photos += any(row["problem"] is None for row in rows)
         if progress is not None:
             progress(total - min(len(data_set) - seen, most - photos), total)
-        if photos == most:
-            break
+        return photos == most
+
+    zoomed = (student.zoom, teacher.zoom) if zoom is None else (zoom, zoom)
+    done = photo_by_photo(
+        Pair(student, teacher),
+        partial(
+            _compare_photo, read=data_set.photos.read, kind=prompts, objects=objects, zoom=zoom
+        ),
+        dict(enumerate(data_set.photos.listed)),
+        Compared,
+        settings=lambda: {
+            "measures": "agreement",
+            "data": data_set.fingerprint,
+            "prompts": prompts,
+            "objects": objects,
+            "zoom": list(zoomed),
+        },
+        journal=journal,
+        workers=workers,
+        enough=enough,
+    )
+    found = [row["iou"] for row in done.rows if row["iou"] is not None]
+    read = (row["problem"] for row in done.rows if row["problem"] is not None)
+    problems = [*data_set.problems, *read]
     if not found:
         why = f" First of {len(problems)} problems: {problems[0]}" if problems else ""
         raise AnnotationError(
@@ -146,12 +215,28 @@ def agreement(
         student=student.name,
         teacher=teacher.name,
         prompts=prompts,
-        zoom=(student.zoom, teacher.zoom) if zoom is None else (zoom, zoom),
+        zoom=zoomed,
         photos=photos,
-        seconds=time.perf_counter() - start,
+        seconds=done.seconds,
         iou=np.array(found, dtype=np.float64),
         problems=tuple(problems),
     )
+
+
+def _compare_photo(
+    pair: Pair,
+    photo: ListedPhoto,
+    read: Callable[[ListedPhoto], ListedPhoto],
+    kind: PromptKind,
+    objects: int | None,
+    zoom: bool | None,
+) -> list[Compared]:
+    problems: list[str] = []
+    asked = _asked(read(photo), kind, pair.student.config.image_size, objects, problems)
+    rows: list[Compared] = [{"iou": None, "problem": problem} for problem in problems]
+    if asked is not None:
+        rows += [{"iou": iou, "problem": None} for iou in _alike(pair, *asked, zoom)]
+    return rows
 
 
 def _asked(
@@ -218,8 +303,7 @@ def _prompt(
 
 
 def _alike(
-    student: Predictor,
-    teacher: Predictor,
+    pair: Pair,
     pixels: NDArray[np.uint8],
     prompts: Sequence[Prompt],
     zoom: bool | None,
@@ -227,6 +311,6 @@ def _alike(
     """IoU of the two answers to each prompt."""
     ours, theirs = (
         model.predict(model.encode(pixels), prompts, zoom=zoom, top=1)
-        for model in (student, teacher)
+        for model in (pair.student, pair.teacher)
     )
     return [mask_iou(a.mask, b.mask) for a, b in zip(ours, theirs, strict=True)]

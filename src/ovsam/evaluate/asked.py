@@ -15,7 +15,7 @@ def asked(
     limit: int | None,
     detections: Path | None = None,
 ) -> dict[str, Any]:
-    """Plain JSON values: what was typed, and of what is a file its content's digest.
+    """Plain JSON values: what was typed, and the digest of what it stood for.
 
     Args:
         annotations: what is right.
@@ -24,12 +24,13 @@ def asked(
         limit: how many photos at most; None = all.
         detections: a detector's boxes, where they are the prompts.
     """
-    files = {"annotations": str(annotations), "model": model, "vocabulary": vocabulary}
-    if detections is not None:
-        files["detections"] = str(detections)
     described = {
-        what: {"name": name, "sha256": fingerprint(Path(name))} for what, name in files.items()
+        "annotations": {"name": str(annotations), "sha256": fingerprint(annotations)},
+        "model": {"name": model, "sha256": model_fingerprint(model)},
+        "vocabulary": {"name": vocabulary, "sha256": vocabulary_fingerprint(vocabulary)},
     }
+    if detections is not None:
+        described["detections"] = {"name": str(detections), "sha256": fingerprint(detections)}
     return {**described, "limit": limit}
 
 
@@ -38,5 +39,46 @@ def fingerprint(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except (OSError, ValueError):  # names instead of a path may be too long, or hold a null byte
+        return None
+
+
+def model_fingerprint(name: str) -> str | None:
+    """SHA-256 of the checkpoint that a model's name or path stands for on this machine.
+
+    That of a baseline behind a model is of the model's and the baseline's name: it has no file of
+    its own. None where there is no checkpoint; nothing is fetched.
+    """
+    from ovsam.errors import CheckpointError
+    from ovsam.hub import RELEASES, release_path
+    from ovsam.model.build import split_baseline
+    from ovsam.predictor import locate
+
+    digest = fingerprint(Path(name))
+    if digest is not None:
+        return digest
+    own, baseline = split_baseline(name)
+    try:
+        digest = fingerprint(release_path(own) if own in RELEASES else locate(own))
+    except CheckpointError:  # no model has this name
+        return None
+    if digest is None or not baseline:
+        return digest
+    return hashlib.sha256(f"{digest}{baseline}".encode()).hexdigest()
+
+
+def vocabulary_fingerprint(name: str) -> str | None:
+    """SHA-256 of a vocabulary's file; of a built-in one, or of names, that of its classes.
+
+    None where there is no such vocabulary.
+    """
+    from ovsam.errors import VocabularyError
+    from ovsam.vocabulary import load_vocabulary
+
+    digest = fingerprint(Path(name))
+    if digest is not None:
+        return digest
+    try:
+        return load_vocabulary(name).fingerprint
+    except VocabularyError:
         return None

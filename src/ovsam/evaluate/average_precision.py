@@ -164,21 +164,19 @@ def right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any]
     """
     rows: list[dict[str, Any]] = []
     for index, row in enumerate(truth.rows):
-        photo_id, category_id = row.get("image_id"), row.get("category_id")
-        if type(photo_id) is not int or photo_id not in photos:
+        photo_id = row["image_id"]
+        if photo_id not in photos:
             continue
-        where = f"annotations[{index}] of {truth.source!r}"
-        if type(category_id) is not int or category_id not in truth.categories:  # of a crowd
-            raise AnnotationError(f"{where} has the category {category_id!r}, which is not listed.")
+        where = f"annotations[{index}] (id {row['id']}) of {truth.source!r}"
         try:
             code = segmentation_to_rle(row.get("segmentation", []), photos[photo_id].size_hw)
         except AnnotationError as error:
-            raise AnnotationError(f"{where}: {error}") from error
+            raise AnnotationError(f"{where}: {error} Correct it or take it out.") from error
         rows.append(
             {
                 "id": len(rows) + 1,
                 "image_id": photo_id,
-                "category_id": category_id,
+                "category_id": row["category_id"],
                 "segmentation": code,
                 "area": float(row["area"] if "area" in row else rle_area(code)),
                 "iscrowd": int(bool(row.get("iscrowd"))),

@@ -121,7 +121,9 @@ def evaluate_detections(
     """
     photos = truth.annotations.photos[:limit]
     if not photos:
-        raise AnnotationError(f"There is no photo to evaluate: {truth.source!r} lists none.")
+        raise AnnotationError(
+            f"There is no photo to evaluate: {truth.source!r} lists none. Give a file that does."
+        )
     asked = [photo for photo in photos if photo.id in detections]
     check_photos(asked, images_dir)
     names = _categories_by_name(truth, photos, predictor.vocabulary) if labels == "ours" else None
@@ -227,7 +229,7 @@ def _categories_by_name(
             )
     for photo in photos:
         for instance in truth.annotations.by_photo.get(photo.id, ()):
-            right_name(instance, vocabulary)  # or refuse it
+            right_name(truth.annotations, instance, vocabulary)  # or refuse it
     return found
 
 

@@ -11,16 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ovsam.data.coco import Annotations, Instance, Photo
 from ovsam.errors import AnnotationError
+from ovsam.evaluate.metrics import Share
 from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
-from ovsam.evaluate.run import NOTHING, chosen_photos, read_annotated_photo
+from ovsam.evaluate.run import chosen_photos, read_annotated_photo
 from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_centre_xy, mask_iou
 from ovsam.structures import Prompt
@@ -36,7 +38,7 @@ class ClickReport:
     """What `evaluate_clicks` found.
 
     Attributes:
-        iou: `(instances, clicks)` after each click.
+        iou: `(instances, clicks)` after each click; so many clicks are the most that is counted.
     """
 
     model: str
@@ -46,6 +48,11 @@ class ClickReport:
     iou: NDArray[np.float64]
 
     @property
+    def clicks(self) -> int:
+        """How often each instance is clicked at most."""
+        return int(self.iou.shape[1])
+
+    @property
     def curve(self) -> list[float]:
         """Mean IoU after 1, 2, ... clicks."""
         return [float(value) for value in self.iou.mean(0)]
@@ -53,20 +60,26 @@ class ClickReport:
     def clicks_to(self, goal: float) -> float:
         """Mean number of clicks until the IoU is reached (NoC); all of them where it never is."""
         reached = self.iou >= goal
-        first = np.where(reached.any(1), reached.argmax(1) + 1, self.iou.shape[1])
+        first = np.where(reached.any(1), reached.argmax(1) + 1, self.clicks)
         return float(first.mean())
+
+    def never(self, goal: float) -> int:
+        """How many instances do not reach the IoU with any of the clicks."""
+        return int((self.iou < goal).all(1).sum())
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {
             "instances": len(self.iou),
+            "clicks": self.clicks,
             "iou_after_clicks": self.curve,
             **{f"noc{round(goal * 100)}": self.clicks_to(goal) for goal in GOALS},
+            **{f"never{round(goal * 100)}": self.never(goal) for goal in GOALS},
             "model": self.model,
             "prompts": "clicks",
             "zoom": self.zoom,
             "photos": self.photos,
-            "seconds": self.seconds,
+            "seconds": round(self.seconds, 2),
         }
 
 
@@ -105,7 +118,7 @@ def evaluate_clicks(
         predictor,
         partial(_click_photo, images_dir=images_dir, clicks=clicks, zoom=zoom),
         {photo.id: (photo, annotations.by_photo[photo.id]) for photo in photos},
-        list[float],
+        Annotated[list[Share], Field(min_length=clicks, max_length=clicks)],  # type: ignore[arg-type]
         settings=lambda: {
             "measures": "masks after clicks",
             "annotations": annotations.fingerprint,
@@ -117,7 +130,10 @@ def evaluate_clicks(
         progress=progress,
     )
     if not done.rows:
-        raise AnnotationError(NOTHING)
+        raise AnnotationError(
+            f"There is no instance to click on in {annotations.source!r}: no mask of its first "
+            f"{len(photos):,} photos has a pixel. Correct the masks."
+        )
     return ClickReport(
         model=predictor.name,
         zoom=zoomed,

@@ -21,6 +21,7 @@ from typing_extensions import TypedDict  # which pydantic can check before Pytho
 
 from ovsam.data.coco import Photo, as_float, read_json
 from ovsam.errors import AnnotationError, quoted
+from ovsam.evaluate.metrics import Share
 from ovsam.evaluate.truth import Truth
 from ovsam.geometry import Rle, clip_box_xyxy, rle_area
 
@@ -47,7 +48,7 @@ class MaskResult(TypedDict):
     image_id: int
     category_id: int
     segmentation: Annotated[Rle, AfterValidator(_checked)]  # where it is read back
-    score: float
+    score: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,18 @@ def parse_detections(
     if not isinstance(content, list):
         raise AnnotationError(
             f"{source!r} must be a list of detections {{{', '.join(KEYS)}}}, as COCO's results "
-            f"are, got {_kind(content)}."
+            f"are, got {_kind(content)}. Give such a file."
         )
     stems = _photos_by_stem(truth.annotations.photos)
     found: dict[int, list[Detection]] = {}
     for index, row in enumerate(content):
-        detection = _detection(row, truth, stems, f"Entry {index} of {source!r}")
+        try:
+            detection = _detection(row, truth, stems, f"Entry {index} of {source!r}")
+        except AnnotationError as error:
+            raise AnnotationError(
+                f"{error} Correct the entry or take it out, or give the annotations that the "
+                "detector was asked with."
+            ) from error
         found.setdefault(detection.photo_id, []).append(detection)
     return found
 

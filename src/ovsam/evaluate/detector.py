@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
-from ovsam.data.coco import Category, Photo
+from ovsam.data.coco import Photo
 from ovsam.errors import AnnotationError, CheckpointError
 from ovsam.evaluate.detections import BoxResult
 from ovsam.evaluate.photo_by_photo import Progress
@@ -44,7 +44,7 @@ def load_detector(weights: Path) -> nn.Module:
     if scores is None or scores.ndim != 2 or len(scores) < 2:
         raise CheckpointError(
             f"'{weights}' holds no weights of torchvision's fasterrcnn_mobilenet_v3_large_320_fpn: "
-            f"it has no {_CLASS_SCORES!r} of two classes or more."
+            f"it has no {_CLASS_SCORES!r} of two classes or more. Give such weights."
         )
     detector: nn.Module = fasterrcnn_mobilenet_v3_large_320_fpn(
         weights=None, weights_backbone=None, num_classes=len(scores)
@@ -77,7 +77,7 @@ def detect(
     """
     photos = truth.annotations.photos[:limit]
     check_photos(photos, images_dir)
-    category_ids = _category_ids(detector, truth.categories)
+    category_ids = _category_ids(detector, truth)
     results: list[BoxResult] = []
     for done, photo in enumerate(photos, start=1):
         results += _detect_in(detector, photo, images_dir, category_ids)
@@ -105,19 +105,19 @@ def _detect_in(
     ]
 
 
-def _category_ids(detector: Any, categories: Mapping[int, Category]) -> dict[int, int]:
+def _category_ids(detector: Any, truth: Truth) -> dict[int, int]:
     """What each of the detector's labels, from 1 on, is called in the annotation file.
 
     A detector of as many classes as the file has numbers them in the order of their ids. Any other
     one must have the file's own ids as labels, as torchvision's for COCO have.
     """
     labels = detector.roi_heads.box_predictor.cls_score.out_features - 1  # 0 is the background
-    ids = sorted(categories)
+    ids = sorted(truth.categories)
     if labels == len(ids):
         return dict(enumerate(ids, start=1))
     if ids and 1 <= ids[0] and ids[-1] <= labels:
         return {number: number for number in ids}
     raise AnnotationError(
-        f"The detector tells {labels} classes apart, but the annotations list {len(ids)} with ids "
-        "that are not its labels: give the annotations that it was trained for."
+        f"The detector tells {labels} classes apart, but {truth.source!r} lists {len(ids)} with "
+        "ids that are not its labels: give the annotations that it was trained for."
     )

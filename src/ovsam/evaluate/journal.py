@@ -8,6 +8,7 @@ that was cut short is dropped, and its photo is done again.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from ovsam.data.coco import as_float
 from ovsam.errors import OutputError
 from ovsam.output import write_atomically
 
@@ -128,12 +130,18 @@ class Journal(Generic[Row]):
                 f"{str(self.path)!r} is there and holds no outcomes of an evaluation (format "
                 f"{FORMAT!r}). Give the name of a new file."
             )
-        other = [key for key in {**there, **settings} if there.get(key) != settings.get(key)]
+        other = [key for key in settings if key in there and there[key] != settings[key]]
         if other:
-            pairs = (f"{key} {there.get(key)!r}, not {settings.get(key)!r}" for key in other)
+            pairs = (f"{key} {there[key]!r}, not {settings[key]!r}" for key in other)
             raise OutputError(
                 f"{str(self.path)!r} was begun with {'; '.join(pairs)}. Ask for the same to go on, "
                 "or give the name of a new file."
+            )
+        if there.keys() != settings.keys():
+            unlike = " and ".join(map(repr, sorted(there.keys() ^ settings.keys())))
+            raise OutputError(
+                f"{str(self.path)!r} was begun by another version of ovsam, whose digits may be "
+                f"others: only one of the two keeps {unlike}. Give the name of a new file."
             )
 
     def _take(self, line: bytes) -> None:
@@ -141,7 +149,7 @@ class Journal(Generic[Row]):
             raise ValueError("cut short")
         content = json.loads(line)
         photo_id, seconds = content["photo"], content["seconds"]
-        if type(photo_id) is not int or not isinstance(seconds, int | float):
+        if type(photo_id) is not int or not 0 <= as_float(seconds) < math.inf:
             raise ValueError("neither a photo nor seconds")
         try:
             self.rows[photo_id] = self._rows.validate_python(content["rows"])

@@ -1,17 +1,23 @@
 """Numbers from outcomes: means of IoU and accuracy over instances, in all and by group.
 
-Pure numpy.
+Pure numpy; the types say what numbers may be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ovsam.data.coco import LARGE_AREA, SMALL_AREA
+
+# What is read back from a journal is held to these bounds.
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Area = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,11 @@ class Outcome:
     """
 
     category: str
-    area: float
-    iou: float
-    boundary_iou: float
-    rank: int
-    score: float
+    area: Area
+    iou: Share
+    boundary_iou: Share
+    rank: Annotated[int, Field(ge=-1)]
+    score: Share
     name: str = ""
     annotation_id: int = 0
 

@@ -8,16 +8,14 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from ovsam.evaluate.journal import Journal
 from ovsam.evaluate.workers import THREADS, Workers
 
-if TYPE_CHECKING:
-    from ovsam.predictor import Predictor
-
+Model = TypeVar("Model")
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 Progress = Callable[[int, int], None]
@@ -25,15 +23,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Done(Generic[Row]):
-    """The rows of all photos in their order, and the seconds that they took."""
+    """The rows of the photos in their order, and the seconds that they took."""
 
     rows: tuple[Row, ...]
     seconds: float
 
 
 def photo_by_photo(
-    predictor: Predictor,
-    work: Callable[[Predictor, Item], list[Row]],
+    predictor: Model,
+    work: Callable[[Model, Item], list[Row]],
     items: Mapping[int, Item],
     row: type[Row],
     *,
@@ -41,11 +39,13 @@ def photo_by_photo(
     journal: Path | None = None,
     workers: Workers | None = None,
     progress: Progress | None = None,
+    enough: Callable[[list[Row]], bool] = lambda _: False,
 ) -> Done[Row]:
     """Do the work on each photo, but for those of which the journal has the rows.
 
     Args:
-        predictor: does the work where there are no workers.
+        predictor: does the work where there are no workers; one, or what has a predictor's name,
+            fingerprint and device.
         work: the rows of one photo; with workers, a function of a module or a partial of one.
         items: what the work gets, by photo id.
         row: the type of a row.
@@ -54,6 +54,7 @@ def photo_by_photo(
         workers: processes that the photos are shared out over; None = this one alone.
         progress: called with (photos done, photos in all) after each photo, and at first where the
             journal has some.
+        enough: called with the rows of each photo in turn; after the first True none is done.
 
     Raises:
         OutputError: the journal is of other settings or another predictor, or cannot be used.
@@ -63,33 +64,38 @@ def photo_by_photo(
         kept: Any = nullcontext()
     else:
         kept = Journal(journal, {**settings(), **_computed_by(predictor, workers)}, row)
-    rows: dict[int, list[Row]] = {}
+    rows: list[Row] = []
     seconds = 0.0
     with kept as book:
-        if book is not None:
-            rows = {photo_id: book.rows[photo_id] for photo_id in items if photo_id in book.rows}
-            seconds = sum(book.seconds[photo_id] for photo_id in rows)
-        if progress is not None and rows:
-            progress(len(rows), len(items))
-        todo = [photo_id for photo_id in items if photo_id not in rows]
-        waiting = (items[photo_id] for photo_id in todo)
+        known = {} if book is None else {i: book.rows[i] for i in items if i in book.rows}
+        done = len(known)
+        if progress is not None and known:
+            progress(done, len(items))
+        waiting = (items[photo_id] for photo_id in items if photo_id not in known)
         start = time.perf_counter()
         with closing(_answers(predictor, work, waiting, workers)) as answers:
-            for photo_id, made in zip(todo, answers, strict=True):
-                took = time.perf_counter() - start
-                if book is not None:
-                    book.add(photo_id, made, took)
-                rows[photo_id] = made
+            for photo_id in items:
+                if photo_id in known:
+                    made, took = known[photo_id], book.seconds[photo_id]
+                else:
+                    made = next(answers)
+                    took = time.perf_counter() - start
+                    if book is not None:
+                        book.add(photo_id, made, took)
+                    start = time.perf_counter()
+                    done += 1
+                    if progress is not None:
+                        progress(done, len(items))
+                rows += made
                 seconds += took
-                start = time.perf_counter()
-                if progress is not None:
-                    progress(len(rows), len(items))
-    return Done(tuple(one for photo_id in items for one in rows[photo_id]), seconds)
+                if enough(made):
+                    break
+    return Done(tuple(rows), seconds)
 
 
 def _answers(
-    predictor: Predictor,
-    work: Callable[[Predictor, Item], list[Row]],
+    predictor: Model,
+    work: Callable[[Model, Item], list[Row]],
     items: Generator[Item],
     workers: Workers | None,
 ) -> Generator[list[Row]]:
@@ -100,7 +106,7 @@ def _answers(
             yield work(predictor, item)
 
 
-def _computed_by(predictor: Predictor, workers: Workers | None) -> dict[str, Any]:
+def _computed_by(predictor: Any, workers: Workers | None) -> dict[str, Any]:
     return {
         "ovsam": metadata.version("ovsam"),
         "model": predictor.name,

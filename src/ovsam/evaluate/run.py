@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.data.coco import Annotations, Instance, Photo
-from ovsam.errors import AnnotationError, PromptError
+from ovsam.errors import AnnotationError, PromptError, quoted
 from ovsam.evaluate.boundary import boundary_iou
 from ovsam.evaluate.calibration import Calibration, calibrate
 from ovsam.evaluate.metrics import (
@@ -34,14 +34,12 @@ from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
 from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
 from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_iou
-from ovsam.photo import read_photo
+from ovsam.photo import read_photo, read_photo_size
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import Vocabulary, novel_classes
 
 if TYPE_CHECKING:
     from ovsam.predictor import Predictor
-
-NOTHING = "There is no instance to evaluate: no photo has one that counts."
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,6 @@ def evaluate(
     photos = chosen_photos(annotations, images_dir, limit)
     kept, left_out = counted(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in kept]
-    if not photos:
-        raise AnnotationError(NOTHING)
     zoomed = predictor.zoom if zoom is None else zoom
     done = photo_by_photo(
         predictor,
@@ -169,18 +165,29 @@ def evaluate(
 def counted(
     annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary
 ) -> tuple[dict[int, list[tuple[Instance, str]]], int]:
-    """By photo id the instances that count, each with its right name; and how many do not."""
+    """By photo id the instances that count, each with its right name; and how many do not.
+
+    Raises:
+        AnnotationError: a class is not in the vocabulary, or no instance counts.
+        PromptError: an annotated box lies outside its photo.
+    """
     answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
     kept: dict[int, list[tuple[Instance, str]]] = {}
     left_out = 0
     for photo in photos:
         for instance in annotations.by_photo[photo.id]:
             _check_box(annotations, photo, instance)
-            name = right_name(instance, vocabulary)
+            name = right_name(annotations, instance, vocabulary)
             if answerable[name]:
                 kept.setdefault(photo.id, []).append((instance, name))
             else:
                 left_out += 1
+    if not kept:
+        raise AnnotationError(
+            f"There is no instance to evaluate in {annotations.source!r}: the vocabulary "
+            f"{vocabulary.name!r} never answers the classes of its {left_out:,} instances. Give "
+            "another with --vocabulary."
+        )
     return kept, left_out
 
 
@@ -194,7 +201,7 @@ def _check_box(annotations: Annotations, photo: Photo, instance: Instance) -> No
         ) from error
 
 
-def right_name(instance: Instance, vocabulary: Vocabulary) -> str:
+def right_name(annotations: Annotations, instance: Instance, vocabulary: Vocabulary) -> str:
     """The vocabulary's name for an annotated object.
 
     Raises:
@@ -203,22 +210,28 @@ def right_name(instance: Instance, vocabulary: Vocabulary) -> str:
     name = vocabulary.class_of(instance.category)
     if name is None:
         raise AnnotationError(
-            f"Annotation {instance.id} is of the class {instance.category!r}, which the "
-            f"vocabulary {vocabulary.name!r} does not have. Give one that has it, such as "
-            "the annotation file itself."
+            f"Annotation {instance.id} of {annotations.source!r} is of the class "
+            f"{quoted(instance.category)}, which the vocabulary {vocabulary.name!r} does not have. "
+            "Give one that has it with --vocabulary, such as the annotation file itself."
         )
     return name
 
 
 def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None) -> Sequence[Photo]:
-    """The first photos that have instances, all of them there.
+    """The first photos that have instances, all of them there and of the annotated size.
 
     Raises:
-        AnnotationError: no photo has an instance, one is missing, or a mask is malformed.
+        AnnotationError: no photo has an instance, one is missing or of another size, or a mask is
+            malformed.
+        PhotoError: a photo is none.
     """
     photos = [photo for photo in annotations.photos if photo.id in annotations.by_photo][:limit]
     if not photos:
-        raise AnnotationError(NOTHING)
+        raise AnnotationError(
+            f"There is no instance to evaluate in {annotations.source!r}: it lists "
+            f"{len(annotations.photos):,} photos and marks nothing on them but "
+            f"{annotations.crowds:,} crowd regions, which do not count. Give a file with objects."
+        )
     check_photos(photos, images_dir)
     annotations.check_masks(photos)
     return photos
@@ -232,19 +245,28 @@ def read_annotated_photo(photo: Photo, images_dir: Path) -> NDArray[np.uint8]:
         PhotoError: it cannot be read.
     """
     pixels = read_photo(images_dir / photo.file_name)
-    if pixels.shape[:2] != photo.size_hw:
-        raise AnnotationError(
-            f"{photo.file_name!r} is {pixels.shape[1]} x {pixels.shape[0]} pixels, but the "
-            f"annotations say {photo.size_hw[1]} x {photo.size_hw[0]}."
-        )
+    _check_size(photo, images_dir, pixels.shape)
     return pixels
 
 
+def _check_size(photo: Photo, images_dir: Path, size_hw: tuple[int, ...]) -> None:
+    if size_hw[:2] != photo.size_hw:
+        raise AnnotationError(
+            f"Photo {quoted(photo.file_name)} (id {photo.id}) in {str(images_dir)!r} is "
+            f"{size_hw[1]} x {size_hw[0]} pixels, but the annotations say {photo.size_hw[1]} x "
+            f"{photo.size_hw[0]}. Give the photos that were annotated with --images."
+        )
+
+
 def check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
-    """Refuse to begin while a photo is missing.
+    """Refuse to begin while a photo is missing, or is another than the annotated one.
+
+    Only headers are read, except of PNG files, which may say at their end how they are turned.
 
     Raises:
-        AnnotationError: says how many are and names the first.
+        AnnotationError: says how many are missing and names the first, or the first of another
+            size.
+        PhotoError: a photo is none.
     """
     missing = [
         photo.file_name for photo in photos if not os.path.isfile(images_dir / photo.file_name)
@@ -252,8 +274,10 @@ def check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
     if missing:
         raise AnnotationError(
             f"{len(missing)} of {len(photos)} photos are missing in {str(images_dir)!r}, first "
-            f"{missing[0]!r}. Give the folder of the photos with --images."
+            f"{quoted(missing[0])}. Give the folder of the photos with --images."
         )
+    for photo in photos:
+        _check_size(photo, images_dir, read_photo_size(images_dir / photo.file_name))
 
 
 def _evaluate_photo(

@@ -25,13 +25,14 @@ from ovsam.errors import AnnotationError
 from ovsam.evaluate.calibration import Calibration, calibrate
 from ovsam.evaluate.metrics import Outcome
 from ovsam.evaluate.photo_by_photo import Progress
-from ovsam.evaluate.run import NOTHING, ask, chosen_photos, counted, read_annotated_photo
+from ovsam.evaluate.run import ask, chosen_photos, counted, read_annotated_photo
 from ovsam.structures import Prediction
 
 if TYPE_CHECKING:
     from ovsam.predictor import Predictor
 
 KEPT = 0.95
+NEEDED = 20  # in each half: of fewer, the share 1 - KEPT that the threshold refuses is not one
 HOTTEST = 100.0  # temperatures are looked for between this and its inverse
 _STEPS = 60  # of halving that interval
 _SMALLEST = 1e-38  # float32 knows no smaller probability
@@ -98,6 +99,7 @@ class Judged:
 
     Attributes:
         fitted: temperature and threshold of the one half.
+        right: how many first names of the one half are right; the threshold is of these.
         instances: objects in the other half. All else is about these.
         error_before: expected calibration error at a temperature of 1.
         error: the same at the fitted one.
@@ -108,6 +110,7 @@ class Judged:
     """
 
     fitted: CalibrationConfig
+    right: int
     instances: int
     error_before: float
     error: float
@@ -120,6 +123,7 @@ class Judged:
         return {
             "temperature": self.fitted.temperature,
             "threshold": self.fitted.threshold,
+            "right": self.right,
             "instances": self.instances,
             "ece_before": self.error_before,
             "ece": self.error,
@@ -157,17 +161,18 @@ def collect_scores(
 
     Raises:
         AnnotationError: a photo is missing or of another size, a class is not in the vocabulary,
-            or fewer than two photos have an object.
+            or a half of the photos has fewer than `NEEDED` objects.
     """
     photos = chosen_photos(annotations, images_dir, limit)
     kept, _ = counted(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in kept]
-    if not photos:
-        raise AnnotationError(NOTHING)
-    if len(photos) < 2:
+    halves = [sum(len(kept[photo.id]) for photo in photos[start::2]) for start in (0, 1)]
+    if min(halves) < NEEDED:
         raise AnnotationError(
-            "There is one photo with objects: calibration needs two or more, so that what is "
-            "fitted on one half can be judged on the other. Give more."
+            f"There are too few objects to calibrate with in {annotations.source!r}: every second "
+            f"photo makes one half, and each needs {NEEDED} objects so that the threshold, which "
+            f"one of {NEEDED} right names may miss, can be told; got {halves[0]} and {halves[1]} "
+            f"in {len(photos)} photos. Give more photos; the more, the better (docs/evaluate.md)."
         )
     vocabulary = predictor.vocabulary
     pairs = zip(vocabulary.classes, vocabulary.answerable, strict=True)
@@ -208,7 +213,7 @@ def fit(scores: Scores) -> Fit:
     return Fit(
         calibration=_fitted(scores),
         instances=len(scores),
-        halves=(_judged(_fitted(one), other), _judged(_fitted(other), one)),
+        halves=(_judged(one, other), _judged(other, one)),
     )
 
 
@@ -223,12 +228,15 @@ def _fitted(scores: Scores) -> CalibrationConfig:
     )
 
 
-def _judged(fitted: CalibrationConfig, scores: Scores) -> Judged:
+def _judged(one: Scores, scores: Scores) -> Judged:
+    """What is fitted on one half, on the other."""
+    fitted = _fitted(one)
     first, right = scores.first(fitted.temperature)
     unlisted, _ = scores.without_right_names().first(fitted.temperature)
     low = first < fitted.threshold
     return Judged(
         fitted=fitted,
+        right=int(one.first(fitted.temperature)[1].sum()),
         instances=len(scores),
         error_before=scores.calibration(1.0).error or 0.0,
         error=scores.calibration(fitted.temperature).error or 0.0,

@@ -1,4 +1,4 @@
-"""Photos shared out over processes, each with a predictor of its own.
+"""Photos shared out over processes, each with a model of its own.
 
 Every process computes with one thread. So the digits do not depend on how many processes there
 are: with another number of threads a model rounds differently in the last place.
@@ -16,14 +16,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context, parent_process
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from ovsam.errors import OvsamError
-
-if TYPE_CHECKING:
-    from ovsam.predictor import Predictor
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -37,16 +34,16 @@ class Workers:
     """How many processes there are, and what each of them begins with.
 
     Attributes:
-        load: gives a predictor; it must be picklable, as functions of modules and their
-            `functools.partial` are.
+        load: gives what does the work, a predictor or several; it must be picklable, as functions
+            of modules and their `functools.partial` are.
         count: of processes, 1 or more.
     """
 
-    load: Callable[[], Predictor]
+    load: Callable[[], Any]
     count: int
 
     def map(
-        self, work: Callable[[Predictor, Item], list[Row]], items: Iterable[Item]
+        self, work: Callable[[Any, Item], list[Row]], items: Iterable[Item]
     ) -> Generator[list[Row]]:
         """The rows of each item, in the order of the items.
 
@@ -55,7 +52,7 @@ class Workers:
             items: what is done; only a few are held at a time.
 
         Raises:
-            OvsamError: a process ended before its work did; or what `work` raises.
+            OvsamError: a process ended before its work did; or what `load` or `work` raises.
         """
         pool = ProcessPoolExecutor(
             self.count,
@@ -80,15 +77,18 @@ class Workers:
             pool.shutdown(cancel_futures=True)
 
 
-_predictor: Predictor  # of this process, where it is a worker
+_loaded: Any  # by this process, where it is a worker: the model, or why there is none
 
 
-def _begin(load: Callable[[], Predictor]) -> None:
-    global _predictor
+def _begin(load: Callable[[], Any]) -> None:
+    global _loaded
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(THREADS)
-    _predictor = load()
+    try:
+        _loaded = load()
+    except OvsamError as error:  # raised here, the parent would not learn it
+        _loaded = error
 
 
 def _end_with_parent() -> None:
@@ -100,4 +100,6 @@ def _end_with_parent() -> None:
 
 
 def _done(work: Callable[[Any, Any], Any], item: Any) -> Any:
-    return work(_predictor, item)
+    if isinstance(_loaded, OvsamError):
+        raise _loaded
+    return work(_loaded, item)

@@ -164,6 +164,9 @@ def test_feature_crop_encodes_the_photo_once() -> None:
     assert isinstance(encoder, TinyEncoder)
     predictor.predict(predictor.encode(blobs(0)), Prompt(box_xyxy=BOX), zoom=False)
     assert encoder.calls == 1
+    nothing = predictor._model.encode(torch.zeros(1, 3, 64, 64), named=False, masked=False)
+    assert encoder.calls == 1, "nobody asks"
+    assert nothing.embedding.numel() == nothing.c5.numel() == 0
 
 
 def test_by_name_and_by_path(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_sam_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = restore(output).model
     pixels = torch.randn(1, 3, 1024, 1024)
     assert torch.equal(model.encode(pixels).embedding, encoder(pixels))
+    assert model.encode(pixels, named=False, masked=False).embedding.numel() == 0
 
 
 @pytest.mark.parametrize("cuts", ["image", "feature"])

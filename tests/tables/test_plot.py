@@ -17,7 +17,7 @@ def test_labels_of_close_dots_stand_apart_and_inside() -> None:
     dots = [_Dot(10 + i / 10, 50 - i / 9, f"{i}, {i + 1}", True) for i in range(5)]
     dots += [_Dot(100, 20, "12", False), _Dot(99, 20, "13", False)]
     _draw_panel(panel, dots, "top-1", "parameters")
-    canvas.draw()
+    canvas.draw()  # type: ignore[no-untyped-call]
     _label(panel, dots)
     texts = [text for text in panel.texts if text.get_text()]
     assert [text.get_text() for text in texts] == [dot.label for dot in dots]

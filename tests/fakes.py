@@ -36,6 +36,7 @@ class FakePredictor:
     fingerprint: str = "f00d"
     zoom: bool = False
     has_mask_scores: bool = True
+    has_oracle: bool = False
     mask_tokens: int = 4
     radius: float = 10.0
     answers: Sequence[str] = ()
@@ -78,6 +79,7 @@ class FakePredictor:
         zoom: bool | None = None,  # noqa: ARG002
         threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | None = None,
+        right_names: Sequence[str] | None = None,  # noqa: ARG002
     ) -> list[Prediction]:
         classes = (self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)).classes
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)

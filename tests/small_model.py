@@ -68,12 +68,12 @@ def write_released(folder: Path) -> dict[str, Path]:
 
 
 def write_sam_and_clip(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, image_size: int = SMALL.image_size
 ) -> tuple[dict[str, Path], SamEncoder]:
     """SAM's and CLIP's files, and SAM's encoder in them, which "sam-vit-b" then stands for."""
     sam = SamConfig(dim=32, depth=2, heads=2, global_blocks=(1,))
     monkeypatch.setitem(build.SAMS, "sam-vit-b", sam)
-    encoder = SamEncoder(sam, SMALL.image_size // 16, 256)
+    encoder = SamEncoder(sam, image_size // 16, 256)
     for parameter in encoder.parameters():
         nn.init.normal_(parameter, std=0.1)
     released = write_released(folder)

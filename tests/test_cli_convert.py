@@ -51,6 +51,27 @@ def test_errors_are_one_sentence(tmp_path: Path, options: list[str]) -> None:
     assert result.exit_code == 1 and "must end in .safetensors" in result.stderr
 
 
+def test_sam_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a CLIP: SAM's masks at SAM's size, and names that are told."""
+    paths, encoder = write_sam_and_clip(tmp_path, monkeypatch, image_size=1024)
+    output = str(tmp_path / "out.safetensors")
+    line = ["convert", output, "--model", "sam-vit-b-oracle", "--sam", str(paths["sam"])]
+    refused = CliRunner().invoke(app, [*line, "--clip", str(paths["clip"])])
+    assert refused.exit_code == 1
+    assert "is made from sam; got sam, clip" in refused.stderr
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 0, result.output
+    predictor = ovsam.load(output, vocabulary="cat, dog")
+    photo = predictor.encode(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8))
+    box = ovsam.Prompt(box_xyxy=[10, 10, 50, 40])
+    [found] = predictor.predict(photo, box, multimask=True, right_names=["dog"])
+    assert (found.masks.shape, found.name) == ((3, 90, 120), "dog")
+    model = restore(output).model
+    pixels = torch.randn(1, 3, 1024, 1024)
+    assert torch.equal(model.encode(pixels).embedding, encoder(pixels))
+    assert model.encode(pixels, named=False, masked=False).embedding.numel() == 0
+
+
 @pytest.mark.parametrize("cuts", ["image", "feature"])
 def test_a_sam_and_a_clip_make_a_baseline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: str

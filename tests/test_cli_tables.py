@@ -88,6 +88,11 @@ def test_what_tables_refuses(run: Run) -> None:
     result = run("tables", "none", "--data", "data")
     assert result.exit_code == 1
     assert "There is no run folder 'none'" in result.stderr
+    for more in ([], ["--commands"]):
+        result = run("tables", "run", "--data", "none", *more)
+        assert result.exit_code == 1
+        assert "There is no data folder 'none'" in result.stderr
+        assert not result.stdout
     result = run(*MADE, "-o", "set.toml")
     assert result.exit_code == 1
     assert "Cannot make the folder 'set.toml'" in result.stderr
@@ -115,6 +120,13 @@ def test_what_pictures_refuses(run: Run) -> None:
     assert "photos are missing" in refused(*asked, "run", "-o", "c.png")
     Path("a.json").write_text(json.dumps({**json.loads(Path("b.json").read_text()), "asked": 3}))
     assert "is no report" in refused(*asked, "data/photos", "-o", "c.png")
+    for what in ("model", "vocabulary"):
+        content = json.loads(Path("b.json").read_text())
+        Path("weights").write_text("made again")
+        content["asked"][what] = {"name": "weights", "sha256": "0"}
+        Path("a.json").write_text(json.dumps(content))
+        said = refused(*asked, "data/photos", "-o", "c.png")
+        assert f"another {what} than now lies at 'weights'" in said
     Path("data/truth.json").write_text(Path("data/truth.json").read_text() + "\n")
     Path("a.json").write_text(Path("b.json").read_text())
     assert "with other annotations" in refused(*asked, "data/photos", "-o", "c.png")

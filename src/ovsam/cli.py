@@ -257,12 +257,13 @@ def convert(
     ],
     sam: Annotated[Path, typer.Option(help="SAM ViT-H, sam_vit_h_4b8939.pth.", show_default=False)],
     clip: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            help="CLIP, open_clip_model.safetensors of timm/resnet50x16_clip.openai.",
+            help="CLIP, open_clip_model.safetensors of timm/resnet50x16_clip.openai. Left out: SAM "
+            "alone.",
             show_default=False,
         ),
-    ],
+    ] = None,
     sam2clip: Annotated[
         Path | None,
         typer.Option(help="The authors' adapter, sam2clip_vith_rn50x16.pth.", show_default=False),
@@ -278,7 +279,7 @@ def convert(
         str,
         typer.Option(
             help="The model that these files make up. SAM's and CLIP's alone make up a baseline, "
-            "such as sam-vit-h+rn50x16-feature-crop."
+            "such as sam-vit-h+rn50x16-feature-crop, SAM's alone sam-vit-h-oracle."
         ),
     ] = "rn50x16",
     sam_decoder: Annotated[

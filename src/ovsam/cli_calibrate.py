@@ -75,6 +75,10 @@ def calibrate(
         )
     checkpoint = locate(model)
     predictor = ovsam.load(model, vocabulary=names, device=device)
+    if predictor.has_oracle:
+        raise OvsamError(
+            f"'{model}' is told its names: there is no score that could be calibrated."
+        )
     embed_names(predictor)
     with bar("photos") as progress:
         scores = collect_scores(predictor, content, images, limit=limit, progress=progress)

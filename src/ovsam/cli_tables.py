@@ -69,6 +69,11 @@ def tables(
 
     wanted = read_table_set(table_set)
     folders = Folders(run, data)
+    if not data.is_dir():
+        raise OvsamError(
+            f"There is no data folder '{data}'. Give the one that the data sets lie in as --data "
+            "(docs/tables.md)."
+        )
     if commands:
         from ovsam.tables.results import Results
 
@@ -172,9 +177,8 @@ def pictures(
     Example: ovsam pictures instances_val2017.json one.json other.json --images val2017 -o both.png
     """
     from ovsam.data.coco import read_annotations
-    from ovsam.evaluate.asked import fingerprint
     from ovsam.output import check_output
-    from ovsam.tables.cases import choose, read_answers
+    from ovsam.tables.cases import check_sources, choose, read_answers
     from ovsam.tables.pictures import answer_again, draw_side_by_side, write_picture
 
     check_output(output, (".png",), [annotations, *reports])
@@ -182,13 +186,8 @@ def pictures(
         raise OvsamError("Give two reports or more, one for each model to show.")
     answers = [read_answers(path) for path in reports]
     content = read_annotations(annotations)
-    digest = fingerprint(annotations)
     for one in answers:
-        if one.content["asked"]["annotations"]["sha256"] != digest:
-            raise OvsamError(
-                f"'{one.path}' was measured with other annotations than '{annotations}'. Give "
-                "those, or make it again."
-            )
+        check_sources(one, annotations)
     photos = {instance.id: instance.photo_id for instance in content.instances}
     cases = choose(answers, photos, each)
     chosen = list(dict.fromkeys(key for case in cases for key in case.annotation_ids))

@@ -15,7 +15,7 @@ class EncoderConfig:
     """The frozen vision-language encoder."""
 
     kind: str
-    """`open_clip` or `lite`."""
+    """`open_clip`, `lite`, or `none` for SAM alone, which has no such encoder."""
     architecture: str
     """open_clip's name of the image trunk, or one of `efficientnet.SCALES`."""
     channels: tuple[int, int, int, int]
@@ -96,9 +96,9 @@ class RegionConfig:
 class BaselineConfig:
     """A baseline of the paper (§3.1): the frozen encoder alone names what a mask cuts out."""
 
-    cuts: Literal["image", "features"]
+    cuts: Literal["image", "features", "nothing"]
     """What is cut: the photo, so that the encoder sees each object's square (Image-Crop); or what
-    the encoder made of the whole photo (Feature-Crop)."""
+    the encoder made of the whole photo (Feature-Crop); or nothing: an oracle names (SAM alone)."""
     context_tokens: int = 0
     """Learned tokens before a class's name in place of the prompt templates (CoOp); 0 = none."""
     conv_adapter: Literal["vit-adapter", "mimdet"] | None = None

@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -172,6 +173,11 @@ class Predictor:
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     @property
+    def has_oracle(self) -> bool:
+        """Whether it has masks alone, as SAM has, and is told the names; see `predict`."""
+        return self.config.baseline is not None and self.config.baseline.cuts == "nothing"
+
+    @property
     def mask_tokens(self) -> int:
         """4 where multimask output is possible, 1 where the checkpoint lacks it."""
         return self.config.decoder.mask_tokens
@@ -187,7 +193,9 @@ class Predictor:
         progress: Progress | None = None,
     ) -> None:
         """Compute the embeddings of a vocabulary ahead of its first use (they are kept on disk)."""
-        self._class_prototypes(self._resolve(vocabulary), progress)
+        resolved = self._resolve(vocabulary)
+        if not self.has_oracle:
+            self._class_prototypes(resolved, progress)
 
     @torch.inference_mode()
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
@@ -221,6 +229,7 @@ class Predictor:
         zoom: bool | None = None,
         threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | NDArray[Any] | None = None,
+        right_names: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """Answer prompts about an encoded photo.
 
@@ -238,20 +247,23 @@ class Predictor:
             name_boxes_xyxy: for each prompt a box `(4,)`, photo pixels, whose content is named; the
                 masks stay as they are. None = the prompt's own box, or that of its mask. With zoom,
                 what sticks out of the square around the object is not seen.
+            right_names: for each prompt what the oracle says, for a model that `has_oracle`. None =
+                nothing: each object is none of the vocabulary's classes.
 
         Returns:
             One prediction for each prompt.
 
         Raises:
             PromptError: a prompt or a box to name lies outside the photo, a mask is of another
-                resolution, the threshold is none, or the checkpoint has no multimask output.
+                resolution, the threshold is none, the checkpoint has no multimask output, or there
+                are right names for a model without an oracle, or not one for each prompt.
             VocabularyError: the vocabulary is not one.
         """
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self._check(encoded, prompts, multimask)
         threshold = self._threshold(threshold, resolved := self._resolve(vocabulary))
         named = _named_boxes(prompts, name_boxes_xyxy, encoded.size_hw)
-        prototypes = self._class_prototypes(resolved)
+        told = self._told(right_names, len(prompts), resolved)
         whole = _View(encoded.frame, encoded.features, 0)
         if zoom if zoom is not None else self.zoom:
             step = max(1, SQUARES_AT_ONCE // len(self._zoom_config.contexts))
@@ -265,11 +277,15 @@ class Predictor:
             decoded = self._decode([whole] * len(prompts), prompts)
             answers = [_Answer(masks, ((whole, masks),)) for masks in decoded]
         answers = [answer.selected(multimask) for answer in answers]
-        if self.config.baseline is None:
-            scores = self._label(answers, named, prototypes)
+        if told is not None:
+            scores = [
+                row.expand(len(a.decoded.logits), -1) for row, a in zip(told, answers, strict=True)
+            ]
+        elif self.config.baseline is None:
+            scores = self._label(answers, named, self._class_prototypes(resolved))
         else:
             single, boxes = self._cut_out(encoded, whole, answers, named)
-            each = iter(self._label(single, boxes, prototypes))
+            each = iter(self._label(single, boxes, self._class_prototypes(resolved)))
             scores = [torch.cat([next(each) for _ in a.decoded.logits]) for a in answers]
         return [
             _prediction(
@@ -292,6 +308,34 @@ class Predictor:
                     f"mask_logits must have shape ({low_res}, {low_res}) for {self.name}, "
                     f"got {prompt.mask_logits.shape}. Pass on a prediction's low_res_logits."
                 )
+
+    def _told(
+        self, right_names: Sequence[str] | None, count: int, vocabulary: Vocabulary
+    ) -> Tensor | None:
+        """An oracle's probabilities `(count, C + 1)`, background last; None without an oracle."""
+        if not self.has_oracle:
+            if right_names is not None:
+                raise PromptError(
+                    f"right_names is for a model whose names are an oracle's; {self.name} has its "
+                    "own. Leave it out."
+                )
+            return None
+        background = len(vocabulary.classes)
+        told = [background] * count
+        if right_names is not None:
+            if len(right_names) != count:
+                raise PromptError(
+                    f"right_names must have a name for each of the {count} prompts, got "
+                    f"{len(right_names)}."
+                )
+            for i, name in enumerate(right_names):
+                if (known := vocabulary.class_of(name)) is None:
+                    raise PromptError(
+                        f"right_names has {name!r}, which the vocabulary {vocabulary.name!r} does "
+                        "not have. Give names of its classes."
+                    )
+                told[i] = vocabulary.classes.index(known)
+        return F.one_hot(torch.tensor(told), background + 1).float()
 
     def _threshold(self, threshold: float | None, vocabulary: Vocabulary) -> float:
         """The one that is asked for, or the model's own."""
@@ -615,7 +659,7 @@ def _named(probabilities: Tensor, vocabulary: Vocabulary, top: int, threshold: f
     return _Names(
         labels=labels,
         none_scores=_array(probabilities[:, -1]),
-        none_of_these=tuple((best < threshold).tolist()),
+        none_of_these=tuple(((best < threshold) | (best <= 0)).tolist()),
         kinds=tuple(
             None if score >= CERTAIN else _kind(row, vocabulary)
             for score, row in zip(best.tolist(), _array(probabilities[:, :-1]), strict=True)
@@ -747,7 +791,7 @@ def load(
     Args:
         name_or_path: "lite" ships with the package; the others are fetched and converted once.
             With "-image-crop" or "-feature-crop" behind it, a path too, a baseline of the paper
-            names the model's masks.
+            names the model's masks; with "-oracle" nobody does who is not told.
         vocabulary: what the predictor answers from unless a call says otherwise.
         device: "cpu", "cuda", "mps".
         cache_dir: for downloads and text embeddings; by default the user's cache folder.
@@ -788,13 +832,19 @@ def locate(name: str, cache_dir: str | Path | None = None) -> Path:
         CheckpointError: no model has that name, or it cannot be fetched.
     """
     from ovsam.hub import RELEASES, fetch
-    from ovsam.model.build import SHIPPED
+    from ovsam.model.build import MODELS, SAMS, SHIPPED, SINGLE
 
     if name == "lite":
         return SHIPPED
     if name in RELEASES:
         return fetch(name, cache_dir)
     path = Path(name)
+    own = name.removesuffix(SINGLE)
+    if not path.exists() and (own in MODELS or own.partition("+")[0] in SAMS):
+        raise CheckpointError(
+            f"The weights of '{name}' do not come with ovsam. Make a checkpoint with 'ovsam "
+            "convert' or 'ovsam train' (docs/baselines.md, docs/train.md) and give its path."
+        )
     if not path.exists() and not path.suffix:
         raise CheckpointError(
             f"Unknown model '{name}'. Choose lite, {', '.join(RELEASES)}, or give the path of a "

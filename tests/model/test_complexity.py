@@ -19,7 +19,7 @@ from ovsam.config import (
 )
 from ovsam.errors import CheckpointError
 from ovsam.model import complexity as module
-from ovsam.model.build import MODELS, build
+from ovsam.model.build import MODELS, SHIPPED, build
 from ovsam.model.complexity import Complexity, Part, Per, complexity, model_names
 
 TINY = ModelConfig(
@@ -100,6 +100,24 @@ def test_a_baseline_of_ours_shares_its_trunk() -> None:
     trunk, head = own["trunk"].multiply_adds, own["trunk's own head"].multiply_adds
     expected = trunk * (224 / 1024) ** 2 + head
     assert crop.multiply_adds == pytest.approx(expected, rel=0.001)
+
+
+def test_a_checkpoint_s_path_may_have_a_baseline_behind_it() -> None:
+    named, path = counted("lite-feature-crop"), counted(f"{SHIPPED}-feature-crop")
+    assert (path.total, path.parameters) == (named.total, named.parameters)
+    with pytest.raises(CheckpointError, match=r"no model 'none\.safetensors-feature-crop'"):
+        complexity("none.safetensors-feature-crop")
+
+
+def test_sam_alone_has_no_trunk() -> None:
+    assert {part.name for part in counted("sam-vit-h").parts} == {
+        "SAM's encoder",
+        "prompt encoder",
+        "mask decoder",
+    }
+    assert counted("sam-vit-h").paper == pytest.approx((2.9986e12, 641.09e6), rel=0.005)
+    own, alone = (_parts(counted(name)) for name in ("rn50", "rn50-oracle"))
+    assert own.keys() - alone.keys() == {"feature pyramid", "region head", "trunk's own head"}
 
 
 def _count(config: ModelConfig) -> tuple[Part, ...]:

@@ -64,6 +64,27 @@ def test_the_tokens_alone_learn(clip: ClipTextEncoder) -> None:
     assert all(parameter.grad is None for parameter in clip.parameters())
 
 
+def test_clip_embeds_a_long_vocabulary_batch_by_batch(
+    clip: ClipTextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forward and, since nothing is kept for it, backward; vectors and gradients are the same."""
+    texts, seen = ["cat", "dog", "coffee mug", "tree", "lamp"], []
+    clip.tower.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
+
+    def embedded() -> tuple[torch.Tensor, torch.Tensor]:
+        context = clip_tokens(clip).clone().requires_grad_()
+        vectors = clip.embed_in_context(texts, context)
+        [gradient] = torch.autograd.grad(vectors.square().sum(), context)
+        return vectors.detach(), gradient
+
+    at_once = embedded()
+    assert seen == [5, 5]
+    seen.clear()
+    monkeypatch.setattr("ovsam.model.clip.TEXT_BATCH", 2)
+    torch.testing.assert_close(embedded(), at_once)
+    assert sorted(seen) == [1, 1, 2, 2, 2, 2]
+
+
 def test_other_tokens_are_another_text_model(clip: ClipTextEncoder) -> None:
     """Embeddings are kept on disk by the model's identity."""
     one, other = (InContext(clip, torch.full((4, 16), value)) for value in (0.0, 0.1))

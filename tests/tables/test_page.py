@@ -26,6 +26,7 @@ def page(tmp_path: Path) -> Page:
     order = {
         "IoU": [Pair("Trained", "Plain", -0.1, 0.01), Pair("Trained", "Other", 0.1, 0.2)],
         "top-1": [],
+        "top-5": [Pair("Trained", "Plain", 0.0, 0.0)],
     }
     filled = Results(tables, where).fill(tables.tables[0])
     pictures = (
@@ -53,6 +54,10 @@ def test_markdown(page: Page, tmp_path: Path) -> None:
     )
     assert "- IoU, against the paper: Plain is better than Trained by 10.0 ± 1.0." in text
     assert "top-1:" not in text
+    assert (
+        "- top-5: of 1 pairs that the paper orders, 0 come out so, 0 the other way round, 0 differ "
+        "by no more than 2 standard errors, 1 are not compared, the same object by object." in text
+    )
     for shown in ("(costs.png)", "(both.png)", "Not drawn: it is missing.", "ovsam pictures <y>"):
         assert shown in text
 

@@ -12,6 +12,7 @@ import pytest
 from fakes import FakePredictor
 from made_run import folders, outcome, write_report
 from ovsam.data.coco import parse_annotations
+from ovsam.errors import OvsamError
 from ovsam.tables.cases import Case, read_answers
 from ovsam.tables.pictures import (
     CELL,
@@ -48,7 +49,7 @@ def images(tmp_path: Path) -> Path:
 def test_model_is_asked_as_its_report_did(images: Path, tmp_path: Path) -> None:
     where = folders(tmp_path)
     report: dict[str, Any] = {"prompts": "point-true-box"}
-    path = write_report(where, "plain/box", [outcome(7, "person", 0.1, 0)], **report)
+    path = write_report(where, "plain/box", [outcome(7, "person", 0.13, 0)], **report)
     fake = FakePredictor(radius=5, answers=("person",))
     ticks: list[int] = []
     found = answer_again(
@@ -66,6 +67,22 @@ def test_model_is_asked_as_its_report_did(images: Path, tmp_path: Path) -> None:
     assert (answer.name, answer.score) == ("person", 0.5)
     assert answer.iou == pytest.approx(np.pi * 25 / 600, abs=0.02)
     assert ticks == [1]
+
+
+def test_a_model_that_answers_otherwise_is_refused(images: Path, tmp_path: Path) -> None:
+    path = write_report(folders(tmp_path), "plain/box", [outcome(7, "person", 0.9, 0)])
+    fake = FakePredictor(answers=("person",)).as_predictor()
+    with pytest.raises(
+        OvsamError, match=r"was not measured with 'lite' as it is now.* by 0\.10 on"
+    ):
+        answer_again(
+            fake,
+            read_answers(path),
+            parse_annotations(CONTENT),
+            [7],
+            images,
+            progress=lambda: None,
+        )
 
 
 def test_cells_show_the_square_around_the_object(images: Path, tmp_path: Path) -> None:

@@ -156,6 +156,15 @@ def test_order(where: Folders, tables: TableSet) -> None:
     assert pairs(results, table, table.columns[2]) == []
 
 
+def test_what_is_the_same_for_every_object_is_not_compared(
+    where: Folders, tables: TableSet
+) -> None:
+    for name in ("plain/box", "trained/box"):
+        write_report(where, name, [outcome(i, "person", i / 8, 0) for i in range(4)])
+    table = tables.tables[0]
+    assert [p.verdict for p in pairs(Results(tables, where), table, table.columns[0])] == ["none"]
+
+
 def test_order_of_near_ones_is_open(where: Folders, tables: TableSet) -> None:
     """One object of four is named by Trained alone: 0.25 with a standard error of 0.25."""
     write_report(where, "plain/box", [outcome(i, "person", 0.5, -1) for i in range(4)])

@@ -110,6 +110,27 @@ def test_sam_is_fine_tuned(
     assert changed == {"context.tokens"}
 
 
+def test_sam_alone_is_fine_tuned(
+    tmp_path: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From SAM's file alone; of all its weights only the decoder's change."""
+    write_folder(tmp_path)
+    write_sam_and_clip(tmp_path, monkeypatch, image_size=1024)
+    tiny = (
+        "engine.steps=1 engine.workers=0 batch=1 engine.precision=32-true prompts.count=2 "
+        "data.0.path=coco_sample/annotations/instances_train2017.json "
+        "data.0.images=coco_sample/train2017 start.sam=whole_sam.pth"
+    )
+    changes = " ".join(f"--set {change}" for change in tiny.split())
+    run(f"train sam-coco --data . --set model=sam-vit-b-oracle {changes} -o tuned")
+    model = restore(tmp_path / "tuned" / "sam-vit-b-oracle.safetensors").model.state_dict()
+    sam = torch.load(tmp_path / "whole_sam.pth", weights_only=True)
+    before = {name.replace("image_encoder.", "sam."): value for name, value in sam.items()}
+    assert model.keys() == before.keys()
+    changed = {name for name, value in model.items() if not torch.equal(value, before[name])}
+    assert {name.partition(".")[0] for name in changed} == {"mask_decoder"}
+
+
 # The stage on a tiny model
 
 

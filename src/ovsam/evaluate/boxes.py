@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ovsam.data.coco import Photo
-from ovsam.errors import AnnotationError
+from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.average_precision import (
     LVIS_DETECTIONS,
     AveragePrecision,
@@ -117,8 +117,14 @@ def evaluate_detections(
     Raises:
         AnnotationError: a photo is missing or of another size, an annotated mask is malformed,
             there is no box, or the vocabulary lacks the class of an annotated object.
+        OvsamError: our names are asked of an oracle.
         OutputError: the journal is of other settings, or cannot be used.
     """
+    if labels == "ours" and predictor.has_oracle:
+        raise OvsamError(
+            f"{predictor.name} is told the names of annotated objects, and a detector's boxes are "
+            "none. Take the detector's names, or another model."
+        )
     photos = truth.annotations.photos[:limit]
     if not photos:
         raise AnnotationError(

@@ -3,7 +3,7 @@
 Protocol: the prompt comes from the annotation (`prompts`). The mask is compared at the photo's own
 size; the name is right if the first one is the annotation's. Crowds are left out. Nothing but the
 prompt is taken from the annotation: a point's name comes from the predicted mask, save in the
-authors' variant, `point-true-box`.
+authors' variant, `point-true-box`; an oracle alone is told the name.
 """
 
 from __future__ import annotations
@@ -324,12 +324,14 @@ def ask(
         for instance, mask in zip(instances, masks, strict=True)
     ]
     true_boxes = [instance.box_xyxy for instance in instances]
+    names = [instance.category for instance in instances]
     predictions = predictor.predict(
         predictor.encode(pixels),
         prompts,
         zoom=zoom,
         top=top,
         name_boxes_xyxy=true_boxes if kind == "point-true-box" else None,
+        right_names=names if predictor.has_oracle else None,
     )
     return list(zip(prompts, predictions, strict=True))
 

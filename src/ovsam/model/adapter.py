@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ovsam.config import AdapterConfig
 from ovsam.model.attention import ViTBlock
-from ovsam.model.layers import LayerNorm2d
+from ovsam.model.layers import sam_neck
 
 
 class _ToStride16(nn.Module):
@@ -64,12 +64,7 @@ class Adapter(nn.Module):
             ViTBlock(dim, config.heads, 0 if i in config.global_blocks else config.window, grid)
             for i in range(config.depth)
         )
-        self.neck = nn.Sequential(
-            nn.Conv2d(dim, embed_dim, 1, bias=False),
-            LayerNorm2d(embed_dim),
-            nn.Conv2d(embed_dim, embed_dim, 3, padding=1, bias=False),
-            LayerNorm2d(embed_dim),
-        )
+        self.neck = sam_neck(dim, embed_dim)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """C2..C5 `(B, C, H / stride, W / stride)` -> `(B, embed_dim, H / 16, W / 16)`."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from ovsam.model.weights import save_atomically
 
 FILES_KEPT = 8  # the last used ones; 22,000 classes of `lite` take 29 MB
 
@@ -46,14 +47,8 @@ def write_vectors(path: Path, vectors: Tensor) -> None:
 
     Where that cannot be done, the log says so.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file({_TENSOR: vectors}, temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_atomically(path, {_TENSOR: vectors})
         files = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda file: file.stat().st_mtime)
         for file in files[:-FILES_KEPT]:
             file.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ from ovsam.model.clip import (
 )
 from ovsam.model.context import PromptContext
 from ovsam.model.efficientnet import SCALES
-from ovsam.model.features import ImageEncoder
+from ovsam.model.features import ImageEncoder, NoEncoder
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.weights import fill, load_checkpoint, read_metadata
 from ovsam.vocabulary import load_vocabulary
@@ -122,6 +122,7 @@ MODELS: dict[str, ModelConfig] = {
 
 SINGLE = "-single"  # after a model's name: its adapter sees C4 alone (Table 5)
 
+ORACLE = "-oracle"  # after a model's name: its masks, and the right names, which it is told
 CONTEXT_TOKENS = 4  # CoOp's fewest: it found that shorter contexts carry over better
 BASELINES: dict[str, BaselineConfig] = {
     "-image-crop": BaselineConfig(cuts="image"),
@@ -130,8 +131,9 @@ BASELINES: dict[str, BaselineConfig] = {
     "-feature-crop-coop": BaselineConfig(cuts="features", context_tokens=CONTEXT_TOKENS),
     "-feature-crop-vit-adapter": BaselineConfig(cuts="features", conv_adapter="vit-adapter"),
     "-feature-crop-mimdet": BaselineConfig(cuts="features", conv_adapter="mimdet"),
+    ORACLE: BaselineConfig(cuts="nothing"),
 }
-"""After a model's name: its masks, named as a baseline of Table 1 does."""
+"""After a model's name: its masks, named as a baseline of Table 1 does, or by an oracle."""
 
 
 SAMS: dict[str, SamConfig] = {
@@ -139,7 +141,8 @@ SAMS: dict[str, SamConfig] = {
     "sam-vit-l": SamConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
     "sam-vit-h": SamConfig(dim=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
 }
-"""With `+` before a CLIP and one of `BASELINES` behind it: a baseline whose masks are SAM's."""
+"""With `+` before a CLIP and one of `BASELINES` behind it: a baseline whose masks are SAM's. With
+`ORACLE` alone: SAM itself."""
 
 
 def split_baseline(name: str) -> tuple[str, str]:
@@ -179,7 +182,8 @@ def named_config(name: str) -> ModelConfig:
 
     Args:
         name: one of `MODELS`; with `SINGLE` or one of `BASELINES` behind it, or both in this order;
-            or one of `SAMS`, `+`, a CLIP of `MODELS` and one of `BASELINES`.
+            one of `SAMS`, `+`, a CLIP of `MODELS` and one of `BASELINES`; or one of `SAMS` and
+            `ORACLE`.
 
     Raises:
         CheckpointError: unknown name; the message lists the valid ones.
@@ -196,6 +200,8 @@ def named_config(name: str) -> ModelConfig:
     sam, plus, clip = own.partition("+")
     if plus:
         return as_baseline(_joined(name, sam, clip), _known_ending(name, ending))
+    if own in SAMS:
+        return as_baseline(_alone(own, ending), ending)
     base = own.removesuffix(SINGLE)
     if base not in MODELS:
         raise CheckpointError(
@@ -215,6 +221,17 @@ def _known_ending(name: str, ending: str) -> str:
             f"{', '.join(BASELINES)} behind it."
         )
     return ending
+
+
+def _alone(sam: str, ending: str) -> ModelConfig:
+    """SAM as it is released, which names nothing."""
+    if ending != ORACLE:
+        raise CheckpointError(
+            f"'{sam}{ending}' has nothing to name with: choose {sam}{ORACLE}, which is told the "
+            f"names, or put + and a CLIP behind {sam}, as in {sam}+rn50x16-feature-crop."
+        )
+    nothing = EncoderConfig(kind="none", architecture="none", channels=(0, 0, 0, 0), text_dim=0)
+    return ModelConfig(name=sam, image_size=1024, encoder=nothing, sam=SAMS[sam])
 
 
 def _joined(name: str, sam: str, clip: str) -> ModelConfig:
@@ -247,8 +264,10 @@ def _build_encoder(config: EncoderConfig) -> ImageEncoder:
 
         _check_architecture(config, tuple(SCALES))
         return LiteImageEncoder(config)
+    if config.kind == "none":
+        return NoEncoder()
     raise CheckpointError(
-        f"Unknown kind of encoder '{config.kind}'. Choose one of: open_clip, lite."
+        f"Unknown kind of encoder '{config.kind}'. Choose one of: open_clip, lite, none."
     )
 
 
@@ -273,7 +292,7 @@ class Restored:
 
     Attributes:
         model: the model, in eval mode.
-        text_tower: CLIP's text side; None for `lite`, whose text side is MiniLM.
+        text_tower: CLIP's text side; None for `lite`, whose text side is MiniLM, and SAM alone.
         text_vectors: embeddings of names that ship with the checkpoint, so that common
             vocabularies need no text tower.
     """

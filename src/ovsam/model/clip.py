@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ovsam.config import EncoderConfig
 from ovsam.model.features import ImageEncoder, at_c5, freeze
@@ -152,11 +153,21 @@ class ClipTextEncoder(nn.Module):
     def embed_in_context(self, texts: Sequence[str], context: Tensor) -> Tensor:
         """Learned tokens `(T, width)` before each text, a full stop behind it: `(N, dim)` float32.
 
-        As CoOp has it: the tokens follow the start of the text. Gradients reach `context`.
+        As CoOp has it: the tokens follow the start of the text. Gradients reach `context`: for them
+        the tower runs again, batch by batch, so that no long vocabulary's activations are kept.
         """
+        device = self.tower.text_projection.device
+        held = "x " * len(context)  # one token each, to be replaced
+        batches = []
+        for start in range(0, len(texts), TEXT_BATCH):
+            batch = texts[start : start + TEXT_BATCH]
+            tokens = self._tokenize([f"{held}{text}." for text in batch]).to(device)
+            batches.append(checkpoint(self._in_context, tokens, context, use_reentrant=False))
+        return torch.cat(batches)
+
+    def _in_context(self, tokens: Tensor, context: Tensor) -> Tensor:
+        """One batch of tokens `(B, 77)`, of which the context takes the places behind the first."""
         count, embedding = len(context), self.tower.token_embedding
-        held = "x " * count  # one token each, to be replaced
-        tokens = self._tokenize([f"{held}{text}." for text in texts]).to(embedding.weight.device)
 
         def replaced(_module: nn.Module, _inputs: Any, embedded: Tensor) -> Tensor:
             learned = context.to(embedded).expand(len(embedded), -1, -1)

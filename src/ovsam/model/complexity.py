@@ -20,13 +20,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
 from ovsam.errors import CheckpointError
-from ovsam.model.build import MODELS, SAMS, SINGLE, build, named_config, split_baseline
+from ovsam.model.build import (
+    MODELS,
+    SAMS,
+    SINGLE,
+    as_baseline,
+    build,
+    named_config,
+    split_baseline,
+)
 from ovsam.model.conv_adapter import ConvAdapter
 from ovsam.model.features import ImageEncoder
 from ovsam.model.label import PyramidHead, RegionHead, TokenHead
 from ovsam.model.mask import MaskDecoder
 from ovsam.model.prompt import PromptEncoder
-from ovsam.model.sam_encoder import SamEncoder
 from ovsam.model.weights import load_checkpoint
 
 T = TypeVar("T")
@@ -107,6 +114,7 @@ _PAPER: Mapping[str, tuple[float, float]] = {
 _PAPER_BASELINES = {
     "image-crop": "sam-vit-h+rn50x16-image-crop",
     "feature-crop": "sam-vit-h+rn50x16-feature-crop",
+    "sam-vit-h": "sam-vit-h-oracle",
 }
 
 
@@ -116,10 +124,10 @@ def model_names() -> tuple[str, ...]:
 
 
 def complexity(name: str, *, zoom: bool = True) -> Complexity:
-    """Count a model by its name (see `model_names`) or the path of its checkpoint.
+    """Count a model by its name or the path of its checkpoint.
 
     Args:
-        name: the model.
+        name: one of `model_names`; a name or path as `ovsam.load` takes it.
         zoom: count what zooming takes, for a model that zooms by default; False = as it is asked
             with `--no-zoom`.
 
@@ -131,20 +139,19 @@ def complexity(name: str, *, zoom: bool = True) -> Complexity:
         1116
     """
     with torch.device("meta"), torch.inference_mode():
-        if name == "sam-vit-h":
-            parts = _sam_parts()
-        else:
-            config = _config(_PAPER_BASELINES.get(name, name))
-            parts = _ovsam_parts(config if zoom else replace(config, zoom=None))
+        config = _config(_PAPER_BASELINES.get(name, name))
+        parts = _ovsam_parts(config if zoom else replace(config, zoom=None))
     return Complexity(name, parts, _PAPER.get(name))
 
 
 def _config(name: str) -> ModelConfig:
-    own = split_baseline(name)[0]
+    own, ending = split_baseline(name)
     if own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
         return named_config(name)
-    if Path(name).is_file():
+    if Path(name).is_file():  # a file's name may end in anything
         return load_checkpoint(name)[0]
+    if Path(own).is_file():
+        return as_baseline(load_checkpoint(own)[0], ending)
     raise CheckpointError(
         f"There is no model '{name}'. Give the path of a checkpoint or one of: "
         f"{', '.join(model_names())}."
@@ -167,11 +174,13 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
         regions, region = _region_parts(model.region_head, config.region, pyramid)
         once.append(regions)
         each.insert(0, region)
-    elif config.baseline is not None and config.baseline.cuts == "image":
-        crop = _crop_part(config, model.encoder)
-        if sam is not None:  # the trunk sees crops alone
+    elif config.baseline is not None and config.baseline.cuts != "features":
+        if sam is not None:  # the trunk sees crops alone, or nothing
             once.remove(trunk)
-        each = [crop if sam is not None else replace(crop, parameters=0)]
+        each = []
+        if config.baseline.cuts == "image":
+            crop = _crop_part(config, model.encoder)
+            each = [crop if sam is not None else replace(crop, parameters=0)]
     if sharpen is not None:
         once.append(_part("high resolution", Per.photo, sharpen, lambda: sharpen(pyramid))[0])
     if zoom := config.zoom:  # the same weights once more
@@ -240,15 +249,6 @@ def _prompt_parts(dim: int, config: DecoderConfig, size: int) -> tuple[Part, Par
         lambda: decoder(embedding, embedding, sparse, dense, sharp),
     )
     return prompt, mask
-
-
-def _sam_parts() -> tuple[Part, ...]:
-    """SAM ViT-H alone."""
-    config = named_config(_PAPER_BASELINES["feature-crop"])
-    assert config.sam is not None
-    sam = SamEncoder(config.sam, config.image_size // 16, config.embed_dim)
-    image, _ = _part("SAM's encoder", Per.photo, sam, lambda: sam(_pixels(config.image_size)))
-    return (image, *_prompt_parts(config.embed_dim, config.decoder, config.image_size))
 
 
 def _conv_adapter_part(adapter: ConvAdapter, pyramid: Sequence[Tensor], size: int) -> Part:

@@ -87,7 +87,7 @@ OPENAI_ARCHIVES = {
 }
 
 KEY_MAP_SAM: dict[str, Table] = {"sam": _SAM_ENCODER + _SAM_PROMPT + _SAM_DECODER, "clip": _CLIP}
-"""The same for a baseline that consists of a SAM and a CLIP."""
+"""The same for a baseline that consists of a SAM and a CLIP; SAM alone needs no CLIP."""
 
 LICENCE = (
     "Adapter and CLIP2SAM head: S-Lab License 1.0, non-commercial use only. SAM: Apache-2.0. "
@@ -95,6 +95,7 @@ LICENCE = (
 )
 
 SAM_CLIP_LICENCE = "SAM: Apache-2.0. CLIP: MIT."
+SAM_LICENCE = "SAM: Apache-2.0."
 
 
 def convert(
@@ -103,7 +104,7 @@ def convert(
     sam2clip: str | Path | None = None,
     clip2sam: str | Path | None = None,
     sam: str | Path,
-    clip: str | Path,
+    clip: str | Path | None = None,
     model: str = "rn50x16",
     sam_decoder: bool = False,
     seen_classes: Sequence[str] = COCO_BASE,
@@ -115,7 +116,7 @@ def convert(
         sam2clip: the authors' adapter, `sam2clip_*.pth`; None for a SAM and a CLIP.
         clip2sam: the authors' decoder and region head, `clip2sam_*.pth`; None likewise.
         sam: SAM ViT-H, `sam_vit_h_4b8939.pth`, or the SAM that `model` names.
-        clip: CLIP, `open_clip_model.safetensors` of the same trunk.
+        clip: CLIP, `open_clip_model.safetensors` of the same trunk; None for SAM alone.
         model: see `named_config`; with "+" in it a baseline of a SAM and a CLIP.
         sam_decoder: take SAM's own decoder in place of the authors'.
         seen_classes: names of the classes that the region head was trained on.
@@ -131,6 +132,8 @@ def convert(
     licence = LICENCE
     if config.sam is not None:
         table, licence = KEY_MAP_SAM, SAM_CLIP_LICENCE
+    if config.encoder.kind == "none":
+        table, licence = {"sam": KEY_MAP_SAM["sam"]}, SAM_LICENCE
     given = {"sam2clip": sam2clip, "clip2sam": clip2sam, "sam": sam, "clip": clip}
     paths = {name: path for name, path in given.items() if path is not None}
     if paths.keys() != table.keys():
@@ -149,7 +152,7 @@ def released_config(
 ) -> ModelConfig:
     """The configuration of a released model by its name, for instance "rn50x16"."""
     config = named_config(model)
-    if config.encoder.kind != "open_clip":
+    if config.encoder.kind == "lite":
         names = ", ".join(n for n, c in MODELS.items() if c.encoder.kind == "open_clip")
         raise CheckpointError(f"'{model}' is not made from released files. Choose one of: {names}.")
     if config.baseline is not None and config.baseline.learns:
@@ -165,9 +168,14 @@ def released_config(
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of every tensor of a checkpoint with this configuration and a CLIP."""
+    """Names and shapes of every tensor of a checkpoint of this configuration, CLIP's text included.
+
+    Not for `lite`, whose text side is no part of it.
+    """
     with torch.device("meta"):
-        parts = {"": build(config).state_dict(), "text.": build_text_encoder(config).state_dict()}
+        parts = {"": build(config).state_dict()}
+        if config.encoder.kind == "open_clip":
+            parts["text."] = build_text_encoder(config).state_dict()
     return {
         prefix + name: tuple(tensor.shape)
         for prefix, state in parts.items()

@@ -40,6 +40,25 @@ class ImageEncoder(nn.Module, ABC):
         """
 
 
+class NoEncoder(ImageEncoder):
+    """Where there is none, as beside SAM alone: a pyramid without pixels, and no names."""
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Four maps `(B, 0, 0, 0)`."""
+        empty = pixels.new_empty(len(pixels), 0, 0, 0)
+        return empty, empty, empty, empty
+
+    def embed_regions(
+        self,
+        c5: Tensor,  # noqa: ARG002
+        boxes_xyxy: Tensor,
+        batch: Tensor,  # noqa: ARG002
+        mask_logits: Tensor,  # noqa: ARG002
+    ) -> Tensor:
+        """`(N, 0)`."""
+        return boxes_xyxy.new_empty(len(boxes_xyxy), 0)
+
+
 def covers_c5(mask_logits: Tensor, c5: Tensor) -> Tensor:
     """Whether masks `(N, 1, h, w)` have a positive pixel at the resolution of C5: `(N,)` bool."""
     return (at_c5(mask_logits, c5) > 0).flatten(1).any(1)

@@ -25,6 +25,16 @@ class LayerNorm2d(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
+def sam_neck(dim: int, embed_dim: int) -> nn.Sequential:
+    """What turns a ViT's map `(B, dim, h, w)` into SAM's embedding `(B, embed_dim, h, w)`."""
+    return nn.Sequential(
+        nn.Conv2d(dim, embed_dim, 1, bias=False),
+        LayerNorm2d(embed_dim),
+        nn.Conv2d(embed_dim, embed_dim, 3, padding=1, bias=False),
+        LayerNorm2d(embed_dim),
+    )
+
+
 class MLP(nn.Module):
     """Linear layers with ReLU between them: SAM's hypernetwork, IoU and label heads."""
 

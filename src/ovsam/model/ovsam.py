@@ -86,12 +86,15 @@ class OVSAM(nn.Module):
     def encode(self, pixels: Tensor, named: bool = True, masked: bool = True) -> Features:
         """Normalised, padded pixels `(B, 3, H, W)`, H and W multiples of 32 -> features.
 
-        Without `named` they serve `decode` alone, without `masked` only what names.
+        Without `named` they serve `decode` alone, without `masked` only what names, without both
+        nothing: then they have no pixels.
         """
         input_hw = (pixels.shape[2], pixels.shape[3])
-        if self.sam is not None and not named:  # then the trunk has nothing to do
+        if not named and not (masked and self.sam is None):  # then the trunk has nothing to do
             no_c5 = pixels.new_empty(len(pixels), self.config.encoder.channels[3], 0, 0)
-            return Features(no_c5, self.sam(pixels), None, (), input_hw)
+            nothing = pixels.new_empty(len(pixels), self.config.embed_dim, 0, 0)
+            embedding = self.sam(pixels) if masked and self.sam is not None else nothing
+            return Features(no_c5, embedding, None, (), input_hw)
         with torch.no_grad():
             pyramid = self.encoder(pixels)
         features = self.features(pyramid, input_hw, named, masked and self.sam is None)

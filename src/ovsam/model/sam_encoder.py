@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ovsam.config import SamConfig
 from ovsam.model.attention import ViTBlock
 from ovsam.model.features import freeze
-from ovsam.model.layers import LayerNorm2d
+from ovsam.model.layers import sam_neck
 
 
 class SamEncoder(nn.Module):
@@ -34,12 +34,7 @@ class SamEncoder(nn.Module):
                 for i in range(config.depth)
             )
         )
-        self.neck = nn.Sequential(
-            nn.Conv2d(dim, embed_dim, 1, bias=False),
-            LayerNorm2d(embed_dim),
-            nn.Conv2d(embed_dim, embed_dim, 3, padding=1, bias=False),
-            LayerNorm2d(embed_dim),
-        )
+        self.neck = sam_neck(dim, embed_dim)
         freeze(self)
 
     @torch.no_grad()

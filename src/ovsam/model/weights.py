@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -56,19 +56,30 @@ def save_checkpoint(
         "parts": json.dumps(fingerprints(tensors)),
         "lacks": json.dumps(lacks(config)),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.touch()  # with the rights that a new file gets here
-            rights = temporary.stat().st_mode
-            save_file(tensors, temporary, metadata)  # whose own file none but its owner can read
-            temporary.chmod(rights)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_atomically(path, tensors, metadata)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"Cannot write the checkpoint '{path}': {error}.") from error
+
+
+def save_atomically(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file, and its folder, under another name first: nobody sees half of it.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written; what was there is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.touch()  # with the rights that a new file gets here
+        rights = temporary.stat().st_mode
+        save_file(dict(tensors), temporary, None if metadata is None else dict(metadata))
+        temporary.chmod(rights)  # safetensors' own file none but its owner can read
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _storable(tensor: Tensor, half: bool) -> Tensor:

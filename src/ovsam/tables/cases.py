@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ovsam.errors import OvsamError
+from ovsam.evaluate.asked import fingerprint
 
 SEED = 0
 
@@ -61,6 +62,7 @@ def read_answers(path: Path) -> Answers:
         outcomes = {one["annotation_id"]: one for one in content["outcomes"]}
         for key in ("annotations", "model", "vocabulary"):
             content["asked"][key]["name"].strip()
+            content["asked"][key]["sha256"]
         if not outcomes or not isinstance(content["zoom"], bool):
             raise ValueError
         float(sum(one["iou"] + one["rank"] + one["score"] for one in outcomes.values()))
@@ -74,6 +76,31 @@ def read_answers(path: Path) -> Answers:
             "--json'."
         ) from error
     return Answers(path, content, outcomes)
+
+
+def check_sources(answers: Answers, annotations: Path) -> None:
+    """Refuse a report that was made from something else than what lies there now.
+
+    Args:
+        answers: the report.
+        annotations: the annotation file whose objects it is to have answered.
+
+    Raises:
+        OvsamError: other annotations, or a checkpoint or vocabulary whose content has changed.
+    """
+    asked = answers.content["asked"]
+    if asked["annotations"]["sha256"] != fingerprint(annotations):
+        raise OvsamError(
+            f"'{answers.path}' was measured with other annotations than '{annotations}'. Give "
+            "those, or make it again."
+        )
+    for what in ("model", "vocabulary"):
+        name, then = asked[what]["name"], asked[what]["sha256"]
+        if then is not None and fingerprint(Path(name)) not in (then, None):  # None: it is gone
+            raise OvsamError(
+                f"'{answers.path}' was measured with another {what} than now lies at '{name}'. "
+                "Make it again."
+            )
 
 
 def choose(answers: Sequence[Answers], photos: Mapping[int, int], each: int) -> list[Case]:

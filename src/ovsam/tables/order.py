@@ -1,7 +1,8 @@
 """Whether methods come out in the paper's order, told object by object.
 
 Two methods are compared on the same objects: the mean of the differences, and its standard error.
-Only a difference of more than `CLEAR` standard errors counts as an order.
+Only a difference of more than `CLEAR` standard errors counts as an order. Methods that are the same
+object by object, as the masks of two baselines are, cannot be compared.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """`same` order as in the paper, `opposite`, or `open`."""
+        """`same` order as in the paper, `opposite`, `open`, or `none` without any difference."""
+        if self.difference == self.error == 0:
+            return "none"
         if abs(self.difference) <= CLEAR * self.error:
             return "open"
         return "same" if self.difference > 0 else "opposite"

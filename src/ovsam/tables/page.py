@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -195,14 +196,16 @@ def _order_sentences(order: dict[str, list[Pair]]) -> list[str]:
     for heading, pairs in order.items():
         if not pairs:
             continue
-        counts = {
-            verdict: sum(pair.verdict == verdict for pair in pairs)
-            for verdict in ("same", "opposite", "open")
-        }
+        counts = Counter(pair.verdict for pair in pairs)
+        parts = [
+            f"{counts['same']} come out so",
+            f"{counts['opposite']} the other way round",
+            f"{counts['open']} differ by no more than {CLEAR:g} standard errors",
+        ]
+        if counts["none"]:
+            parts.append(f"{counts['none']} are not compared, the same object by object")
         sentences.append(
-            f"{heading}: of {len(pairs)} pairs that the paper orders, {counts['same']} come out "
-            f"so, {counts['opposite']} the other way round, {counts['open']} differ by no more "
-            f"than {CLEAR:g} standard errors."
+            f"{heading}: of {len(pairs)} pairs that the paper orders, {', '.join(parts)}."
         )
         sentences += [
             f"{heading}, against the paper: {pair.worse} is better than {pair.better} by "

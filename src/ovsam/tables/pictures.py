@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ovsam.data.coco import Annotations, Instance, Photo
+from ovsam.errors import OvsamError
 from ovsam.evaluate.asked import fingerprint
 from ovsam.evaluate.run import ask, check_photos, read_annotated_photo
 from ovsam.geometry import mask_iou
@@ -26,6 +27,7 @@ from ovsam.tables.cases import Answers, Case
 CELL = 300  # pixels
 CONTEXT = 2.0  # how much wider than its object a cell is
 SMALLEST = 96  # photo pixels that a cell shows at least
+SAME_IOU = 0.02  # so far apart, on average, may the same model be on another machine
 _CAPTION, _HEADING, _GAP = 22, 30, 6
 _GROUND, _INK, _RIGHT, _WRONG = (255, 255, 255), (28, 28, 31), (0, 110, 80), (190, 60, 0)
 _REPORTS = "reports"  # the text of a PNG that holds their digests
@@ -74,6 +76,7 @@ def answer_again(
 
     Raises:
         AnnotationError: a photo is missing or of another size.
+        OvsamError: the masks are not those that the report is about.
     """
     photos = {photo.id: photo for photo in annotations.photos}
     instances = {one.id: one for one in annotations.instances if one.id in set(chosen)}
@@ -95,6 +98,13 @@ def answer_again(
             right=prediction.name == answers.outcomes[key]["category"],
         )
         progress()
+    apart = [abs(one.iou - answers.outcomes[key]["iou"]) for key, one in found.items()]
+    if np.mean(apart) > SAME_IOU:
+        model = answers.content["asked"]["model"]["name"]
+        raise OvsamError(
+            f"'{answers.path}' was not measured with '{model}' as it is now: the IoU of the "
+            f"objects to draw differs by {np.mean(apart):.2f} on average. Make it again."
+        )
     return found
 
 

@@ -337,7 +337,7 @@ def _label(
         recipe.prompts,
         _micro_batch(recipe.batch, engine),
     )
-    banks = [names.bank(source) for source in sources]
+    banks = [names.bank(source) for source in sources] if recipe.learns_names else []
     config = start.model.config
     if config.sam is not None and recipe.scene.size != config.image_size:
         raise TrainingError(

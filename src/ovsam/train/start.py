@@ -79,13 +79,18 @@ def starting_model(name: str, start: StartSettings) -> Start:
     config = named_config(name)
     if config.encoder.kind == "lite":
         return Start(initial_model(_with_head(config, start)), {}, {}, names_learnt=False)
-    if start.clip is None or start.sam is None:
-        raise TrainingError(
-            f"'{name}' starts from CLIP's and SAM's weights or from a checkpoint: set start.clip "
-            "and start.sam, or start.checkpoint."
-        )
     config = _with_head(replace(config, decoder=DecoderConfig()), start)
-    return _from_files(config, start.clip, start.sam)
+    files = {"sam": start.sam}
+    if config.encoder.kind == "open_clip":
+        files = {"clip": start.clip, **files}
+    given = {part: path for part, path in files.items() if path is not None}
+    if given.keys() != files.keys():
+        raise TrainingError(
+            f"'{name}' starts from the weights of {' and '.join(map(str.upper, files))} or from a "
+            f"checkpoint: set {' and '.join(f'start.{part}' for part in files)}, or "
+            "start.checkpoint."
+        )
+    return _from_files(config, given)
 
 
 def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
@@ -135,10 +140,10 @@ def _from_checkpoint(name: str, start: StartSettings) -> Start:
     return Start(model, text, read_metadata(path), learnt)
 
 
-def _from_files(config: ModelConfig, clip: str, sam: str) -> Start:
+def _from_files(config: ModelConfig, files: Mapping[str, str]) -> Start:
     model = build(config)
     state: dict[str, Tensor] = {}
-    for source, path in (("clip", clip), ("sam", sam)):
+    for source, path in files.items():
         table = KEY_MAP_SAM_DECODER if config.sam is None else KEY_MAP_SAM
         for key, tensor in read_tensors(path).items():
             renamed, known = rename(key, table[source])
@@ -156,8 +161,9 @@ def _from_files(config: ModelConfig, clip: str, sam: str) -> Start:
             state[key] = torch.zeros((), dtype=torch.long)
     problems = differences(expected, {key: tuple(value.shape) for key, value in state.items()})
     if problems:
+        named = " and ".join(f"'{path}'" for path in files.values())
         raise CheckpointError(
-            f"'{clip}' and '{sam}' do not make up '{config.name}': {problems}. Check the files."
+            f"{named} do not make up '{config.name}': {problems}. Check the files."
         )
     text = {key: value for key, value in state.items() if key.startswith("text.")}
     model.load_state_dict({key: value for key, value in state.items() if key not in text})

@@ -40,7 +40,7 @@ class Hierarchy:
                 self._told[rest[1], rest[2].lower()] = rest[0]
             elif kind == "above":
                 self._kinds[rest[0]] = _parents(rest[1])
-                called += [(name.lower(), rest[0]) for name in rest[2].split(", ")]
+                called += [(name.lower(), rest[0]) for name in rest[2].split(", ") if name]
             else:
                 synset, parents, names = line.split(" ", 2)
                 self._kinds[synset] = _parents(parents)
@@ -171,7 +171,7 @@ class Kinds:
         """
         first = int(probabilities.argmax())
         if float(probabilities.sum() - probabilities[first]) < level:
-            # Without the likeliest class no kind reaches the level: most of 22,098 are spared.
+            # Without the likeliest class no kind reaches the level: most of 22k are spared.
             for number in self._kinds_of[first]:
                 rows = self._rows[self._starts[number] :][: self._counts[number]]
                 likely = float(probabilities[rows].sum())

@@ -187,7 +187,7 @@ def test_22k_has_every_class_of_the_others() -> None:
         people = [e for e, s in missing.items() if s and person in hierarchy().above(s)]
         assert len(people) <= (815 if name == "imagenet21k" else 0)
         others = missing.keys() - set(people)
-        assert others == ({"old squaw", "kaffir bread", "kaffir cat"} & others), name
+        assert all({"squaw", "kaffir", "negro"} & set(other.lower().split()) for other in others)
 
 
 @pytest.mark.parametrize("name", ["Nazi", "bad person", "redneck", "slut", "cripple", "African"])

@@ -568,6 +568,31 @@ def test_a_table_with_other_separators(tmp_path: Path, separator: str) -> None:
     assert load_vocabulary(path).synonyms == (("cat", "kitten, tabby"),)
 
 
+def test_unseen_classes_of_files(tmp_path: Path) -> None:
+    table = tmp_path / "things.csv"
+    table.write_text("name,seen,synonyms\ncat,no,kitten\ndog,yes\n!cup,No,mug\nfox\n")
+    entries = load_vocabulary(table)
+    assert entries.novel == ("cat", "cup")
+    assert entries.synonyms == (("cat", "kitten"), ("dog",), ("cup", "mug"), ("fox",))
+    listed = tmp_path / "things.json"
+    listed.write_text(json.dumps(["fox", {"name": "cat", "seen": False}, {"name": "dog"}]))
+    assert load_vocabulary(listed).novel == ("cat",)
+    assert load_vocabulary("coco-ov").novel == load_vocabulary("coco").with_unseen(COCO_NOVEL).novel
+    assert set(load_vocabulary("lvis").novel) == set(lvis_groups()["rare"])
+    assert load_vocabulary("coco").novel == ()
+
+
+def test_unseen_classes_stay_so_when_a_vocabulary_is_edited() -> None:
+    entries = load_vocabulary("cat, dog, cup").with_unseen(["dog"])
+    assert entries.with_class("fox").novel == ("dog",)
+    assert entries.without("cat").novel == ("dog",)
+    assert entries.renamed("dog", "hound").novel == ("hound",)
+    assert entries.only("animal").novel == ("dog",)
+    assert entries.fingerprint == load_vocabulary("cat, dog, cup").fingerprint
+    with pytest.raises(VocabularyError, match="no class 'fox' to be marked as unseen"):
+        entries.with_unseen(["fox"])
+
+
 def test_a_json_list_of_names_with_or_without_synonyms(tmp_path: Path) -> None:
     path = tmp_path / "things.json"
     path.write_text('["salt/pepper", {"name": "Dog", "synonyms": ["puppy"]}, {"name": "tv"}]')
@@ -581,7 +606,9 @@ def test_a_json_list_of_names_with_or_without_synonyms(tmp_path: Path) -> None:
     [
         ("v.csv", '"cut', "is no CSV"),
         ("v.csv", "name,synonyms\n", "is empty"),
-        ("v.csv", "name,synonyms,seen\ncat,kitten,yes\n", "has a column 'seen'"),
+        ("v.csv", "name,synonyms,colour\ncat,kitten,red\n", "has a column 'colour'"),
+        ("v.csv", "name,seen\ncat,maybe\n", "says 'maybe' in the column 'seen' of 'cat'"),
+        ("v.json", '[{"name": "cat", "seen": "no"}]', "or be a list of names"),
         ("v.json", "[1]", "or be a list of names"),
         ("v.json", "[]", "or be a list of names"),
         ("v.json", '["cat", ""]', "Class 2 of vocabulary 'v' has an empty name"),

@@ -46,7 +46,8 @@ SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
 ALIKE = 3  # the power of the overlap with which one coarse mask supports another
-CERTAIN = 0.8  # a first name with less is joined by the kind of thing that has so much
+CERTAIN = 0.8  # a first name with less is joined by the kind of thing that has so much,
+LIKELY = 0.5  # or else so much
 OUTSIDE = -10.0  # the logit of what a zoomed square does not show
 
 
@@ -624,9 +625,13 @@ def _named(probabilities: Tensor, vocabulary: Vocabulary, top: int, threshold: f
 
 
 def _kind(probabilities: NDArray[np.float32], vocabulary: Vocabulary) -> Label | None:
-    """Of `(C,)` classes what kind of thing they agree on."""
-    found = vocabulary.kinds.most_specific(probabilities, CERTAIN)
-    return None if found is None else Label(*found)
+    """Of `(C,)` classes what kind of thing they agree on; None if that is the first name itself."""
+    kinds = vocabulary.kinds
+    found = kinds.most_specific(probabilities, CERTAIN)
+    found = found or kinds.most_specific(probabilities, LIKELY)
+    if found is None or found[0] == vocabulary.classes[int(probabilities.argmax())]:
+        return None
+    return Label(*found)
 
 
 def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:

@@ -607,6 +607,7 @@ def test_a_json_list_of_names_with_or_without_synonyms(tmp_path: Path) -> None:
         ("v.csv", '"cut', "is no CSV"),
         ("v.csv", "name,synonyms\n", "is empty"),
         ("v.csv", "name,synonyms,colour\ncat,kitten,red\n", "has a column 'colour'"),
+        ("v.txt", "cat\n{opneai}\n", r"Line 2 of vocabulary 'v' is '\{opneai\}', no name"),
         ("v.csv", "name,seen\ncat,maybe\n", "says 'maybe' in the column 'seen' of 'cat'"),
         ("v.json", '[{"name": "cat", "seen": "no"}]', "or be a list of names"),
         ("v.json", "[1]", "or be a list of names"),

@@ -274,7 +274,11 @@ class Predictor:
             scores = [torch.cat([next(each) for _ in a.decoded.logits]) for a in answers]
         return [
             _prediction(
-                encoded, answer.view, answer.decoded, _named(found, resolved, top, threshold)
+                encoded,
+                answer.view,
+                answer.decoded,
+                _named(found, resolved, top, threshold),
+                self._calibrated(resolved),
             )
             for answer, found in zip(answers, scores, strict=True)
         ]
@@ -297,11 +301,14 @@ class Predictor:
     def _threshold(self, threshold: float | None, vocabulary: Vocabulary) -> float:
         """The one that is asked for, or the model's own."""
         if threshold is None:
-            own = self.config.calibration
-            return own.threshold if sum(vocabulary.answerable) <= own.classes else 0.0
+            return self.config.calibration.threshold if self._calibrated(vocabulary) else 0.0
         if not 0 <= threshold <= 1:
             raise PromptError(f"threshold must be a probability, 0 to 1, got {threshold!r}.")
         return threshold
+
+    def _calibrated(self, vocabulary: Vocabulary) -> bool:
+        """Whether the model was calibrated with no fewer classes than may be the answer."""
+        return sum(vocabulary.answerable) <= self.config.calibration.classes
 
     def _resolve(self, vocabulary: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
         return self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)
@@ -698,6 +705,7 @@ def _prediction(
     view: _View,
     decoded: _Decoded,
     names: _Names,
+    calibrated: bool,
 ) -> Prediction:
     if view.frame == encoded.frame:
         whole = whole_photo_logits(decoded.logits[None], view.frame, encoded.size_hw)
@@ -716,6 +724,7 @@ def _prediction(
         none_scores=names.none_scores,
         none_of_these=names.none_of_these,
         kinds=names.kinds,
+        calibrated=calibrated,
     )
 
 

@@ -159,6 +159,8 @@ class Prediction:
             that is not, or that is more likely than not, with the sum of the scores of its
             classes: "dog 0.93" for "dalmatian 0.41"; None where the name is certain or no kind is
             so likely. All None when left out.
+        calibrated: whether the scores of names are probabilities: the model was calibrated, with
+            no fewer classes than the vocabulary has. If not they only rank the names.
     """
 
     masks: NDArray[np.bool_]
@@ -169,6 +171,7 @@ class Prediction:
     none_scores: NDArray[np.float32] = None  # type: ignore[assignment]  # made in __post_init__
     none_of_these: tuple[bool, ...] = ()
     kinds: tuple[Label | None, ...] = ()
+    calibrated: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.masks)

@@ -542,6 +542,11 @@ def _from_lines(text: str, name: str) -> Vocabulary:
         if "{}" in line or line in TEMPLATE_SETS:
             templates.append(line)
             continue
+        if line.startswith("{") and line.endswith("}"):
+            raise VocabularyError(
+                f"Line {number} of vocabulary '{name}' is {line[:60]!r}, no name and no template. "
+                f"Templates are texts with {{}} for the name, {' and '.join(TEMPLATE_SETS)}."
+            )
         parts = _split(line.removeprefix("!"))
         if not parts:
             raise VocabularyError(

@@ -173,7 +173,7 @@ def test_imagenet21k_has_wordnets_names_in_order() -> None:
 
 
 def test_22k_has_every_class_of_the_others() -> None:
-    """But for people whom names judge, and a few plants and animals by names that insult."""
+    """But for people whom names judge, and a few plants and animals by names that mislead."""
     union = load_vocabulary("22k")
     texts = {text for texts in union.synonyms for text in texts}
     [person] = hierarchy().named("person")
@@ -186,7 +186,7 @@ def test_22k_has_every_class_of_the_others() -> None:
         }
         people = [e for e, s in missing.items() if s and person in hierarchy().above(s)]
         assert len(people) <= (815 if name == "imagenet21k" else 0)
-        others = missing.keys() - set(people)
+        others = missing.keys() - {*people, "beef"}  # cattle, by that name
         assert all({"squaw", "kaffir", "negro"} & set(other.lower().split()) for other in others)
 
 
@@ -289,6 +289,7 @@ def test_lists_of_names(spec: Any, classes: tuple[str, ...]) -> None:
         ("bike, cup, bicycle/cycle", (("bike", "bicycle", "cycle"), ("cup",))),
         ("cat/pet, dog/pet", (("cat", "pet"), ("dog", "pet"))),  # a name less: no one's first
         ("mouse, rat", (("mouse",), ("rat",))),
+        ("beef, cow", (("beef",), ("cow",))),
     ],
 )
 def test_each_meaning_is_one_class(

@@ -41,6 +41,7 @@ class FakePredictor:
     radius: float = 10.0
     answers: Sequence[str] = ()
     kind: Label | None = None
+    calibrated: bool = False
     image_size: int = 512
     encode_calls: int = 0
     prompts: list[Prompt] = field(default_factory=list)
@@ -120,6 +121,7 @@ class FakePredictor:
             low_res_logits=np.zeros((count, 16, 16), dtype=np.float32),
             labels=(labels,) * count,
             kinds=(self.kind,) * count,
+            calibrated=self.calibrated,
             none_of_these=(labels[0].score < (threshold or 0),) * count,
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ovsam.evaluate.asked import asked
 from ovsam.tables.table_set import Folders
+from ovsam.vocabulary import COCO_NOVEL
 
 SET = """
 title = "Two models"
@@ -82,6 +83,7 @@ def write_report(where: Folders, name: str, outcomes: list[dict[str, Any]], **ch
         "accuracy": sum(one["rank"] == 0 for one in outcomes) / len(outcomes),
         "by_novelty": {"base": {"iou": sum(base) / len(base)}},
         "instances": len(outcomes),
+        "novel": list(COCO_NOVEL),
         "vocabulary": "coco-ov",
         "prompts": "box",
         "zoom": False,

@@ -120,7 +120,7 @@ def test_segment_with_one_kind_of_names_only(run: Run) -> None:
     words = ("segment", "photo.jpg", "--point", "50,50", "--json", "out.json")
     assert run(*words, "--only", "vehicle", "--only", "dog").exit_code == 0
     content = json.loads(Path("out.json").read_text())
-    assert content["vocabulary"] == {"name": "coco, only vehicle or dog", "classes": 8}
+    assert content["vocabulary"] == {"name": "coco, only vehicle or dog", "classes": 10}
     assert [label["name"] for label in content["objects"][0]["labels"][:2]] == ["bicycle", "car"]
     os.remove("out.json")
     assert_error(run(*words, "--only", "vehicel"), "Did you mean vehicle")
@@ -251,6 +251,27 @@ def write_annotations() -> None:
         ],
     }
     Path("instances.json").write_text(json.dumps(content))
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_reports_unseen_classes_apart(run: Run) -> None:
+    write_annotations()
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json")
+    result = run(*call, "--unseen", "cat,", "--json", "report.json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(Path("report.json").read_text())
+    assert report["novel"] == ["cat"]
+    assert report["by_novelty"]["novel"]["instances"] == 1
+    assert report["by_novelty"]["base"]["instances"] == 0
+    assert_error(run(*call, "--unseen", "unicorn,"), "has no class 'unicorn' to be marked")
+
+
+def test_segment_says_where_scores_are_no_probabilities(run: Run, fake: FakePredictor) -> None:
+    result = run("segment", "photo.jpg", "--point", "5,5", "--json", "out.json")
+    assert "only rank them" in result.stdout.replace("\n", " ")
+    assert json.loads(Path("out.json").read_text())["objects"][0]["calibrated"] is False
+    fake.calibrated = True
+    assert "only rank" not in run("segment", "photo.jpg", "--point", "5,5").stdout
 
 
 @pytest.mark.usefixtures("fake")

@@ -41,7 +41,7 @@ def test_list() -> None:
     listed = {name: (classes, names) for name, classes, names, _ in rows("list")}
     assert list(listed) == list(builtin_vocabularies())
     assert listed["coco"] == ("80", "254")
-    assert listed["22k"][0] == "22,098"
+    assert listed["22k"][0] == "21,192"
 
 
 @pytest.mark.parametrize("name", builtin_vocabularies())
@@ -81,6 +81,25 @@ def test_show_gives_templates_back(tmp_path: Path) -> None:
 def test_search_finds_whole_names_first() -> None:
     found = rows("search", "Cat", "--vocabulary", "cattle, tabby cat, bobcat, pet/cat,")
     assert found == [["custom", "pet", "cat"], ["custom", "cattle"], ["custom", "tabby cat"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("hot-dog", "hot dog"),
+        ("Hotdog", "hot dog"),
+        ("hot  dogs", "hot dog"),
+        ("wine_glasses", "wine glass"),
+        ("toothbrushes", "toothbrush"),
+        ("ski", "skis"),
+    ],
+)
+def test_search_is_not_strict_about_how_a_word_is_written(words: str, name: str) -> None:
+    assert rows("search", words, "--vocabulary", "coco")[0][1] == name
+
+
+def test_search_for_no_word() -> None:
+    assert "nothing to search for" in run("search", "--", "-").output
 
 
 def test_search_everywhere() -> None:
@@ -124,6 +143,12 @@ def test_diff_of_what_is_shown() -> None:
     shown = output("diff", "sofa/couch, cat/kitty", "couch/sofa, kitty/kitten/cat")
     assert "shown by another name (2):\n  sofa, couch\n  cat, kitty\n" in shown
     assert "with other names (1):\n  cat (+kitten)\n" in shown
+
+
+def test_diff_knows_what_means_the_same() -> None:
+    shown = output("diff", "sofa, bike, cup", "couch, velocipede, bicycle")
+    assert "custom: 3 classes, 2 of them in the other" in shown
+    assert "shown by another name (2):\n  sofa, couch\n  bike, bicycle\n" in shown
 
 
 def test_diff_of_answers() -> None:

@@ -551,6 +551,13 @@ def test_the_models_own_threshold_is_for_vocabularies_no_larger_than_its_own() -
     [told] = predictor.predict(photo, PROMPTS["box"], threshold=0.0)
     assert (five.none_of_these, six.none_of_these) == ((True,), (False,))
     assert told.none_of_these == (False,)
+    assert (five.calibrated, six.calibrated, told.calibrated) == (True, False, True)
+
+
+def test_a_model_that_was_never_calibrated_says_so(
+    predictor: Predictor, photo: EncodedImage
+) -> None:
+    assert not predictor.predict(photo, PROMPTS["box"])[0].calibrated
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])

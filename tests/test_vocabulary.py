@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ovsam import vocabulary
 from ovsam.errors import VocabularyError
+from ovsam.hierarchy import hierarchy
 from ovsam.vocabulary import (
     COCO_BASE,
     COCO_NOVEL,
@@ -55,9 +56,9 @@ def test_builtins_are_listed_and_load() -> None:
         "objects365": 365,
         "imagenet1k": 1000,
         "imagenet21k": 21_841,
-        "22k": 22_098,
+        "22k": 21_192,
     }
-    assert "22,098" in described["22k"]
+    assert "21,192" in described["22k"]
     assert all(described.values())
     assert load_vocabulary("coco") is load_vocabulary("coco")
     described.clear()
@@ -172,10 +173,29 @@ def test_imagenet21k_has_wordnets_names_in_order() -> None:
 
 
 def test_22k_has_every_class_of_the_others() -> None:
-    texts = {text for texts in load_vocabulary("22k").synonyms for text in texts}
+    """But for people whom names judge, and a few plants and animals by names that mislead."""
+    union = load_vocabulary("22k")
+    texts = {text for texts in union.synonyms for text in texts}
+    [person] = hierarchy().named("person")
     for name in FILES:
-        missing = [entry for entry in load_vocabulary(name).classes if entry.lower() not in texts]
-        assert missing == [], name
+        entries = load_vocabulary(name)
+        missing = {
+            entry: synset
+            for entry, synset in zip(entries.classes, entries.synsets, strict=True)
+            if entry.lower() not in texts
+        }
+        people = [e for e, s in missing.items() if s and person in hierarchy().above(s)]
+        assert len(people) <= (815 if name == "imagenet21k" else 0)
+        others = missing.keys() - {*people, "beef"}  # cattle, by that name
+        assert all({"squaw", "kaffir", "negro"} & set(other.lower().split()) for other in others)
+
+
+@pytest.mark.parametrize("name", ["Nazi", "bad person", "redneck", "slut", "cripple", "African"])
+def test_22k_names_no_one_by_an_insult(name: str) -> None:
+    assert name.lower() not in {t for texts in load_vocabulary("22k").synonyms for t in texts}
+    with pytest.raises(VocabularyError, match="not known"):
+        load_vocabulary("22k").only(name)
+    assert {"doctor", "bride", "soccer player", "girl"} <= set(load_vocabulary("22k").classes)
 
 
 def test_22k_has_each_meaning_once() -> None:
@@ -186,6 +206,33 @@ def test_22k_has_each_meaning_once() -> None:
     assert "wineglass" in row_of("22k", "wine glass")
     assert {"sofa", "couch"} <= set(row_of("22k", "couch"))
     assert "mouse (rodent)" in load_vocabulary("22k").classes
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("cat", "kitty", "domestic cat", "house cat"),
+        ("cow", "cattle", "moo-cow"),
+        ("dog", "pooch"),
+        ("potted plant", "houseplant"),
+        ("shower head", "showerhead"),
+        ("tv", "television", "television set"),
+        ("skis", "skiboard"),
+        ("brussels sprouts", "brussels sprout"),
+        ("sports ball", "other balls"),
+    ],
+)
+def test_22k_has_names_that_mean_the_same_in_one_class(names: tuple[str, ...]) -> None:
+    entries = load_vocabulary("22k")
+    owners = {entries.class_of(name) for name in names}
+    assert owners == {names[0]}
+
+
+@pytest.mark.parametrize(
+    "names", [("apple", "orchard apple tree"), ("baseball", "baseball game"), ("cat", "tabby")]
+)
+def test_22k_keeps_meanings_apart(names: tuple[str, ...]) -> None:
+    assert set(names) <= set(load_vocabulary("22k").classes)
 
 
 def row_of(vocabulary: str, name: str) -> tuple[str, ...]:
@@ -242,6 +289,7 @@ def test_lists_of_names(spec: Any, classes: tuple[str, ...]) -> None:
         ("bike, cup, bicycle/cycle", (("bike", "bicycle", "cycle"), ("cup",))),
         ("cat/pet, dog/pet", (("cat", "pet"), ("dog", "pet"))),  # a name less: no one's first
         ("mouse, rat", (("mouse",), ("rat",))),
+        ("beef, cow", (("beef",), ("cow",))),
     ],
 )
 def test_each_meaning_is_one_class(
@@ -521,6 +569,31 @@ def test_a_table_with_other_separators(tmp_path: Path, separator: str) -> None:
     assert load_vocabulary(path).synonyms == (("cat", "kitten, tabby"),)
 
 
+def test_unseen_classes_of_files(tmp_path: Path) -> None:
+    table = tmp_path / "things.csv"
+    table.write_text("name,seen,synonyms\ncat,no,kitten\ndog,yes\n!cup,No,mug\nfox\n")
+    entries = load_vocabulary(table)
+    assert entries.novel == ("cat", "cup")
+    assert entries.synonyms == (("cat", "kitten"), ("dog",), ("cup", "mug"), ("fox",))
+    listed = tmp_path / "things.json"
+    listed.write_text(json.dumps(["fox", {"name": "cat", "seen": False}, {"name": "dog"}]))
+    assert load_vocabulary(listed).novel == ("cat",)
+    assert load_vocabulary("coco-ov").novel == load_vocabulary("coco").with_unseen(COCO_NOVEL).novel
+    assert set(load_vocabulary("lvis").novel) == set(lvis_groups()["rare"])
+    assert load_vocabulary("coco").novel == ()
+
+
+def test_unseen_classes_stay_so_when_a_vocabulary_is_edited() -> None:
+    entries = load_vocabulary("cat, dog, cup").with_unseen(["dog"])
+    assert entries.with_class("fox").novel == ("dog",)
+    assert entries.without("cat").novel == ("dog",)
+    assert entries.renamed("dog", "hound").novel == ("hound",)
+    assert entries.only("animal").novel == ("dog",)
+    assert entries.fingerprint == load_vocabulary("cat, dog, cup").fingerprint
+    with pytest.raises(VocabularyError, match="no class 'fox' to be marked as unseen"):
+        entries.with_unseen(["fox"])
+
+
 def test_a_json_list_of_names_with_or_without_synonyms(tmp_path: Path) -> None:
     path = tmp_path / "things.json"
     path.write_text('["salt/pepper", {"name": "Dog", "synonyms": ["puppy"]}, {"name": "tv"}]')
@@ -534,7 +607,10 @@ def test_a_json_list_of_names_with_or_without_synonyms(tmp_path: Path) -> None:
     [
         ("v.csv", '"cut', "is no CSV"),
         ("v.csv", "name,synonyms\n", "is empty"),
-        ("v.csv", "name,synonyms,seen\ncat,kitten,yes\n", "has a column 'seen'"),
+        ("v.csv", "name,synonyms,colour\ncat,kitten,red\n", "has a column 'colour'"),
+        ("v.txt", "cat\n{opneai}\n", r"Line 2 of vocabulary 'v' is '\{opneai\}', no name"),
+        ("v.csv", "name,seen\ncat,maybe\n", "says 'maybe' in the column 'seen' of 'cat'"),
+        ("v.json", '[{"name": "cat", "seen": "no"}]', "or be a list of names"),
         ("v.json", "[1]", "or be a list of names"),
         ("v.json", "[]", "or be a list of names"),
         ("v.json", '["cat", ""]', "Class 2 of vocabulary 'v' has an empty name"),

@@ -353,6 +353,11 @@ def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
+    if not all(prediction.calibrated for prediction in predictions):
+        typer.echo(
+            "The names' scores only rank them: the model was not calibrated with so many names. "
+            "None is refused unless --threshold says so."
+        )
 
 
 def _write_overlay(

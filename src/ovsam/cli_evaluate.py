@@ -81,6 +81,14 @@ def evaluate(
         ),
     ] = None,
     vocabulary: VocabularyOption = "coco",
+    unseen: Annotated[
+        str | None,
+        typer.Option(
+            help='Classes that were held back in training, as for --vocabulary ("cat, dog" or a '
+            "file); they are reported apart, as novel. Left out: those that the vocabulary marks.",
+            show_default=False,
+        ),
+    ] = None,
     json_path: JsonOption = None,
     by_class: Annotated[
         bool, typer.Option("--by-class", help="Print a row for each class, too.")
@@ -124,6 +132,8 @@ def evaluate(
         from ovsam.evaluate.reliability import draw_reliability
     content = read_annotations(annotations)
     names = load_vocabulary(vocabulary)
+    if unseen is not None:
+        names = names.with_unseen(load_vocabulary(unseen).classes)
 
     import ovsam
 

@@ -43,7 +43,7 @@ class Difference:
     """How two vocabularies differ.
 
     Attributes:
-        only_first: classes of the first with no name that the second has.
+        only_first: classes of the first that the second has neither by a name nor by meaning.
         only_second: the same the other way round.
         shown: for classes that both have, but show by another name: the second's.
         names: for classes that both have: names that only the first has, and that only the second
@@ -60,16 +60,17 @@ class Difference:
     @classmethod
     def between(cls, first: Vocabulary, second: Vocabulary) -> Difference:
         """Compare two vocabularies, whatever the order and the case of their names."""
-        every = [(text, row) for row in range(len(second)) for text in _all_names(second, row)]
-        rows = dict(reversed(every))  # of several the first
-        rows |= {name.lower(): row for row, name in enumerate(second.classes)}
         shown: dict[str, str] = {}
         names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         answers: list[str] = []
-        for here, name in enumerate(first.classes):
-            there = next((rows[t] for t in _all_names(first, here) if t in rows), None)
+        only_first: list[str] = []
+        same = set()
+        for here, there in enumerate(_same_classes(first, second)):
+            name = first.classes[here]
             if there is None:
+                only_first.append(name)
                 continue
+            same.add(there)
             mine = dict.fromkeys(_all_names(first, here))
             others = dict.fromkeys(_all_names(second, there))
             if name.lower() != second.classes[there].lower():
@@ -78,7 +79,11 @@ class Difference:
                 names[name] = _without(mine, others), _without(others, mine)
             if first.answerable[here] != second.answerable[there]:
                 answers.append(name)
-        return cls(_only(first, second), _only(second, first), shown, names, tuple(answers))
+        back = _same_classes(second, first)
+        only_second = tuple(
+            name for row, name in enumerate(second.classes) if back[row] is None and row not in same
+        )
+        return cls(tuple(only_first), only_second, shown, names, tuple(answers))
 
     def __bool__(self) -> bool:
         return any((self.only_first, self.only_second, self.shown, self.names, self.answers))
@@ -147,7 +152,7 @@ def search(
     from rich.text import Text
 
     wanted = " ".join(words.split())
-    if not wanted:
+    if not _plain(wanted):
         raise VocabularyError("There is nothing to search for. Give a name or its beginning.")
     specs = vocabulary or [name for name in builtin_vocabularies() if name != "coco-ov"]
     table = Table("vocabulary", "class", "other names", box=boxes.SIMPLE_HEAD)
@@ -178,7 +183,7 @@ def diff(
 ) -> None:
     """Compare two vocabularies: classes that only one has, and classes with other names.
 
-    Classes are the same if they have a name in common, whatever its case.
+    Classes are the same if they have a name in common, whatever its case, or else a meaning.
 
     Example: ovsam vocabulary diff coco lvis
     """
@@ -234,35 +239,57 @@ def build(
 
 
 def find(vocabulary: Vocabulary, words: str) -> list[int]:
-    """Rows of the classes with a word in a name that begins with `words`, whatever the case.
+    """Rows of the classes with a word in a name that begins with `words`.
 
-    >>> find(Vocabulary.from_names(["cattle", "sofa", "tabby/cat", "vacation"]), "Cat")
+    Case, hyphens, blanks and plurals make no difference.
+
+    >>> find(Vocabulary.from_names(["cattle", "sofa", "tabby/cat", "vacation"]), "Cats")
     [2, 0]
+    >>> find(Vocabulary.from_names(["hot dog", "hotdogs", "dog"]), "hot-dog")
+    [0, 1]
     """
-    wanted = words.lower()
+    wanted = _plain(words)
+    joined = wanted.replace(" ", "")
     pattern = re.compile(rf"(?<!\w){re.escape(wanted)}")
-    found = [
-        row
-        for row, (name, texts) in enumerate(
-            zip(vocabulary.classes, vocabulary.synonyms, strict=True)
-        )
-        if pattern.search(name.lower()) or any(map(pattern.search, texts))
-    ]
-    return sorted(found, key=lambda row: wanted not in _all_names(vocabulary, row))
+    ranks: dict[int, bool] = {}  # False = called so, which comes first
+    for row in range(len(vocabulary)):
+        names = list(map(_plain, _all_names(vocabulary, row)))
+        whole = [name.replace(" ", "") for name in names]
+        if joined in whole:
+            ranks[row] = False
+        elif any(map(pattern.search, names)) or any(name.startswith(joined) for name in whole):
+            ranks[row] = True
+    return sorted(ranks, key=ranks.__getitem__)
+
+
+def _plain(text: str) -> str:
+    """Its words in lower case and the singular: `Hot-Dogs` -> `hot dog`."""
+    return " ".join(map(_singular, re.findall(r"\w+", text.lower().replace("_", " "))))
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    if word.endswith(("ches", "shes", "sses", "xes")):
+        return word[:-2]
+    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 
 
 def _all_names(vocabulary: Vocabulary, row: int) -> tuple[str, ...]:
     return vocabulary.classes[row].lower(), *vocabulary.synonyms[row]
 
 
-def _only(vocabulary: Vocabulary, other: Vocabulary) -> tuple[str, ...]:
-    """Classes with no name that the other vocabulary has."""
-    known = {text for row in range(len(other)) for text in _all_names(other, row)}
-    return tuple(
-        name
-        for row, name in enumerate(vocabulary.classes)
-        if known.isdisjoint(_all_names(vocabulary, row))
-    )
+def _same_classes(vocabulary: Vocabulary, other: Vocabulary) -> list[int | None]:
+    """For each class the row of the same one in the other vocabulary: by name, else by meaning."""
+    every = [(text, row) for row in range(len(other)) for text in _all_names(other, row)]
+    rows = dict(reversed(every))  # of several the first
+    rows |= {name.lower(): row for row, name in enumerate(other.classes)}
+    meanings = {synset: row for row, synset in enumerate(other.synsets) if synset is not None}
+    found = []
+    for row, synset in enumerate(vocabulary.synsets):
+        named = (rows[text] for text in _all_names(vocabulary, row) if text in rows)
+        found.append(next(named, None if synset is None else meanings.get(synset)))
+    return found
 
 
 def _without(texts: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:

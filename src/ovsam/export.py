@@ -28,6 +28,7 @@ def object_to_json(prompt: Prompt, prediction: Prediction) -> dict[str, object]:
         "none_of_these": prediction.none_of_these[0],
         "none_score": float(prediction.none_scores[0]),
         "kind": None if kind is None else _label_to_json(kind),
+        "calibrated": prediction.calibrated,
     }
 
 

@@ -2,7 +2,8 @@
 
 A word means what the vocabulary `22k` means by it, or else the first of the kinds above its
 classes that is called so. `synsets.txt` says where another built-in vocabulary means something
-else.
+else, `kinds.txt` where people call something a kind of what WordNet does not, and
+`said_kinds.txt` which kinds are said of an object.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from numpy.typing import NDArray
 
 from ovsam.errors import VocabularyError
 
-BROAD = 0.2
-"""A kind with more than this share of `22k`'s classes says nothing: an organism, an artifact."""
 RARE = 10
 """Of a word's meanings one with so many times fewer classes is not what is asked for."""
 _NEAR = 5  # words that a message offers
 
 
 class Hierarchy:
-    """The synsets of WordNet 3.0, written as in ImageNet (`n02084071`). Get it from `hierarchy`."""
+    """The synsets of WordNet 3.0, written as in ImageNet (`n02084071`). Get it from `hierarchy`.
+
+    What WordNet does not know but `kinds.txt` does has its name for a synset.
+    """
 
     def __init__(self) -> None:
         self._kinds: dict[str, tuple[str, ...]] = {}
@@ -40,7 +42,7 @@ class Hierarchy:
                 self._told[rest[1], rest[2].lower()] = rest[0]
             elif kind == "above":
                 self._kinds[rest[0]] = _parents(rest[1])
-                called += [(name.lower(), rest[0]) for name in rest[2].split(", ")]
+                called += [(name.lower(), rest[0]) for name in rest[2].split(", ") if name]
             else:
                 synset, parents, names = line.split(" ", 2)
                 self._kinds[synset] = _parents(parents)
@@ -57,6 +59,22 @@ class Hierarchy:
         self._called: dict[str, set[str]] = {}
         for word, synset in (*called, *synonyms, *firsts.items()):
             self._called.setdefault(word, set()).add(synset)
+        for line in _lines("kinds"):
+            self._put_right(*line.split(": "))
+
+    def _put_right(self, name: str, kinds: str) -> None:
+        """Say what a thing is a kind of, too, or with "not" before it, is not."""
+        synset = self._words.setdefault(name.lower(), name)
+        if synset == name:
+            self._classes[name] = name
+            self._called[name.lower()] = {name}
+        parents = list(self._kinds.get(synset, ()))
+        for kind in kinds.split(", "):
+            if kind.startswith("not "):
+                parents.remove(self._words[kind.removeprefix("not ").lower()])
+            else:
+                parents.append(self._words[kind.lower()])
+        self._kinds[synset] = tuple(parents)
 
     def find(self, word: str) -> str | None:
         """The synset that a word means; None where it is not known.
@@ -119,14 +137,10 @@ class Hierarchy:
 
     @cached_property
     def telling(self) -> dict[str, str]:
-        """The kinds that an object may be said to be, with their names.
-
-        A kind is told if it is a class of a built-in vocabulary itself, which "whole" or "causal
-        agent" are not, and has no more than `BROAD` of all classes under it.
-        """
-        most = BROAD * len(self._classes)
+        """The kinds that an object may be said to be, with the words for them."""
+        words = [word for line in _lines("said_kinds") for word in line.split(", ")]
         return {
-            synset: name for synset, name in self._classes.items() if self._counts[synset] <= most
+            max(sorted(self._called[w.lower()]), key=self._counts.__getitem__): w for w in words
         }
 
 
@@ -171,7 +185,7 @@ class Kinds:
         """
         first = int(probabilities.argmax())
         if float(probabilities.sum() - probabilities[first]) < level:
-            # Without the likeliest class no kind reaches the level: most of 22,098 are spared.
+            # Without the likeliest class no kind reaches the level: most of 22k are spared.
             for number in self._kinds_of[first]:
                 rows = self._rows[self._starts[number] :][: self._counts[number]]
                 likely = float(probabilities[rows].sum())

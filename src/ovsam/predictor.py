@@ -47,7 +47,8 @@ SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
 ALIKE = 3  # the power of the overlap with which one coarse mask supports another
-CERTAIN = 0.8  # a first name with less is joined by the kind of thing that has so much
+CERTAIN = 0.8  # a first name with less is joined by the kind of thing that has so much,
+LIKELY = 0.5  # or else so much
 OUTSIDE = -10.0  # the logit of what a zoomed square does not show
 
 
@@ -289,7 +290,11 @@ class Predictor:
             scores = [torch.cat([next(each) for _ in a.decoded.logits]) for a in answers]
         return [
             _prediction(
-                encoded, answer.view, answer.decoded, _named(found, resolved, top, threshold)
+                encoded,
+                answer.view,
+                answer.decoded,
+                _named(found, resolved, top, threshold),
+                self._calibrated(resolved),
             )
             for answer, found in zip(answers, scores, strict=True)
         ]
@@ -340,11 +345,14 @@ class Predictor:
     def _threshold(self, threshold: float | None, vocabulary: Vocabulary) -> float:
         """The one that is asked for, or the model's own."""
         if threshold is None:
-            own = self.config.calibration
-            return own.threshold if sum(vocabulary.answerable) <= own.classes else 0.0
+            return self.config.calibration.threshold if self._calibrated(vocabulary) else 0.0
         if not 0 <= threshold <= 1:
             raise PromptError(f"threshold must be a probability, 0 to 1, got {threshold!r}.")
         return threshold
+
+    def _calibrated(self, vocabulary: Vocabulary) -> bool:
+        """Whether the model was calibrated with no fewer classes than may be the answer."""
+        return sum(vocabulary.answerable) <= self.config.calibration.classes
 
     def _resolve(self, vocabulary: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
         return self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)
@@ -668,9 +676,13 @@ def _named(probabilities: Tensor, vocabulary: Vocabulary, top: int, threshold: f
 
 
 def _kind(probabilities: NDArray[np.float32], vocabulary: Vocabulary) -> Label | None:
-    """Of `(C,)` classes what kind of thing they agree on."""
-    found = vocabulary.kinds.most_specific(probabilities, CERTAIN)
-    return None if found is None else Label(*found)
+    """Of `(C,)` classes what kind of thing they agree on; None if that is the first name itself."""
+    kinds = vocabulary.kinds
+    found = kinds.most_specific(probabilities, CERTAIN)
+    found = found or kinds.most_specific(probabilities, LIKELY)
+    if found is None or found[0] == vocabulary.classes[int(probabilities.argmax())]:
+        return None
+    return Label(*found)
 
 
 def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:
@@ -737,6 +749,7 @@ def _prediction(
     view: _View,
     decoded: _Decoded,
     names: _Names,
+    calibrated: bool,
 ) -> Prediction:
     if view.frame == encoded.frame:
         whole = whole_photo_logits(decoded.logits[None], view.frame, encoded.size_hw)
@@ -755,6 +768,7 @@ def _prediction(
         none_scores=names.none_scores,
         none_of_these=names.none_of_these,
         kinds=names.kinds,
+        calibrated=calibrated,
     )
 
 

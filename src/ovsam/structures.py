@@ -156,8 +156,11 @@ class Prediction:
         none_of_these: for each mask whether it is none of the vocabulary's classes: its first
             name's score is below the threshold. All False when left out.
         kinds: for each mask, where its first name is uncertain, the most specific kind of thing
-            that is not, with the sum of the scores of its classes: "dog 0.93" for "dalmatian
-            0.41"; None where the name is certain or no kind is. All None when left out.
+            that is not, or that is more likely than not, with the sum of the scores of its
+            classes: "dog 0.93" for "dalmatian 0.41"; None where the name is certain or no kind is
+            so likely. All None when left out.
+        calibrated: whether the scores of names are probabilities: the model was calibrated, with
+            no fewer classes than the vocabulary has. If not they only rank the names.
     """
 
     masks: NDArray[np.bool_]
@@ -168,6 +171,7 @@ class Prediction:
     none_scores: NDArray[np.float32] = None  # type: ignore[assignment]  # made in __post_init__
     none_of_these: tuple[bool, ...] = ()
     kinds: tuple[Label | None, ...] = ()
+    calibrated: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.masks)

@@ -44,7 +44,7 @@ _BUILTIN = {
     "objects365": "Objects365's 365 classes of everyday objects",
     "imagenet1k": "ImageNet-1k's 1,000 classes, with synonyms",
     "imagenet21k": "ImageNet-21k's 21,841 classes, with synonyms",
-    "22k": "all of these, each meaning once: 22,098 classes, with synonyms",
+    "22k": "all of these, each meaning once: 21,192 classes, with synonyms",
 }
 _EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
 _MAX_LINE = 1_000_000
@@ -66,6 +66,8 @@ class Vocabulary:
             part of the scores. All may when left out.
         templates: the prompts in which names are embedded, each with one `{}` for the name, or one
             of `TEMPLATE_SETS`. The model's own when left out.
+        unseen: for each class whether it was held back in training, so that an evaluation reports
+            it apart, as novel; a model's scores do not depend on it. None is when left out.
 
     Raises:
         VocabularyError: no class, a name given twice, a class without text, or a template that is
@@ -77,18 +79,21 @@ class Vocabulary:
     synonyms: tuple[tuple[str, ...], ...]
     answerable: tuple[bool, ...] = field(default=())
     templates: tuple[str, ...] = ()
+    unseen: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("classes", "synonyms", "answerable", "templates"):
+        for name in ("classes", "synonyms", "answerable", "templates", "unseen"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "synonyms", tuple(map(tuple, self.synonyms)))
         if not self.answerable:
             object.__setattr__(self, "answerable", (True,) * len(self.classes))
+        if not self.unseen:
+            object.__setattr__(self, "unseen", (False,) * len(self.classes))
         if not self.classes:
             raise VocabularyError(
                 f"Vocabulary '{self.name}' is empty. Give at least one class name."
             )
-        for name in ("synonyms", "answerable"):
+        for name in ("synonyms", "answerable", "unseen"):
             if len(getattr(self, name)) != len(self.classes):
                 raise VocabularyError(
                     f"Vocabulary '{self.name}' has {len(self.classes)} classes, but {name} for "
@@ -165,7 +170,7 @@ class Vocabulary:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all but the name, which does not matter."""
+        """SHA-256 of all that scores depend on: neither the name nor what is unseen."""
         # Names have no control characters: these tell where each ends.
         synonyms = "\n".join(map("\t".join, self.synonyms))
         answerable = str(bytes(map(bool, self.answerable)))
@@ -212,6 +217,33 @@ class Vocabulary:
         stay = [text for text in self.synonyms[number] if text != old.lower()]
         return self._edited(number, (display, _lowered([*synonyms, *stay])))
 
+    def with_unseen(self, names: Iterable[str]) -> Vocabulary:
+        """With these classes marked as unseen, and no others.
+
+        >>> load_vocabulary("cat, dog/puppy, cup").with_unseen(["puppy"]).novel
+        ('dog',)
+
+        Args:
+            names: what the classes are shown by or a synonym.
+
+        Raises:
+            VocabularyError: there is no such class.
+        """
+        found = {name: self.class_of(name) for name in names}
+        for name, known in found.items():
+            if known is None:
+                raise VocabularyError(
+                    f"Vocabulary '{self.name}' has no class '{name[:60]}' to be marked as unseen. "
+                    "Give names of its classes."
+                )
+        chosen = set(found.values())
+        return replace(self, unseen=tuple(name in chosen for name in self.classes))
+
+    @property
+    def novel(self) -> tuple[str, ...]:
+        """The classes that are marked as unseen."""
+        return tuple(n for n, unseen in zip(self.classes, self.unseen, strict=True) if unseen)
+
     def _number(self, name: str) -> int:
         wanted = name.lower()
         number = next((i for i, known in enumerate(self.classes) if known.lower() == wanted), None)
@@ -226,6 +258,7 @@ class Vocabulary:
         """With the classes that are given in place of class `number`."""
         after = number + 1
         answerable = self.answerable[number:after] or (True,)
+        unseen = self.unseen[number:after] or (False,)
         return replace(
             self,
             name=f"{self.name.removesuffix(_EDITED)}{_EDITED}",
@@ -240,6 +273,7 @@ class Vocabulary:
                 *answerable[: len(given)],
                 *self.answerable[after:],
             ),
+            unseen=(*self.unseen[:number], *unseen[: len(given)], *self.unseen[after:]),
         )
 
     @cached_property
@@ -283,6 +317,7 @@ class Vocabulary:
             classes=tuple(self.classes[row] for row in rows),
             synonyms=tuple(self.synonyms[row] for row in rows),
             answerable=tuple(self.answerable[row] for row in rows),
+            unseen=tuple(self.unseen[row] for row in rows),
         )
 
     @classmethod
@@ -334,7 +369,8 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
     `!` marks a class that is never the answer; lines that start with `#` are comments. A line with
     `{}` is a template in place of the model's own, "a photo of a {}."; so is one of
     `TEMPLATE_SETS`. A table has the same in cells, `name,synonym,synonym`, a JSON list has names or
-    `{"name": "cat", "synonyms": ["kitty"]}`; there a name may have commas in it.
+    `{"name": "cat", "synonyms": ["kitty"], "seen": false}`; there a name may have commas in it. A
+    table's column `seen` says yes or no.
 
     In a list of names each meaning is one class: "sofa, couch" is a sofa that is also called
     couch, and the log says so. Two classes mean the same if the first name of one is a name of the
@@ -386,16 +422,6 @@ def lvis_groups() -> dict[str, tuple[str, ...]]:
     }
 
 
-def novel_classes(name: str) -> tuple[str, ...]:
-    """The classes that a built-in vocabulary's open-vocabulary split holds back (paper §4).
-
-    `coco-ov`: 17 of COCO's. `lvis`: the rare ones. None of the others.
-    """
-    if name == "coco-ov":
-        return COCO_NOVEL
-    return lvis_groups()["rare"] if name == "lvis" else ()
-
-
 def _choices() -> str:
     return f"{', '.join(_BUILTIN)}, a .txt, .csv or .json file, or class names such as 'cat, dog'"
 
@@ -405,8 +431,9 @@ def _builtin(name: str) -> Vocabulary:
     if name == "coco-ov":  # COCO with some classes that only compete
         coco = _builtin("coco")
         answerable = tuple(entry in COCO_BASE + COCO_NOVEL for entry in coco.classes)
-        return replace(coco, name=name, answerable=answerable)
-    return _from_lines(_builtin_text(name), name)
+        return replace(coco, name=name, answerable=answerable).with_unseen(COCO_NOVEL)
+    made = _from_lines(_builtin_text(name), name)
+    return made.with_unseen(lvis_groups()["rare"]) if name == "lvis" else made
 
 
 def _builtin_text(name: str) -> str:
@@ -494,6 +521,7 @@ def _each_meaning_once(vocabulary: Vocabulary, *, by_wordnet: bool) -> Vocabular
         classes=tuple(vocabulary.classes[row] for row in kept),
         synonyms=tuple(names),
         answerable=tuple(vocabulary.answerable[row] for row in kept),
+        unseen=tuple(vocabulary.unseen[row] for row in kept),
     )
 
 
@@ -514,6 +542,11 @@ def _from_lines(text: str, name: str) -> Vocabulary:
         if "{}" in line or line in TEMPLATE_SETS:
             templates.append(line)
             continue
+        if line.startswith("{") and line.endswith("}"):
+            raise VocabularyError(
+                f"Line {number} of vocabulary '{name}' is {line[:60]!r}, no name and no template. "
+                f"Templates are texts with {{}} for the name, {' and '.join(TEMPLATE_SETS)}."
+            )
         parts = _split(line.removeprefix("!"))
         if not parts:
             raise VocabularyError(
@@ -527,36 +560,58 @@ def _from_lines(text: str, name: str) -> Vocabulary:
 
 
 def _from_table(text: str, name: str) -> Vocabulary:
-    """A row for each class: its name, and its synonyms in the cells after it."""
+    """A row for each class: its name, its synonyms in the cells after it, and if it is seen."""
     rows = []
+    unseen = []
+    marks: int | None = None  # the column that says what is seen
     try:
         # A table's first line tells what its cells are separated by; names may hold the others.
         separator = next((s for s in ",;\t" if s in text.partition("\n")[0]), ",")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
         for number, cells in enumerate(reader):
-            parts = [part for part in map(_clean, cells) if part]
-            if number == 0 and parts and parts[0].lower() in _HEADINGS:
-                _check_heading(parts, name)
-            elif parts:
+            cells = list(map(_clean, cells))
+            if number == 0 and cells and cells[0].lower() in _HEADINGS:
+                marks = _check_heading(cells, name)
+                continue
+            mark = cells.pop(marks) if marks is not None and marks < len(cells) else ""
+            if parts := [part for part in cells if part]:
                 rows.append(parts)
+                unseen.append(not _seen(mark, parts[0], name))
     except csv.Error as error:
         raise VocabularyError(
             f"Vocabulary '{name}' is no CSV: {error}. Give a row for each class, its name first "
             "and its synonyms after it."
         ) from error
-    return _from_rows(rows, name)
+    return _from_rows(rows, unseen, name)
 
 
-def _check_heading(heading: Sequence[str], name: str) -> None:
-    for cell in heading[1:]:
-        if not cell.lower().startswith("synonym"):
+def _check_heading(heading: Sequence[str], name: str) -> int | None:
+    """The number of the column `seen`; None if there is none."""
+    found = None
+    for number, cell in enumerate(heading[1:], start=1):
+        if cell.lower() == "seen" and found is None:
+            found = number
+        elif cell and not cell.lower().startswith("synonym"):
             raise VocabularyError(
                 f"Vocabulary '{name}' has a column {cell[:60]!r}. Leave no columns but the class's "
-                "name and, after it, its synonyms."
+                "name and, after it, its synonyms and one called seen."
             )
+    return found
 
 
-def _from_rows(rows: Sequence[Sequence[str]], name: str) -> Vocabulary:
+def _seen(mark: str, display: str, name: str) -> bool:
+    """What a cell says of a class; an empty one says that it is seen."""
+    if mark.lower() in ("", "yes", "true", "1"):
+        return True
+    if mark.lower() in ("no", "false", "0"):
+        return False
+    raise VocabularyError(
+        f"Vocabulary '{name}' says {mark[:60]!r} in the column 'seen' of '{display[:60]}'. Write "
+        "yes or no."
+    )
+
+
+def _from_rows(rows: Sequence[Sequence[str]], unseen: Sequence[bool], name: str) -> Vocabulary:
     """Classes by their names, which may hold any character; a leading `!` is as in a text file."""
     firsts = [_clean(row[0].removeprefix("!")) for row in rows]
     return Vocabulary(
@@ -564,6 +619,7 @@ def _from_rows(rows: Sequence[Sequence[str]], name: str) -> Vocabulary:
         tuple(firsts),
         tuple(_lowered([first, *row[1:]]) for first, row in zip(firsts, rows, strict=True)),
         tuple(not row[0].startswith("!") for row in rows),
+        unseen=tuple(unseen),
     )
 
 
@@ -578,14 +634,15 @@ def _from_json(text: str, path: Path) -> Vocabulary:
             [item] if isinstance(item, str) else [item["name"], *item.get("synonyms", ())]
             for item in content
         ]
-        made = _from_rows([list(map(_clean, row)) for row in rows], path.stem)
+        unseen = [isinstance(item, dict) and not item.get("seen", True) for item in content]
+        made = _from_rows([list(map(_clean, row)) for row in rows], unseen, path.stem)
         return _each_meaning_once(made, by_wordnet=False)
     categories = content.get("categories") if isinstance(content, dict) else None
     if not isinstance(categories, list) or not all(map(_is_category, categories)):
         raise VocabularyError(
             f"Vocabulary file '{path}' must have a list 'categories' of {{id, name}}, as COCO's "
-            "annotation files have, or be a list of names or of {name, synonyms}. Give such a "
-            "file, or a .txt with one class on each line."
+            "annotation files have, or be a list of names or of {name, synonyms, seen}. Give such "
+            "a file, or a .txt with one class on each line."
         )
     if not categories:
         raise VocabularyError(f"Vocabulary file '{path}' is empty: it lists no categories.")
@@ -602,7 +659,7 @@ def _from_json(text: str, path: Path) -> Vocabulary:
 
 
 def _is_class(item: Any) -> bool:
-    """Whether JSON describes a class by its name, or by `name` and perhaps `synonyms`."""
+    """Whether JSON describes a class by its name, or by `name` and perhaps more."""
     if not isinstance(item, dict):
         return isinstance(item, str)
     synonyms = item.get("synonyms", [])
@@ -610,6 +667,7 @@ def _is_class(item: Any) -> bool:
         isinstance(item.get("name"), str)
         and isinstance(synonyms, list)
         and all(isinstance(synonym, str) for synonym in synonyms)
+        and isinstance(item.get("seen", True), bool)
     )
 
 

@@ -15,7 +15,7 @@ from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.evaluate.prompts import EvaluationKind
 from ovsam.evaluate.run import evaluate
-from ovsam.vocabulary import Vocabulary, load_vocabulary, lvis_groups
+from ovsam.vocabulary import Vocabulary, load_vocabulary
 
 
 def polygon(x0: float, y0: float, x1: float, y1: float) -> list[list[float]]:
@@ -164,20 +164,21 @@ def test_classes_that_are_never_answered_are_left_out(images: Path) -> None:
     vocabulary = Vocabulary(
         "coco-ov", ("cat", "coffee mug"), (("cat",), ("coffee mug",)), (True, False)
     )
-    fake = FakePredictor(vocabulary=vocabulary)
+    fake = FakePredictor(vocabulary=vocabulary.with_unseen(["cat"]))
     report = evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
     content = report.as_dict()
     assert content["instances"] == 1
     assert content["left_out"] == 1
+    assert content["novel"] == ["cat"]
     assert content["by_novelty"] == {
         "base": Summary(None, None, None, None, 0).as_dict(),
         "novel": Summary(1.0, 1.0, 1.0, 1.0, 1).as_dict(),
     }
 
 
-def test_rare_classes_of_lvis_are_novel(images: Path) -> None:
-    rare, frequent = (lvis_groups()[group][0] for group in ("rare", "frequent"))
-    vocabulary = Vocabulary("lvis", (rare, frequent), ((rare,), (frequent,)), (True, True))
+def test_unseen_classes_are_novel(images: Path) -> None:
+    rare, frequent = "cat", "dog"
+    vocabulary = load_vocabulary("cat, dog").with_unseen(["cat"])
     content = {
         "images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 40}],
         "categories": [{"id": 1, "name": rare}, {"id": 2, "name": frequent}],

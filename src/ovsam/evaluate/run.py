@@ -36,7 +36,7 @@ from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_iou
 from ovsam.photo import read_photo, read_photo_size
 from ovsam.structures import Prediction, Prompt
-from ovsam.vocabulary import Vocabulary, novel_classes
+from ovsam.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from ovsam.predictor import Predictor
@@ -54,6 +54,8 @@ class Report:
     left_out: int
     seconds: float
     outcomes: tuple[Outcome, ...]
+    novel: tuple[str, ...] = ()
+    """The classes that the vocabulary marks as unseen."""
 
     @property
     def summary(self) -> Summary:
@@ -62,10 +64,10 @@ class Report:
 
     @property
     def groups(self) -> dict[str, dict[str, Summary]]:
-        """Summaries by size and, for the open-vocabulary splits of COCO and LVIS, by novelty."""
+        """Summaries by size and, where the vocabulary marks classes as unseen, by novelty."""
         groups = {"by_size": summarise_by_size(self.outcomes)}
-        if novel := novel_classes(self.vocabulary):
-            groups["by_novelty"] = summarise_by_novelty(self.outcomes, novel)
+        if self.novel:
+            groups["by_novelty"] = summarise_by_novelty(self.outcomes, self.novel)
         return groups
 
     @property
@@ -93,6 +95,7 @@ class Report:
             "zoom": self.zoom,
             "photos": self.photos,
             "left_out": self.left_out,
+            "novel": list(self.novel),
             "seconds": round(self.seconds, 2),
             "outcomes": [outcome.as_dict() for outcome in self.outcomes],
         }
@@ -159,6 +162,7 @@ def evaluate(
         left_out=left_out,
         seconds=done.seconds,
         outcomes=done.rows,
+        novel=predictor.vocabulary.novel,
     )
 
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from ovsam.tables.results import Results
 from ovsam.tables.table_set import Column, Row, Table
-from ovsam.vocabulary import novel_classes
 
 CLEAR = 2.0  # standard errors
 _GROUPS: tuple[list[str], ...] = ([], ["by_novelty", "base"], ["by_novelty", "novel"])
@@ -82,7 +81,7 @@ def _values(results: Results, row: Row, column: Column) -> dict[int, float]:
         return {}
     outcomes = report.get("outcomes", [])
     if group:
-        novel = novel_classes(report["vocabulary"])
+        novel = report.get("novel", [])
         wanted = group[1] == "novel"
         outcomes = [one for one in outcomes if (one["category"] in novel) == wanted]
     wanted_field = "rank" if what.startswith("accuracy") else what

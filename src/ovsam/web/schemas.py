@@ -111,6 +111,7 @@ class ObjectReply(_Strict):
     none_of_these: bool
     none_score: float
     kind: LabelReply | None
+    calibrated: bool
 
     @classmethod
     def of(cls, prompt: Prompt, prediction: Prediction) -> ObjectReply:

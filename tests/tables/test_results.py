@@ -78,6 +78,8 @@ def test_zoom_is_counted_where_it_is_measured() -> None:
             "annotations a/train.json in",
         ),
         ({"model": {"name": "other", "sha256": None}}, "model other instead of lite"),
+        ({"model": {"name": "lite", "sha256": "0"}}, "model lite of another content"),
+        ({"vocabulary": {"name": "coco-ov", "sha256": None}}, "vocabulary coco-ov of another"),
         ({"model": None}, "an unknown model"),
     ],
 )

@@ -24,14 +24,22 @@ def asked(
         limit: how many photos at most; None = all.
         detections: a detector's boxes, where they are the prompts.
     """
-    described = {
-        "annotations": {"name": str(annotations), "sha256": fingerprint(annotations)},
-        "model": {"name": model, "sha256": model_fingerprint(model)},
-        "vocabulary": {"name": vocabulary, "sha256": vocabulary_fingerprint(vocabulary)},
-    }
+    names = {"annotations": str(annotations), "model": model, "vocabulary": vocabulary}
     if detections is not None:
-        described["detections"] = {"name": str(detections), "sha256": fingerprint(detections)}
+        names["detections"] = str(detections)
+    described: dict[str, Any] = {
+        what: {"name": name, "sha256": fingerprint_of(what, name)} for what, name in names.items()
+    }
     return {**described, "limit": limit}
+
+
+def fingerprint_of(what: str, name: str) -> str | None:
+    """The digest of what a name stands for now, where `what` is a key of `asked`."""
+    if what == "model":
+        return model_fingerprint(name)
+    if what == "vocabulary":
+        return vocabulary_fingerprint(name)
+    return fingerprint(Path(name))
 
 
 def fingerprint(path: Path) -> str | None:

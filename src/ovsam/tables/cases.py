@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ovsam.errors import OvsamError
-from ovsam.evaluate.asked import fingerprint
+from ovsam.evaluate.asked import fingerprint, fingerprint_of
 
 SEED = 0
 
@@ -96,10 +96,10 @@ def check_sources(answers: Answers, annotations: Path) -> None:
         )
     for what in ("model", "vocabulary"):
         name, then = asked[what]["name"], asked[what]["sha256"]
-        if then is not None and fingerprint(Path(name)) not in (then, None):  # None: it is gone
+        if then is not None and fingerprint_of(what, name) not in (then, None):  # None: it is gone
             raise OvsamError(
-                f"'{answers.path}' was measured with another {what} than now lies at '{name}'. "
-                "Make it again."
+                f"'{answers.path}' was measured with another {what} than '{name}' is now. Make it "
+                "again."
             )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ovsam.errors import CheckpointError
-from ovsam.evaluate.asked import fingerprint
+from ovsam.evaluate.asked import fingerprint_of
 from ovsam.model.complexity import Complexity, complexity
 from ovsam.tables.table_set import (
     Column,
@@ -93,7 +93,7 @@ class Results:
         self.folders = folders
         self._reports: dict[str, dict[str, Any] | str] = {}
         self._costs: dict[tuple[str, bool], Complexity | str] = {}
-        self._fingerprints: dict[Path, str | None] = {}
+        self._fingerprints: dict[tuple[str, str], str | None] = {}
 
     def fill(self, table: Table) -> FilledTable:
         """Look for all figures of a table."""
@@ -232,15 +232,16 @@ class Results:
     def _difference(
         self, what: str, made_from: Mapping[str, Any], wanted: Path, parts: int
     ) -> list[str]:
-        """Files are the same by content; by the last parts of their paths where one is gone."""
+        """What is wanted is told by its content; by the last parts of its path where it is gone."""
         said = made_from.get(what)
         if not isinstance(said, dict) or not isinstance(said.get("name"), str):
             return [f"an unknown {what}"]
-        if wanted not in self._fingerprints:
-            self._fingerprints[wanted] = fingerprint(wanted)
-        here, then = self._fingerprints[wanted], said.get("sha256")
+        key = what, str(wanted)
+        if key not in self._fingerprints:
+            self._fingerprints[key] = fingerprint_of(*key)
+        here = self._fingerprints[key]
         same_name = Path(said["name"]).parts[-parts:] == wanted.parts[-parts:]
-        if (here == then) if here is not None and then is not None else same_name:
+        if same_name if here is None else here == said.get("sha256"):
             return []
         if same_name:
             return [f"{what} {said['name']} of another content"]

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast a machine is says nothing of the code.
+settings.register_profile("ovsam", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ovsam")
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,13 @@ def _print(found: Contents) -> None:
         if empty:
             shown = ", ".join(empty[:CLASSES_SHOWN]) + (" …" if len(empty) > CLASSES_SHOWN else "")
             console.print(f"classes without an object ({len(empty):,}): {shown}")
+    if not objects:
+        console.print("There is no object: evaluation needs some.")
+    if found.without_mask:
+        console.print(
+            f"Evaluation needs masks: {found.without_mask:,} of the objects have none.",
+            highlight=False,
+        )
     if not found.problems:
         console.print("nothing wrong")
         return
@@ -121,8 +128,8 @@ def _print(found: Contents) -> None:
     if len(found.problems) > SHOWN:
         console.print(f"  … and {len(found.problems) - SHOWN:,} more; --json writes all of them")
     console.print(
-        "Correct these or take them out: evaluation refuses them, training and compare leave out "
-        "what they cannot use.",
+        "Correct these or take them out: evaluation refuses what cannot be used and warns of the "
+        "rest, training and compare leave out what they cannot use.",
         soft_wrap=True,
     )
 

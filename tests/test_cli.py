@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import ovsam
 from fakes import FakePredictor
 from ovsam import cli
+from ovsam.config import CalibrationConfig
 from ovsam.geometry import decode_rle
 from ovsam.model.build import SHIPPED
 from ovsam.structures import Label
@@ -301,8 +302,15 @@ def test_objects_that_are_annotated_wrong_are_said(run: Run) -> None:
 
 def test_segment_says_where_scores_are_no_probabilities(run: Run, fake: FakePredictor) -> None:
     result = run("segment", "photo.jpg", "--point", "5,5", "--json", "out.json")
-    assert "only rank them" in result.stdout.replace("\n", " ")
+    said = result.stdout.replace("\n", " ")
+    assert "only rank them: the model was never calibrated, see 'ovsam calibrate'. None is" in said
     assert json.loads(Path("out.json").read_text())["objects"][0]["calibrated"] is False
+    fake.calibration = CalibrationConfig(classes=2)
+    said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
+    assert "only rank them: the model was calibrated with 2 names, not with 80. None is" in said
+    fake.has_oracle = True
+    assert "only rank" not in run("segment", "photo.jpg", "--point", "5,5").stdout
+    fake.has_oracle = False
     fake.calibrated = True
     assert "only rank" not in run("segment", "photo.jpg", "--point", "5,5").stdout
 

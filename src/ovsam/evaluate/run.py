@@ -368,8 +368,8 @@ def _outcome(
         iou=mask_iou(prediction.mask, mask),
         boundary_iou=boundary_iou(prediction.mask, mask),
         rank=predicted.index(name) if name in predicted else -1,
-        score=labels[0].score,
-        name=labels[0].name,
+        score=labels[0].score if labels else 0.0,
+        name=prediction.name,
         annotation_id=instance.id,
         problem=_problem(instance, mask),
     )

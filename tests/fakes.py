@@ -42,7 +42,7 @@ class FakePredictor:
     answers: Sequence[str] = ()
     kind: Label | None = None
     calibrated: bool = False
-    calibration: CalibrationConfig = CalibrationConfig()  # noqa: RUF009 (frozen)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     image_size: int = 512
     encode_calls: int = 0
     prompts: list[Prompt] = field(default_factory=list)

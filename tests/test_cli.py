@@ -308,6 +308,9 @@ def test_segment_says_where_scores_are_no_probabilities(run: Run, fake: FakePred
     fake.calibration = CalibrationConfig(classes=2)
     said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
     assert "only rank them: the model was calibrated with 2 names, not with 80. None is" in said
+    fake.calibration = CalibrationConfig(classes=200)  # of which the threshold holds
+    said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
+    assert "was calibrated with 200 names, not with 80. wrote" in said
     fake.has_oracle = True
     assert "only rank" not in run("segment", "photo.jpg", "--point", "5,5").stdout
     fake.has_oracle = False

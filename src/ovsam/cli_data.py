@@ -107,7 +107,8 @@ def _print(found: Contents) -> None:
     console.print(table)
     if not unnamed:
         common = found.instances.most_common(CLASSES_SHOWN)
-        console.print("most common: " + ", ".join(f"{name} {n:,}" for name, n in common))
+        if common:
+            console.print("most common: " + ", ".join(f"{name} {n:,}" for name, n in common))
         empty = [name for name in found.classes if not found.instances[name]]
         if empty:
             shown = ", ".join(empty[:CLASSES_SHOWN]) + (" …" if len(empty) > CLASSES_SHOWN else "")

@@ -42,6 +42,7 @@ class FakePredictor:
     answers: Sequence[str] = ()
     kind: Label | None = None
     calibrated: bool = False
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     image_size: int = 512
     encode_calls: int = 0
     prompts: list[Prompt] = field(default_factory=list)
@@ -54,7 +55,7 @@ class FakePredictor:
     @property
     def config(self) -> SimpleNamespace:
         return SimpleNamespace(
-            name=self.name, image_size=self.image_size, calibration=CalibrationConfig()
+            name=self.name, image_size=self.image_size, calibration=self.calibration
         )
 
     def prepare(

@@ -143,7 +143,7 @@ def test_an_oracle_is_told_the_names_or_has_none() -> None:
     [alone] = predictor.predict(photo, prompts[0], vocabulary=vocabulary)
     assert (alone.none_of_these, alone.kinds) == ((True,), (None,))
     assert alone.none_scores.tolist() == [1]
-    assert {label.score for label in alone.labels[0]} == {0}
+    assert (alone.labels, alone.name) == (((),), ""), "all names are alike: none is said"
     assert not predictor._prototypes
 
 
@@ -154,6 +154,8 @@ def test_what_an_oracle_refuses() -> None:
         predictor.predict(photo, prompt, right_names=["cat", "dog"])
     with pytest.raises(PromptError, match=r"'car', which the vocabulary .* does not have"):
         predictor.predict(photo, prompt, right_names=["car"])
+    with pytest.raises(PromptError, match=r"'wine glass', which .* 'coco-ov' .* never the answer"):
+        predictor.predict(photo, prompt, vocabulary="coco-ov", right_names=["wine glass"])
     with pytest.raises(PromptError, match=r"right_names is for a model .* has its own"):
         predictor_of("image").predict(photo, prompt, right_names=["cat"])
 

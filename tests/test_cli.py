@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import ovsam
 from fakes import FakePredictor
 from ovsam import cli
+from ovsam.config import CalibrationConfig
 from ovsam.geometry import decode_rle
 from ovsam.model.build import SHIPPED
 from ovsam.structures import Label
@@ -257,19 +258,62 @@ def write_annotations() -> None:
 def test_evaluate_reports_unseen_classes_apart(run: Run) -> None:
     write_annotations()
     call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json")
-    result = run(*call, "--unseen", "cat,", "--json", "report.json")
+    result = run(*call, "--unseen", "cat", "--json", "report.json")
     assert result.exit_code == 0, result.output
     report = json.loads(Path("report.json").read_text())
     assert report["novel"] == ["cat"]
     assert report["by_novelty"]["novel"]["instances"] == 1
     assert report["by_novelty"]["base"]["instances"] == 0
-    assert_error(run(*call, "--unseen", "unicorn,"), "has no class 'unicorn' to be marked")
+    assert_error(run(*call, "--unseen", "unicorn"), "has no class 'unicorn' to be marked")
+    assert_error(run(*call, "--unseen", "coco-ov"), "has no class 'coco-ov' to be marked")
+    assert_error(run(*call, "--unseen", " ,"), "--unseen must name classes")
+
+
+@pytest.mark.usefixtures("fake")
+def test_unseen_classes_are_not_merged(run: Run) -> None:
+    """Each name is marked as it is written, though WordNet means the same by both of them."""
+    write_annotations()
+    Path("mine.txt").write_text("cat\ndog\ndomestic cat\n")
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "mine.txt")
+    result = run(*call, "--json", "report.json", "--unseen", "cat, domestic cat")
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("report.json").read_text())["novel"] == ["cat", "domestic cat"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_objects_that_are_annotated_wrong_are_said(run: Run) -> None:
+    write_annotations()
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json")
+    assert "warning" not in run(*call).stderr + run(*call, "--clicks", "2").stderr
+    content = json.loads(Path("instances.json").read_text())
+    thin = content["annotations"][0] | {"id": 2, "segmentation": [[11, 21, 15, 25, 19, 29]]}
+    content["annotations"].append(thin)
+    Path("instances.json").write_text(json.dumps(content))
+    result = run(*call, "--json", "report.json")
+    assert result.exit_code == 0, result.output
+    assert "warning: 1 of these objects are annotated wrong" in result.stderr
+    assert "Annotation 2: its mask covers no pixel." in result.stderr
+    assert json.loads(Path("report.json").read_text())["instances"] == 2
+    result = run(*call, "--clicks", "2", "--json", "clicks.json")
+    assert "warning: 1 objects more have a mask that covers no pixel" in result.stderr
+    report = json.loads(Path("clicks.json").read_text())
+    assert (report["instances"], report["without_pixel"]) == (1, 1)
 
 
 def test_segment_says_where_scores_are_no_probabilities(run: Run, fake: FakePredictor) -> None:
     result = run("segment", "photo.jpg", "--point", "5,5", "--json", "out.json")
-    assert "only rank them" in result.stdout.replace("\n", " ")
+    said = result.stdout.replace("\n", " ")
+    assert "only rank them: the model was never calibrated, see 'ovsam calibrate'. None is" in said
     assert json.loads(Path("out.json").read_text())["objects"][0]["calibrated"] is False
+    fake.calibration = CalibrationConfig(classes=2)
+    said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
+    assert "only rank them: the model was calibrated with 2 names, not with 80. None is" in said
+    fake.calibration = CalibrationConfig(classes=200)  # of which the threshold holds
+    said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
+    assert "was calibrated with 200 names, not with 80. wrote" in said
+    fake.has_oracle = True
+    assert "only rank" not in run("segment", "photo.jpg", "--point", "5,5").stdout
+    fake.has_oracle = False
     fake.calibrated = True
     assert "only rank" not in run("segment", "photo.jpg", "--point", "5,5").stdout
 
@@ -344,7 +388,12 @@ def test_evaluate_errors(run: Run) -> None:
     )
     evaluate = ("evaluate", "instances.json", "--images", ".")
     assert_error(run(*evaluate, "--reliability", "trust.jpg"), "must end in .png")
-    for option, *value in (["--by-class"], ["--reliability", "t.png"], ["--prompts", "box"]):
+    for option, *value in (
+        ["--by-class"],
+        ["--reliability", "t.png"],
+        ["--prompts", "box"],
+        ["--unseen", "cat"],
+    ):
         refused = run(*evaluate, "--clicks", "2", option, *value)
         assert_error(refused, f"masks alone: leave out {option}, or --clicks")
     Path("empty").mkdir()

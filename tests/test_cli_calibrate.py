@@ -41,6 +41,25 @@ def test_calibrate_writes_the_model_with_what_it_found(
     assert all((tensors[name] == before[name]).all() for name in before)
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("lite-oracle", "'lite-oracle' is told its names: there is no score"),
+        ("lite-image-crop", "Give the file of a trained baseline"),
+    ],
+)
+def test_calibrate_refuses_what_it_cannot_calibrate(
+    tmp_path: Path, model: str, message: str
+) -> None:
+    write_coco(tmp_path / "val.json", tmp_path / "photos", ["cat", "dog"], ["0.png"])
+    words = ["calibrate", str(tmp_path / "val.json"), "--images", str(tmp_path / "photos")]
+    output = tmp_path / "out.safetensors"
+    result = CliRunner().invoke(cli.app, [*words, "--model", model, "-o", str(output)])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert not output.exists()
+
+
 def test_calibrate_refuses_a_name_before_any_work(tmp_path: Path) -> None:
     words = ["calibrate", "val.json", "--images", "photos", "-o", str(tmp_path / "out.pth")]
     result = CliRunner().invoke(cli.app, words)

@@ -181,6 +181,8 @@ def segment(
     predictions = predictor.predict(predictor.encode(pixels), prompts, top=top, threshold=threshold)
 
     _print_objects(prompts, predictions)
+    if not predictor.has_oracle and not all(prediction.calibrated for prediction in predictions):
+        _say_not_calibrated(predictor)
     if output is not None:
         _write_overlay(output, pixels, prompts, predictions)
     if json_path is not None:
@@ -341,7 +343,7 @@ def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None
         if (kind := prediction.kinds[0]) is not None:
             lines.insert(0, f"a kind of {kind.name}  {kind.score:.3f}")
         if prediction.none_of_these[0]:
-            lines = ["none of these; at best:", *lines]
+            lines = ["none of these; at best:", *lines] if lines else ["none of these"]
         table.add_row(
             str(number),
             Text(format_prompt(prompt).replace("; ", "\n")),
@@ -353,11 +355,16 @@ def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
-    if not all(prediction.calibrated for prediction in predictions):
-        typer.echo(
-            "The names' scores only rank them: the model was not calibrated with so many names. "
-            "None is refused unless --threshold says so."
-        )
+
+
+def _say_not_calibrated(predictor: Predictor) -> None:
+    known = predictor.config.calibration.classes
+    asked = sum(predictor.vocabulary.answerable)
+    why = "was never calibrated, see 'ovsam calibrate'"
+    if known:
+        why = f"was calibrated with {known:,} names, not with {asked:,}"
+    refuses = "" if asked <= known else " None is refused unless --threshold says so."
+    typer.echo(f"The names' scores only rank them: the model {why}.{refuses}")
 
 
 def _write_overlay(

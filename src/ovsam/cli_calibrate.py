@@ -67,6 +67,11 @@ def calibrate(
     from ovsam.model.weights import save_with_config
     from ovsam.predictor import locate
 
+    predictor = ovsam.load(model, vocabulary=names, device=device)
+    if predictor.has_oracle:
+        raise OvsamError(
+            f"'{model}' is told its names: there is no score that could be calibrated."
+        )
     own, ending = split_baseline(model)
     if ending and not Path(model).is_file():
         raise OvsamError(
@@ -74,11 +79,6 @@ def calibrate(
             f"trained baseline, or the model '{own}' itself."
         )
     checkpoint = locate(model)
-    predictor = ovsam.load(model, vocabulary=names, device=device)
-    if predictor.has_oracle:
-        raise OvsamError(
-            f"'{model}' is told its names: there is no score that could be calibrated."
-        )
     embed_names(predictor)
     with bar("photos") as progress:
         scores = collect_scores(predictor, content, images, limit=limit, progress=progress)

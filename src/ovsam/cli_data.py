@@ -107,11 +107,19 @@ def _print(found: Contents) -> None:
     console.print(table)
     if not unnamed:
         common = found.instances.most_common(CLASSES_SHOWN)
-        console.print("most common: " + ", ".join(f"{name} {n:,}" for name, n in common))
+        if common:
+            console.print("most common: " + ", ".join(f"{name} {n:,}" for name, n in common))
         empty = [name for name in found.classes if not found.instances[name]]
         if empty:
             shown = ", ".join(empty[:CLASSES_SHOWN]) + (" …" if len(empty) > CLASSES_SHOWN else "")
             console.print(f"classes without an object ({len(empty):,}): {shown}")
+    if not objects:
+        console.print("There is no object: evaluation needs some.")
+    if found.without_mask:
+        console.print(
+            f"Evaluation needs masks: {found.without_mask:,} of the objects have none.",
+            highlight=False,
+        )
     if not found.problems:
         console.print("nothing wrong")
         return
@@ -121,8 +129,8 @@ def _print(found: Contents) -> None:
     if len(found.problems) > SHOWN:
         console.print(f"  … and {len(found.problems) - SHOWN:,} more; --json writes all of them")
     console.print(
-        "Correct these or take them out: evaluation refuses them, training and compare leave out "
-        "what they cannot use.",
+        "Correct these or take them out: evaluation refuses what cannot be used and warns of the "
+        "rest, training and compare leave out what they cannot use.",
         soft_wrap=True,
     )
 

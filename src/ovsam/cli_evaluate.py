@@ -84,8 +84,8 @@ def evaluate(
     unseen: Annotated[
         str | None,
         typer.Option(
-            help='Classes that were held back in training, as for --vocabulary ("cat, dog" or a '
-            "file); they are reported apart, as novel. Left out: those that the vocabulary marks.",
+            help='Classes of the vocabulary that were held back in training, "cat, dog"; they are '
+            "reported apart, as novel. Left out: those that the vocabulary marks.",
             show_default=False,
         ),
     ] = None,
@@ -133,7 +133,7 @@ def evaluate(
     content = read_annotations(annotations)
     names = load_vocabulary(vocabulary)
     if unseen is not None:
-        names = names.with_unseen(load_vocabulary(unseen).classes)
+        names = names.with_unseen(_listed(unseen))
 
     import ovsam
 
@@ -256,9 +256,20 @@ def compare(
         typer.echo(f"wrote {json_path}")
 
 
+def _listed(unseen: str) -> list[str]:
+    """The names, each as it is written: what means the same is not one class here."""
+    names = [name.strip() for name in unseen.split(",") if name.strip()]
+    if not names:
+        raise OvsamError(
+            "--unseen must name classes of the vocabulary, separated by commas, got none. Give "
+            "some, or leave it out."
+        )
+    return names
+
+
 def _refuse_beside_clicks(context: typer.Context) -> None:
     """Refuse options that would change nothing: clicks measure masks, and choose where to click."""
-    unused = ("prompts", "by_class", "reliability")
+    unused = ("prompts", "by_class", "reliability", "unseen")
     given = [
         f"--{name.replace('_', '-')}"
         for name in unused
@@ -291,6 +302,12 @@ def _print_clicks(report: ClickReport) -> None:
         f"{report.model}, {len(report.iou)} instances, zoom {'on' if report.zoom else 'off'}: "
         f"{goals}; {report.photos} photos in {report.seconds:.1f} s"
     )
+    if report.without_pixel:
+        typer.echo(
+            f"warning: {report.without_pixel:,} objects more have a mask that covers no pixel: "
+            "there is nothing to click on, and they do not count.",
+            err=True,
+        )
 
 
 def _print_agreement(report: AgreementReport) -> None:
@@ -343,3 +360,10 @@ def _print_report(report: Report, by_class: bool) -> None:
         f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
         f"calibration error (ECE) {report.calibration.error:.3f}"
     )
+    if report.problems:
+        typer.echo(
+            f"warning: {len(report.problems):,} of these objects are annotated wrong, and the "
+            f"figures count them all the same; first: {report.problems[0]} 'ovsam data check' "
+            "lists all that is wrong; correct them or take them out.",
+            err=True,
+        )

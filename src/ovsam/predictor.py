@@ -257,7 +257,8 @@ class Predictor:
         Raises:
             PromptError: a prompt or a box to name lies outside the photo, a mask is of another
                 resolution, the threshold is none, the checkpoint has no multimask output, or there
-                are right names for a model without an oracle, or not one for each prompt.
+                are right names for a model without an oracle, not one for each prompt, or one that
+                is no class which may be the answer.
             VocabularyError: the vocabulary is not one.
         """
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
@@ -340,6 +341,11 @@ class Predictor:
                         "not have. Give names of its classes."
                     )
                 told[i] = vocabulary.classes.index(known)
+                if not vocabulary.answerable[told[i]]:
+                    raise PromptError(
+                        f"right_names has {name!r}, which the vocabulary {vocabulary.name!r} has "
+                        "as a class that is never the answer. Give names of those that may be."
+                    )
         return F.one_hot(torch.tensor(told), background + 1).float()
 
     def _threshold(self, threshold: float | None, vocabulary: Vocabulary) -> float:
@@ -686,12 +692,15 @@ def _kind(probabilities: NDArray[np.float32], vocabulary: Vocabulary) -> Label |
 
 
 def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:
-    """Probabilities `(N, C + 1)` -> the best `top` names of each, without the background."""
+    """Probabilities `(N, C + 1)` -> the best `top` names of each, without the background.
+
+    Names of score 0, as an oracle that is not told gives to all, are none.
+    """
     probabilities = probabilities[:, :-1]
     count = min(top, sum(vocabulary.answerable))
     best = probabilities.topk(count, dim=-1)
     return [
-        tuple(Label(vocabulary.classes[i], p) for i, p in zip(row, values, strict=True))
+        tuple(Label(vocabulary.classes[i], p) for i, p in zip(row, values, strict=True) if p > 0)
         for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
 

@@ -150,7 +150,8 @@ class Prediction:
         low_res_logits: `(M, L, L)` logits in the model's low-resolution frame of the whole photo,
             to be given back as `Prompt.mask_logits`.
         labels: for each mask, its class names with scores, best first: the best guesses, even
-            where `none_of_these` says that they are not good enough.
+            where `none_of_these` says that they are not good enough; names of score 0 are left
+            out, so an oracle that is told nothing gives none.
         none_scores: `(M,)` score of "none of these" in [0, 1]; with those of all classes of the
             vocabulary it sums to 1. Zeros when left out.
         none_of_these: for each mask whether it is none of the vocabulary's classes: its first
@@ -213,5 +214,5 @@ class Prediction:
 
     @property
     def name(self) -> str:
-        """The best class name of the best mask, whatever `none_of_these` says."""
-        return self.labels[0][0].name
+        """The best class name of the best mask, whatever `none_of_these` says; "" where none is."""
+        return self.labels[0][0].name if self.labels[0] else ""

@@ -220,3 +220,29 @@ def test_the_command(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["data", "check", path])
     assert result.exit_code == 1
     assert "has the category 9" in result.output
+
+
+def all_crowds(content: dict[str, Any]) -> None:
+    for one in content["annotations"]:
+        one["iscrowd"] = 1
+
+
+def test_the_command_says_what_evaluation_lacks(tmp_path: Path) -> None:
+    """Boxes without masks, and photos without objects, are not wrong: training takes both."""
+
+    def said(change: Callable[[dict[str, Any]], None]) -> str:
+        coco(tmp_path, change)
+        result = CliRunner().invoke(app, ["data", "check", str(tmp_path / "instances.json")])
+        assert result.exit_code == 0, result.output
+        assert "nothing wrong" in result.output
+        return result.output
+
+    needs = "Evaluation needs masks: 1 of the objects have none."
+    assert needs in said(set_annotation(segmentation=None))
+    assert needs in said(lambda content: content["annotations"][0].pop("segmentation"))
+    none = "There is no object: evaluation needs some."
+    assert none in said(lambda content: content["annotations"].clear())
+    assert none in said(all_crowds)
+    sound = said(lambda _: None)
+    assert needs not in sound
+    assert none not in sound

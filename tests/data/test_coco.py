@@ -102,7 +102,14 @@ def test_area_may_be_missing() -> None:
         ("images.0.file_name", "", "a text as 'file_name'"),
         ("images.1.id", 1, r"images\[1\] of 'annotations' repeats the id 1"),
         ("categories.0.name", None, "a text as 'name'"),
+        (
+            "categories.0.name",
+            "  ",
+            r"\(id \d+\) of 'annotations' has a name that is none, '  ': it must be plain text\. "
+            r"Correct it or take it out; 'ovsam data check' lists all that is wrong\.$",
+        ),
         ("categories.0.name", " / ", "has a name that is none, ' / '"),
+        ("categories.0.synonyms", ["a\0b"], r"has a name that is none, '.*,a\\x00b': it must"),
         ("categories.0.synonyms", "puss", "a list of texts as 'synonyms', got 'puss'"),
         ("images.0.neg_category_ids", [8], "listed categories as 'neg_category_ids'"),
         ("images.0.not_exhaustive_category_ids", 7, "as 'not_exhaustive_category_ids'"),

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from PIL import Image
 from fakes import FakePredictor
 from ovsam.data.coco import Annotations, read_annotations
 from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
-from ovsam.evaluate.boxes import evaluate_detections
+from ovsam.evaluate.boxes import LabelSource, evaluate_detections
 from ovsam.evaluate.clicks import evaluate_clicks
 from ovsam.evaluate.detections import Detection
 from ovsam.evaluate.run import Report, evaluate
@@ -209,6 +209,71 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
             FakePredictor().as_predictor(), truth, found, folder, labels="detector",
             journal=tmp_path / "boxes.jsonl",
         )  # fmt: skip
+
+
+def spoil(path: Path, change: Callable[[list[Any]], None]) -> None:
+    """Change the rows of the first photo."""
+    head, first, *others = path.read_text().splitlines()
+    line = json.loads(first)
+    change(line["rows"])
+    path.write_text("\n".join([head, json.dumps(line), *others, ""]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows.clear(),
+        lambda rows: rows.append(rows[0]),
+        lambda rows: rows[0].update(category="coffee mug"),
+        lambda rows: rows[0].update(annotation_id=99),
+    ],
+    ids=["none", "more", "class", "object"],
+)
+def test_rows_of_other_objects_are_named(
+    folder: Path, annotated: Annotations, tmp_path: Path, change: Callable[[list[Any]], None]
+) -> None:
+    journal = tmp_path / "run.jsonl"
+
+    def run() -> Report:
+        return evaluate(
+            FakePredictor().as_predictor(), annotated, folder, prompts="box", limit=2,
+            journal=journal,
+        )  # fmt: skip
+
+    run()
+    spoil(journal, change)
+    before = journal.read_bytes()
+    with pytest.raises(OutputError, match=r"rows of photo 0 in '.*run\.jsonl' are not those of"):
+        run()
+    assert journal.read_bytes() == before
+
+
+def test_clicks_and_masks_of_other_objects_are_named(
+    folder: Path, annotated: Annotations, tmp_path: Path
+) -> None:
+    truth = read_truth(folder / "truth.json")
+    found = {0: [Detection(0, 1, (1.0, 1.0, 9.0, 9.0), 0.5)]}
+
+    def run(labels: LabelSource) -> None:
+        fake = FakePredictor().as_predictor()
+        evaluate_clicks(
+            fake, annotated, folder, clicks=2, limit=1, journal=tmp_path / f"clicks-{labels}.jsonl"
+        )
+        evaluate_detections(
+            fake, truth, found, folder, labels=labels, limit=1,
+            journal=tmp_path / f"{labels}.jsonl",
+        )  # fmt: skip
+
+    sources: tuple[LabelSource, ...] = ("detector", "ours")
+    for labels in sources:
+        run(labels)
+        run(labels)
+        spoil(tmp_path / f"{labels}.jsonl", lambda rows: rows[0].update(category_id=3))
+        with pytest.raises(OutputError, match="rows of photo 0"):
+            run(labels)
+        spoil(tmp_path / f"clicks-{labels}.jsonl", lambda rows: rows.append([0.5, 0.5]))
+        with pytest.raises(OutputError, match=r"rows of photo 0 in '.*clicks"):
+            run(labels)
 
 
 @pytest.fixture

@@ -160,6 +160,29 @@ def test_object_without_a_pixel_counts_as_missed(images: Path) -> None:
     assert report.outcomes[0].iou <= 10 / 300
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"bbox": [0, 0, 1, 1]}, "its box 0, 0, 1, 1 is not that of its mask, 10, 10, 20, 20"),
+        ({"bbox": [10, 10, 0, 0]}, "its box 10, 10, 11, 11 is not that of its mask"),
+        ({"bbox": [50, 10, 20, 10]}, "its box 50, 10, 70, 20 leaves the photo of 60 x 40 pixels"),
+        ({"segmentation": [[1, 1, 5, 5, 9, 9]]}, "its mask covers no pixel"),
+    ],
+)
+def test_an_object_that_is_annotated_wrong_counts_and_is_said(
+    images: Path, change: dict[str, Any], problem: str
+) -> None:
+    fake = FakePredictor()
+    content = annotated(TWO[0], TWO[1] | {"bbox": [10, 10, 10, 10]})
+    assert evaluate(fake.as_predictor(), content, images, prompts="box").problems == ()
+    content = annotated(TWO[0], TWO[1] | change)
+    report = evaluate(fake.as_predictor(), content, images, prompts="box")
+    [said] = report.problems
+    assert said.startswith(f"Annotation 2: {problem}")
+    assert report.as_dict()["problems"] == [said]
+    assert report.summary.instances == 2
+
+
 def test_classes_that_are_never_answered_are_left_out(images: Path) -> None:
     vocabulary = Vocabulary(
         "coco-ov", ("cat", "coffee mug"), (("cat",), ("coffee mug",)), (True, False)
@@ -245,6 +268,8 @@ def test_nothing_to_evaluate(images: Path) -> None:
     crowd = row(1, 1, 1, [10, 10, 20, 10], polygon(10, 10, 30, 20)) | {"iscrowd": 1}
     with pytest.raises(AnnotationError, match=r"no instance .* in 'annotations': .* 1 crowd"):
         evaluate(FakePredictor().as_predictor(), annotated(crowd), images, prompts="box")
+    with pytest.raises(AnnotationError, match=r"lists 3 photos and marks nothing on them\. Give"):
+        evaluate(FakePredictor().as_predictor(), annotated(), images, prompts="box")
     never = Vocabulary("mine", ("cat", "dog"), (("cat",), ("dog",)), (False, True))
     fake = FakePredictor(vocabulary=never)
     with pytest.raises(AnnotationError, match=r"in 'annotations': the vocabulary 'mine' never"):

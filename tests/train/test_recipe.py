@@ -171,3 +171,19 @@ def test_what_began_anew_has_nothing_to_keep() -> None:
 def test_squares_that_would_be_larger_at_least_than_at_most() -> None:
     with pytest.raises(TrainingError, match=r"box.*context must be a least and a greatest side"):
         read_recipe("lite", ["looks.box.context=[3.0, 2.0]"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ('learn=["nam"]', ["- learn.0: input should be 'masks' or 'names', got 'nam'"]),
+        (
+            "learn=[]",
+            ["- learn: tuple should have at least 1 item after validation, not 0, got []"],
+        ),
+    ],
+)
+def test_a_list_of_something_wrong_is_not_called_too_short(change: str, said: list[str]) -> None:
+    with pytest.raises(TrainingError) as caught:
+        read_recipe("finetune", [change])
+    assert str(caught.value).splitlines()[1:] == said

@@ -115,7 +115,7 @@ def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
     for instance in photo.instances:
         _count(instance, found)
         try:
-            _check_instance(instance, size_hw)
+            check_instance(instance, size_hw)
         except AnnotationError as error:
             found.problems.append(f"Photo {name}: {error}")
     return usable
@@ -129,11 +129,18 @@ def _count(instance: Instance, found: Contents) -> None:
     found.without_mask += instance.segmentation is None
 
 
-def _check_instance(instance: Instance, size_hw: tuple[int, int]) -> None:
+def check_instance(
+    instance: Instance, size_hw: tuple[int, int], mask: NDArray[np.bool_] | None = None
+) -> None:
     """Whether mask, box and photo belong together.
 
+    Args:
+        instance: what is annotated.
+        size_hw: of its photo, in pixels.
+        mask: its mask `(H, W)`; drawn when left out.
+
     Raises:
-        AnnotationError: they do not.
+        AnnotationError: they do not, or the mask is malformed.
     """
     height, width = size_hw
     x0, y0, x1, y1 = instance.box_xyxy
@@ -144,7 +151,7 @@ def _check_instance(instance: Instance, size_hw: tuple[int, int]) -> None:
         )
     if instance.segmentation is None:
         return
-    mask: NDArray[np.bool_] = instance.mask(size_hw)
+    mask = instance.mask(size_hw) if mask is None else mask
     if not mask.any():
         raise AnnotationError(f"Annotation {instance.id}: its mask covers no pixel.")
     tight = mask_to_box_xyxy(mask)

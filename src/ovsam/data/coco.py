@@ -278,7 +278,7 @@ def named_category(name: str, texts: Sequence[str], where: str, frequency: str =
         [synonyms] = Vocabulary.from_names([",".join(texts)]).synonyms
     except VocabularyError as error:
         raise AnnotationError(
-            f"{where} has a name that is none, {quoted(name)}: {error}"
+            f"{where} has a name that is none, {quoted(','.join(texts))}: it must be plain text."
         ) from error
     return Category(name, synonyms, frequency)
 

@@ -147,6 +147,7 @@ def evaluate_detections(
         partial(_photo_results, images_dir=images_dir, names=names, zoom=zoom),
         items,
         MaskResult,
+        fits=partial(_fits, names=names),
         settings=lambda: {
             "measures": "masks for boxes",
             "annotations": truth.annotations.fingerprint,
@@ -189,6 +190,22 @@ def _fingerprint(detections: Mapping[int, Sequence[Detection]]) -> str:
     for found in detections.values():
         digest.update(repr(found).encode())
     return digest.hexdigest()
+
+
+def _fits(
+    asked: tuple[Photo, Sequence[Detection]],
+    rows: Sequence[MaskResult],
+    names: Mapping[str, int] | None,
+) -> bool:
+    """Whether these are masks for the photo's boxes."""
+    photo, detections = asked
+    if any(row["image_id"] != photo.id for row in rows):
+        return False
+    if names is None:
+        found = [(row["category_id"], row["score"]) for row in rows]
+        return found == [(box.category_id, box.score) for box in detections]
+    known = set(names.values())
+    return len(rows) <= len(detections) and all(row["category_id"] in known for row in rows)
 
 
 def _photo_results(

@@ -39,6 +39,7 @@ class ClickReport:
 
     Attributes:
         iou: `(instances, clicks)` after each click; so many clicks are the most that is counted.
+        without_pixel: how many instances more there are, with a mask that covers no pixel.
     """
 
     model: str
@@ -46,6 +47,7 @@ class ClickReport:
     photos: int
     seconds: float
     iou: NDArray[np.float64]
+    without_pixel: int = 0
 
     @property
     def clicks(self) -> int:
@@ -79,6 +81,7 @@ class ClickReport:
             "prompts": "clicks",
             "zoom": self.zoom,
             "photos": self.photos,
+            "without_pixel": self.without_pixel,
             "seconds": round(self.seconds, 2),
         }
 
@@ -119,6 +122,7 @@ def evaluate_clicks(
         partial(_click_photo, images_dir=images_dir, clicks=clicks, zoom=zoom),
         {photo.id: (photo, annotations.by_photo[photo.id]) for photo in photos},
         Annotated[list[Share], Field(min_length=clicks, max_length=clicks)],  # type: ignore[arg-type]
+        fits=lambda asked, rows: len(rows) == len(_masks(*asked)),
         settings=lambda: {
             "measures": "masks after clicks",
             "annotations": annotations.fingerprint,
@@ -140,6 +144,7 @@ def evaluate_clicks(
         photos=len(photos),
         seconds=done.seconds,
         iou=np.array(done.rows).reshape(-1, clicks),
+        without_pixel=sum(len(annotations.by_photo[p.id]) for p in photos) - len(done.rows),
     )
 
 
@@ -153,8 +158,14 @@ def _click_photo(
     """IoU after each click of each instance with a mask."""
     photo, instances = asked
     encoded = predictor.encode(read_annotated_photo(photo, images_dir))
-    masks = (instance.mask(photo.size_hw) for instance in instances)
-    return [_clicked(predictor, encoded, mask, clicks, zoom) for mask in masks if mask.any()]
+    masks = _masks(photo, instances)
+    return [_clicked(predictor, encoded, mask, clicks, zoom) for mask in masks]
+
+
+def _masks(photo: Photo, instances: Sequence[Instance]) -> list[NDArray[np.bool_]]:
+    """Those `(H, W)` that have a pixel to be clicked on."""
+    drawn = (instance.mask(photo.size_hw) for instance in instances)
+    return [mask for mask in drawn if mask.any()]
 
 
 def next_click(

@@ -33,6 +33,8 @@ class Outcome:
         score: of the first predicted name, right or wrong, in [0, 1].
         name: the first predicted name.
         annotation_id: of the instance in its file; 0 where nobody asks.
+        problem: one sentence if its annotated mask, box and photo do not belong together, see
+            `ovsam.data.check`.
     """
 
     category: str
@@ -43,10 +45,13 @@ class Outcome:
     score: Share
     name: str = ""
     annotation_id: int = 0
+    problem: str = ""
 
     def as_dict(self) -> dict[str, object]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values, without the problem."""
+        content = asdict(self)
+        del content["problem"]
+        return content
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from ovsam.errors import OutputError
 from ovsam.evaluate.journal import Journal
 from ovsam.evaluate.workers import THREADS, Workers
 
@@ -36,6 +37,7 @@ def photo_by_photo(
     row: type[Row],
     *,
     settings: Callable[[], Mapping[str, Any]],
+    fits: Callable[[Item, list[Row]], bool] = lambda *_: True,
     journal: Path | None = None,
     workers: Workers | None = None,
     progress: Progress | None = None,
@@ -50,6 +52,7 @@ def photo_by_photo(
         items: what the work gets, by photo id.
         row: the type of a row.
         settings: gives what the rows depend on beside the predictor, plain JSON values.
+        fits: whether rows of the journal can be those of a photo.
         journal: where rows are kept, see `Journal`; None = nowhere.
         workers: processes that the photos are shared out over; None = this one alone.
         progress: called with (photos done, photos in all) after each photo, and at first where the
@@ -57,7 +60,8 @@ def photo_by_photo(
         enough: called with the rows of each photo in turn; after the first True none is done.
 
     Raises:
-        OutputError: the journal is of other settings or another predictor, or cannot be used.
+        OutputError: the journal is of other settings or another predictor, has rows that cannot
+            be those of their photo, or cannot be used.
         OvsamError: a worker was killed; or what `work` raises.
     """
     if journal is None:
@@ -68,6 +72,13 @@ def photo_by_photo(
     seconds = 0.0
     with kept as book:
         known = {} if book is None else {i: book.rows[i] for i in items if i in book.rows}
+        for photo_id, made in known.items():
+            if not fits(items[photo_id], made):
+                raise OutputError(
+                    f"The rows of photo {photo_id} in {str(journal)!r} are not those of its "
+                    "objects. Remove that line, and the photo is done again, or give the name of "
+                    "a new file."
+                )
         done = len(known)
         if progress is not None and known:
             progress(done, len(items))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ovsam.data.check import check_instance
 from ovsam.data.coco import Annotations, Instance, Photo
 from ovsam.errors import AnnotationError, PromptError, quoted
 from ovsam.evaluate.boundary import boundary_iou
@@ -76,6 +77,11 @@ class Report:
         return summarise_by_class(self.outcomes)
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with annotations that count: their figures say little of the model."""
+        return tuple(outcome.problem for outcome in self.outcomes if outcome.problem)
+
+    @property
     def calibration(self) -> Calibration:
         """Whether the scores of the first names say how many of them are right."""
         return calibrate(self.outcomes)
@@ -95,6 +101,7 @@ class Report:
             "zoom": self.zoom,
             "photos": self.photos,
             "left_out": self.left_out,
+            "problems": list(self.problems),
             "novel": list(self.novel),
             "seconds": round(self.seconds, 2),
             "outcomes": [outcome.as_dict() for outcome in self.outcomes],
@@ -142,6 +149,7 @@ def evaluate(
         partial(_evaluate_photo, images_dir=images_dir, kind=prompts, zoom=zoom),
         {photo.id: (photo, kept[photo.id]) for photo in photos},
         Outcome,
+        fits=_fits,
         settings=lambda: {
             "measures": "masks and names",
             "annotations": annotations.fingerprint,
@@ -231,10 +239,12 @@ def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None)
     """
     photos = [photo for photo in annotations.photos if photo.id in annotations.by_photo][:limit]
     if not photos:
+        crowds = annotations.crowds
+        but = f" but {crowds:,} crowd regions, which do not count" if crowds else ""
         raise AnnotationError(
             f"There is no instance to evaluate in {annotations.source!r}: it lists "
-            f"{len(annotations.photos):,} photos and marks nothing on them but "
-            f"{annotations.crowds:,} crowd regions, which do not count. Give a file with objects."
+            f"{len(annotations.photos):,} photos and marks nothing on them{but}. Give a file with "
+            "objects."
         )
     check_photos(photos, images_dir)
     annotations.check_masks(photos)
@@ -282,6 +292,12 @@ def check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
         )
     for photo in photos:
         _check_size(photo, images_dir, read_photo_size(images_dir / photo.file_name))
+
+
+def _fits(asked: tuple[Photo, Sequence[tuple[Instance, str]]], rows: Sequence[Outcome]) -> bool:
+    """Whether these are outcomes of the photo's instances."""
+    wanted = [(instance.id, name) for instance, name in asked[1]]
+    return [(row.annotation_id, row.category) for row in rows] == wanted
 
 
 def _evaluate_photo(
@@ -352,7 +368,16 @@ def _outcome(
         iou=mask_iou(prediction.mask, mask),
         boundary_iou=boundary_iou(prediction.mask, mask),
         rank=predicted.index(name) if name in predicted else -1,
-        score=labels[0].score,
-        name=labels[0].name,
+        score=labels[0].score if labels else 0.0,
+        name=prediction.name,
         annotation_id=instance.id,
+        problem=_problem(instance, mask),
     )
+
+
+def _problem(instance: Instance, mask: NDArray[np.bool_]) -> str:
+    try:
+        check_instance(instance, (mask.shape[0], mask.shape[1]), mask)
+    except AnnotationError as error:
+        return str(error)
+    return ""

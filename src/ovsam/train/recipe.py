@@ -234,7 +234,15 @@ def read_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     try:
         recipe: Recipe = _RECIPE.validate_python(content)
     except ValidationError as error:
-        found = [f"- {_sentence(detail)}" for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        places = [detail["loc"] for detail in details]
+        found = [
+            f"- {_sentence(detail)}"
+            for detail in details
+            # A list is also called too short where its elements are refused.
+            if detail["type"] != "too_short"
+            or not any(place[:-1] == detail["loc"] for place in places)
+        ]
         raise TrainingError("\n".join([f"'{path}' cannot be used:", *found])) from error
     return recipe
 

@@ -42,13 +42,14 @@ function nameRow({ name, score }) {
   return row;
 }
 
-function describe({ segmentation, mask_score: score, none_of_these: none, kind, calibrated }) {
+function describe(result) {
+  const { segmentation, mask_score: score, none_of_these: none, kind, calibrated, labels } = result;
   const pixels = area(segmentation);
   if (!pixels) return "No mask found here.";
   const facts = [`${pixels.toLocaleString("en")} pixels`];
   if (score !== null) facts.push(`mask quality ${percent(score)}`);
   if (kind) facts.push(`a kind of ${kind.name} ${percent(kind.score)}`);
   if (none) facts.push("perhaps none of these");
-  if (!calibrated) facts.push("names only ranked: scores not calibrated for so many");
+  if (!calibrated && labels.length) facts.push("names only ranked: scores are no probabilities");
   return facts.join(", ");
 }

@@ -227,7 +227,14 @@ def test_everyday_words_mean_the_everyday_thing() -> None:
     assert load_vocabulary("pants, shirt").only("trousers").classes == ("pants",)
     with pytest.raises(VocabularyError, match="is a kind of person"):
         load_vocabulary("speaker, tv").only("person")
-    assert load_vocabulary("22k").class_of("pants") == "trousers"
+    every = load_vocabulary("22k")
+    assert every.class_of("pants") == "trousers"
+    of_22k = dict(zip(every.classes, every.synsets, strict=True))
+    for name in ("coco", "lvis", "objects365"):
+        mine = load_vocabulary(name)
+        pairs = zip(mine.classes, mine.synsets, strict=True)
+        other = [n for n, s in pairs if s and of_22k[every.class_of(n) or ""] != s]
+        assert other == (["pepper", "slide"] if name == "objects365" else [])
 
 
 def test_plurals_mean_their_singular() -> None:

@@ -263,11 +263,13 @@ class Vocabulary:
     def _check_new(self, number: int, display: str, texts: Sequence[str]) -> None:
         """Refuse a class at row `number` that means the same as another, see `load_vocabulary`."""
         key = display.lower()
-        meaning = hierarchy().find(display) or key
-        for row, (name, others) in enumerate(zip(self.classes, self.synonyms, strict=True)):
+        meaning = hierarchy().find(display)
+        synsets = self.synsets if meaning else (None,) * len(self)
+        every = zip(self.classes, self.synonyms, synsets, strict=True)
+        for row, (name, others, synset) in enumerate(every):
             if row == number or name.lower() == key:  # which has a sentence of its own
                 continue
-            if key in others or name.lower() in texts or self.synsets[row] == meaning:
+            if key in others or name.lower() in texts or (meaning and meaning == synset):
                 raise VocabularyError(
                     f"Vocabulary '{self.name}' has '{display[:60]}' already: its class '{name}' "
                     "means the same. Give another name."

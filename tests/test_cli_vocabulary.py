@@ -41,7 +41,7 @@ def test_list() -> None:
     listed = {name: (classes, names) for name, classes, names, _ in rows("list")}
     assert list(listed) == list(builtin_vocabularies())
     assert listed["coco"] == ("80", "254")
-    assert listed["22k"][0] == "21,192"
+    assert listed["22k"][0] == "21,189"
 
 
 @pytest.mark.parametrize("name", builtin_vocabularies())
@@ -51,6 +51,7 @@ def test_show_gives_a_file_of_the_same_vocabulary(name: str, tmp_path: Path) -> 
     path.write_text(shown)
     original, again = load_vocabulary(name), load_vocabulary(path)
     assert again.fingerprint == original.fingerprint
+    assert again.novel == original.novel
     assert shown.startswith(f"# {name}: {len(original):,} classes, ")
     assert "\n# " in shown.partition("\n# One class on each line")[0]
 
@@ -155,6 +156,13 @@ def test_diff_of_answers() -> None:
     shown = output("diff", "coco", "coco-ov")
     assert "\nthe answer in one of them only (15):\n  traffic light\n" in shown
     assert "only in coco" not in shown
+
+
+def test_diff_of_what_is_unseen(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("~cat\ndog\n")
+    shown = output("diff", "cat, dog", str(path))
+    assert shown.endswith("\nunseen in one of them only (1):\n  cat\n")
 
 
 def test_diff_of_the_same() -> None:

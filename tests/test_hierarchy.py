@@ -194,3 +194,58 @@ def test_what_is_noted_for_a_built_in_vocabulary_is_for_no_other() -> None:
     [toy] = mine.synsets
     in_1k = load_vocabulary("imagenet1k").only("bird")
     assert in_1k.synsets[in_1k.classes.index("kite")] != toy
+
+
+# Words of several meanings
+
+
+@pytest.mark.parametrize(
+    ("kind", "has", "lacks"),
+    [
+        ("telephone", "cell phone, pay-phone", "wake-up call, voice mail"),
+        ("dress", "cocktail dress, sundress", "wig, tux"),
+        ("rock", "outcrop", "kidney stone, urolith"),
+        ("picture", "painting, poster", "mammogram"),
+        ("pig", "hog, wild boar", "pig bed"),
+        ("helmet", "crash helmet", "morion"),
+        ("trousers", "trousers, slacks", "bloomers"),
+    ],
+)
+def test_kinds_mean_what_people_mean(kind: str, has: str, lacks: str) -> None:
+    every = load_vocabulary("22k")
+    [said] = (synset for synset, word in hierarchy().telling.items() if word == kind)
+    synsets = dict(zip(every.classes, every.synsets, strict=True))
+    under = {
+        name for name, synset in synsets.items() if synset and said in hierarchy().above(synset)
+    }
+    for classes in (under, set(every.only(kind).classes)):
+        assert set(has.split(", ")) <= classes
+        assert not classes & set(lacks.split(", "))
+
+
+def test_everyday_words_mean_the_everyday_thing() -> None:
+    assert load_vocabulary("pants, shirt").only("trousers").classes == ("pants",)
+    with pytest.raises(VocabularyError, match="is a kind of person"):
+        load_vocabulary("speaker, tv").only("person")
+    every = load_vocabulary("22k")
+    assert every.class_of("pants") == "trousers"
+    of_22k = dict(zip(every.classes, every.synsets, strict=True))
+    for name in ("coco", "lvis", "objects365"):
+        mine = load_vocabulary(name)
+        pairs = zip(mine.classes, mine.synsets, strict=True)
+        other = [n for n, s in pairs if s and of_22k[every.class_of(n) or ""] != s]
+        assert other == (["pepper", "slide"] if name == "objects365" else [])
+
+
+def test_plurals_mean_their_singular() -> None:
+    mine = load_vocabulary("cars, dogs, cat, buses, puppies")
+    assert mine.only("Animals").classes == ("dogs", "cat", "puppies")
+    assert mine.only("vehicles").classes == ("cars", "buses")
+    assert hierarchy().find("glasses") != hierarchy().find("glass")
+
+
+def test_a_kind_that_one_class_alone_speaks_for_is_not_said() -> None:
+    assert most_specific("couch, daybed, cup", 0.6, 0.02, 0.38, level=0.5) is None
+    assert most_specific("couch, daybed, cup", 0.6, 0.2, 0.2, level=0.5) == "sofa"
+    assert most_specific("couch, daybed, table, cup", 0.6, 0.02, 0.2, 0.18) == "furniture"
+    assert most_specific("couch, daybed, table", 0.88, 0.02, 0.1) == "furniture"

@@ -8,13 +8,14 @@ from dataclasses import FrozenInstanceError, replace
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from ovsam.config import CalibrationConfig, ModelConfig
 from ovsam.errors import PhotoError, PromptError, VocabularyError
 from ovsam.model import text as prototypes
 from ovsam.model.image import Frame
-from ovsam.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed
+from ovsam.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed, _named
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import load_vocabulary
 from tiny_model import ONE_TOKEN, TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
@@ -554,6 +555,16 @@ def test_the_models_own_threshold_is_for_vocabularies_no_larger_than_its_own() -
     assert (five.calibrated, six.calibrated, told.calibrated) == (True, False, True)
 
 
+def test_scores_of_a_much_shorter_list_are_no_probabilities() -> None:
+    """Two names take the share of all that neither is of; the threshold is for them, too."""
+    predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=5))
+    photo = predictor.encode(blobs(0))
+    [two] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog")
+    [three] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")
+    assert (two.calibrated, three.calibrated) == (False, True)
+    assert (two.none_of_these, three.none_of_these) == ((True,), (True,))
+
+
 def test_a_model_that_was_never_calibrated_says_so(
     predictor: Predictor, photo: EncodedImage
 ) -> None:
@@ -582,6 +593,15 @@ def test_an_uncertain_name_comes_with_its_kind(
     assert mixed.kinds == (None,)
     monkeypatch.setattr("ovsam.predictor.CERTAIN", unsure.labels[0][0].score)
     assert predictor.predict(photo, PROMPTS["box"], vocabulary=dogs)[0].kinds == (None,)
+
+
+@pytest.mark.parametrize("words", ["Couch, daybed", "sofas, daybed", "my seat/couch, daybed"])
+def test_a_kind_that_repeats_the_name_is_not_said(words: str) -> None:
+    vocabulary = load_vocabulary(words)
+    named = _named(torch.tensor([[0.6, 0.3, 0.1]]), vocabulary, 1, 0.0)
+    assert named.kinds == (None,)
+    [other] = _named(torch.tensor([[0.3, 0.6, 0.1]]), vocabulary, 1, 0.0).kinds
+    assert other is not None
 
 
 def test_a_vocabulary_with_templates_of_its_own() -> None:

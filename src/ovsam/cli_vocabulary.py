@@ -49,6 +49,7 @@ class Difference:
         names: for classes that both have: names that only the first has, and that only the second
             has, where there are any.
         answers: classes that both have, which may be the answer in one of the two only.
+        unseen: classes that both have, which are marked as unseen in one of the two only.
     """
 
     only_first: tuple[str, ...]
@@ -56,6 +57,7 @@ class Difference:
     shown: dict[str, str]
     names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
     answers: tuple[str, ...]
+    unseen: tuple[str, ...]
 
     @classmethod
     def between(cls, first: Vocabulary, second: Vocabulary) -> Difference:
@@ -63,6 +65,7 @@ class Difference:
         shown: dict[str, str] = {}
         names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         answers: list[str] = []
+        unseen: list[str] = []
         only_first: list[str] = []
         same = set()
         for here, there in enumerate(_same_classes(first, second)):
@@ -79,14 +82,17 @@ class Difference:
                 names[name] = _without(mine, others), _without(others, mine)
             if first.answerable[here] != second.answerable[there]:
                 answers.append(name)
+            if first.unseen[here] != second.unseen[there]:
+                unseen.append(name)
         back = _same_classes(second, first)
         only_second = tuple(
             name for row, name in enumerate(second.classes) if back[row] is None and row not in same
         )
-        return cls(tuple(only_first), only_second, shown, names, tuple(answers))
+        return cls(tuple(only_first), only_second, shown, names, tuple(answers), tuple(unseen))
 
     def __bool__(self) -> bool:
-        return any((self.only_first, self.only_second, self.shown, self.names, self.answers))
+        classes = (self.only_first, self.only_second, self.shown)
+        return any((*classes, self.names, self.answers, self.unseen))
 
 
 @app.callback()
@@ -117,6 +123,8 @@ def show(
 ) -> None:
     """Print a vocabulary as a text file: its source and licence, then one class on each line.
 
+    A `!` marks a class that is never the answer, a `~` one that was held back in training.
+
     Example: ovsam vocabulary show lvis > mine.txt
     """
     names = load_vocabulary(vocabulary)
@@ -126,8 +134,10 @@ def show(
     counts = f"{names.name}: {len(names):,} classes, {_count_names(names):,} names"
     lines = [f"# {line}" for line in (counts, *notes.splitlines())]
     lines += names.templates
-    for name, texts, may in zip(names.classes, names.synonyms, names.answerable, strict=True):
-        lines.append(("" if may else "!") + ", ".join((name, *_others(name, texts))))
+    every = zip(names.classes, names.synonyms, names.answerable, names.unseen, strict=True)
+    for name, texts, may, unseen in every:
+        marks = ("" if may else "!") + ("~" if unseen else "")
+        lines.append(marks + ", ".join((name, *_others(name, texts))))
     typer.echo("\n".join(lines))
 
 
@@ -207,6 +217,7 @@ def diff(
     _print_list("in both, shown by another name", renamed, everything)
     _print_list("in both, with other names", changes, everything)
     _print_list("the answer in one of them only", found.answers, everything)
+    _print_list("unseen in one of them only", found.unseen, everything)
 
 
 @app.command()
@@ -245,7 +256,7 @@ def find(vocabulary: Vocabulary, words: str) -> list[int]:
 
     >>> find(Vocabulary.from_names(["cattle", "sofa", "tabby/cat", "vacation"]), "Cats")
     [2, 0]
-    >>> find(Vocabulary.from_names(["hot dog", "hotdogs", "dog"]), "hot-dog")
+    >>> find(Vocabulary.from_names(["hot dog", "hotdogs stand", "dog"]), "hot-dog")
     [0, 1]
     """
     wanted = _plain(words)

@@ -3,7 +3,7 @@
 A word means what the vocabulary `22k` means by it, or else the first of the kinds above its
 classes that is called so. `synsets.txt` says where another built-in vocabulary means something
 else, `kinds.txt` where people call something a kind of what WordNet does not, and
-`said_kinds.txt` which kinds are said of an object.
+`said_kinds.txt` which kinds are said of an object. A plural that is not known means its singular.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from ovsam.errors import VocabularyError
 
 RARE = 10
 """Of a word's meanings one with so many times fewer classes is not what is asked for."""
+SHARE = 0.05
+"""A kind is said where its classes but for the likeliest have so much together."""
 _NEAR = 5  # words that a message offers
+_PLURALS = (("ies", "y"), ("es", ""), ("s", ""))
 
 
 class Hierarchy:
@@ -79,10 +82,10 @@ class Hierarchy:
     def find(self, word: str) -> str | None:
         """The synset that a word means; None where it is not known.
 
-        >>> hierarchy().find("Dog")
+        >>> hierarchy().find("Dogs")
         'n02084071'
         """
-        return self._words.get(" ".join(word.split()).lower())
+        return next((self._words[w] for w in _forms(word) if w in self._words), None)
 
     def meanings(
         self, vocabulary: str, classes: Sequence[str], synonyms: Sequence[Sequence[str]]
@@ -114,13 +117,15 @@ class Hierarchy:
 
         Of several that are called so it is the one with the most classes of `22k` under it, and
         with it those that have at least a tenth as many: plants are no factories, but food is
-        what is eaten raw and what is cooked.
+        what is eaten raw and what is cooked. Where `said_kinds.txt` has a synset, it is that.
 
         Raises:
             VocabularyError: the word is not known; names others that are written alike.
         """
-        found = self._called.get(" ".join(kind.split()).lower(), set())
-        if found:
+        word = next((word for word in _forms(kind) if word in self._called), "")
+        if word in self._said:
+            return frozenset({self._said[word]})
+        if found := self._called.get(word):
             most = max(self._counts[synset] for synset in found)
             return frozenset(s for s in found if self._counts[s] >= most / RARE)
         near = difflib.get_close_matches(kind.lower(), self._words, n=_NEAR, cutoff=0.7)
@@ -138,10 +143,17 @@ class Hierarchy:
     @cached_property
     def telling(self) -> dict[str, str]:
         """The kinds that an object may be said to be, with the words for them."""
-        words = [word for line in _lines("said_kinds") for word in line.split(", ")]
+        words = [word.partition(" = ")[0] for word in _said_kinds()]
         return {
-            max(sorted(self._called[w.lower()]), key=self._counts.__getitem__): w for w in words
+            self._said.get(w) or max(sorted(self._called[w]), key=self._counts.__getitem__): w
+            for w in words
         }
+
+    @cached_property
+    def _said(self) -> dict[str, str]:
+        """The synsets of the kinds whose words might mean another."""
+        pairs = (word.partition(" = ") for word in _said_kinds())
+        return {word: synset for word, _, synset in pairs if synset}
 
 
 @cache
@@ -180,6 +192,8 @@ class Kinds:
     ) -> tuple[str, float] | None:
         """The kind of the fewest classes whose probabilities `(C,)` add up to `level` or more.
 
+        It is none that one class alone speaks for: the others have `SHARE` or more.
+
         Returns:
             Its name and the sum; None where no kind is so likely.
         """
@@ -189,17 +203,32 @@ class Kinds:
             for number in self._kinds_of[first]:
                 rows = self._rows[self._starts[number] :][: self._counts[number]]
                 likely = float(probabilities[rows].sum())
-                if likely >= level:
+                if likely >= level and likely - float(probabilities[first]) >= SHARE:
                     return self._names[number], min(1.0, likely)
             return None
+        if self._alone == len(self._names):
+            return None
         known = probabilities[self._rows]
-        sums = known[: self._alone]
-        if self._alone < len(self._names):
-            sums = np.append(sums, np.add.reduceat(known, self._starts[self._alone :]))
-        enough = np.flatnonzero(sums >= level)
+        starts = self._starts[self._alone :]
+        sums = np.add.reduceat(known, starts)
+        others = sums - np.maximum.reduceat(known, starts)
+        enough = self._alone + np.flatnonzero((sums >= level) & (others >= SHARE))
         if not len(enough):
             return None
-        return self._names[enough[0]], min(1.0, float(sums[enough[0]]))
+        return self._names[enough[0]], min(1.0, float(sums[enough[0] - self._alone]))
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    """How a word may be written in WordNet, and what it may be the plural of."""
+    word = " ".join(word.split()).lower()
+    if word.endswith("ss"):
+        return (word,)
+    plurals = [(end, new) for end, new in _PLURALS if word.endswith(end)]
+    return word, *(f"{word.removesuffix(end)}{new}" for end, new in plurals)
+
+
+def _said_kinds() -> list[str]:
+    return [word for line in _lines("said_kinds") for word in line.split(", ")]
 
 
 def _parents(text: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from torch import Tensor
 from ovsam.config import ModelConfig, ZoomConfig
 from ovsam.errors import CheckpointError, OvsamError, PhotoError, PromptError
 from ovsam.geometry import mask_to_box_xyxy, masks_to_boxes_xyxy
+from ovsam.hierarchy import hierarchy
 from ovsam.model.image import Frame, resample, to_pixels, whole_photo_logits
 from ovsam.model.label import mask_logits_to_boxes
 from ovsam.model.ovsam import OVSAM, Features
@@ -351,14 +352,19 @@ class Predictor:
     def _threshold(self, threshold: float | None, vocabulary: Vocabulary) -> float:
         """The one that is asked for, or the model's own."""
         if threshold is None:
-            return self.config.calibration.threshold if self._calibrated(vocabulary) else 0.0
+            calibration = self.config.calibration
+            return calibration.threshold if _answers(vocabulary) <= calibration.classes else 0.0
         if not 0 <= threshold <= 1:
             raise PromptError(f"threshold must be a probability, 0 to 1, got {threshold!r}.")
         return threshold
 
     def _calibrated(self, vocabulary: Vocabulary) -> bool:
-        """Whether the model was calibrated with no fewer classes than may be the answer."""
-        return sum(vocabulary.answerable) <= self.config.calibration.classes
+        """Whether it was with about as many classes as may be the answer: up to twice as many.
+
+        Scores say too much of what a much shorter list lacks.
+        """
+        answers = _answers(vocabulary)
+        return answers <= self.config.calibration.classes <= 2 * answers
 
     def _resolve(self, vocabulary: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
         return self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)
@@ -681,14 +687,21 @@ def _named(probabilities: Tensor, vocabulary: Vocabulary, top: int, threshold: f
     )
 
 
+def _answers(vocabulary: Vocabulary) -> int:
+    return sum(vocabulary.answerable)
+
+
 def _kind(probabilities: NDArray[np.float32], vocabulary: Vocabulary) -> Label | None:
-    """Of `(C,)` classes what kind of thing they agree on; None if that is the first name itself."""
+    """Of `(C,)` classes what kind of thing they agree on; None if the first name says as much."""
     kinds = vocabulary.kinds
     found = kinds.most_specific(probabilities, CERTAIN)
     found = found or kinds.most_specific(probabilities, LIKELY)
-    if found is None or found[0] == vocabulary.classes[int(probabilities.argmax())]:
+    if found is None:
         return None
-    return Label(*found)
+    best = int(probabilities.argmax())
+    names = (vocabulary.classes[best], *vocabulary.synonyms[best])
+    meanings = {vocabulary.synsets[best], *map(hierarchy().find, names)}
+    return None if meanings & hierarchy().named(found[0]) else Label(*found)
 
 
 def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tuple[Label, ...]]:

@@ -161,7 +161,8 @@ class Prediction:
             classes: "dog 0.93" for "dalmatian 0.41"; None where the name is certain or no kind is
             so likely. All None when left out.
         calibrated: whether the scores of names are probabilities: the model was calibrated, with
-            no fewer classes than the vocabulary has. If not they only rank the names.
+            as many classes as the vocabulary has or up to twice as many. If not they only rank the
+            names.
     """
 
     masks: NDArray[np.bool_]

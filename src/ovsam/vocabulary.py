@@ -44,12 +44,13 @@ _BUILTIN = {
     "objects365": "Objects365's 365 classes of everyday objects",
     "imagenet1k": "ImageNet-1k's 1,000 classes, with synonyms",
     "imagenet21k": "ImageNet-21k's 21,841 classes, with synonyms",
-    "22k": "all of these, each meaning once: 21,192 classes, with synonyms",
+    "22k": "all of these, each meaning once: 21,189 classes, with synonyms",
 }
 _EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
 _MAX_LINE = 1_000_000
 _SHOWN = 5  # classes that a message names
 _HEADINGS = ("name", "class", "category")  # what the first row of a table may begin with
+_KEYS = ("name", "synonyms", "seen")  # of a class in a JSON list
 _SEPARATORS = re.compile(r"_or_|/|,")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # half a surrogate pair is no text
 
@@ -184,9 +185,12 @@ class Vocabulary:
         (('cat',), ('dog', 'puppy'))
 
         Raises:
-            VocabularyError: there is such a class already, or the name is none.
+            VocabularyError: there is such a class already, by a name or by its meaning, or the name
+                is none.
         """
-        return self._edited(len(self), _one_class(name, self.name))
+        given = _one_class(name, self.name)
+        self._check_new(len(self), *given)
+        return self._edited(len(self), given)
 
     def without(self, name: str) -> Vocabulary:
         """Without the class that is shown by this name, whatever its case.
@@ -209,10 +213,12 @@ class Vocabulary:
             new: split as `from_names` does; further parts are further synonyms.
 
         Raises:
-            VocabularyError: there is no such class, another has the new name, or it is none.
+            VocabularyError: there is no such class, another has the new name or its meaning, or it
+                is none.
         """
         number = self._number(name)
         display, synonyms = _one_class(new, self.name)
+        self._check_new(number, display, synonyms)
         old = self.classes[number]
         stay = [text for text in self.synonyms[number] if text != old.lower()]
         return self._edited(number, (display, _lowered([*synonyms, *stay])))
@@ -254,6 +260,21 @@ class Vocabulary:
             )
         return number
 
+    def _check_new(self, number: int, display: str, texts: Sequence[str]) -> None:
+        """Refuse a class at row `number` that means the same as another, see `load_vocabulary`."""
+        key = display.lower()
+        meaning = hierarchy().find(display)
+        synsets = self.synsets if meaning else (None,) * len(self)
+        every = zip(self.classes, self.synonyms, synsets, strict=True)
+        for row, (name, others, synset) in enumerate(every):
+            if row == number or name.lower() == key:  # which has a sentence of its own
+                continue
+            if key in others or name.lower() in texts or (meaning and meaning == synset):
+                raise VocabularyError(
+                    f"Vocabulary '{self.name}' has '{display[:60]}' already: its class '{name}' "
+                    "means the same. Give another name."
+                )
+
     def _edited(self, number: int, *given: tuple[str, tuple[str, ...]]) -> Vocabulary:
         """With the classes that are given in place of class `number`."""
         after = number + 1
@@ -289,7 +310,8 @@ class Vocabulary:
     def only(self, *kinds: str) -> Vocabulary:
         """The classes that are kinds of any of these, by WordNet's hypernyms.
 
-        A class whose meaning WordNet does not know is left out.
+        A class whose meaning WordNet does not know is left out; of a list that is not built in the
+        log says which.
 
         Args:
             kinds: nouns such as "animal".
@@ -310,6 +332,14 @@ class Vocabulary:
             raise VocabularyError(
                 f"No class of vocabulary '{self.name}' is a kind of {' or '.join(kinds)}. Give "
                 "another kind, or another vocabulary."
+            )
+        unknown = [n for n, s in zip(self.classes, self.synsets, strict=True) if s is None]
+        if unknown and self.name.partition(",")[0] not in _BUILTIN:
+            _log.warning(
+                "Of vocabulary '%s' %s %s left out: what kind of thing that is is not known.",
+                self.name,
+                _some([f"'{name}'" for name in unknown]),
+                "are" if len(unknown) > 1 else "is",
             )
         return replace(
             self,
@@ -366,9 +396,10 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
             path is not taken for a class.
 
     A text file has one class on each line: its name and, after commas, its synonyms. A leading
-    `!` marks a class that is never the answer; lines that start with `#` are comments. A line with
-    `{}` is a template in place of the model's own, "a photo of a {}."; so is one of
-    `TEMPLATE_SETS`. A table has the same in cells, `name,synonym,synonym`, a JSON list has names or
+    `!` marks a class that is never the answer, a `~` one that was held back in training; lines
+    that start with `#` are comments. A line with `{}` is a template in place of the model's own,
+    "a photo of a {}."; so is one of `TEMPLATE_SETS`. A table has the same in cells,
+    `name,synonym,synonym`, a JSON list has names or
     `{"name": "cat", "synonyms": ["kitty"], "seen": false}`; there a name may have commas in it. A
     table's column `seen` says yes or no.
 
@@ -503,18 +534,22 @@ def _each_meaning_once(vocabulary: Vocabulary, *, by_wordnet: bool) -> Vocabular
             kept.append(row)
             names.append(texts)
         else:
+            if vocabulary.unseen[row] != vocabulary.unseen[kept[same]]:
+                raise VocabularyError(
+                    f"Vocabulary '{vocabulary.name}' has '{display}' and "
+                    f"'{vocabulary.classes[kept[same]]}', which mean the same, one seen and one "
+                    "not. Mark both alike."
+                )
             names[same] = tuple(dict.fromkeys((*names[same], *texts)))
             merged.append(f"'{display}' is taken as '{vocabulary.classes[kept[same]]}'")
         for text in (*texts, meaning):
             rows.setdefault(text, same)
     if not merged:
         return vocabulary
-    more = f" and {len(merged) - _SHOWN:,} more" if len(merged) > _SHOWN else ""
     _log.warning(
-        "Of vocabulary '%s' %s%s: they mean the same and are one class.",
+        "Of vocabulary '%s' %s: they mean the same and are one class.",
         vocabulary.name,
-        ", ".join(merged[:_SHOWN]),
-        more,
+        _some(merged),
     )
     return replace(
         vocabulary,
@@ -525,10 +560,16 @@ def _each_meaning_once(vocabulary: Vocabulary, *, by_wordnet: bool) -> Vocabular
     )
 
 
+def _some(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
+    return f"{', '.join(items[:_SHOWN])}{more}"
+
+
 def _from_lines(text: str, name: str) -> Vocabulary:
     classes: list[str] = []
     synonyms: list[tuple[str, ...]] = []
     answerable: list[bool] = []
+    unseen: list[bool] = []
     templates: list[str] = []
     for number, raw in enumerate(text.split("\n"), start=1):
         if len(raw) > _MAX_LINE:
@@ -547,7 +588,9 @@ def _from_lines(text: str, name: str) -> Vocabulary:
                 f"Line {number} of vocabulary '{name}' is {line[:60]!r}, no name and no template. "
                 f"Templates are texts with {{}} for the name, {' and '.join(TEMPLATE_SETS)}."
             )
-        parts = _split(line.removeprefix("!"))
+        bare = line.lstrip("!~")
+        marks = line.removesuffix(bare)
+        parts = _split(bare)
         if not parts:
             raise VocabularyError(
                 f"Line {number} of vocabulary '{name}' has no class name, got {line[:60]!r}. "
@@ -555,8 +598,16 @@ def _from_lines(text: str, name: str) -> Vocabulary:
             )
         classes.append(parts[0])
         synonyms.append(_lowered(parts))
-        answerable.append(not line.startswith("!"))
-    return Vocabulary(name, tuple(classes), tuple(synonyms), tuple(answerable), tuple(templates))
+        answerable.append("!" not in marks)
+        unseen.append("~" in marks)
+    return Vocabulary(
+        name,
+        tuple(classes),
+        tuple(synonyms),
+        tuple(answerable),
+        tuple(templates),
+        tuple(unseen),
+    )
 
 
 def _from_table(text: str, name: str) -> Vocabulary:
@@ -630,6 +681,12 @@ def _from_json(text: str, path: Path) -> Vocabulary:
     except (ValueError, RecursionError) as error:
         raise VocabularyError(f"Vocabulary file '{path}' is not valid JSON: {error}.") from error
     if isinstance(content, list) and content and all(map(_is_class, content)):
+        for number, item in enumerate(content, start=1):
+            if isinstance(item, dict) and (odd := sorted(item.keys() - set(_KEYS))):
+                raise VocabularyError(
+                    f"Class {number} of vocabulary file '{path}' has {odd[0][:60]!r}, which is "
+                    f"none of {', '.join(_KEYS)}. Rename it or take it out."
+                )
         rows = [
             [item] if isinstance(item, str) else [item["name"], *item.get("synonyms", ())]
             for item in content

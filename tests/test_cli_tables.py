@@ -126,7 +126,7 @@ def test_what_pictures_refuses(run: Run) -> None:
         content["asked"][what] = {"name": "weights", "sha256": "0"}
         Path("a.json").write_text(json.dumps(content))
         said = refused(*asked, "data/photos", "-o", "c.png")
-        assert f"another {what} than now lies at 'weights'" in said
+        assert f"another {what} than 'weights' is now" in said
     Path("data/truth.json").write_text(Path("data/truth.json").read_text() + "\n")
     Path("a.json").write_text(Path("b.json").read_text())
     assert "with other annotations" in refused(*asked, "data/photos", "-o", "c.png")

@@ -182,7 +182,7 @@ def segment(
 
     _print_objects(prompts, predictions)
     if not predictor.has_oracle and not all(prediction.calibrated for prediction in predictions):
-        _say_not_calibrated(predictor)
+        _say_not_calibrated(predictor, threshold)
     if output is not None:
         _write_overlay(output, pixels, prompts, predictions)
     if json_path is not None:
@@ -357,13 +357,13 @@ def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None
     console.print(table)
 
 
-def _say_not_calibrated(predictor: Predictor) -> None:
+def _say_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
     known = predictor.config.calibration.classes
     asked = sum(predictor.vocabulary.answerable)
     why = "was never calibrated, see 'ovsam calibrate'"
     if known:
         why = f"was calibrated with {known:,} names, not with {asked:,}"
-    refuses = "" if asked <= known else " None is refused unless --threshold says so."
+    refuses = "" if asked <= known or threshold is not None else " None is refused unless --threshold says so."
     typer.echo(f"The names' scores only rank them: the model {why}.{refuses}")
 
 

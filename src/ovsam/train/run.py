@@ -278,6 +278,7 @@ def _joint(
     kinds = {
         kind: Squares(drawn, places, look, recipe.engine.seed + i, kind)
         for i, (kind, look) in enumerate(recipe.looks.items())
+        if kind in recipe.cycle
     }
     banks = [names.bank(source) for source in sources]
     rounds = {kind: look.rounds for kind, look in recipe.looks.items()}

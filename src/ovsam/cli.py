@@ -363,7 +363,11 @@ def _say_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
     why = "was never calibrated, see 'ovsam calibrate'"
     if known:
         why = f"was calibrated with {known:,} names, not with {asked:,}"
-    refuses = "" if asked <= known or threshold is not None else " None is refused unless --threshold says so."
+    refuses = (
+        ""
+        if asked <= known or threshold is not None
+        else " None is refused unless --threshold says so."
+    )
     typer.echo(f"The names' scores only rank them: the model {why}.{refuses}")
 
 

@@ -710,7 +710,7 @@ def _ranked(probabilities: Tensor, vocabulary: Vocabulary, top: int) -> list[tup
     Names of score 0, as an oracle that is not told gives to all, are none.
     """
     probabilities = probabilities[:, :-1]
-    count = min(top, sum(vocabulary.answerable))
+    count = min(top, _answers(vocabulary))
     best = probabilities.topk(count, dim=-1)
     return [
         tuple(Label(vocabulary.classes[i], p) for i, p in zip(row, values, strict=True) if p > 0)

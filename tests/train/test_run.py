@@ -91,6 +91,25 @@ def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: In
     assert not any(name.startswith("encoder") for name in changed)
 
 
+def test_names_alone_from_boxes_without_masks(tmp_path: Path, invoke: Invoke) -> None:
+    """With the settings that docs/train.md names."""
+    photos = tmp_path / "my-photos"
+    write_coco(photos / "annotations.json", photos / "photos", ["mug", "lamp"], ["a.jpg", "b.jpg"])
+    content = json.loads((photos / "annotations.json").read_text())
+    for row in content["annotations"]:
+        del row["segmentation"]
+    (photos / "annotations.json").write_text(json.dumps(content))
+    text = (DOCS / "train.md").read_text(encoding="utf-8")
+    settings = re.findall(r"`--set '(learn=.*?)' --set '(cycle=.*?)'`", text)[0]
+    changes = " ".join(f"--set {change}" for change in (*settings, *SMALL))
+    invoke(f"train finetune --data my-photos -o names {changes}")
+    before = starting_model("lite", recipe_start("lite")).model.state_dict()
+    trained = str(tmp_path / "names" / "lite.safetensors")
+    after = starting_model("lite", recipe_start(trained)).model.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("region_head.") for name in changed)
+
+
 def recipe_start(checkpoint: str):  # type: ignore[no-untyped-def]
     return read_recipe("finetune", [f"start.checkpoint={checkpoint}"]).start
 

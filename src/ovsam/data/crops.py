@@ -346,13 +346,13 @@ class Squares:
     def _frame(self, rng: np.random.Generator, anchor: Anchor, photo: NDArray[np.uint8]) -> Frame:
         size, (height, width) = self.config.size, photo.shape[:2]
         kind = rng.random()
-        fills = anchor.box_xyxy == (0, 0, width, height)  # as what is named on a whole photo
-        if kind < self.config.zoomed and (anchor.rle is not None or not fills):
+        name_alone = anchor.rle is None and anchor.box_xyxy == (0, 0, width, height)
+        if kind < self.config.zoomed and not name_alone:
             context = float(np.exp(rng.uniform(*np.log(self.config.context))))
             box = np.array(anchor.box_xyxy) + rng.normal(0, 0.02, 4) * _side(anchor)
             box[2:] = np.maximum(box[2:], box[:2] + 1)
             return Frame.square_around(box.tolist(), context, size)
-        if kind < self.config.zoomed + self.config.whole or (anchor.rle is None and fills):
+        if kind < self.config.zoomed + self.config.whole or name_alone:
             margin = float(rng.uniform(1.0, 1.15))
             return Frame.square_around((0, 0, width, height), margin, size)
         # A window at about the scale of a whole photo at 512 pixels, or finer.

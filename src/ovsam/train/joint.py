@@ -55,7 +55,7 @@ class JointStage(Stage):
         banks: Sequence[Bank],
         rounds: Mapping[str, int],
         again: float,
-        learn: Collection[str] = ("masks", "names"),
+        learn: Collection[str],
     ) -> None:
         super().__init__()
         assert model.region_head is not None

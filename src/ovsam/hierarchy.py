@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, cached_property
 from importlib import resources
 
@@ -218,13 +218,14 @@ class Kinds:
         return self._names[enough[0]], min(1.0, float(sums[enough[0] - self._alone]))
 
 
-def _forms(word: str) -> tuple[str, ...]:
+def _forms(word: str) -> Iterator[str]:
     """How a word may be written in WordNet, and what it may be the plural of."""
     word = " ".join(word.split()).lower()
-    if word.endswith("ss"):
-        return (word,)
-    plurals = [(end, new) for end, new in _PLURALS if word.endswith(end)]
-    return word, *(f"{word.removesuffix(end)}{new}" for end, new in plurals)
+    yield word
+    if word.endswith("s") and not word.endswith("ss"):
+        for end, new in _PLURALS:
+            if word.endswith(end):
+                yield f"{word.removesuffix(end)}{new}"
 
 
 def _said_kinds() -> list[str]:

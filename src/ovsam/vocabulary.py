@@ -515,22 +515,19 @@ def _each_meaning_once(vocabulary: Vocabulary, *, by_wordnet: bool) -> Vocabular
     merged: list[str] = []
     every = zip(vocabulary.classes, vocabulary.synonyms, vocabulary.answerable, strict=True)
     for row, (display, texts, answerable) in enumerate(every):
-        meaning = (hierarchy().find(display) if by_wordnet else None) or display.lower()
+        lower = display.lower()
+        meaning = (hierarchy().find(display) if by_wordnet else None) or lower
         same = next(
             (
                 found
-                for found in (
-                    rows.get(display.lower()),
-                    rows.get(meaning),
-                    *(firsts.get(text) for text in texts),
-                )
+                for found in (rows.get(lower), rows.get(meaning), *map(firsts.get, texts))
                 if found is not None and vocabulary.answerable[kept[found]] == answerable
             ),
             None,
         )
         if same is None:
             same = len(kept)
-            firsts[display.lower()] = same
+            firsts[lower] = same
             kept.append(row)
             names.append(texts)
         else:

@@ -244,6 +244,39 @@ def test_plurals_mean_their_singular() -> None:
     assert hierarchy().find("glasses") != hierarchy().find("glass")
 
 
+@pytest.mark.parametrize(
+    ("plural", "singular"),
+    [
+        ("shoes", "shoe"),
+        ("people", "person"),
+        ("women", "woman"),
+        ("knives", "knife"),
+        ("children", "child"),
+        ("mice", "mouse"),
+        ("vases", "vase"),
+        ("dishes", "dish"),
+        ("lorries", "truck"),
+    ],
+)
+def test_plurals_of_everyday_things_mean_no_more_than_those(plural: str, singular: str) -> None:
+    assert hierarchy().find(plural) == hierarchy().find(singular) is not None
+    every = load_vocabulary("22k")
+    assert every.only(plural).classes == every.only(singular).classes
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("purse", "handbag"),
+        ("trainers", "sneakers"),
+        ("rubbish bin", "trash can"),
+        ("human", "person"),
+    ],
+)
+def test_everyday_words_find_their_class(word: str, name: str) -> None:
+    assert load_vocabulary("22k").class_of(word) == name
+
+
 def test_a_kind_that_one_class_alone_speaks_for_is_not_said() -> None:
     assert most_specific("couch, daybed, cup", 0.6, 0.02, 0.38, level=0.5) is None
     assert most_specific("couch, daybed, cup", 0.6, 0.2, 0.2, level=0.5) == "sofa"

@@ -24,7 +24,7 @@ RARE = 10
 SHARE = 0.05
 """A kind is said where its classes but for the likeliest have so much together."""
 _NEAR = 5  # words that a message offers
-_PLURALS = (("ies", "y"), ("es", ""), ("s", ""))
+_PLURALS = (("men", "man"), ("ies", "y"), ("s", ""), ("es", ""))
 
 
 class Hierarchy:
@@ -38,6 +38,7 @@ class Hierarchy:
         self._classes: dict[str, str] = {}  # those of 22k by their synset
         self._told: dict[tuple[str, str], str] = {}
         self._above: dict[str, frozenset[str]] = {}
+        self._bases: dict[str, str] = {}  # of irregular plurals
         called: list[tuple[str, str]] = []  # what WordNet calls each, where 22k does not
         for line in _lines("synsets"):
             kind, *rest = line.split(" ", 3)
@@ -46,6 +47,9 @@ class Hierarchy:
             elif kind == "above":
                 self._kinds[rest[0]] = _parents(rest[1])
                 called += [(name.lower(), rest[0]) for name in rest[2].split(", ") if name]
+            elif kind == "plural":
+                plural, base = line.removeprefix("plural ").split(", ")
+                self._bases[plural] = base
             else:
                 synset, parents, names = line.split(" ", 2)
                 self._kinds[synset] = _parents(parents)
@@ -85,7 +89,7 @@ class Hierarchy:
         >>> hierarchy().find("Dogs")
         'n02084071'
         """
-        return next((self._words[w] for w in _forms(word) if w in self._words), None)
+        return next((self._words[w] for w in self._forms(word) if w in self._words), None)
 
     def meanings(
         self, vocabulary: str, classes: Sequence[str], synonyms: Sequence[Sequence[str]]
@@ -122,7 +126,7 @@ class Hierarchy:
         Raises:
             VocabularyError: the word is not known; names others that are written alike.
         """
-        word = next((word for word in _forms(kind) if word in self._called), "")
+        word = next((word for word in self._forms(kind) if word in self._called), "")
         if word in self._said:
             return frozenset({self._said[word]})
         if found := self._called.get(word):
@@ -134,6 +138,16 @@ class Hierarchy:
             f"'{kind[:60]}' is not known as a kind of thing; kinds are nouns of WordNet such as "
             f"animal, vehicle or food. {advice}"
         )
+
+    def _forms(self, word: str) -> Iterator[str]:
+        """How a word may be written in WordNet, and what it may be the plural of."""
+        word = " ".join(word.split()).lower()
+        yield word
+        if word in self._bases:
+            yield self._bases[word]
+        for end, new in _PLURALS:
+            if word.endswith(end) and not word.endswith("ss"):
+                yield f"{word.removesuffix(end)}{new}"
 
     @cached_property
     def _counts(self) -> Counter[str]:
@@ -216,16 +230,6 @@ class Kinds:
         if not len(enough):
             return None
         return self._names[enough[0]], min(1.0, float(sums[enough[0] - self._alone]))
-
-
-def _forms(word: str) -> Iterator[str]:
-    """How a word may be written in WordNet, and what it may be the plural of."""
-    word = " ".join(word.split()).lower()
-    yield word
-    if word.endswith("s") and not word.endswith("ss"):
-        for end, new in _PLURALS:
-            if word.endswith(end):
-                yield f"{word.removesuffix(end)}{new}"
 
 
 def _said_kinds() -> list[str]:

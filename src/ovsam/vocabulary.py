@@ -44,7 +44,7 @@ _BUILTIN = {
     "objects365": "Objects365's 365 classes of everyday objects",
     "imagenet1k": "ImageNet-1k's 1,000 classes, with synonyms",
     "imagenet21k": "ImageNet-21k's 21,841 classes, with synonyms",
-    "22k": "all of these, each meaning once: 21,189 classes, with synonyms",
+    "22k": "all of these, each meaning once: 21,186 classes, with synonyms",
 }
 _EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
 _MAX_LINE = 1_000_000
@@ -264,6 +264,8 @@ class Vocabulary:
         """Refuse a class at row `number` that means the same as another, see `load_vocabulary`."""
         key = display.lower()
         meaning = hierarchy().find(display)
+        if number < len(self) and meaning == self.synsets[number]:
+            meaning = None  # which it has already, perhaps beside another class
         synsets = self.synsets if meaning else (None,) * len(self)
         every = zip(self.classes, self.synonyms, synsets, strict=True)
         for row, (name, others, synset) in enumerate(every):

@@ -130,6 +130,11 @@ def test_broken_parts_are_named(path: str, value: object, message: str) -> None:
         parse_annotations(changed(path, value))
 
 
+def test_an_empty_segmentation_means_a_box_alone() -> None:
+    annotations = parse_annotations(changed("annotations.0.segmentation", []))
+    assert annotations.instances[0].segmentation is None
+
+
 def test_malformed_segmentation_names_the_annotation() -> None:
     annotations = parse_annotations(changed("annotations.0.segmentation", "x"))
     with pytest.raises(AnnotationError, match="Annotation 10: "):

@@ -312,6 +312,11 @@ def test_boxes_without_masks_are_named_as_the_predictor_looks_at_them(tmp_path: 
     config = replace(drawn.config, only_named=False)
     with pytest.raises(AnnotationError, match="no photo has a mask"):
         Squares([(photos, 1.0)], ["coco"], config, 0, "box")
+    # Beside an object with a mask, on the same photo, it is no reason for a square either.
+    masked = Anchor(encode_rle(np.ones(PHOTO, bool)), (0, 0, PHOTO[1], PHOTO[0]), 0, True)
+    both = [replace(photos[0], anchors=(*photos[0].anchors, masked))]
+    drawn = Squares([(both, 1.0)], ["coco"], config, 0, "box")
+    assert all(drawn[index].has_mask.all() for index in range(8))
 
 
 def regions(folder: Path, count: int) -> Path:

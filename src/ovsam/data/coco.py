@@ -7,7 +7,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -345,6 +345,8 @@ def _instance(
         )
     number, name = _integer(row, "id", where), categories[category_id].name
     instance = _mask(row, number, photo_id, name, where)
+    if instance.segmentation == []:  # how many tools write that there are boxes only
+        instance = replace(instance, segmentation=None)
     (x0, y0, x1, y1), (height, width) = instance.box_xyxy, photos[photo_id].size_hw
     # A box of no size on the edge is one pixel just outside: COCO's own files have such.
     if x0 > width or y0 > height or x1 < 0 or y1 < 0:

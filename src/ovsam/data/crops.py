@@ -64,10 +64,9 @@ class AnchoredPhoto:
     vocabulary: str
     anchors: tuple[Anchor, ...]
 
-    @property
-    def has_masks(self) -> bool:
-        """Whether a mask can be asked for on it, not only a name."""
-        return any(anchor.rle is not None for anchor in self.anchors)
+    def only_masks(self) -> AnchoredPhoto:
+        """The same without the objects of which only the name is known."""
+        return replace(self, anchors=tuple(a for a in self.anchors if a.rle is not None))
 
 
 def anchored_photos(
@@ -243,9 +242,8 @@ class Squares:
         kind: str,
     ) -> None:
         if not config.only_named:
-            sources = [
-                (photos, share) for photos, share in sources if any(p.has_masks for p in photos)
-            ]
+            masked = [([p.only_masks() for p in photos], share) for photos, share in sources]
+            sources = [(photos, share) for photos, share in masked if any(p.anchors for p in photos)]
         if not any(photos for photos, _ in sources):
             raise AnnotationError(
                 f"There is nothing to draw '{kind}' batches from: no photo has a mask. Check the "

@@ -81,8 +81,24 @@ _LITE = ModelConfig(
     seen_classes=tuple(synonyms[0] for synonyms in load_vocabulary("coco").synonyms),
 )
 
+# Smaller trunks of its family, to compare (Table 7).
+_LITE0, _LITE1 = (
+    replace(
+        _LITE,
+        name=f"lite{size}",
+        encoder=replace(
+            _LITE.encoder,
+            architecture=f"efficientnet_lite{size}",
+            channels=(24, 40, 112, 1280),
+        ),
+    )
+    for size in (0, 1)
+)
+
 MODELS: dict[str, ModelConfig] = {
     "lite": _LITE,
+    "lite0": _LITE0,
+    "lite1": _LITE1,
     "rn50x16": _RN50X16,
     "rn50": replace(
         _RN50X16,

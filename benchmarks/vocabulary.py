@@ -1,4 +1,4 @@
-"""What a vocabulary of 80, 1,203 and 21,186 classes costs `lite`, each figure beside its limit.
+"""What a vocabulary of 80, 1,203 and 21,185 classes costs `lite`, each figure beside its limit.
 
 python benchmarks/vocabulary.py [--runs 15] [--threads 2]
 

@@ -127,7 +127,7 @@ def evaluate(
     if clicks is not None:
         _refuse_beside_clicks(context)
     if reliability is not None:
-        check_output(reliability, (".png",))
+        check_output(reliability, (".png",), [images])
 
         from ovsam.evaluate.reliability import draw_reliability
     content = read_annotations(annotations)
@@ -360,6 +360,8 @@ def _print_report(report: Report, by_class: bool) -> None:
         f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
         f"calibration error (ECE) {report.calibration.error:.3f}"
     )
+    if report.left_out:
+        typer.echo(f"{report.left_out:,} objects of classes that are never answered do not count")
     if report.problems:
         typer.echo(
             f"warning: {len(report.problems):,} of these objects are annotated wrong, and the "

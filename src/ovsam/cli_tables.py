@@ -181,7 +181,7 @@ def pictures(
     from ovsam.tables.cases import check_sources, choose, read_answers
     from ovsam.tables.pictures import answer_again, draw_side_by_side, write_picture
 
-    check_output(output, (".png",), [annotations, *reports])
+    check_output(output, (".png",), [annotations, images, *reports])
     if len(reports) < 2:
         raise OvsamError("Give two reports or more, one for each model to show.")
     answers = [read_answers(path) for path in reports]

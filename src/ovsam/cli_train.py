@@ -84,9 +84,17 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
         )
     if not data.is_dir():
         raise TrainingError(f"There is no data folder '{data}'. Check --data.")
+    if output.exists() and not output.is_dir():
+        raise TrainingError(f"'{output}' is a file. Give a folder for the run with -o.")
     from ovsam.train.run import run_recipe
 
-    path = run_recipe(recipe, data, output)
+    try:
+        path = run_recipe(recipe, data, output)
+    except OSError as error:  # no space, no permission
+        raise TrainingError(
+            f"The run in '{output}' stopped: {error}. Mend that; the same command then goes on "
+            "from the last checkpoint."
+        ) from error
     typer.echo(f"wrote {path}")
 
 

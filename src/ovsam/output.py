@@ -24,10 +24,11 @@ def check_output(path: Path, suffixes: Collection[str], inputs: Collection[Path]
     Args:
         path: the file to be written.
         suffixes: the allowed suffixes, lower case with their dot.
-        inputs: files that must stay as they are.
+        inputs: files that must stay as they are, and folders of which all files must.
 
     Raises:
-        OutputError: an unknown suffix, a missing folder, a folder in the file's place, or an input.
+        OutputError: an unknown suffix, a folder that is missing or cannot be written to, a folder
+            in the file's place, or an input.
     """
     if path.suffix.lower() not in suffixes:
         raise OutputError(
@@ -42,10 +43,23 @@ def check_output(path: Path, suffixes: Collection[str], inputs: Collection[Path]
     if os.path.isdir(path):
         raise OutputError(f"Cannot write {str(path)!r}: it is a folder. Give a file name.")
     for source in inputs:
-        if os.path.exists(path) and os.path.exists(source) and path.samefile(source):
+        if not os.path.exists(path) or not os.path.exists(source):
+            continue
+        if path.samefile(source):
             raise OutputError(
                 f"Cannot write {str(path)!r}: it is the input itself. Choose another name."
             )
+        if source.resolve() in path.resolve().parents:
+            raise OutputError(
+                f"Cannot write {str(path)!r}: it is there already, in the folder {str(source)!r} "
+                "of what is read. Choose another name."
+            )
+    probe = _beside(path)
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise _refused(path, error) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -54,7 +68,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OutputError: the system refused (no permission, no space, ...).
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    temporary = _beside(path)
     try:
         with temporary.open("xb") as file:
             file.write(content)
@@ -62,13 +76,22 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}. "
-            "Check the folder's permissions and free space."
-        ) from error
+        raise _refused(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A name for what is not yet whole."""
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"Cannot write {str(path)!r}: {error.strerror or error}. "
+        "Check the folder's permissions and free space."
+    )
 
 
 def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:

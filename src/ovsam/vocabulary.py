@@ -44,12 +44,15 @@ _BUILTIN = {
     "objects365": "Objects365's 365 classes of everyday objects",
     "imagenet1k": "ImageNet-1k's 1,000 classes, with synonyms",
     "imagenet21k": "ImageNet-21k's 21,841 classes, with synonyms",
-    "22k": "all of these, each meaning once: 21,186 classes, with synonyms",
+    "22k": "all of these, each meaning once: 21,185 classes, with synonyms",
 }
 _EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
 _MAX_LINE = 1_000_000
 _SHOWN = 5  # classes that a message names
-_HEADINGS = ("name", "class", "category")  # what the first row of a table may begin with
+_HEADINGS = tuple(  # what the first row of a table may begin with
+    "name,names,class,classes,class name,category,categories,category name,label,labels,"
+    "label name".split(",")
+)
 _KEYS = ("name", "synonyms", "seen")  # of a class in a JSON list
 _SEPARATORS = re.compile(r"_or_|/|,")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # half a surrogate pair is no text
@@ -156,6 +159,8 @@ class Vocabulary:
         'Coffee Mug'
         """
         whole = " ".join(written.replace("_", " ").split()).lower()
+        if self.name.partition(",")[0] == "objects365":
+            whole = _objects365_spellings().get(whole, whole)
         parts = _split(written)
         wanted = [whole, *(part.lower() for part in parts[:1])]
         known = (known[text] for known in self._by_name for text in wanted if text in known)
@@ -262,7 +267,7 @@ class Vocabulary:
 
     def _check_new(self, number: int, display: str, texts: Sequence[str]) -> None:
         """Refuse a class at row `number` that means the same as another, see `load_vocabulary`."""
-        key = display.lower()
+        key, given = display.lower(), set(texts)
         meaning = hierarchy().find(display)
         if number < len(self) and meaning == self.synsets[number]:
             meaning = None  # which it has already, perhaps beside another class
@@ -271,7 +276,7 @@ class Vocabulary:
         for row, (name, others, synset) in enumerate(every):
             if row == number or name.lower() == key:  # which has a sentence of its own
                 continue
-            if key in others or name.lower() in texts or (meaning and meaning == synset):
+            if not given.isdisjoint((name.lower(), *others)) or (meaning and meaning == synset):
                 raise VocabularyError(
                     f"Vocabulary '{self.name}' has '{display[:60]}' already: its class '{name}' "
                     "means the same. Give another name."
@@ -282,7 +287,7 @@ class Vocabulary:
         after = number + 1
         answerable = self.answerable[number:after] or (True,)
         unseen = self.unseen[number:after] or (False,)
-        return replace(
+        edited = replace(
             self,
             name=f"{self.name.removesuffix(_EDITED)}{_EDITED}",
             classes=(*self.classes[:number], *(name for name, _ in given), *self.classes[after:]),
@@ -298,6 +303,12 @@ class Vocabulary:
             ),
             unseen=(*self.unseen[:number], *unseen[: len(given)], *self.unseen[after:]),
         )
+        if "synsets" in self.__dict__:  # which are not looked up again for the others
+            names, texts = [name for name, _ in given], [texts for _, texts in given]
+            new = hierarchy().meanings(edited.name, names, texts)
+            known = (*self.synsets[:number], *new, *self.synsets[after:])
+            edited.__dict__["synsets"] = known
+        return edited
 
     @cached_property
     def synsets(self) -> tuple[str | None, ...]:
@@ -316,7 +327,7 @@ class Vocabulary:
         log says which.
 
         Args:
-            kinds: nouns such as "animal".
+            kinds: nouns such as "animal", or several with commas between them.
 
         Raises:
             VocabularyError: a word is not known, or no class is a kind of any of them.
@@ -324,6 +335,9 @@ class Vocabulary:
         >>> load_vocabulary("dalmatian, teapot, animal, goose").only("animal").classes
         ('dalmatian', 'animal', 'goose')
         """
+        kinds = tuple(kind.strip() for given in kinds for kind in given.split(",") if kind.strip())
+        if not kinds:
+            raise VocabularyError("There is no kind to keep. Give a noun such as animal.")
         wanted = frozenset().union(*(hierarchy().named(kind) for kind in kinds))
         rows = [
             row
@@ -358,7 +372,7 @@ class Vocabulary:
 
         A name is split at `_or_`, `/` and `,`; underscores become blanks. The first part is the
         display name; all parts, in lower case and without repetition, are embedded. What means the
-        same becomes one class, see `load_vocabulary`.
+        same becomes one class, see `load_vocabulary`, as do the marks `!` and `~`.
 
         >>> Vocabulary.from_names(["coffee_mug/cup", "Dog"]).synonyms
         (('coffee mug', 'cup'), ('dog',))
@@ -370,12 +384,14 @@ class Vocabulary:
             )
         classes: list[str] = []
         synonyms: list[tuple[str, ...]] = []
+        marks: list[str] = []
         for number, entry in enumerate(names, start=1):
             if not isinstance(entry, str):
                 raise VocabularyError(
                     f"Class {number} of vocabulary '{name}' must be a text, got {entry!r}."
                 )
-            parts = _split(entry)
+            mark, bare = _marked(entry)
+            parts = _split(bare)
             if not parts:
                 raise VocabularyError(
                     f"Class {number} of vocabulary '{name}' has an empty name, got {entry[:60]!r}. "
@@ -383,7 +399,15 @@ class Vocabulary:
                 )
             classes.append(parts[0])
             synonyms.append(_lowered(parts))
-        return _each_meaning_once(cls(name, tuple(classes), tuple(synonyms)), by_wordnet=True)
+            marks.append(mark)
+        made = cls(
+            name,
+            tuple(classes),
+            tuple(synonyms),
+            tuple("!" not in mark for mark in marks),
+            unseen=tuple("~" in mark for mark in marks),
+        )
+        return _each_meaning_once(made, by_wordnet=True)
 
 
 def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary:
@@ -425,7 +449,14 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
     if spec.strip().lower().endswith((".txt", ".csv", ".json")):
         return _read_file(Path(spec.strip()))
     if "," in spec:
-        return Vocabulary.from_names([item for item in spec.split(",") if item.strip()])
+        words = [item for item in spec.split(",") if item.strip()]
+        for word in words if len(words) > 1 else ():
+            if word.strip() in _BUILTIN:
+                raise VocabularyError(
+                    f"'{word.strip()}' is a built-in vocabulary and stands alone. To join two, "
+                    "write them to one file with 'ovsam vocabulary show'."
+                )
+        return Vocabulary.from_names(words)
     if not spec.strip():
         raise VocabularyError(f"The vocabulary is empty. Give one of {_choices()}.")
     raise VocabularyError(
@@ -453,6 +484,13 @@ def lvis_groups() -> dict[str, tuple[str, ...]]:
         wanted: tuple(name for name, group in pairs if group == wanted)
         for wanted in ("rare", "common", "frequent")
     }
+
+
+@cache
+def _objects365_spellings() -> dict[str, str]:
+    """Names that Objects365's annotation files have, lower case, and how they are spelt here."""
+    lines = _builtin_text("objects365_spellings").splitlines()
+    return dict(line.split(": ") for line in lines if not line.startswith("#"))
 
 
 def _choices() -> str:
@@ -587,8 +625,7 @@ def _from_lines(text: str, name: str) -> Vocabulary:
                 f"Line {number} of vocabulary '{name}' is {line[:60]!r}, no name and no template. "
                 f"Templates are texts with {{}} for the name, {' and '.join(TEMPLATE_SETS)}."
             )
-        bare = line.lstrip("!~")
-        marks = line.removesuffix(bare)
+        marks, bare = _marked(line)
         parts = _split(bare)
         if not parts:
             raise VocabularyError(
@@ -620,7 +657,13 @@ def _from_table(text: str, name: str) -> Vocabulary:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
         for number, cells in enumerate(reader):
             cells = list(map(_clean, cells))
-            if number == 0 and cells and cells[0].lower() in _HEADINGS:
+            headed = [cell.lower() in _HEADINGS for cell in cells] if number == 0 else []
+            if any(headed[1:]) and not headed[0]:
+                raise VocabularyError(
+                    f"Vocabulary '{name}' has its names in column {headed.index(True) + 1}. Leave "
+                    "no columns but the class's name, first, and its synonyms and seen after it."
+                )
+            if any(headed):
                 marks = _check_heading(cells, name)
                 continue
             mark = cells.pop(marks) if marks is not None and marks < len(cells) else ""
@@ -662,14 +705,15 @@ def _seen(mark: str, display: str, name: str) -> bool:
 
 
 def _from_rows(rows: Sequence[Sequence[str]], unseen: Sequence[bool], name: str) -> Vocabulary:
-    """Classes by their names, which may hold any character; a leading `!` is as in a text file."""
-    firsts = [_clean(row[0].removeprefix("!")) for row in rows]
+    """Classes by their names, which may hold any character; marks are as in a text file."""
+    marks, bare = zip(*(_marked(row[0]) for row in rows), strict=True) if rows else ((), ())
+    firsts = list(map(_clean, bare))
     return Vocabulary(
         name,
         tuple(firsts),
         tuple(_lowered([first, *row[1:]]) for first, row in zip(firsts, rows, strict=True)),
-        tuple(not row[0].startswith("!") for row in rows),
-        unseen=tuple(unseen),
+        tuple("!" not in mark for mark in marks),
+        unseen=tuple(held or "~" in mark for held, mark in zip(unseen, marks, strict=True)),
     )
 
 
@@ -678,7 +722,10 @@ def _from_json(text: str, path: Path) -> Vocabulary:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise VocabularyError(f"Vocabulary file '{path}' is not valid JSON: {error}.") from error
+        raise VocabularyError(
+            f"Vocabulary file '{path}' is not valid JSON: {error}. It may be cut short: copy or "
+            "write it again."
+        ) from error
     if isinstance(content, list) and content and all(map(_is_class, content)):
         for number, item in enumerate(content, start=1):
             if isinstance(item, dict) and (odd := sorted(item.keys() - set(_KEYS))):
@@ -711,6 +758,7 @@ def _from_json(text: str, path: Path) -> Vocabulary:
             _lowered(_split(",".join([category["name"], *category.get("synonyms", ())])))
             for category in categories
         ),
+        unseen=tuple(category.get("frequency") == "r" for category in categories),  # LVIS's rare
     )
 
 
@@ -735,6 +783,13 @@ def _one_class(name: str, vocabulary: str) -> tuple[str, tuple[str, ...]]:
     """Display name and synonyms of a class that is added to a vocabulary."""
     made = Vocabulary.from_names([name], vocabulary)
     return made.classes[0], made.synonyms[0]
+
+
+def _marked(text: str) -> tuple[str, str]:
+    """The marks `!` and `~` before a name, and the rest."""
+    text = text.strip()
+    bare = text.lstrip("!~")
+    return text.removesuffix(bare), bare
 
 
 def _split(name: str) -> list[str]:

@@ -28,7 +28,7 @@ from ovsam.data.layouts import ListedPhoto
 from ovsam.errors import AnnotationError
 from ovsam.geometry import decode_rle, encode_rle
 from ovsam.model.image import Frame
-from photo_folder import HEIGHT, WIDTH, rectangle, rle, write_folder, write_photo
+from photo_folder import HEIGHT, WIDTH, rectangle, rle, write_coco, write_folder, write_photo
 
 SIZE = 64
 PHOTO = (120, 160)
@@ -350,3 +350,15 @@ def test_a_wrong_photo_in_a_hundred_is_left_out(
     (tmp_path / "008.json").write_text("")
     with pytest.raises(AnnotationError, match=r"2 annotations or photos of 100 .* more than 1%"):
         anchored_photos(read_data_set(tmp_path))
+
+
+def test_the_photo_that_cannot_be_read_is_blamed(tmp_path: Path) -> None:
+    """Not the one that an object of it was to be pasted into."""
+    names = [f"{number}.jpg" for number in range(4)]
+    write_coco(tmp_path / "a.json", tmp_path, ["cat", "dog"], names)
+    photos = anchored_photos(read_data_set(tmp_path / "a.json", tmp_path, name="coco"))
+    path = photos[0].photo.path
+    path.write_bytes(path.read_bytes()[:300])
+    drawn = squares(photos, zoomed=1.0, pasted=1.0)
+    skipped = {name for index in range(12) for name in drawn[index].skipped}
+    assert skipped == {photos[0].photo.name}

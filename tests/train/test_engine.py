@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ovsam.errors import TrainingError
 from ovsam.train.engine import Engine
+from ovsam.train.record import Record
 from ovsam.train.schedule import rate_share
 from ovsam.train.settings import ScheduleSettings
 from train.toy_stage import ToyBatch, ToyBatches, ToyStage, run_toy, toy_settings
@@ -252,3 +253,23 @@ def test_a_sharded_run_saves_resumes_and_agrees(tmp_path: Path) -> None:
     assert math.isfinite(sum(float(value.sum()) for value in weights.values()))
     for name, expected in last_weights(tmp_path / "one").items():
         torch.testing.assert_close(weights[name], expected)
+
+
+def test_what_no_run_has_made_stays(tmp_path: Path) -> None:
+    """A run's folder may be one of photos, which lie in `pictures`."""
+    mine = tmp_path / "pictures" / "holiday.png"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    (tmp_path / "pictures" / "00000040.png").write_bytes(b"of a run that left no checkpoint")
+    Record(tmp_path, ["toy"]).begin()
+    assert [path.name for path in mine.parent.iterdir()] == ["holiday.png"]
+
+
+@pytest.mark.parametrize("torn", ["", "step,learning_rate\n10,1e-3\n20,1e"])
+def test_a_log_that_was_cut_short_is_gone_on_with(tmp_path: Path, torn: str) -> None:
+    (tmp_path / "log.csv").write_text(torn)
+    record = Record(tmp_path, ["toy"])
+    record.forget_after(10)
+    record.write(20, 1e-3, {"toy": 0.5}, 1.0, 0.0)
+    steps = [row.partition(",")[0] for row in (tmp_path / "log.csv").read_text().splitlines()]
+    assert steps == (["step", "10", "20"] if torn else ["step", "20"])

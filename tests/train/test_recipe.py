@@ -144,6 +144,25 @@ def test_crops_that_no_trunk_can_see() -> None:
         read_recipe("clip2sam-coco", ["prompts.boxes=5"])
 
 
+def test_contradictions_of_several_settings_are_told_at_once() -> None:
+    changes = ["scene.size=100", "rounds=2", 'learn=["region_head"]', 'start.anew=["adapter"]']
+    with pytest.raises(TrainingError) as caught:
+        read_recipe("clip2sam-lite", changes)
+    for part in ("multiple of 32", "rounds are looks", "begins adapter anew"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["data.0.share=inf", "looks.box.context=[0.5, inf]"])
+def test_no_number_is_without_end(change: str) -> None:
+    with pytest.raises(TrainingError, match="finite"):
+        read_recipe("finetune", [change])
+
+
+def test_lists_are_counted_from_their_beginning() -> None:
+    with pytest.raises(TrainingError, match="lists are counted from 0"):
+        read_recipe("finetune", ["data.-1.share=2"])
+
+
 def test_a_cycle_of_looks_that_are_not_described() -> None:
     with pytest.raises(TrainingError, match="cycle names far, which looks does not describe"):
         read_recipe("lite", ['cycle=["box", "far"]'])

@@ -132,7 +132,9 @@ def _anchors(
     return tuple(anchors)
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@checked_dataclass(
+    frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False), kw_only=True
+)
 class SquareConfig:
     """How squares are drawn; the numbers of one kind of batch."""
 
@@ -243,7 +245,9 @@ class Squares:
     ) -> None:
         if not config.only_named:
             masked = [([p.only_masks() for p in photos], share) for photos, share in sources]
-            sources = [(photos, share) for photos, share in masked if any(p.anchors for p in photos)]
+            sources = [
+                (photos, share) for photos, share in masked if any(p.anchors for p in photos)
+            ]
         if not any(photos for photos, _ in sources):
             raise AnnotationError(
                 f"There is nothing to draw '{kind}' batches from: no photo has a mask. Check the "
@@ -276,8 +280,8 @@ class Squares:
             anchored, anchor = self._anchor(rng)
             try:
                 photo, objects = self._square(rng, anchored, anchor)
-            except PhotoError:
-                skipped.append(anchored.photo.name)
+            except _UnusableError as error:
+                skipped.append(error.photo.name)
                 continue
             if objects:
                 chosen = self._asked(rng, objects)
@@ -308,12 +312,9 @@ class Squares:
     def _square(
         self, rng: np.random.Generator, anchored: AnchoredPhoto, anchor: Anchor
     ) -> tuple[NDArray[np.uint8], list[_Object]]:
-        photo = _CACHE.read(anchored.photo)
+        photo = _read(anchored.photo)
         if anchor.rle is not None and tuple(anchor.rle["size"]) != photo.shape[:2]:
-            raise PhotoError(
-                f"'{anchored.photo.name}' is {photo.shape[1]} x {photo.shape[0]} pixels, its masks "
-                f"are made for {anchor.rle['size'][1]} x {anchor.rle['size'][0]}."
-            )
+            raise _UnusableError(anchored.photo)
         click = None
         if self.config.clicked and anchor.rle and rng.random() < self.config.clicked:
             frame, click = self._clicked_frame(rng, anchor, photo)
@@ -382,7 +383,7 @@ class Squares:
             if other.click_xy is not None and _covers(pasted, other.click_xy):
                 return square, objects  # the click would no longer mean what it did
         alpha = cv2.GaussianBlur(pasted, (0, 0), 0.7)[..., None]
-        mixed = square * (1 - alpha) + frame.cut(_CACHE.read(anchored.photo)) * alpha
+        mixed = square * (1 - alpha) + frame.cut(_read(anchored.photo)) * alpha
         hidden = max(0.0, float(source.sum() * scale**2 - pasted.sum()))
         item = _Object(
             pasted, _box(pasted), anchored.vocabulary, anchor.class_index, anchor.whole, hidden
@@ -561,3 +562,22 @@ class _PhotoCache:
 
 
 _CACHE = _PhotoCache(CACHED_BYTES)
+
+
+class _UnusableError(Exception):
+    """A photo cannot be read, or is of another size than it is listed with."""
+
+    def __init__(self, photo: ListedPhoto) -> None:
+        super().__init__(photo.name)
+        self.photo = photo
+
+
+def _read(photo: ListedPhoto) -> NDArray[np.uint8]:
+    """The photo `(H, W, 3)`; raises `_UnusableError`."""
+    try:
+        pixels = _CACHE.read(photo)
+    except PhotoError as error:
+        raise _UnusableError(photo) from error
+    if photo.size_hw not in (None, pixels.shape[:2]):
+        raise _UnusableError(photo)
+    return pixels

@@ -65,11 +65,15 @@ class DataSet:
 
     @property
     def fingerprint(self) -> str:
-        """BLAKE2b of what is listed: classes, names of photos, boxes and classes of objects."""
+        """BLAKE2b of what is listed: classes, names of photos, and all that is said of each."""
         digest = hashlib.blake2b(repr(self.synonyms).encode(), digest_size=16)
         for photo in self.photos.listed:
-            objects = [(instance.category, instance.box_xyxy) for instance in photo.instances]
-            digest.update(repr((photo.path.name, photo.member, photo.label, objects)).encode())
+            objects = [
+                (one.category, one.box_xyxy, one.area, one.segmentation) for one in photo.instances
+            ]
+            classes = photo.negative_classes, photo.not_exhaustive_classes
+            said = photo.path.name, photo.member, photo.label, classes, objects
+            digest.update(repr(said).encode())
         return digest.hexdigest()
 
     def where(self, keep: Callable[[ListedPhoto], bool]) -> DataSet:

@@ -22,7 +22,9 @@ JITTER_AT_MOST = 20.0  # pixels
 AROUND = 0.25  # negative points lie in the box and up to this share of its sides beyond
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@checked_dataclass(
+    frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False), kw_only=True
+)
 class PromptConfig:
     """How prompts are drawn; the defaults are the paper's."""
 

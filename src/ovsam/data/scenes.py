@@ -28,7 +28,9 @@ from ovsam.photo import read_photo, read_photo_size
 CROPS = 10  # of a photo, until one shows an object
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@checked_dataclass(
+    frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False), kw_only=True
+)
 class SceneConfig:
     """How crops are drawn."""
 

@@ -41,7 +41,7 @@ class Outcome:
     area: Area
     iou: Share
     boundary_iou: Share
-    rank: Annotated[int, Field(ge=-1)]
+    rank: Annotated[int, Field(ge=-1, lt=5)]
     score: Share
     name: str = ""
     annotation_id: int = 0

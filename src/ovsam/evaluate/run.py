@@ -246,7 +246,7 @@ def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None)
             f"{len(annotations.photos):,} photos and marks nothing on them{but}. Give a file with "
             "objects."
         )
-    check_photos(photos, images_dir)
+    check_photos(annotations.source, photos, images_dir)
     annotations.check_masks(photos)
     return photos
 
@@ -272,7 +272,7 @@ def _check_size(photo: Photo, images_dir: Path, size_hw: tuple[int, ...]) -> Non
         )
 
 
-def check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
+def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> None:
     """Refuse to begin while a photo is missing, or is another than the annotated one.
 
     Only headers are read, except of PNG files, which may say at their end how they are turned.
@@ -283,12 +283,13 @@ def check_photos(photos: Sequence[Photo], images_dir: Path) -> None:
         PhotoError: a photo is none.
     """
     missing = [
-        photo.file_name for photo in photos if not os.path.isfile(images_dir / photo.file_name)
+        photo for photo in photos if not os.path.isfile(images_dir / photo.file_name)
     ]  # unlike Path's, never raises
     if missing:
         raise AnnotationError(
             f"{len(missing)} of {len(photos)} photos are missing in {str(images_dir)!r}, first "
-            f"{quoted(missing[0])}. Give the folder of the photos with --images."
+            f"{quoted(missing[0].file_name)} (id {missing[0].id} of {source!r}). Give the folder "
+            "of the photos with --images."
         )
     for photo in photos:
         _check_size(photo, images_dir, read_photo_size(images_dir / photo.file_name))

@@ -80,7 +80,8 @@ def answer_again(
     """
     photos = {photo.id: photo for photo in annotations.photos}
     instances = {one.id: one for one in annotations.instances if one.id in set(chosen)}
-    check_photos([photos[one.photo_id] for one in instances.values()], images_dir)
+    shown = [photos[one.photo_id] for one in instances.values()]
+    check_photos(annotations.source, shown, images_dir)
     found = {}
     for key in chosen:
         instance = instances[key]

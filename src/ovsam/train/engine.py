@@ -329,7 +329,8 @@ class _Run:
             some = ", ".join(sorted(self.skipped)[:5])
             raise TrainingError(
                 f"{len(self.skipped)} of {self.batches.photos} photos cannot be used, such as "
-                f"{some}: more than 1%. Mend or leave out these files (see `ovsam data check`)."
+                f"{some}: more than 1%. Mend or leave out these files (see `ovsam data check "
+                "--decode`)."
             )
 
     def _report(self, pace: float, images_per_second: float) -> None:

@@ -22,7 +22,7 @@ from ovsam.data.scenes import SceneConfig
 from ovsam.errors import TrainingError
 from ovsam.train.settings import EngineSettings
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -121,10 +121,13 @@ class JointRecipe(_NamingRecipe):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> JointRecipe:
+        wrong = []
         if unknown := sorted(set(self.cycle) - set(self.looks)):
-            raise ValueError(f"cycle names {', '.join(unknown)}, which looks does not describe")
+            wrong.append(f"cycle names {', '.join(unknown)}, which looks does not describe")
         if self.names == "union" and not self.learns_names:
-            raise ValueError('names = "union" is for what learns names, which learn leaves out')
+            wrong.append('names = "union" is for what learns names, which learn leaves out')
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     @property
@@ -154,13 +157,16 @@ class DistillRecipe(_AnyRecipe):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> DistillRecipe:
+        wrong = []
         if (self.prompts > 0) != (self.prompt_weight > 0):
-            raise ValueError("prompts and prompt_weight must be given together, or neither")
+            wrong.append("prompts and prompt_weight must be given together, or neither")
         if self.caches and len(self.caches) != len(self.data):
-            raise ValueError(
+            wrong.append(
                 f"caches must have one for each of the {len(self.data)} data sets or none, "
                 f"got {len(self.caches)}"
             )
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
 
@@ -188,12 +194,17 @@ class LabelRecipe(_NamingRecipe):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> LabelRecipe:
+        wrong = []
         if self.scene.size % 32:
-            raise ValueError(f"scene.size must be a multiple of 32, got {self.scene.size}")
+            wrong.append(f"scene.size must be a multiple of 32, got {self.scene.size}")
         if self.rounds and "mask_decoder" not in self.learn:
-            raise ValueError("rounds are looks of the mask decoder, which learn leaves out")
+            wrong.append("rounds are looks of the mask decoder, which learn leaves out")
         if self.names == "union" and not self.learns_names:
-            raise ValueError('names = "union" is for what learns names, which learn leaves out')
+            wrong.append('names = "union" is for what learns names, which learn leaves out')
+        if untaught := sorted(set(self.start.anew) - set(self.learn)):
+            wrong.append(f"start.anew begins {' and '.join(untaught)} anew, which learn leaves out")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     @property
@@ -272,6 +283,8 @@ def _change(content: dict[str, Any], change: str) -> None:
     try:
         for part in parents:
             place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        if any(part.startswith("-") for part in (*parents, last)):
+            raise IndexError(name)
         if isinstance(place, list):
             place[int(last)] = _value(text)
         else:

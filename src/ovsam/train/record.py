@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 CSV = "log.csv"
 TENSORBOARD = "tensorboard"
 PICTURES = "pictures"
+# The files that a run has made in these two.
+_BOARDS = f"{TENSORBOARD}/events.out.tfevents.*"
+_SHOWN = f"{PICTURES}/{'[0-9]' * 8}.png"
 
 
 class Record:
@@ -51,18 +53,24 @@ class Record:
         self._board.add_image("answers", picture, step, dataformats="HWC")
 
     def begin(self) -> None:
-        """Start anew: rows of an earlier run that left no checkpoint would be written again."""
+        """Start anew: rows of an earlier run that left no checkpoint would be written again.
+
+        What no run has made stays: the folder may be one of photos, too.
+        """
         (self.folder / CSV).unlink(missing_ok=True)
-        for made in (TENSORBOARD, PICTURES):
-            shutil.rmtree(self.folder / made, ignore_errors=True)
+        for made in (*self.folder.glob(_BOARDS), *self.folder.glob(_SHOWN)):
+            made.unlink()
 
     def forget_after(self, step: int) -> None:
         """Drop the rows after a step: they will be written again."""
         path = self.folder / CSV
         if path.exists():
-            header, *rows = path.read_text().splitlines(keepends=True)
-            kept = [row for row in rows if int(row.partition(",")[0]) <= step]
-            write_atomically(path, "".join([header, *kept]).encode())
+            rows = [row for row in path.read_text().splitlines(keepends=True) if row[-1] == "\n"]
+            kept = [row for row in rows[1:] if int(row.partition(",")[0]) <= step]
+            if rows:
+                write_atomically(path, "".join([rows[0], *kept]).encode())
+            else:  # killed before the first row was on the disk
+                path.unlink()
 
     def write(
         self,

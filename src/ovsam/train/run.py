@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -130,6 +131,9 @@ def _decided_by(
         name: json.dumps(value) for name, value in asdict(recipe).items() if name not in apart
     }
     decided["weights of start"] = json.dumps(fingerprints(begun))
+    if isinstance(recipe, DistillRecipe) and Path(recipe.teacher).is_file():
+        with open(recipe.teacher, "rb") as file:
+            decided["weights of teacher"] = hashlib.file_digest(file, "sha256").hexdigest()
     return decided | {
         f"content of data.{i}": source.data_set.fingerprint for i, source in enumerate(sources)
     }

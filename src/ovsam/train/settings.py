@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -43,7 +43,7 @@ class EngineSettings:
     steps: int = Field(gt=0)
     """Optimiser steps."""
     schedule: ScheduleSettings
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Of data order, augmentation and initial weights."""
     weight_decay: float = Field(default=0.05, ge=0)
     """AdamW's, for matrices and kernels; none for norms and biases."""

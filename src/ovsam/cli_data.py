@@ -59,7 +59,7 @@ def check(
     from ovsam.output import PICTURE_SUFFIXES, check_output, write_atomically, write_picture
 
     if sheet is not None:
-        check_output(sheet, PICTURE_SUFFIXES, [path, images or path])
+        check_output(sheet, PICTURE_SUFFIXES, [path] if images is None else [path, images])
     if json_path is not None:
         check_output(json_path, (".json",), [path])
     columns = (TextColumn("{task.description}"), TimeElapsedColumn())

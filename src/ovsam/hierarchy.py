@@ -24,7 +24,7 @@ RARE = 10
 SHARE = 0.05
 """A kind is said where its classes but for the likeliest have so much together."""
 _NEAR = 5  # words that a message offers
-_PLURALS = (("men", "man"), ("ies", "y"), ("s", ""), ("es", ""))
+_PLURALS = (("men", "man"), ("ies", "y"), ("s", ""), ("es", ""))  # endings, and of what
 
 
 class Hierarchy:
@@ -145,9 +145,7 @@ class Hierarchy:
         yield word
         if word in self._bases:
             yield self._bases[word]
-        for end, new in _PLURALS:
-            if word.endswith(end) and not word.endswith("ss"):
-                yield f"{word.removesuffix(end)}{new}"
+        yield from regular_singulars(word)
 
     @cached_property
     def _counts(self) -> Counter[str]:
@@ -230,6 +228,17 @@ class Kinds:
         if not len(enough):
             return None
         return self._names[enough[0]], min(1.0, float(sums[enough[0] - self._alone]))
+
+
+def regular_singulars(word: str) -> Iterator[str]:
+    """What a word, in lower case, may be the plural of by its ending.
+
+    >>> list(regular_singulars("boxes"))
+    ['boxe', 'box']
+    """
+    for end, new in _PLURALS:
+        if word.endswith(end) and not word.endswith("ss"):
+            yield f"{word.removesuffix(end)}{new}"
 
 
 def _said_kinds() -> list[str]:

@@ -269,7 +269,7 @@ class Vocabulary:
         """Refuse a class at row `number` that means the same as another, see `load_vocabulary`."""
         key, given = display.lower(), set(texts)
         meaning = hierarchy().find(display)
-        if number < len(self) and meaning == self.synsets[number]:
+        if meaning and number < len(self) and meaning == self.synsets[number]:
             meaning = None  # which it has already, perhaps beside another class
         synsets = self.synsets if meaning else (None,) * len(self)
         every = zip(self.classes, self.synonyms, synsets, strict=True)

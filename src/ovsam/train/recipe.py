@@ -126,8 +126,7 @@ class JointRecipe(_NamingRecipe):
             wrong.append(f"cycle names {', '.join(unknown)}, which looks does not describe")
         if self.names == "union" and not self.learns_names:
             wrong.append('names = "union" is for what learns names, which learn leaves out')
-        if wrong:
-            raise ValueError("; ".join(wrong))
+        _refuse(wrong)
         return self
 
     @property
@@ -165,8 +164,7 @@ class DistillRecipe(_AnyRecipe):
                 f"caches must have one for each of the {len(self.data)} data sets or none, "
                 f"got {len(self.caches)}"
             )
-        if wrong:
-            raise ValueError("; ".join(wrong))
+        _refuse(wrong)
         return self
 
 
@@ -203,14 +201,19 @@ class LabelRecipe(_NamingRecipe):
             wrong.append('names = "union" is for what learns names, which learn leaves out')
         if untaught := sorted(set(self.start.anew) - set(self.learn)):
             wrong.append(f"start.anew begins {' and '.join(untaught)} anew, which learn leaves out")
-        if wrong:
-            raise ValueError("; ".join(wrong))
+        _refuse(wrong)
         return self
 
     @property
     def learns_names(self) -> bool:
         """Whether anything that names is trained."""
         return set(self.learn) != {"mask_decoder"}
+
+
+def _refuse(wrong: Sequence[str]) -> None:
+    """Raise all that contradicts, if anything does."""
+    if wrong:
+        raise ValueError("; ".join(wrong))
 
 
 Recipe = Annotated[JointRecipe | DistillRecipe | LabelRecipe, Field(discriminator="stage")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -104,7 +103,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
         stage,
         batches,
         None if watch is None else lambda _: watch.draw(start.model),
-        _decided_by(recipe, sources, begun),
+        _decided_by(recipe, stage, sources, begun),
     )
     path = folder / f"{recipe.model}.safetensors"
     if engine.fabric.is_global_zero:
@@ -123,7 +122,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
 
 
 def _decided_by(
-    recipe: Recipe, sources: Sequence[Source], begun: Mapping[str, Tensor]
+    recipe: Recipe, stage: Stage, sources: Sequence[Source], begun: Mapping[str, Tensor]
 ) -> dict[str, str]:
     """What the weights depend on, beside the engine's settings, by its name in the recipe."""
     apart = {"engine", "watch", "licence", "recompute", "caches"}
@@ -131,9 +130,8 @@ def _decided_by(
         name: json.dumps(value) for name, value in asdict(recipe).items() if name not in apart
     }
     decided["weights of start"] = json.dumps(fingerprints(begun))
-    if isinstance(recipe, DistillRecipe) and Path(recipe.teacher).is_file():
-        with open(recipe.teacher, "rb") as file:
-            decided["weights of teacher"] = hashlib.file_digest(file, "sha256").hexdigest()
+    if isinstance(stage, DistillStage) and stage.teacher is not None:
+        decided["weights of teacher"] = json.dumps(stage.teacher.fingerprint)
     return decided | {
         f"content of data.{i}": source.data_set.fingerprint for i, source in enumerate(sources)
     }

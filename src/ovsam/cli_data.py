@@ -38,7 +38,7 @@ def check(
         ),
     ] = None,
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every photo, not only its header.")
+        bool, typer.Option("--decode", help="Decode every photo, not only its header and end.")
     ] = False,
     sheet: Annotated[
         Path | None,

@@ -362,6 +362,13 @@ def _print_report(report: Report, by_class: bool) -> None:
     )
     if report.left_out:
         typer.echo(f"{report.left_out:,} objects of classes that are never answered do not count")
+    if report.merged:
+        typer.echo(
+            f"warning: {len(report.merged):,} classes of this vocabulary are several of the file's "
+            f"and count as one: {'; '.join(report.merged[:3])}. Give the annotation file itself "
+            "with --vocabulary to tell them apart.",
+            err=True,
+        )
     if report.problems:
         typer.echo(
             f"warning: {len(report.problems):,} of these objects are annotated wrong, and the "

@@ -49,6 +49,8 @@ _READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"MM\x00+", _TiffImageFile),
     (b"BM", BmpImageFile),
 )
+# How files that are not cut short begin and, but for what some cameras put behind it, end.
+_ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
 _FORMATS = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 
 # What Pillow's decoders raise on damaged files; SyntaxError is theirs, not Python's.
@@ -123,6 +125,22 @@ def read_photo_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
             return _size(file, name)
     data = source if isinstance(source, bytes) else source.read()
     return _size(io.BytesIO(data), "The photo")
+
+
+def check_whole(source: Path | bytes) -> None:
+    """Refuse a photo that is cut short; only one that does not end as its format does is decoded.
+
+    Raises:
+        PhotoError: there is no such file, or it is damaged.
+    """
+    opened = io.BytesIO(source) if isinstance(source, bytes) else _open_file(source, f"'{source}'")
+    with opened as file:
+        start = file.read(8)
+        file.seek(0, io.SEEK_END)
+        file.seek(max(0, file.tell() - 8))
+        end = file.read()
+    if not any(start.startswith(first) and end.endswith(last) for first, last in _ENDS):
+        read_photo(source)
 
 
 def read_label_map(path: Path) -> NDArray[np.generic]:

@@ -152,12 +152,21 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def class_of(self, written: str) -> str | None:
+    def class_of(self, written: str, synonyms: Iterable[str] = ()) -> str | None:
         """The class that a data set means by a name, by its first name or a synonym; None = none.
 
-        >>> Vocabulary.from_names(["Coffee_Mug/cup", "dog"]).class_of("cup_or_beaker")
-        'Coffee Mug'
+        Where the name is unknown, the data set's own synonyms tell, if all known ones agree.
+
+        >>> names = Vocabulary.from_names(["Coffee_Mug/cup", "dog"])
+        >>> names.class_of("cup_or_beaker"), names.class_of("canine", ["hound", "dog"])
+        ('Coffee Mug', 'dog')
         """
+        if (named := self._class_named(written)) is not None:
+            return named
+        others = {self._class_named(synonym) for synonym in synonyms} - {None}
+        return others.pop() if len(others) == 1 else None
+
+    def _class_named(self, written: str) -> str | None:
         whole = " ".join(written.replace("_", " ").split()).lower()
         if self.name.partition(",")[0] == "objects365":
             whole = _objects365_spellings().get(whole, whole)

@@ -109,6 +109,10 @@ PROBLEMS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         lambda content: content["images"][1].update(file_name="none.jpg"),
         r"none.jpg' does not exist",
     ),
+    "photo listed twice": (
+        lambda content: content["images"].append(content["images"][1] | {"id": 99}),
+        r"b\.jpg' is listed twice",
+    ),
     "photo of another size": (
         lambda content: content["images"][1].update(height=61),
         "is 90 x 60 pixels, its annotations say 90 x 61 pixels",
@@ -125,10 +129,25 @@ def test_one_sentence_for_what_is_wrong(
     assert problem.endswith(".") and "\n" not in problem
 
 
-def test_only_decoding_finds_a_photo_cut_short(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decode", [True, False])
+def test_a_photo_cut_short_is_found(tmp_path: Path, decode: bool) -> None:
     coco(tmp_path)
     whole = (tmp_path / "b.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(whole + b"what a camera adds")
+    assert check(tmp_path / "instances.json", decode=decode).problems == []
     (tmp_path / "b.jpg").write_bytes(whole[:-20])
+    [problem] = check(tmp_path / "instances.json", decode=decode).problems
+    assert "is damaged or cut short" in problem
+
+
+def test_only_decoding_finds_what_is_damaged_inside(tmp_path: Path) -> None:
+    coco(tmp_path)
+    photo = tmp_path / "b.png"
+    Image.fromarray(np.arange(5400, dtype=np.uint8).reshape(60, 90)).save(photo)
+    whole = bytearray(photo.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    photo.write_bytes(whole)
+    photo.rename(tmp_path / "b.jpg")
     assert check(tmp_path / "instances.json").problems == []
     [problem] = check(tmp_path / "instances.json", decode=True).problems
     assert "is damaged or cut short" in problem

@@ -238,6 +238,25 @@ def test_class_folders_and_what_they_are_called(root: Path, tmp_path: Path) -> N
     assert dogs.synonyms == (("dog", "domestic dog"),)
 
 
+def test_folders_whose_names_have_blanks_are_listed(root: Path, tmp_path: Path) -> None:
+    for name in ("one two", "three", "four"):
+        shutil.copytree(root / "bsds500/sa_000000", tmp_path / name)
+    (tmp_path / "train.txt").write_text("one two\nthree four\n\n")
+    assert len(read_data_set(tmp_path / "train.txt")) == 3
+
+
+def test_a_blank_mask_of_another_size_is_a_problem(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for stem, wide in (("a", 30), ("b", 31)):
+        Image.new("RGB", (30, 20)).save(tmp_path / f"images/{stem}.png")
+        Image.new("L", (wide, 20)).save(tmp_path / f"masks/{stem}.png")
+    photos = read_data_set(tmp_path).photos
+    assert photos[0].problems == ()
+    [problem] = photos[1].problems
+    assert "b.png' is 31 x 20 pixels and blank, its photo is 30 x 20" in problem
+
+
 # Nothing that can be used
 
 

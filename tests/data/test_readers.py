@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ovsam.data.coco import collect_annotations, read_annotations, read_json
+from ovsam.data.coco import collect_annotations, parse_sa1b, read_annotations, read_json
 from ovsam.data.layouts import list_photos
 from ovsam.errors import OvsamError
 from ovsam.evaluate.average_precision import right_rows
@@ -232,6 +232,13 @@ def test_repeated_ids_are_named(folder: Path) -> None:
     problems: list[OvsamError] = []
     assert len(collect_annotations(content, "file.json", problems.append).instances) == 1
     assert [str(p) for p in problems] == ["annotations[1] of 'file.json' repeats the id 10."]
+
+
+def test_repeated_ids_of_regions_are_named() -> None:
+    rows = [{"id": 1, "bbox": [0, 0, 4, 4]}, {"id": 1, "bbox": [1, 0, 4, 4]}]
+    problems: list[OvsamError] = []
+    assert len(parse_sa1b({"annotations": rows}, "sa_1.json", problems.append)[1]) == 1
+    assert [str(p) for p in problems] == ["annotations[1] of 'sa_1.json' repeats the id 1."]
 
 
 def test_a_repeated_name_is_named_and_one_class(folder: Path) -> None:

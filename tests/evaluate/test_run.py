@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from fakes import FakePredictor
 from ovsam.data.coco import Annotations, parse_annotations
-from ovsam.errors import AnnotationError, OvsamError
+from ovsam.errors import AnnotationError, OvsamError, PhotoError
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.evaluate.prompts import EvaluationKind
 from ovsam.evaluate.run import evaluate
@@ -35,7 +36,7 @@ def row(
     }
 
 
-CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "coffee_mug"}]
+CATEGORIES: list[dict[str, Any]] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "coffee_mug"}]
 
 
 @pytest.fixture
@@ -45,14 +46,14 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def annotated(*rows: dict[str, Any]) -> Annotations:
+def annotated(*rows: dict[str, Any], categories: list[dict[str, Any]] = CATEGORIES) -> Annotations:
     names = ("empty.png", "a.png", "b.png")
     photos = [
         {"id": number, "file_name": name, "width": 60, "height": 40}
         for number, name in enumerate(names)
     ]
     return parse_annotations(
-        {"images": photos, "categories": CATEGORIES, "annotations": list(rows)}
+        {"images": photos, "categories": categories, "annotations": list(rows)}
     )
 
 
@@ -226,6 +227,46 @@ def test_class_outside_the_vocabulary_is_named(images: Path) -> None:
     fake = FakePredictor(vocabulary=load_vocabulary("cat, dog"))
     with pytest.raises(AnnotationError, match=r"Annotation 2 of 'annotations' is .* 'coffee_mug'"):
         evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
+
+
+def test_the_files_own_synonyms_tell_what_its_classes_are(images: Path) -> None:
+    renamed = [CATEGORIES[0] | {"name": "felid", "synonyms": ["cat", "grimalkin"]}, CATEGORIES[1]]
+    content = annotated(*TWO, categories=renamed)
+    report = evaluate(FakePredictor().as_predictor(), content, images, prompts="box")
+    assert [outcome.category for outcome in report.outcomes] == ["cat", "coffee mug"]
+    renamed[0] = CATEGORIES[0] | {"name": "felid", "synonyms": ["cat", "coffee_mug"]}  # or which?
+    with pytest.raises(AnnotationError, match=r"Annotation 1 of 'annotations' is .* 'felid'"):
+        evaluate(
+            FakePredictor().as_predictor(),
+            annotated(*TWO, categories=renamed),
+            images,
+            prompts="box",
+        )
+
+
+def test_classes_of_the_file_that_are_one_are_said(images: Path) -> None:
+    fake = FakePredictor(vocabulary=Vocabulary.from_names(["cat/coffee mug", "dog"]))
+    report = evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
+    assert report.as_dict()["merged"] == ["'cat' and 'coffee_mug' are both 'cat'"]
+    assert report.summary.instances == 2
+    report = evaluate(FakePredictor().as_predictor(), annotated(*TWO), images, prompts="box")
+    assert report.merged == ()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_photo_that_is_cut_short_is_named_before_any_work(images: Path, kind: str) -> None:
+    fake = FakePredictor()
+    path = images / "b.png"  # whatever is in it
+    noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, kind)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"what a camera adds")
+    assert evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box").photos == 2
+    calls = fake.encode_calls
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(PhotoError, match=r"Photo 2 of the annotations: .*b\.png' .*cut short"):
+        evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
+    assert fake.encode_calls == calls
 
 
 def test_missing_photo_is_named_before_any_work(images: Path) -> None:

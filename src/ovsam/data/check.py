@@ -14,7 +14,7 @@ from ovsam.data.coco import LARGE_AREA, SMALL_AREA, Instance
 from ovsam.data.layouts import ListedPhoto, list_photos
 from ovsam.errors import AnnotationError, OvsamError
 from ovsam.geometry import mask_to_box_xyxy
-from ovsam.photo import read_photo, read_photo_size
+from ovsam.photo import check_whole, read_photo, read_photo_size
 
 SIZES = ("small", "medium", "large")
 MOVED = 2.0  # pixels by which a box may miss its mask
@@ -62,7 +62,7 @@ def check(
     Args:
         path: an annotation file or a folder, see `layouts`.
         images: the photos of an annotation file; None = beside it.
-        decode: whether to decode every photo, not only to read its size.
+        decode: whether to decode every photo, not only to read its size and how it ends.
         samples: how many photos to keep for a look.
         progress: called with the number of photos done.
 
@@ -78,14 +78,18 @@ def check(
         problems=problems,
     )
     rng = np.random.default_rng(0)
+    seen: set[tuple[Path, str | None]] = set()
     for photo in listing.photos:
+        if (place := (photo.path, photo.member)) in seen:
+            problems.append(f"Photo {_named(photo)} is listed twice.")
+        seen.add(place)
         usable = _check_photo(photo, found, decode)
         found.photos += 1
         # Reservoir sampling: every photo has the same chance, however many follow.
         if usable and len(found.samples) < samples:
             found.samples.append(photo)
-        elif usable and (place := int(rng.integers(found.photos))) < samples:
-            found.samples[place] = photo
+        elif usable and (kept := int(rng.integers(found.photos))) < samples:
+            found.samples[kept] = photo
         progress(found.photos)
     return found
 
@@ -93,7 +97,7 @@ def check(
 def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
     """Count the photo and its objects; whether the photo can be used."""
     found.problems += photo.problems
-    name = f"'{photo.path}'" if photo.member is None else f"'{photo.member}' of '{photo.path}'"
+    name = _named(photo)
     if photo.label is not None:
         found.instances[photo.label] += 1
     elif not photo.instances:
@@ -101,7 +105,11 @@ def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
     size_hw = None
     try:
         source = photo.open()
-        size_hw = read_photo(source).shape[:2] if decode else read_photo_size(source)
+        if decode:
+            size_hw = read_photo(source).shape[:2]
+        else:
+            size_hw = read_photo_size(source)
+            check_whole(source)
     except OvsamError as error:
         found.problems.append(str(error) if photo.member is None else f"{name}: {error}")
     usable = size_hw is not None and photo.size_hw in (None, size_hw)
@@ -119,6 +127,10 @@ def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
         except AnnotationError as error:
             found.problems.append(f"Photo {name}: {error}")
     return usable
+
+
+def _named(photo: ListedPhoto) -> str:
+    return f"'{photo.path}'" if photo.member is None else f"'{photo.member}' of '{photo.path}'"
 
 
 def _count(instance: Instance, found: Contents) -> None:

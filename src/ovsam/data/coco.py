@@ -137,6 +137,13 @@ class Annotations:
                         f"{error} Correct it or take it out of the file."
                     ) from error
 
+    def names_in(self, vocabulary: Vocabulary) -> dict[str, str | None]:
+        """What a vocabulary calls each class of the file; None = it has no such class."""
+        return {
+            category.name: vocabulary.class_of(category.name, category.synonyms)
+            for category in self.categories
+        }
+
     @cached_property
     def fingerprint(self) -> str:
         """BLAKE2b of photos and instances: what tells two annotation files apart."""
@@ -242,10 +249,14 @@ def parse_sa1b(
     if isinstance(image, dict):
         size_hw = _size_hw(image, f"the image of {source!r}")
     instances = []
+    ids: set[int] = set()
     for index, row in enumerate(table):
         where = f"annotations[{index}] of {source!r}"
         try:
             number = _integer(row, "id", where) if "id" in row else index
+            if number in ids and "id" in row:
+                raise AnnotationError(f"{where} repeats the id {number}.")
+            ids.add(number)
             instances.append(_mask(row, number, 0, "", where))
         except AnnotationError as error:
             report(error)

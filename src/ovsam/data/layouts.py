@@ -13,6 +13,7 @@ Listing opens no photo and, of SA-1B and masks, no annotation: these are read wi
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from ovsam.data.coco import (
 )
 from ovsam.errors import AnnotationError, OvsamError, PhotoError
 from ovsam.geometry import encode_rle, mask_to_box_xyxy
-from ovsam.photo import read_label_map
+from ovsam.photo import read_label_map, read_photo_size
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 VOID = 255  # a label map's "no label" beside 0
@@ -208,11 +209,14 @@ def _sa1b_folders(path: Path) -> list[Path]:
 
 def _named_folders(file: Path) -> list[Path]:
     try:
-        return [file.parent / name for name in file.read_text(encoding="utf-8").split()]
+        lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise AnnotationError(
             f"The list of folders '{file}' cannot be read: {error}. Save it as UTF-8 text."
         ) from error
+    # One folder on each line, whose name may have blanks, or several between blanks.
+    named = ((line,) if os.path.isdir(file.parent / line) else line.split() for line in lines)
+    return [file.parent / name for names in named for name in names if name]
 
 
 def _sa1b(folders: list[Path], report: Report) -> Listing:
@@ -261,11 +265,18 @@ def _masks(root: Path, report: Report) -> Listing:
 
 
 def _with_mask(photo: ListedPhoto) -> ListedPhoto:
+    file = photo.path.parents[1] / "masks" / f"{photo.path.stem}.png"
     try:
-        values = read_label_map(photo.path.parents[1] / "masks" / f"{photo.path.stem}.png")
-    except PhotoError as error:
+        values = read_label_map(file)
+        instances = tuple(_labelled(values))
+        if not instances and (size_hw := read_photo_size(photo.path)) != values.shape:
+            raise AnnotationError(  # with objects, whoever uses them says so
+                f"Mask '{file}' is {values.shape[1]} x {values.shape[0]} pixels and blank, its "
+                f"photo is {size_hw[1]} x {size_hw[0]}."
+            )
+    except (PhotoError, AnnotationError) as error:
         return replace(photo, problems=(str(error),))
-    return replace(photo, size_hw=values.shape, instances=tuple(_labelled(values)))
+    return replace(photo, size_hw=values.shape, instances=instances)
 
 
 def _labelled(values: NDArray[Any]) -> Iterator[Instance]:

@@ -242,8 +242,9 @@ def _categories_by_name(
 ) -> dict[str, int]:
     """The category id that each name of the vocabulary stands for, where it stands for one."""
     found: dict[str, int] = {}
+    names = truth.annotations.names_in(vocabulary)
     for number, category in truth.categories.items():
-        name = vocabulary.class_of(category.name)
+        name = names[category.name]
         if name is not None and found.setdefault(name, number) != number:
             raise AnnotationError(
                 f"The classes {truth.categories[found[name]].name!r} and {category.name!r} of "
@@ -252,7 +253,7 @@ def _categories_by_name(
             )
     for photo in photos:
         for instance in truth.annotations.by_photo.get(photo.id, ()):
-            right_name(truth.annotations, instance, vocabulary)  # or refuse it
+            right_name(truth.annotations, instance, vocabulary, names)  # or refuse it
     return found
 
 

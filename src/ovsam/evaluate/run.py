@@ -9,7 +9,8 @@ authors' variant, `point-true-box`; an oracle alone is told the name.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from ovsam.data.check import check_instance
 from ovsam.data.coco import Annotations, Instance, Photo
-from ovsam.errors import AnnotationError, PromptError, quoted
+from ovsam.errors import AnnotationError, PhotoError, PromptError, quoted
 from ovsam.evaluate.boundary import boundary_iou
 from ovsam.evaluate.calibration import Calibration, calibrate
 from ovsam.evaluate.metrics import (
@@ -35,7 +36,7 @@ from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
 from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
 from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_iou
-from ovsam.photo import read_photo, read_photo_size
+from ovsam.photo import check_whole, read_photo, read_photo_size
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import Vocabulary
 
@@ -57,6 +58,8 @@ class Report:
     outcomes: tuple[Outcome, ...]
     novel: tuple[str, ...] = ()
     """The classes that the vocabulary marks as unseen."""
+    merged: tuple[str, ...] = ()
+    """What is said of classes of the file that are one class of the vocabulary."""
 
     @property
     def summary(self) -> Summary:
@@ -102,6 +105,7 @@ class Report:
             "photos": self.photos,
             "left_out": self.left_out,
             "problems": list(self.problems),
+            "merged": list(self.merged),
             "novel": list(self.novel),
             "seconds": round(self.seconds, 2),
             "outcomes": [outcome.as_dict() for outcome in self.outcomes],
@@ -141,13 +145,13 @@ def evaluate(
         OutputError: the journal is of other settings, or cannot be used.
     """
     photos = chosen_photos(annotations, images_dir, limit)
-    kept, left_out = counted(annotations, photos, predictor.vocabulary)
-    photos = [photo for photo in photos if photo.id in kept]
+    found = counted(annotations, photos, predictor.vocabulary)
+    photos = [photo for photo in photos if photo.id in found.by_photo]
     zoomed = predictor.zoom if zoom is None else zoom
     done = photo_by_photo(
         predictor,
         partial(_evaluate_photo, images_dir=images_dir, kind=prompts, zoom=zoom),
-        {photo.id: (photo, kept[photo.id]) for photo in photos},
+        {photo.id: (photo, found.by_photo[photo.id]) for photo in photos},
         Outcome,
         fits=_fits,
         settings=lambda: {
@@ -167,29 +171,46 @@ def evaluate(
         prompts=prompts,
         zoom=zoomed,
         photos=len(photos),
-        left_out=left_out,
+        left_out=found.left_out,
         seconds=done.seconds,
         outcomes=done.rows,
         novel=predictor.vocabulary.novel,
+        merged=found.merged,
     )
 
 
-def counted(
-    annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary
-) -> tuple[dict[int, list[tuple[Instance, str]]], int]:
-    """By photo id the instances that count, each with its right name; and how many do not.
+@dataclass(frozen=True)
+class Counted:
+    """What is evaluated.
+
+    Attributes:
+        by_photo: by photo id the instances that count, each with its right name.
+        left_out: how many do not, being of classes that are never answered.
+        merged: a sentence for each class of the vocabulary that is several of the file's.
+    """
+
+    by_photo: dict[int, list[tuple[Instance, str]]]
+    left_out: int
+    merged: tuple[str, ...]
+
+
+def counted(annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary) -> Counted:
+    """The instances of the photos with their right names.
 
     Raises:
         AnnotationError: a class is not in the vocabulary, or no instance counts.
         PromptError: an annotated box lies outside its photo.
     """
     answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
+    names = annotations.names_in(vocabulary)
     kept: dict[int, list[tuple[Instance, str]]] = {}
+    meant: dict[str, dict[str, None]] = {}  # the file's classes by ours, in the order of objects
     left_out = 0
     for photo in photos:
         for instance in annotations.by_photo[photo.id]:
             _check_box(annotations, photo, instance)
-            name = right_name(annotations, instance, vocabulary)
+            name = right_name(annotations, instance, vocabulary, names)
+            meant.setdefault(name, {})[instance.category] = None
             if answerable[name]:
                 kept.setdefault(photo.id, []).append((instance, name))
             else:
@@ -200,7 +221,14 @@ def counted(
             f"{vocabulary.name!r} never answers the classes of its {left_out:,} instances. Give "
             "another with --vocabulary."
         )
-    return kept, left_out
+    merged = [
+        f"{' and '.join(map(quoted, classes))} are both {quoted(name)}"
+        if len(classes) == 2
+        else f"{', '.join(map(quoted, classes))} are all {quoted(name)}"
+        for name, classes in meant.items()
+        if len(classes) > 1
+    ]
+    return Counted(kept, left_out, tuple(merged))
 
 
 def _check_box(annotations: Annotations, photo: Photo, instance: Instance) -> None:
@@ -213,13 +241,18 @@ def _check_box(annotations: Annotations, photo: Photo, instance: Instance) -> No
         ) from error
 
 
-def right_name(annotations: Annotations, instance: Instance, vocabulary: Vocabulary) -> str:
-    """The vocabulary's name for an annotated object.
+def right_name(
+    annotations: Annotations,
+    instance: Instance,
+    vocabulary: Vocabulary,
+    names: Mapping[str, str | None],
+) -> str:
+    """The vocabulary's name for an annotated object, as `Annotations.names_in` has found it.
 
     Raises:
         AnnotationError: it has none.
     """
-    name = vocabulary.class_of(instance.category)
+    name = names[instance.category]
     if name is None:
         raise AnnotationError(
             f"Annotation {instance.id} of {annotations.source!r} is of the class "
@@ -258,9 +291,19 @@ def read_annotated_photo(photo: Photo, images_dir: Path) -> NDArray[np.uint8]:
         AnnotationError: its size is not that of the annotations.
         PhotoError: it cannot be read.
     """
-    pixels = read_photo(images_dir / photo.file_name)
+    with _of_photo(photo):
+        pixels = read_photo(images_dir / photo.file_name)
     _check_size(photo, images_dir, pixels.shape)
     return pixels
+
+
+@contextmanager
+def _of_photo(photo: Photo) -> Iterator[None]:
+    """Says which photo of the annotations cannot be read."""
+    try:
+        yield
+    except PhotoError as error:
+        raise PhotoError(f"Photo {photo.id} of the annotations: {error}") from error
 
 
 def _check_size(photo: Photo, images_dir: Path, size_hw: tuple[int, ...]) -> None:
@@ -275,12 +318,13 @@ def _check_size(photo: Photo, images_dir: Path, size_hw: tuple[int, ...]) -> Non
 def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> None:
     """Refuse to begin while a photo is missing, or is another than the annotated one.
 
-    Only headers are read, except of PNG files, which may say at their end how they are turned.
+    Only headers and ends are read, except of PNG files, which may say at their end how they are
+    turned, and of files that do not end as their format does.
 
     Raises:
         AnnotationError: says how many are missing and names the first, or the first of another
             size.
-        PhotoError: a photo is none.
+        PhotoError: a photo is none, or cut short.
     """
     missing = [
         photo for photo in photos if not os.path.isfile(images_dir / photo.file_name)
@@ -292,7 +336,11 @@ def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> None
             "of the photos with --images."
         )
     for photo in photos:
-        _check_size(photo, images_dir, read_photo_size(images_dir / photo.file_name))
+        path = images_dir / photo.file_name
+        with _of_photo(photo):
+            size_hw = read_photo_size(path)
+            check_whole(path)
+        _check_size(photo, images_dir, size_hw)
 
 
 def _fits(asked: tuple[Photo, Sequence[tuple[Instance, str]]], rows: Sequence[Outcome]) -> bool:
@@ -311,7 +359,7 @@ def _evaluate_photo(
     photo, instances = asked
     pixels = read_annotated_photo(photo, images_dir)
     masks = [instance.mask(photo.size_hw) for instance, _ in instances]
-    answers = ask(predictor, pixels, [instance for instance, _ in instances], masks, kind, zoom)
+    answers = ask(predictor, pixels, instances, masks, kind, zoom)
     return [
         _outcome(instance, name, mask, prediction)
         for (instance, name), mask, (_, prediction) in zip(instances, masks, answers, strict=True)
@@ -321,7 +369,7 @@ def _evaluate_photo(
 def ask(
     predictor: Predictor,
     pixels: NDArray[np.uint8],
-    instances: Sequence[Instance],
+    asked: Sequence[tuple[Instance, str]],
     masks: Sequence[NDArray[np.bool_]],
     kind: EvaluationKind,
     zoom: bool | None,
@@ -332,7 +380,7 @@ def ask(
     Args:
         predictor: who is asked.
         pixels: the photo.
-        instances: what is pointed at.
+        asked: what is pointed at, with the right names, which an oracle is told.
         masks: their annotated masks `(H, W)`.
         kind: how.
         zoom: as for `Predictor.predict`.
@@ -342,10 +390,10 @@ def ask(
     prompt_kind = "point" if kind == "point-true-box" else kind
     prompts = [
         annotated_prompt(instance, mask, prompt_kind, size_hw, predictor.config.image_size)
-        for instance, mask in zip(instances, masks, strict=True)
+        for (instance, _), mask in zip(asked, masks, strict=True)
     ]
-    true_boxes = [instance.box_xyxy for instance in instances]
-    names = [instance.category for instance in instances]
+    true_boxes = [instance.box_xyxy for instance, _ in asked]
+    names = [name for _, name in asked]
     predictions = predictor.predict(
         predictor.encode(pixels),
         prompts,

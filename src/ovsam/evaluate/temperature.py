@@ -164,7 +164,7 @@ def collect_scores(
             or a half of the photos has fewer than `NEEDED` objects.
     """
     photos = chosen_photos(annotations, images_dir, limit)
-    kept, _ = counted(annotations, photos, predictor.vocabulary)
+    kept = counted(annotations, photos, predictor.vocabulary).by_photo
     photos = [photo for photo in photos if photo.id in kept]
     halves = [sum(len(kept[photo.id]) for photo in photos[start::2]) for start in (0, 1)]
     if min(halves) < NEEDED:
@@ -184,12 +184,12 @@ def collect_scores(
     right: list[int] = []
     places: list[int] = []
     for place, photo in enumerate(photos):
-        instances = [instance for instance, _ in kept[photo.id]]
-        masks = [instance.mask(photo.size_hw) for instance in instances]
+        instances = kept[photo.id]
+        masks = [instance.mask(photo.size_hw) for instance, _ in instances]
         pixels = read_annotated_photo(photo, images_dir)
         found = ask(predictor, pixels, instances, masks, "box", None, top=len(classes))
         rows += [temperature * _logs(prediction, column) for _, prediction in found]
-        right += [column[name] for _, name in kept[photo.id]]
+        right += [column[name] for _, name in instances]
         places += [place] * len(instances)
         if progress is not None:
             progress(place + 1, len(photos))

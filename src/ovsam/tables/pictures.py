@@ -89,14 +89,15 @@ def answer_again(
         mask = instance.mask(photo.size_hw)
         pixels = read_annotated_photo(photo, images_dir)
         kind, zoom = answers.content["prompts"], answers.content["zoom"]
-        [(prompt, prediction)] = ask(predictor, pixels, [instance], [mask], kind, zoom)
+        name = answers.outcomes[key]["category"]
+        [(prompt, prediction)] = ask(predictor, pixels, [(instance, name)], [mask], kind, zoom)
         found[key] = Answer(
             prompt=prompt,
             mask=prediction.mask,
             iou=mask_iou(prediction.mask, mask),
             name=prediction.name,
             score=prediction.labels[0][0].score,
-            right=prediction.name == answers.outcomes[key]["category"],
+            right=prediction.name == name,
         )
         progress()
     apart = [abs(one.iou - answers.outcomes[key]["iou"]) for key, one in found.items()]

@@ -166,7 +166,8 @@ def _looked_up(data_set: DataSet, name: str) -> dict[str, tuple[str, ...]]:
     vocabulary = load_vocabulary(name)
     known = dict(zip(vocabulary.classes, vocabulary.synonyms, strict=True))
     classes = data_set.classes
-    found = {each: vocabulary.class_of(each) for each in classes}
+    own = zip(classes, data_set.synonyms, strict=True)
+    found = {each: vocabulary.class_of(each, texts) for each, texts in own}
     missing = sorted(each for each, name in found.items() if name is None)
     if not missing:
         return {each: known[name] for each, name in found.items() if name is not None}

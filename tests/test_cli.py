@@ -420,6 +420,7 @@ def test_compare_two_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     report = json.loads(Path("report.json").read_text())
     assert report["iou"] == pytest.approx(0.25, rel=0.05)  # a disk in one of twice its radius
     assert (report["student"], report["teacher"], report["instances"]) == ("small", "big", 1)
+    assert report["asked"]["teacher"]["name"] == "big"
     assert report["zoom"] == {"student": True, "teacher": True}
     assert "small beside big, point prompts, zoom on" in result.stdout
     assert "wrote report.json" in result.stdout

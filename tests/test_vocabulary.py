@@ -604,6 +604,16 @@ def test_a_table_with_other_separators(tmp_path: Path, separator: str) -> None:
     assert load_vocabulary(path).synonyms == (("cat", "kitten, tabby"),)
 
 
+def test_a_cell_of_synonyms_may_hold_several(tmp_path: Path) -> None:
+    path = tmp_path / "things.csv"
+    path.write_text("name,synonyms,seen\ncat,kitty; tabby,no,,\ndog,pup|hound,yes\n")
+    found = load_vocabulary(path)
+    assert found.synonyms == (("cat", "kitty", "tabby"), ("dog", "pup", "hound"))
+    assert found.novel == ("cat",)
+    path.write_text("cat,kitty; tabby\n")  # no heading: a cell is a name
+    assert load_vocabulary(path).synonyms == (("cat", "kitty; tabby"),)
+
+
 def test_unseen_classes_of_files(tmp_path: Path) -> None:
     table = tmp_path / "things.csv"
     table.write_text("name,seen,synonyms\ncat,no,kitten\ndog,yes\n!cup,No,mug\nfox\n")
@@ -662,6 +672,7 @@ def test_a_json_list_of_names_with_or_without_synonyms(tmp_path: Path) -> None:
         ("v.csv", "name,synonyms\n", "is empty"),
         ("v.csv", "name,synonyms,colour\ncat,kitten,red\n", "has a column 'colour'"),
         ("v.txt", "cat\n{opneai}\n", r"Line 2 of vocabulary 'v' is '\{opneai\}', no name"),
+        ("v.csv", "name,seen\ncat,yes\ndog,pup,no\n", "Row 3 of .* has 3 cells, its heading 2"),
         ("v.csv", "name,seen\ncat,maybe\n", "says 'maybe' in the column 'seen' of 'cat'"),
         ("v.json", '[{"name": "cat", "seen": "no"}]', "or be a list of names"),
         ("v.json", "[1]", "or be a list of names"),

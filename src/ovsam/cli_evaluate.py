@@ -213,6 +213,7 @@ def compare(
     """
     from ovsam.data.dataset import read_data_set
     from ovsam.evaluate.agreement import agreement, load_pair
+    from ovsam.evaluate.asked import asked
     from ovsam.evaluate.workers import Workers
     from ovsam.export import to_json_bytes
     from ovsam.output import check_output, write_atomically
@@ -252,7 +253,8 @@ def compare(
         )
     _print_agreement(report)
     if json_path is not None:
-        write_atomically(json_path, to_json_bytes(report.as_dict()))
+        made_from = asked(annotations=data, model=model, teacher=teacher, limit=limit)
+        write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
         typer.echo(f"wrote {json_path}")
 
 

@@ -435,8 +435,9 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
     that start with `#` are comments. A line with `{}` is a template in place of the model's own,
     "a photo of a {}."; so is one of `TEMPLATE_SETS`. A table has the same in cells,
     `name,synonym,synonym`, a JSON list has names or
-    `{"name": "cat", "synonyms": ["kitty"], "seen": false}`; there a name may have commas in it. A
-    table's column `seen` says yes or no.
+    `{"name": "cat", "synonyms": ["kitty"], "seen": false}`; there a name may have commas in it. In
+    a table with a heading (name, synonyms, seen) a cell of synonyms may hold several, separated by
+    semicolons or bars, and the column `seen` says yes or no.
 
     In a list of names each meaning is one class: "sofa, couch" is a sofa that is also called
     couch, and the log says so. Two classes mean the same if the first name of one is a name of the
@@ -659,6 +660,7 @@ def _from_table(text: str, name: str) -> Vocabulary:
     """A row for each class: its name, its synonyms in the cells after it, and if it is seen."""
     rows = []
     unseen = []
+    heading: list[str] = []
     marks: int | None = None  # the column that says what is seen
     try:
         # A table's first line tells what its cells are separated by; names may hold the others.
@@ -673,9 +675,18 @@ def _from_table(text: str, name: str) -> Vocabulary:
                     "no columns but the class's name, first, and its synonyms and seen after it."
                 )
             if any(headed):
-                marks = _check_heading(cells, name)
+                heading, marks = cells, _check_heading(cells, name)
                 continue
+            if marks is not None and any(cells[len(heading) :]):
+                raise VocabularyError(
+                    f"Row {number + 1} of vocabulary '{name}' has {len(cells)} cells, its heading "
+                    f"{len(heading)}: which of them is 'seen' cannot be told. Give the heading a "
+                    "column for each synonym, or the synonyms one cell, a semicolon between them."
+                )
             mark = cells.pop(marks) if marks is not None and marks < len(cells) else ""
+            if heading:  # a column of synonyms may hold several
+                several = (re.split("[;|]", cell) for cell in cells[1:])
+                cells = [*cells[:1], *(_clean(part) for parts in several for part in parts)]
             if parts := [part for part in cells if part]:
                 rows.append(parts)
                 unseen.append(not _seen(mark, parts[0], name))

@@ -55,3 +55,7 @@ def test_vocabularies_are_told_by_their_classes_and_files_by_their_content(tmp_p
     content = {"name": str(path), "sha256": fingerprint(path)}
     assert said["vocabulary"] == said["annotations"] == said["detections"] == content
     assert said["limit"] == 3
+    compared = asked(annotations=tmp_path, model="lite", teacher="lite", limit=None)
+    assert compared["teacher"] == compared["model"]
+    assert compared["annotations"] == {"name": str(tmp_path), "sha256": None}  # a folder
+    assert compared.keys() == {"annotations", "model", "teacher", "limit"}

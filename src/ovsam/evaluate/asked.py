@@ -11,31 +11,39 @@ def asked(
     *,
     annotations: Path,
     model: str,
-    vocabulary: str,
     limit: int | None,
+    vocabulary: str | None = None,
     detections: Path | None = None,
+    teacher: str | None = None,
 ) -> dict[str, Any]:
     """Plain JSON values: what was typed, and the digest of what it stood for.
 
     Args:
         annotations: what is right.
         model: a model's name, or the path of its checkpoint.
-        vocabulary: a built-in one's name, a path, or names.
         limit: how many photos at most; None = all.
+        vocabulary: a built-in one's name, a path, or names; None = names play no part.
         detections: a detector's boxes, where they are the prompts.
+        teacher: the model that another is compared with.
     """
-    names = {"annotations": str(annotations), "model": model, "vocabulary": vocabulary}
-    if detections is not None:
-        names["detections"] = str(detections)
+    names = {
+        "annotations": str(annotations),
+        "model": model,
+        "vocabulary": vocabulary,
+        "detections": None if detections is None else str(detections),
+        "teacher": teacher,
+    }
     described: dict[str, Any] = {
-        what: {"name": name, "sha256": fingerprint_of(what, name)} for what, name in names.items()
+        what: {"name": name, "sha256": fingerprint_of(what, name)}
+        for what, name in names.items()
+        if name is not None
     }
     return {**described, "limit": limit}
 
 
 def fingerprint_of(what: str, name: str) -> str | None:
     """The digest of what a name stands for now, where `what` is a key of `asked`."""
-    if what == "model":
+    if what in ("model", "teacher"):
         return model_fingerprint(name)
     if what == "vocabulary":
         return vocabulary_fingerprint(name)

@@ -67,7 +67,7 @@ class Figure:
 def ours(photo: ListedPhoto, index: int) -> int:
     """Draw crop `index` with its prompts: the number of objects in it."""
     rng = np.random.default_rng((0, index))
-    scene = draw_scene(rng, photo, SCENES)
+    scene = draw_scene(rng, photo, SCENES, [])
     if scene is None:
         return 0
     draw_prompts(rng, scene, PROMPTS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from ovsam.data.coco import Instance
 from ovsam.data.layouts import ListedPhoto, list_photos
 from ovsam.data.scenes import Scene, SceneConfig, _rasterised, draw_scene
+from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError, PhotoError
 from ovsam.geometry import encode_rle, mask_iou
 from ovsam.model.image import Frame
@@ -56,7 +58,7 @@ def config(factor: float, **more: Any) -> SceneConfig:
 
 def drawn(photo: ListedPhoto, config: SceneConfig, count: int = 20) -> Iterator[Scene]:
     for index in range(count):
-        scene = draw_scene(np.random.default_rng((0, index)), photo, config)
+        scene = draw_scene(np.random.default_rng((0, index)), photo, config, [])
         if scene is not None:
             yield scene
 
@@ -64,7 +66,7 @@ def drawn(photo: ListedPhoto, config: SceneConfig, count: int = 20) -> Iterator[
 def test_a_scene_depends_on_its_random_numbers_alone(photo: ListedPhoto) -> None:
     config = SceneConfig(size=64)
     one, same, other = (
-        draw_scene(np.random.default_rng((0, index)), photo, config) for index in (3, 3, 4)
+        draw_scene(np.random.default_rng((0, index)), photo, config, []) for index in (3, 3, 4)
     )
     assert one is not None and same is not None and other is not None
     for field in ("photo", "masks", "has_mask", "boxes_xyxy"):
@@ -174,6 +176,7 @@ def test_polygons_and_run_lengths_of_an_object_agree(photo: ListedPhoto) -> None
                     np.random.default_rng(index),
                     replace(photo, instances=(instance,)),
                     config(factor),
+                    [],
                 )
                 assert scene is not None
                 masks.append(scene.masks[0].numpy())
@@ -223,8 +226,8 @@ def test_a_whole_photos_name_has_one_box_around_what_is_seen(file: Path) -> None
 
 def test_a_photo_that_shows_nothing_gives_no_scene(photo: ListedPhoto) -> None:
     rng = np.random.default_rng(0)
-    assert draw_scene(rng, replace(photo, instances=()), config(1)) is None
-    assert draw_scene(rng, photo, config(1, min_area=10_000)) is None
+    assert draw_scene(rng, replace(photo, instances=()), config(1), []) is None
+    assert draw_scene(rng, photo, config(1, min_area=10_000), []) is None
 
 
 def test_crops_without_objects_are_drawn_again(photo: ListedPhoto) -> None:
@@ -245,12 +248,17 @@ def test_what_is_wrong_is_said(photo: ListedPhoto, file: Path) -> None:
         ({"size": [4, 4], "counts": [16]}, "must have its photo's size"),
     ]
     for segmentation, message in broken:
-        with pytest.raises(AnnotationError, match=message):
-            draw_scene(rng, replace(photo, instances=(thing(LEFT, segmentation),)), config(1))
+        wrong: list[Skipped] = []
+        spoilt = replace(photo, instances=(thing(LEFT, segmentation), photo.instances[1]))
+        scene = draw_scene(rng, spoilt, config(1), wrong)
+        assert scene is not None and len(scene.masks) == 1  # the other one is drawn
+        [one] = wrong
+        assert (one.name, one.annotation) == (photo.name, True)
+        assert re.search(message, one.why)
     with pytest.raises(AnnotationError, match="is 60 x 40 pixels, its annotations say 30 x 20"):
-        draw_scene(rng, ListedPhoto(file, size_hw=(20, 30), label="name"), config(1))
+        draw_scene(rng, ListedPhoto(file, size_hw=(20, 30), label="name"), config(1), [])
     with pytest.raises(PhotoError, match="does not exist"):
-        draw_scene(rng, replace(photo, path=file.with_name("none.png")), config(1))
+        draw_scene(rng, replace(photo, path=file.with_name("none.png")), config(1), [])
 
 
 @pytest.mark.data

@@ -101,9 +101,33 @@ def test_a_photo_that_cannot_be_read_is_replaced_and_named(root: Path, tmp_path:
     spoilt = read_data_set(root / "coco_sample/annotations/instances_train2017.json", tmp_path)
     drawn = [batches(spoilt, size=1)[i] for i in range(6)]
     assert {batch.names for batch in drawn} == {("1.jpg",)}
-    skipped = [name for batch in drawn for name in batch.skipped]
-    assert skipped
-    assert all("2.jpg" in name for name in skipped)
+    [one] = {one for batch in drawn for one in batch.skipped}
+    assert "2.jpg" in one.name and not one.annotation
+    assert "is not an image" in one.why or "cut short" in one.why
+
+
+def test_masks_that_cannot_be_used_are_told_where_masks_are_asked_for(data_set: DataSet) -> None:
+    spoilt = [
+        replace(photo, instances=(replace(photo.instances[0], segmentation="x"), *rest))
+        for photo in data_set.photos.listed
+        for rest in [photo.instances[1:]]
+    ]
+    other = replace(data_set, photos=replace(data_set.photos, listed=spoilt))
+    told = {one for i in range(4) for one in batches(other)[i].skipped}
+    assert {(one.name, one.annotation) for one in told} == {("1.jpg", True), ("2.jpg", True)}
+    assert all("A segmentation must be" in one.why for one in told)
+    assert {len(batches(other, size=1)[i].boxes_xyxy) for i in range(4)} == {1}
+    assert not any(batches(other, prompts=0)[i].skipped for i in range(4))
+
+
+def test_a_photo_of_another_size_is_left_out_where_masks_are_asked_for(data_set: DataSet) -> None:
+    first, second = data_set.photos.listed
+    listed = [first, replace(second, size_hw=(9, 9))]
+    other = replace(data_set, photos=replace(data_set.photos, listed=listed))
+    [one] = {one for i in range(4) for one in batches(other)[i].skipped}
+    assert (one.name, one.annotation) == (second.path.name, False)
+    assert "its annotations say 9 x 9" in one.why
+    assert not any(batches(other, prompts=0)[i].skipped for i in range(4))
 
 
 # The stage

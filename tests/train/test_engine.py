@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ovsam.data.skipped import Skipped
 from ovsam.errors import TrainingError
 from ovsam.train.engine import Engine
 from ovsam.train.record import Record
@@ -216,12 +217,29 @@ def test_few_unreadable_photos_are_reported(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         done = Engine(toy_settings(), tmp_path).fit(ToyStage(), ToyBatches(spoilt=4))
-    assert done.skipped == tuple(f"spoilt{i}.jpg" for i in range(4))
-    assert caplog.text.count("cannot be used") == 4
+    assert [one.name for one in done.skipped] == [f"spoilt{i}.jpg" for i in range(4)]
+    assert caplog.text.count("It is no photo.") == 4
+
+
+def test_annotations_are_counted_apart_and_before_the_first_step(tmp_path: Path) -> None:
+    wrong = tuple(Skipped("a.jpg", f"Annotation {i}: no mask.", annotation=True) for i in range(9))
+    done = Engine(toy_settings(), tmp_path / "a").fit(ToyStage(), ToyBatches(skipped=wrong[:8]))
+    assert done.skipped == wrong[:8]
+    with pytest.raises(TrainingError, match=r"9 of 800 annotations .*, first of 'a\.jpg': Annot"):
+        Engine(toy_settings(), tmp_path / "b").fit(ToyStage(), ToyBatches(skipped=wrong))
+    assert not (tmp_path / "b/checkpoints").exists()
+
+
+def test_what_was_skipped_is_remembered(tmp_path: Path) -> None:
+    settings = toy_settings(save_every=4)
+    with pytest.raises(TrainingError, match="Step 6 is not finite"):
+        Engine(settings, tmp_path).fit(ToyStage(), ToyBatches(spoilt=3, nan_from=6))
+    done = Engine(settings, tmp_path).fit(ToyStage(), ToyBatches())
+    assert [one.name for one in done.skipped] == [f"spoilt{i}.jpg" for i in range(3)]
 
 
 def test_more_than_a_hundredth_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"5 of 400 photos cannot be used, such as spoilt0"):
+    with pytest.raises(TrainingError, match=r"5 of 400 photos .*, first of 'spoilt0\.jpg': It"):
         Engine(toy_settings(), tmp_path).fit(ToyStage(), ToyBatches(spoilt=5))
 
 

@@ -48,12 +48,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
 
 
 def turns(sources: list[Source], looks: Mapping[str, SquareConfig] = LOOKS) -> Turns:
-    drawn = [(anchored_photos(source.data_set, source.is_whole), 1.0) for source in sources]
+    drawn = [(anchored_photos(source.data_set, source.is_whole)[0], 1.0) for source in sources]
     names = [source.data_set.name for source in sources]
     kinds = {
         kind: Squares(drawn, names, look, i, kind) for i, (kind, look) in enumerate(looks.items())
     }
-    return Turns(kinds, list(looks))
+    return Turns(kinds, list(looks), ())
 
 
 def stage(
@@ -84,7 +84,7 @@ def test_held_out_photos_are_never_read(sources: list[Source]) -> None:
     photos = [
         photo.photo.path
         for source in sources
-        for photo in anchored_photos(source.data_set, source.is_whole)
+        for photo in anchored_photos(source.data_set, source.is_whole)[0]
     ]
     assert len(photos) == 2 + 1 + 2 + 1 + 2
     assert not [path for path in photos if any(part in str(path) for part in HELD_OUT)]
@@ -96,9 +96,9 @@ def test_what_is_read(sources: list[Source]) -> None:
     assert len(coco.synonyms[0]) > 1, "the vocabulary's synonyms, not the file's bare names"
     assert clothing.synonyms == (("shirt",), ("person",))
     assert salient.synonyms == regions.synonyms == ()
-    [photo] = anchored_photos(clothing.data_set, clothing.is_whole)
+    [photo], _ = anchored_photos(clothing.data_set, clothing.is_whole)
     assert [anchor.whole for anchor in photo.anchors] == [False, True]
-    [photo] = anchored_photos(regions.data_set, regions.is_whole)
+    [photo], _ = anchored_photos(regions.data_set, regions.is_whole)
     assert not photo.anchors[0].whole
 
 
@@ -211,7 +211,8 @@ def test_the_loss_falls_on_one_batch(sources: list[Source], tmp_path: Path) -> N
     fixed = turns(sources)[0]
 
     class Always:
-        photos = 1
+        photos = annotations = 1
+        skipped = ()
 
         def __getitem__(self, index: int) -> Batch:
             return fixed
@@ -272,7 +273,9 @@ def test_a_stopped_run_ends_with_the_same_bits(sources: list[Source], tmp_path: 
 
     whole = turns(sources)
     with pytest.raises(KeyboardInterrupt):
-        Engine(SETTINGS, tmp_path / "run").fit(stage(sources), Stopped(whole.kinds, whole.cycle))
+        Engine(SETTINGS, tmp_path / "run").fit(
+            stage(sources), Stopped(whole.kinds, whole.cycle, ())
+        )
     fresh, frozen = tiny_model(seed=9), tiny_model().state_dict()
     for name, parameter in fresh.named_parameters():
         if parameter.requires_grad:

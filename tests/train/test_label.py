@@ -105,11 +105,28 @@ def test_a_photo_that_cannot_be_read_is_replaced_and_named(
     listed = [coco.photos.listed[0], replace(coco.photos.listed[1], path=spoilt)]
     broken = replace(coco, photos=replace(coco.photos, listed=listed))
     drawn = [batches([broken], size=1)[i] for i in range(6)]
-    assert {name for batch in drawn for name in batch.skipped} == {str(spoilt)}
+    [one] = {one for batch in drawn for one in batch.skipped}
+    assert (one.name, one.annotation) == (str(spoilt), False)
+    assert "is not an image" in one.why
     assert str(spoilt) not in {name for batch in drawn for name in batch.names}
     nothing = replace(coco, photos=replace(coco.photos, listed=listed[1:]))
     with pytest.raises(TrainingError, match=r"100 photos in a row.*spoilt\.jpg"):
         _ = batches([nothing])[0]
+
+
+def test_an_annotation_that_cannot_be_used_is_left_out_and_its_photo_stays(
+    data_sets: list[DataSet],
+) -> None:
+    coco = data_sets[0]
+    photo = coco.photos.listed[0]
+    spoilt = (replace(photo.instances[0], segmentation="x"), *photo.instances[1:])
+    listed = [replace(photo, instances=spoilt)]
+    broken = replace(coco, photos=replace(coco.photos, listed=listed))
+    drawn = [batches([broken], size=1)[i] for i in range(6)]
+    [one] = {one for batch in drawn for one in batch.skipped}
+    assert (one.name, one.annotation) == (photo.name, True)
+    assert {name for batch in drawn for name in batch.names} == {photo.name}
+    assert all(len(batch.masks) == len(spoilt) - 1 for batch in drawn)
 
 
 def test_classes_that_a_photo_tells_of(data_sets: list[DataSet]) -> None:

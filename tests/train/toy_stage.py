@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ovsam.data.skipped import Skipped
 from ovsam.train.engine import Engine, Finished, Stage
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 
@@ -23,16 +24,24 @@ class ToyBatch:
     inputs: Tensor  # (B, 3)
     names: tuple[str, ...]
     seed: int
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 class ToyBatches:
     """Sample k is drawn from the seed k; micro-batch i holds the samples `size * i` onwards."""
 
     photos = 400
+    annotations = 800
 
-    def __init__(self, size: int = 2, spoilt: int = 0, nan_from: int | None = None) -> None:
+    def __init__(
+        self,
+        size: int = 2,
+        spoilt: int = 0,
+        nan_from: int | None = None,
+        skipped: tuple[Skipped, ...] = (),
+    ) -> None:
         self.size, self.spoilt, self.nan_from = size, spoilt, nan_from
+        self.skipped = skipped
 
     def __getitem__(self, index: int) -> ToyBatch:
         samples = range(index * self.size, (index + 1) * self.size)
@@ -40,7 +49,8 @@ class ToyBatches:
         inputs = torch.stack(rows)
         if self.nan_from is not None and index >= self.nan_from:
             inputs[0, 0] = torch.nan
-        skipped = (f"spoilt{index}.jpg",) if index < self.spoilt else ()
+        spoilt = Skipped(f"spoilt{index}.jpg", "It is no photo.")
+        skipped = (spoilt,) if index < self.spoilt else ()
         return ToyBatch(inputs, tuple(f"{k}.jpg" for k in samples), index, skipped)
 
 

@@ -7,7 +7,6 @@ alone, so a run can stop and go on at any step.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
@@ -23,19 +22,17 @@ from torch import Tensor
 from ovsam.data.dataset import DataSet
 from ovsam.data.layouts import ListedPhoto
 from ovsam.data.prompts import point_of
+from ovsam.data.skipped import Skipped, too_many
 from ovsam.errors import AnnotationError, PhotoError
 from ovsam.geometry import Rle, decode_rle, encode_rle, mask_to_box_xyxy
 from ovsam.model.image import Frame
 from ovsam.photo import read_photo, read_photo_size
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TRIES = 50  # for each square of a batch
 CACHED_BYTES = 2 * 2**30  # of decoded photos in each process
 Share = Annotated[float, Field(ge=0, le=1)]
 MIN_AREA = 0.0008  # of the square; smaller objects say nothing at its resolution
-MAX_WRONG = 0.01  # of the photos: a data set with more in it that is wrong is not what it seems
 
 
 @dataclass(frozen=True)
@@ -70,45 +67,46 @@ class AnchoredPhoto:
 
 
 def anchored_photos(
-    data_set: DataSet, whole: Callable[[str], bool] = lambda _: True
-) -> list[AnchoredPhoto]:
+    data_set: DataSet,
+    whole: Callable[[str], bool] = lambda _: True,
+    vocabulary: str | None = None,
+) -> tuple[list[AnchoredPhoto], tuple[Skipped, ...]]:
     """The photos of a data set with all their masks, which fit in memory as run lengths.
 
     Args:
-        data_set: its name is the vocabulary's. Photos on which nothing is marked are left out.
+        data_set: photos on which nothing is marked are left out.
         whole: of a class name, "" without one: see `Anchor.whole`.
+        vocabulary: what numbers the classes; None = the data set's name.
+
+    Returns:
+        The photos, and what is wrong and left out.
 
     Raises:
-        AnnotationError: what is wrong, and would be left out, is more than one thing in a
-            hundred photos.
+        AnnotationError: more is wrong than `too_many` allows.
     """
-    problems = list(data_set.problems)
+    skipped = list(data_set.skipped)
     photos = []
+    annotations = len(skipped)
     for photo in data_set.photos:
-        wrong = list(photo.problems)
+        annotations += len(photo.instances) + len(photo.problems)
+        wrong = photo.skipped
         anchors = _anchors(photo, data_set, whole, wrong)
         if anchors:
-            photos.append(AnchoredPhoto(photo, data_set.name, anchors))
-        for problem in wrong:
-            log.warning("left out: %s", problem)
-        problems += wrong
-    if len(problems) > MAX_WRONG * len(data_set):
-        raise AnnotationError(
-            f"{len(problems)} annotations or photos of {len(data_set)} photos of "
-            f"'{data_set.name}' are wrong, more than {MAX_WRONG:.0%}; `ovsam data check` lists "
-            f"them. First: {problems[0]}"
-        )
-    return photos
+            photos.append(AnchoredPhoto(photo, vocabulary or data_set.name, anchors))
+        skipped += wrong
+    if (sentence := too_many(skipped, len(data_set), annotations)) is not None:
+        raise AnnotationError(f"In '{data_set.name}' {sentence}")
+    return photos, tuple(skipped)
 
 
 def _anchors(
-    photo: ListedPhoto, data_set: DataSet, whole: Callable[[str], bool], wrong: list[str]
+    photo: ListedPhoto, data_set: DataSet, whole: Callable[[str], bool], wrong: list[Skipped]
 ) -> tuple[Anchor, ...]:
     """The objects of a photo; what is wrong with them is added to `wrong` and left out."""
     try:
         height, width = photo.size_hw or read_photo_size(photo.open())
     except PhotoError as error:
-        wrong.append(str(error))
+        wrong.append(Skipped(photo.name, str(error)))
         return ()
     if photo.label is not None:
         box = 0.0, 0.0, float(width), float(height)
@@ -122,7 +120,7 @@ def _anchors(
         try:
             mask = instance.mask((height, width))
         except AnnotationError as error:
-            wrong.append(f"Photo '{photo.path}': {error}")
+            wrong.append(Skipped(photo.name, str(error), annotation=True))
             continue
         if mask.any():
             x0, y0, x1, y1 = mask_to_box_xyxy(mask).tolist()
@@ -191,7 +189,7 @@ class Batch:
         kind: what such batches are called.
         seed: of what is drawn at random when the batch is learnt from.
         names: files of the photos.
-        skipped: files of photos that cannot be read.
+        skipped: photos that should have been in it but cannot be read.
     """
 
     photos: Tensor
@@ -208,7 +206,7 @@ class Batch:
     kind: str
     seed: int = 0
     names: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -258,6 +256,7 @@ class Squares:
             for photos, _ in sources
         ]
         self.photos = sum(len(photos) for photos, _ in sources)
+        self.anchors = sum(map(len, self.sources))
         weights = np.array([weight for _, weight in sources])
         self.weights = weights / weights.sum()
         self.vocabularies = list(vocabularies)
@@ -275,13 +274,13 @@ class Squares:
         squares: list[int] = []
         prompts: list[_Object] = []
         names: list[str] = []
-        skipped: list[str] = []
+        skipped: list[Skipped] = []
         for _ in range(TRIES * self.config.count):
             anchored, anchor = self._anchor(rng)
             try:
                 photo, objects = self._square(rng, anchored, anchor)
             except _UnusableError as error:
-                skipped.append(error.photo.name)
+                skipped.append(Skipped(error.photo.name, str(error)))
                 continue
             if objects:
                 chosen = self._asked(rng, objects)
@@ -314,7 +313,7 @@ class Squares:
     ) -> tuple[NDArray[np.uint8], list[_Object]]:
         photo = _read(anchored.photo)
         if anchor.rle is not None and tuple(anchor.rle["size"]) != photo.shape[:2]:
-            raise _UnusableError(anchored.photo)
+            raise _of_another_size(anchored.photo, photo)
         click = None
         if self.config.clicked and anchor.rle and rng.random() < self.config.clicked:
             frame, click = self._clicked_frame(rng, anchor, photo)
@@ -567,8 +566,8 @@ _CACHE = _PhotoCache(CACHED_BYTES)
 class _UnusableError(Exception):
     """A photo cannot be read, or is of another size than it is listed with."""
 
-    def __init__(self, photo: ListedPhoto) -> None:
-        super().__init__(photo.name)
+    def __init__(self, photo: ListedPhoto, why: str) -> None:
+        super().__init__(why)
         self.photo = photo
 
 
@@ -577,7 +576,14 @@ def _read(photo: ListedPhoto) -> NDArray[np.uint8]:
     try:
         pixels = _CACHE.read(photo)
     except PhotoError as error:
-        raise _UnusableError(photo) from error
+        raise _UnusableError(photo, str(error)) from error
     if photo.size_hw not in (None, pixels.shape[:2]):
-        raise _UnusableError(photo)
+        raise _of_another_size(photo, pixels)
     return pixels
+
+
+def _of_another_size(photo: ListedPhoto, pixels: NDArray[np.uint8]) -> _UnusableError:
+    height, width = pixels.shape[:2]
+    return _UnusableError(
+        photo, f"It is {width} x {height} pixels, which is not the size of its annotations."
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ovsam.data.coco import Category
 from ovsam.data.layouts import ListedPhoto, Photos, list_photos
+from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError
 
 
@@ -75,6 +76,17 @@ class DataSet:
             said = photo.path.name, photo.member, photo.label, classes, objects
             digest.update(repr(said).encode())
         return digest.hexdigest()
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was left out when listing."""
+        return tuple(Skipped(self.name, why, annotation=True) for why in self.problems)
+
+    @property
+    def annotations(self) -> int:
+        """How many are listed, those that are left out among them; of a photo one at least."""
+        listed = self.photos.listed
+        return sum(max(1, len(photo.instances)) for photo in listed) + len(self.problems)
 
     def where(self, keep: Callable[[ListedPhoto], bool]) -> DataSet:
         """The photos for which `keep` holds; it is asked about them as they are listed, unread.

@@ -32,6 +32,7 @@ from ovsam.data.coco import (
     parse_sa1b,
     read_json,
 )
+from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError, OvsamError, PhotoError
 from ovsam.geometry import encode_rle, mask_to_box_xyxy
 from ovsam.photo import read_label_map, read_photo_size
@@ -73,6 +74,11 @@ class ListedPhoto:
     def name(self) -> str:
         """What to call it in messages: its file, and its place within a tar file."""
         return str(self.path) if self.member is None else f"{self.path}:{self.member}"
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What is wrong with its annotations; if none can be used, with the photo."""
+        return [Skipped(self.name, why, bool(self.instances)) for why in self.problems]
 
     def open(self) -> Path | bytes:
         """What `read_photo` wants.

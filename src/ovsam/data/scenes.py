@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ovsam.data.coco import Instance
 from ovsam.data.layouts import ListedPhoto
+from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError
 from ovsam.geometry import decode_rle, mask_to_box_xyxy
 from ovsam.model.image import Frame
@@ -82,7 +83,9 @@ class _Shown:
         return (x1 - x0) * (y1 - y0) if self.mask is None else int(np.count_nonzero(self.mask))
 
 
-def draw_scene(rng: np.random.Generator, photo: ListedPhoto, config: SceneConfig) -> Scene | None:
+def draw_scene(
+    rng: np.random.Generator, photo: ListedPhoto, config: SceneConfig, wrong: list[Skipped]
+) -> Scene | None:
     """A random crop of a photo; None where nothing is marked or CROPS crops show no object.
 
     Args:
@@ -90,10 +93,12 @@ def draw_scene(rng: np.random.Generator, photo: ListedPhoto, config: SceneConfig
             and go on anywhere.
         photo: as its data set gives it.
         config: how to draw.
+        wrong: gets the objects whose masks are malformed, or made for a photo of another size;
+            they are left out.
 
     Raises:
         PhotoError: the photo cannot be read.
-        AnnotationError: a mask is malformed, or made for a photo of another size.
+        AnnotationError: it is of another size than its annotations say.
     """
     name = photo.name
     if not photo.instances and photo.label is None:
@@ -102,7 +107,7 @@ def draw_scene(rng: np.random.Generator, photo: ListedPhoto, config: SceneConfig
     size_hw = photo.size_hw or read_photo_size(source)
     for _ in range(CROPS):
         frame, flipped = _frame(rng, size_hw, config), rng.random() < 0.5
-        shown = _objects(rng, photo, frame, size_hw, config)
+        shown = _objects(rng, photo, frame, size_hw, config, wrong)
         if shown:
             break
     else:
@@ -150,6 +155,7 @@ def _objects(
     frame: Frame,
     size_hw: tuple[int, int],
     config: SceneConfig,
+    wrong: list[Skipped],
 ) -> list[_Shown]:
     """Objects that the crop shows, in random order, at most `config.objects`."""
     if photo.label is not None:
@@ -159,7 +165,11 @@ def _objects(
     for index in rng.permutation(len(photo.instances)):
         if len(found) == config.objects:
             break
-        item = _shown(photo.instances[index], frame, size_hw)
+        try:
+            item = _shown(photo.instances[index], frame, size_hw)
+        except AnnotationError as error:
+            wrong.append(Skipped(photo.name, str(error), annotation=True))
+            continue
         if item is not None and item.area >= config.min_area:
             found.append(item)
     return found

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ovsam.data.dataset import DataSet
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import point_of
+from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError, PhotoError, TrainingError
 from ovsam.model.image import Frame, normalised
 from ovsam.model.ovsam import OVSAM
@@ -44,7 +45,7 @@ class WholePhotos:
         points_xy: `(N, 1, 2)` a point of an object, model pixels.
         boxes_xyxy: `(N, 4)` its box, model pixels.
         names: of the photos.
-        skipped: photos that cannot be read.
+        skipped: photos that cannot be read, and annotations that cannot be used.
     """
 
     photos: Tensor
@@ -54,7 +55,7 @@ class WholePhotos:
     points_xy: Tensor
     boxes_xyxy: Tensor
     names: tuple[str, ...]
-    skipped: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
 
 
 class DistillBatches:
@@ -87,6 +88,18 @@ class DistillBatches:
         """How many photos there are to draw from."""
         return sum(len(data_set) for data_set, _ in self.sources)
 
+    @property
+    def annotations(self) -> int:
+        """How many annotations are known of."""
+        return sum(data_set.annotations for data_set, _ in self.sources)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was left out when listing, of data that is asked for masks."""
+        if not self.prompts:
+            return ()
+        return sum((data_set.skipped for data_set, _ in self.sources), ())
+
     def __getitem__(self, index: int) -> WholePhotos:
         """Micro-batch `index`.
 
@@ -109,23 +122,31 @@ class DistillBatches:
 
     def _drawn(self, draw: int) -> WholePhotos:
         """One photo; where it cannot be read, the next of the same order."""
-        skipped: list[str] = []
+        skipped: list[Skipped] = []
         for again in range(TRIES):
             which, place = self.mixture[draw + again * 7919]  # a prime: far from what others draw
             try:
-                return replace(self._photo(which, place, draw), skipped=tuple(skipped))
-            except PhotoError:
+                return self._photo(which, place, draw, skipped)
+            except (PhotoError, AnnotationError) as error:
                 data_set, root = self.sources[which]
-                skipped.append(photo_name(data_set.photos.listed[place], root))
+                name = photo_name(data_set.photos.listed[place], root)
+                skipped.append(Skipped(name, str(error)))
         raise TrainingError(
-            f"{TRIES} photos in a row cannot be read, such as '{skipped[0]}'. Check the data with "
-            "'ovsam data check'."
+            f"{TRIES} photos in a row cannot be used, such as '{skipped[-1].name}': "
+            f"{skipped[-1].why} Check the data with 'ovsam data check'."
         )
 
-    def _photo(self, which: int, place: int, draw: int) -> WholePhotos:
+    def _photo(self, which: int, place: int, draw: int, skipped: Sequence[Skipped]) -> WholePhotos:
         data_set, root = self.sources[which]
         listed = data_set[place]
+        name = photo_name(listed, root)
         photo = read_photo(listed.open())
+        wrong = [replace(one, name=name, annotation=True) for one in listed.skipped]
+        if self.prompts and listed.size_hw not in (None, photo.shape[:2]):
+            raise AnnotationError(
+                f"It is {photo.shape[1]} x {photo.shape[0]} pixels, its annotations say "
+                f"{listed.size_hw[1]} x {listed.size_hw[0]}."
+            )
         frame = Frame.whole_photo((photo.shape[0], photo.shape[1]), self.image_size)
         height, width = frame.content_hw
         padded = np.zeros((self.image_size, self.image_size, 3), np.uint8)
@@ -136,12 +157,12 @@ class DistillBatches:
             instance = listed.instances[i]
             try:
                 mask = instance.mask((photo.shape[0], photo.shape[1]))
-            except AnnotationError:
-                continue  # a prompt less
+            except AnnotationError as error:  # a prompt less
+                wrong.append(Skipped(name, str(error), annotation=True))
+                continue
             if mask.any():
                 points.append(frame.to_model(point_of(rng, mask)))
                 boxes.append(frame.to_model(np.array(instance.box_xyxy).reshape(2, 2)).ravel())
-        name = photo_name(listed, root)
         embedding = None if self.caches is None else self.caches[which][name][None].float()
         return WholePhotos(
             photos=torch.from_numpy(padded)[None],
@@ -151,7 +172,7 @@ class DistillBatches:
             points_xy=torch.tensor(np.array(points)).float().reshape(-1, 1, 2),
             boxes_xyxy=torch.tensor(np.array(boxes)).float().reshape(-1, 4),
             names=(name,),
-            skipped=(),
+            skipped=(*skipped, *wrong) if self.prompts else tuple(skipped),
         )
 
 

@@ -16,7 +16,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, astuple, dataclass, fields, is_dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, Dataset
 
+from ovsam.data.skipped import Skipped, too_many
 from ovsam.errors import OvsamError, TrainingError
 from ovsam.train.record import Record
 from ovsam.train.schedule import rate_share
@@ -45,7 +46,6 @@ CHECKPOINTS = "checkpoints"
 ABOUT = "about.json"  # of a checkpoint: what decided its run, and the version of the code
 FREE = {"log_every", "save_every", "workers", "device", "compile", "shard"}  # change no weights
 KEPT = 2  # checkpoints: the last one, and the one before in case the disk spoils it
-SKIPPED_AT_MOST = 0.01  # of a data set's photos
 
 
 class Batch(Protocol):
@@ -56,8 +56,8 @@ class Batch(Protocol):
         """The photos in it, for messages."""
 
     @property
-    def skipped(self) -> tuple[str, ...]:
-        """Photos that should have been in it but cannot be read."""
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Photos that should have been in it but cannot be read, and their bad annotations."""
 
 
 class Batches(Protocol):
@@ -66,6 +66,14 @@ class Batches(Protocol):
     @property
     def photos(self) -> int:
         """How many photos there are to draw from."""
+
+    @property
+    def annotations(self) -> int:
+        """How many annotations are known of, those that are left out among them."""
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What is left out, as far as it is known before anything is drawn."""
 
     def __getitem__(self, index: int) -> Batch:
         """Micro-batch `index`; there is no end to them."""
@@ -99,11 +107,11 @@ class Finished:
 
     Attributes:
         averaged: the averaged weights of the trained parameters by name, on the CPU.
-        skipped: photos that could not be read.
+        skipped: what could not be used.
     """
 
     averaged: dict[str, Tensor]
-    skipped: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
 
 
 class Engine:
@@ -155,8 +163,8 @@ class Engine:
                 checkpoint is only gone on with if all of it is the same.
 
         Raises:
-            TrainingError: a loss or gradient is not finite, more than 1% of the photos cannot be
-                read, or the folder holds another run.
+            TrainingError: a loss or gradient is not finite, more than 1% of the data cannot be
+                used, or the folder holds another run.
         """
         settings = {n: json.dumps(v) for n, v in asdict(self.settings).items() if n not in FREE}
         decided = {**settings, **(decided_by or {})}
@@ -241,11 +249,12 @@ class _Run:
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.record = Record(folder, stage.loss_names)
         self.step = 0
-        self.skipped: set[str] = set()
+        self.skipped: set[Skipped] = set()
         self.history: dict[str, list[float]] = {}  # losses since the last row of the record
 
     def to_the_end(self) -> Finished:
         self._resume()
+        self._note_skipped(self.batches.skipped)
         self.stage.train()
         waiting = iter(self._micro_batches())
         settings = self.settings
@@ -321,17 +330,17 @@ class _Run:
             "their annotations, or lower the learning rate; the last checkpoint is untouched."
         )
 
-    def _note_skipped(self, names: Iterable[str]) -> None:
-        for name in set(names) - self.skipped:
-            log.warning("skipped '%s': it cannot be used", name)
-        self.skipped.update(names)
-        if len(self.skipped) > max(1, SKIPPED_AT_MOST * self.batches.photos):
-            some = ", ".join(sorted(self.skipped)[:5])
-            raise TrainingError(
-                f"{len(self.skipped)} of {self.batches.photos} photos cannot be used, such as "
-                f"{some}: more than 1%. Mend or leave out these files (see `ovsam data check "
-                "--decode`)."
-            )
+    def _note_skipped(self, skipped: Iterable[Skipped]) -> None:
+        new = set(skipped) - self.skipped
+        for one in sorted(new):
+            what = "an annotation of " if one.annotation else ""
+            log.warning("skipped %s'%s': %s", what, one.name, one.why)
+        self.skipped |= new
+        if not new:
+            return
+        sentence = too_many(self.skipped, self.batches.photos, self.batches.annotations)
+        if sentence is not None:
+            raise TrainingError(sentence)
 
     def _report(self, pace: float, images_per_second: float) -> None:
         self._note_skipped(_united(self._gathered(self.skipped)))
@@ -376,7 +385,7 @@ class _Run:
             "optimizer": self.optimizer,
             "step": self.step,
             "history": self._gathered(self.history),
-            "skipped": sorted(_united(self._gathered(self.skipped))),
+            "skipped": [astuple(one) for one in sorted(_united(self._gathered(self.skipped)))],
         }
         trained = {"model": lambda name, _: name in self.parameters}
         self.fabric.save(temporary / "state.pt", state, filter=trained)
@@ -413,7 +422,7 @@ class _Run:
         histories = state["history"]
         if len(histories) == self.fabric.world_size:
             self.history = histories[self.fabric.global_rank]
-        self.skipped = set(state["skipped"])
+        self.skipped = {Skipped(*parts) for parts in state["skipped"]}
         if self.fabric.is_global_zero:
             self.record.forget_after(self.step)
             log.info("continuing at step %d of %s", self.step, saved[-1])
@@ -471,8 +480,8 @@ def _moved(item: Any, device: torch.device) -> Any:
     return item
 
 
-def _united(sets: Iterable[Iterable[str]]) -> set[str]:
-    return {name for names in sets for name in names}
+def _united(sets: Iterable[Iterable[Skipped]]) -> set[Skipped]:
+    return {one for several in sets for one in several}
 
 
 def _flush(path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ovsam.data.crops import Batch, Squares
 from ovsam.data.prompts import next_click
+from ovsam.data.skipped import Skipped
 from ovsam.model.bank import Bank
 from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
@@ -219,15 +220,24 @@ class Turns:
     Args:
         kinds: how each kind draws, by name.
         cycle: the order of the kinds.
+        skipped: what was left out when the data was read.
     """
 
-    def __init__(self, kinds: Mapping[str, Squares], cycle: Sequence[str]) -> None:
-        self.kinds, self.cycle = dict(kinds), tuple(cycle)
+    def __init__(
+        self, kinds: Mapping[str, Squares], cycle: Sequence[str], skipped: Sequence[Skipped]
+    ) -> None:
+        self.kinds, self.cycle, self.skipped = dict(kinds), tuple(cycle), tuple(skipped)
 
     @property
     def photos(self) -> int:
         """How many photos there are to draw from."""
         return max(squares.photos for squares in self.kinds.values())
+
+    @property
+    def annotations(self) -> int:
+        """How many annotations there were, those that are left out among them."""
+        drawn = max(squares.anchors for squares in self.kinds.values())
+        return drawn + sum(one.annotation for one in self.skipped)
 
     def __getitem__(self, index: int) -> Batch:
         """The batch of turn `index`."""

@@ -20,6 +20,7 @@ from ovsam.data.layouts import ListedPhoto
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import NO_POINT, PromptConfig, Prompts, draw_prompts, next_click
 from ovsam.data.scenes import Scene, SceneConfig, draw_scene
+from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError, PhotoError, TrainingError
 from ovsam.model.bank import Bank
 from ovsam.model.context import ContextEncoder
@@ -58,7 +59,7 @@ class SceneBatch:
         seeds: for each crop, of what is drawn at random when it is learnt from.
         counted: for each crop `(C,)` bool, the classes that its photo tells of; None = all.
         names: of the photos.
-        skipped: photos that cannot be read.
+        skipped: photos that cannot be read, and annotations that cannot be used.
     """
 
     photos: Tensor
@@ -72,7 +73,7 @@ class SceneBatch:
     seeds: tuple[int, ...]
     counted: tuple[Tensor | None, ...]
     names: tuple[str, ...]
-    skipped: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
 
 
 class LabelBatches:
@@ -102,13 +103,23 @@ class LabelBatches:
         """How many photos there are to draw from."""
         return sum(map(len, self.data_sets))
 
+    @property
+    def annotations(self) -> int:
+        """How many annotations are known of."""
+        return sum(data_set.annotations for data_set in self.data_sets)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was left out when listing."""
+        return sum((data_set.skipped for data_set in self.data_sets), ())
+
     def __getitem__(self, index: int) -> SceneBatch:
         """Micro-batch `index`.
 
         Raises:
             TrainingError: many photos in a row cannot be used.
         """
-        skipped: list[str] = []
+        skipped: list[Skipped] = []
         drawn = [self._drawn(index * self.size + i, skipped) for i in range(self.size)]
         scenes = [scene for _, _, scene, _ in drawn]
         starts = np.cumsum([0, *(len(scene.masks) for scene in scenes)])[:-1].tolist()
@@ -140,18 +151,17 @@ class LabelBatches:
             skipped=tuple(skipped),
         )
 
-    def _drawn(self, draw: int, skipped: list[str]) -> tuple[int, ListedPhoto, Scene, Prompts]:
+    def _drawn(self, draw: int, skipped: list[Skipped]) -> tuple[int, ListedPhoto, Scene, Prompts]:
         """A crop; where a photo cannot be read or shows nothing, of the next of the same order."""
         rng = np.random.default_rng((self.mixture.seed, draw))
         for again in range(TRIES):
             which, place = self.mixture[draw + again * 7919]  # a prime: far from the neighbours
             listed = self.data_sets[which][place]
+            skipped += listed.skipped
             try:
-                if listed.problems and not listed.instances:
-                    raise AnnotationError(listed.problems[0])
-                scene = draw_scene(rng, listed, self.scene)
-            except (PhotoError, AnnotationError):
-                skipped.append(listed.name)
+                scene = draw_scene(rng, listed, self.scene, skipped)
+            except (PhotoError, AnnotationError) as error:
+                skipped.append(Skipped(listed.name, str(error)))
                 continue
             if scene is not None:
                 return which, listed, scene, draw_prompts(rng, scene, self.prompts)

@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ovsam.data.skipped import Skipped
 from ovsam.output import write_atomically
 from ovsam.train.curves import draw_curves
 from ovsam.train.record import CSV, PICTURES
 
+LISTED = 100  # of what could not be used
 ROWS = 12  # of the table; the CSV file has them all
 REPORT, CURVES, RECIPE = "report.md", "curves.png", "recipe.json"
 
 
-def write_report(folder: Path, recipe: dict[str, Any], skipped: Sequence[str]) -> None:
+def write_report(folder: Path, recipe: dict[str, Any], skipped: Sequence[Skipped]) -> None:
     """Write `report.md` beside the run's log.
 
     Args:
         folder: of the run.
         recipe: all that decided it.
-        skipped: photos that could not be read.
+        skipped: what could not be used.
     """
     draw_curves(folder / CSV, folder / CURVES)
     with (folder / CSV).open(newline="") as file:
@@ -45,8 +47,13 @@ def write_report(folder: Path, recipe: dict[str, Any], skipped: Sequence[str]) -
         parts.insert(
             3, f"Photos that it did not learn from, annotated and answered:\n\n![]({last})"
         )
-    if skipped:
-        parts += ["## Photos that could not be read", "\n".join(f"- {name}" for name in skipped)]
+    for annotation, heading in ((False, "Photos"), (True, "Annotations")):
+        left_out = [one for one in skipped if one.annotation == annotation]
+        if left_out:
+            parts.append(f"## {heading} that could not be used: {len(left_out):,}")
+            lines = [f"- `{one.name}`: {one.why}" for one in left_out[:LISTED]]
+            more = len(left_out) - LISTED
+            parts.append("\n".join([*lines, *([f"- ... and {more:,} more"] if more > 0 else ())]))
     write_atomically(folder / REPORT, ("\n\n".join(parts) + "\n").encode())
 
 

@@ -15,6 +15,7 @@ from ovsam.data.coco import Category
 from ovsam.data.crops import Squares, anchored_photos
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
+from ovsam.data.skipped import Skipped
 from ovsam.errors import TrainingError
 from ovsam.model.bank import Bank
 from ovsam.model.text_store import TextStore
@@ -147,8 +148,6 @@ def read_source(settings: SourceSettings, data: Path) -> Source:
     images = None if settings.images is None else data / settings.images
     path = data / settings.path
     data_set = read_data_set(path, images, name=settings.path)
-    for problem in data_set.problems:
-        log.warning("left out: %s", problem)
     synonyms = dict(zip(data_set.classes, data_set.synonyms, strict=True))
     if settings.vocabulary is not None:
         synonyms = _looked_up(data_set, settings.vocabulary)
@@ -271,13 +270,12 @@ def _joint(
 ) -> tuple[Stage, Batches]:
     # One file may be there twice, with other classes each: its place tells its vocabulary.
     places = [str(i) for i in range(len(sources))]
-    drawn = [
-        (
-            anchored_photos(replace(source.data_set, name=place), source.is_whole),
-            source.settings.share,
-        )
-        for place, source in zip(places, sources, strict=True)
-    ]
+    drawn = []
+    skipped: list[Skipped] = []
+    for place, source in zip(places, sources, strict=True):
+        photos, wrong = anchored_photos(source.data_set, source.is_whole, place)
+        drawn.append((photos, source.settings.share))
+        skipped += wrong
     kinds = {
         kind: Squares(drawn, places, look, recipe.engine.seed + i, kind)
         for i, (kind, look) in enumerate(recipe.looks.items())
@@ -286,7 +284,7 @@ def _joint(
     banks = [names.bank(source) for source in sources]
     rounds = {kind: look.rounds for kind, look in recipe.looks.items()}
     stage = JointStage(start.model, banks, rounds, recipe.again, recipe.learn)
-    return stage, Turns(kinds, recipe.cycle)
+    return stage, Turns(kinds, recipe.cycle, skipped)
 
 
 def _distill(

@@ -230,6 +230,26 @@ def test_annotations_are_counted_apart_and_before_the_first_step(tmp_path: Path)
     assert not (tmp_path / "b/checkpoints").exists()
 
 
+def test_tensorboard_shows_each_step_once(tmp_path: Path) -> None:
+    """The run stops after rows that its last checkpoint does not know of."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = toy_settings(save_every=4, log_every=1)
+    with pytest.raises(TrainingError, match="Step 6 is not finite"):
+        Engine(settings, tmp_path).fit(ToyStage(), ToyBatches(nan_from=6))
+    Engine(settings, tmp_path).fit(ToyStage(), ToyBatches())
+    shown = EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    steps = [event.step for event in shown.Scalars("loss/fit")]
+    assert steps == list(range(1, settings.steps + 1))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="engine.device is cuda, and PyTorch finds no CUDA"):
+        Engine(toy_settings(device="cuda"), tmp_path)
+
+
 def test_what_was_skipped_is_remembered(tmp_path: Path) -> None:
     settings = toy_settings(save_every=4)
     with pytest.raises(TrainingError, match="Step 6 is not finite"):

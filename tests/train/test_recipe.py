@@ -152,6 +152,37 @@ def test_contradictions_of_several_settings_are_told_at_once() -> None:
         assert part in str(caught.value)
 
 
+def test_what_is_unknown_and_what_contradicts_in_all_parts_is_told_at_once() -> None:
+    changes = [
+        "scene.size=100",
+        "scene.scale_range=[2.0, 0.5]",
+        "engine.schedule.drops=[0.5]",
+        "start.keep=0.5",
+        "engine.speed=3",
+        "colour=1",
+    ]
+    with pytest.raises(TrainingError) as caught:
+        read_recipe("clip2sam-lite", changes)
+    lines = str(caught.value).splitlines()[1:]
+    assert sorted(lines) == sorted(
+        [
+            "- the recipe: scene.size must be a multiple of 32, got 100",
+            "- scene: scale_range must be a least and a greatest scale, got (2.0, 0.5)",
+            '- engine.schedule: drops must be given with decay = "drops", and only with it',
+            "- start: keep needs a checkpoint of which no part begins anew",
+            "- engine.speed is no setting",
+            "- colour is no setting",
+        ]
+    )
+
+
+def test_looks_are_checked_where_they_stand() -> None:
+    with pytest.raises(
+        TrainingError, match=r"- looks\.box: context must be a least and a greatest"
+    ):
+        read_recipe("lite", ["looks.box.context=[2.0, 1.0]"])
+
+
 @pytest.mark.parametrize("change", ["data.0.share=inf", "looks.box.context=[0.5, inf]"])
 def test_no_number_is_without_end(change: str) -> None:
     with pytest.raises(TrainingError, match="finite"):

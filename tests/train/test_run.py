@@ -22,7 +22,7 @@ from ovsam.model.bank import Bank
 from ovsam.model.build import restore
 from ovsam.train import run as running
 from ovsam.train.recipe import SourceSettings, read_recipe
-from ovsam.train.run import read_source, united
+from ovsam.train.run import read_source, run_recipe, united
 from ovsam.train.start import Start, starting_model
 from photo_folder import write_coco, write_folder
 from tiny_model import TINY, random_bank, tiny_model
@@ -402,3 +402,12 @@ def test_commands_that_cannot_be_carried_out(
     assert result.exit_code != 0
     assert message in result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_all_data_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError) as caught:
+        run_recipe(read_recipe("lite"), tmp_path, tmp_path / "run")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "6 data sets cannot be used:"
+    assert len(lines) == 7
+    assert "'bsds500" in lines[4].replace(str(tmp_path) + "/", "")

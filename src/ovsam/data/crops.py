@@ -7,7 +7,7 @@ alone, so a run can stop and go on at any step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
@@ -162,12 +162,11 @@ class SquareConfig:
     """How often a prompt is asked again, each time with the mask so far and a corrective click; of
     several, one brings no click."""
 
-    @model_validator(mode="after")
-    def _belongs_together(self) -> SquareConfig:
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
         least, greatest = self.context
         if not 0 < least <= greatest:
-            raise ValueError(f"context must be a least and a greatest side, got {self.context}")
-        return self
+            yield f"context must be a least and a greatest side, got {self.context}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ are rasterised as can be asked for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -43,6 +44,12 @@ class SceneConfig:
     """Objects of which the crop shows fewer pixels are dropped."""
     objects: Annotated[int, Field(gt=0)] = 40
     """Objects of a crop at most, chosen at random: more than its prompts are never needed."""
+
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
+        least, greatest = self.scale_range
+        if least > greatest:
+            yield f"scale_range must be a least and a greatest scale, got {self.scale_range}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,6 +126,11 @@ class Engine:
         accelerator = settings.device
         if accelerator == "auto":
             accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+        elif accelerator == "cuda" and not torch.cuda.is_available():
+            raise TrainingError(
+                "engine.device is cuda, and PyTorch finds no CUDA device here. Set it to cpu, or "
+                "to auto, or install a build of PyTorch for the device."
+            )
         if settings.precision == "auto":
             settings = replace(settings, precision=_fast_precision(accelerator))
         assert settings.precision != "auto"

@@ -7,11 +7,13 @@ Recipes of the paper's runs ship in `ovsam/recipes/`.
 
 from __future__ import annotations
 
+import copy
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -25,6 +27,7 @@ from ovsam.train.settings import EngineSettings
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # what pydantic calls them
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -69,15 +72,14 @@ class StartSettings:
     sam: str | None = None
     """SAM's `.pth`: prompt encoder and mask decoder."""
 
-    @model_validator(mode="after")
-    def _belongs_together(self) -> StartSettings:
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
         if self.checkpoint is not None and (self.clip is not None or self.sam is not None):
-            raise ValueError("give a checkpoint, or clip and sam, not both")
+            yield "give a checkpoint, or clip and sam, not both"
         if self.anew and self.checkpoint is None:
-            raise ValueError("anew says which parts of a checkpoint to leave out; there is none")
+            yield "anew says which parts of a checkpoint to leave out; there is none"
         if self.keep and (self.checkpoint is None or self.anew or self.region_head is not None):
-            raise ValueError("keep needs a checkpoint of which no part begins anew")
-        return self
+            yield "keep needs a checkpoint of which no part begins anew"
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -93,6 +95,16 @@ class _AnyRecipe:
     """Photos apart from the others, of which each checkpoint's answers are drawn."""
     engine: EngineSettings
 
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if wrong := list(_contradictions(self)):
+            raise _ContradictionsError(wrong)
+        return self
+
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
+        yield from ()
+
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class _NamingRecipe(_AnyRecipe):
@@ -100,6 +112,16 @@ class _NamingRecipe(_AnyRecipe):
 
     names: Literal["own", "union"] = "own"
     """Among which names an object's is to be told: those of its data set, or those of all."""
+
+    @property
+    def learns_names(self) -> bool:
+        """Whether anything that names is trained."""
+        raise NotImplementedError
+
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
+        if self.names == "union" and not self.learns_names:
+            yield 'names = "union" is for what learns names, which learn leaves out'
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -119,15 +141,11 @@ class JointRecipe(_NamingRecipe):
     )
     """What is taught; for names alone only the region head changes."""
 
-    @model_validator(mode="after")
-    def _belongs_together(self) -> JointRecipe:
-        wrong = []
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
         if unknown := sorted(set(self.cycle) - set(self.looks)):
-            wrong.append(f"cycle names {', '.join(unknown)}, which looks does not describe")
-        if self.names == "union" and not self.learns_names:
-            wrong.append('names = "union" is for what learns names, which learn leaves out')
-        _refuse(wrong)
-        return self
+            yield f"cycle names {', '.join(unknown)}, which looks does not describe"
+        yield from super().contradictions()
 
     @property
     def learns_names(self) -> bool:
@@ -154,18 +172,15 @@ class DistillRecipe(_AnyRecipe):
     caches: tuple[str, ...] = ()
     """For each data set what `ovsam cache-features` made; none = the teacher is asked."""
 
-    @model_validator(mode="after")
-    def _belongs_together(self) -> DistillRecipe:
-        wrong = []
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
         if (self.prompts > 0) != (self.prompt_weight > 0):
-            wrong.append("prompts and prompt_weight must be given together, or neither")
+            yield "prompts and prompt_weight must be given together, or neither"
         if self.caches and len(self.caches) != len(self.data):
-            wrong.append(
+            yield (
                 f"caches must have one for each of the {len(self.data)} data sets or none, "
                 f"got {len(self.caches)}"
             )
-        _refuse(wrong)
-        return self
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -190,19 +205,15 @@ class LabelRecipe(_NamingRecipe):
     batch: Positive = 16
     """Photos of a step, over all processes."""
 
-    @model_validator(mode="after")
-    def _belongs_together(self) -> LabelRecipe:
-        wrong = []
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
         if self.scene.size % 32:
-            wrong.append(f"scene.size must be a multiple of 32, got {self.scene.size}")
+            yield f"scene.size must be a multiple of 32, got {self.scene.size}"
         if self.rounds and "mask_decoder" not in self.learn:
-            wrong.append("rounds are looks of the mask decoder, which learn leaves out")
-        if self.names == "union" and not self.learns_names:
-            wrong.append('names = "union" is for what learns names, which learn leaves out')
+            yield "rounds are looks of the mask decoder, which learn leaves out"
         if untaught := sorted(set(self.start.anew) - set(self.learn)):
-            wrong.append(f"start.anew begins {' and '.join(untaught)} anew, which learn leaves out")
-        _refuse(wrong)
-        return self
+            yield f"start.anew begins {' and '.join(untaught)} anew, which learn leaves out"
+        yield from super().contradictions()
 
     @property
     def learns_names(self) -> bool:
@@ -210,10 +221,28 @@ class LabelRecipe(_NamingRecipe):
         return set(self.learn) != {"mask_decoder"}
 
 
-def _refuse(wrong: Sequence[str]) -> None:
-    """Raise all that contradicts, if anything does."""
-    if wrong:
-        raise ValueError("; ".join(wrong))
+class _ContradictionsError(ValueError):
+    """Sentences, each with where it is said of."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__("; ".join(sentences))
+        self.sentences = sentences
+
+
+def _contradictions(part: Any, where: str = "") -> Iterator[str]:
+    """What a part of a recipe and the parts within it say of themselves."""
+    if isinstance(part, Mapping):
+        within = list(part.items())
+    elif isinstance(part, tuple):
+        within = list(enumerate(part))
+    elif is_dataclass(part):
+        within = [(field.name, getattr(part, field.name)) for field in fields(part)]
+    else:
+        return
+    if hasattr(part, "contradictions"):
+        yield from (f"{where or 'the recipe'}: {sentence}" for sentence in part.contradictions())
+    for name, one in within:
+        yield from _contradictions(one, f"{where}.{name}".lstrip("."))
 
 
 Recipe = Annotated[JointRecipe | DistillRecipe | LabelRecipe, Field(discriminator="stage")]
@@ -245,33 +274,49 @@ def read_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
         raise TrainingError(f"'{path}' is not TOML: {error}.") from error
     for change in changes:
         _change(content, change)
-    try:
-        recipe: Recipe = _RECIPE.validate_python(content)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        places = [detail["loc"] for detail in details]
-        found = [
-            f"- {_sentence(detail)}"
-            for detail in details
-            # A list is also called too short where its elements are refused.
-            if detail["type"] != "too_short"
-            or not any(place[:-1] == detail["loc"] for place in places)
-        ]
-        raise TrainingError("\n".join([f"'{path}' cannot be used:", *found])) from error
+    recipe, found = _validated(content)
+    if recipe is None:
+        raise TrainingError("\n".join([f"'{path}' cannot be used:", *(f"- {s}" for s in found)]))
     return recipe
 
 
-def _sentence(detail: Mapping[str, Any]) -> str:
+def _validated(content: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
+    """The recipe, or a sentence for each thing that is wrong with it."""
+    try:
+        return _RECIPE.validate_python(content), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    places = [detail["loc"] for detail in details]
+    found = [
+        sentence
+        for detail in details
+        # A list is also called too short where its elements are refused.
+        if detail["type"] != "too_short" or not any(place[:-1] == detail["loc"] for place in places)
+        for sentence in _sentences(detail)
+    ]
+    # What contradicts is only told of settings that are known and of their type.
+    unknown = [detail["loc"][1:] for detail in details if detail["type"] in _UNKNOWN]
+    if unknown and len(unknown) == len(details):
+        rest = copy.deepcopy(content)
+        for *parents, last in unknown:
+            place: Any = rest
+            for part in parents:
+                place = place[part]
+            del place[last]
+        found += _validated(rest)[1]
+    return None, found
+
+
+def _sentences(detail: Mapping[str, Any]) -> Sequence[str]:
+    if isinstance(error := detail.get("ctx", {}).get("error"), _ContradictionsError):
+        return error.sentences
     # The first part is the stage, by which the kind of recipe was told.
     where = ".".join(map(str, detail["loc"][1:])) or "the recipe"
-    match detail["type"]:
-        case "missing":
-            return f"{where} is missing"
-        case "unexpected_keyword_argument" | "extra_forbidden":
-            return f"{where} is no setting"
-        case "value_error":
-            return f"{where}: {detail['ctx']['error']}"
-    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"
+    if detail["type"] == "missing":
+        return [f"{where} is missing"]
+    if detail["type"] in _UNKNOWN:
+        return [f"{where} is no setting"]
+    return [f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"]
 
 
 def _change(content: dict[str, Any], change: str) -> None:

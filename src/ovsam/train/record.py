@@ -35,6 +35,7 @@ class Record:
 
     def __init__(self, folder: Path, loss_names: Sequence[str]) -> None:
         self.folder, self.loss_names = folder, tuple(loss_names)
+        self._first: int | None = None  # what TensorBoard has from there on, it forgets
 
     @property
     def _columns(self) -> list[str]:
@@ -44,7 +45,7 @@ class Record:
     def _board(self) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(self.folder / TENSORBOARD))
+        return SummaryWriter(str(self.folder / TENSORBOARD), purge_step=self._first)
 
     def show(self, step: int, picture: NDArray[np.uint8]) -> None:
         """Keep a picture `(H, W, 3)` RGB of what the model answers at a step."""
@@ -63,6 +64,7 @@ class Record:
 
     def forget_after(self, step: int) -> None:
         """Drop the rows after a step: they will be written again."""
+        self._first = step + 1
         path = self.folder / CSV
         if path.exists():
             rows = [row for row in path.read_text().splitlines(keepends=True) if row[-1] == "\n"]

@@ -16,7 +16,7 @@ from ovsam.data.crops import Squares, anchored_photos
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.skipped import Skipped
-from ovsam.errors import TrainingError
+from ovsam.errors import OvsamError, TrainingError
 from ovsam.model.bank import Bank
 from ovsam.model.text_store import TextStore
 from ovsam.model.weights import fingerprints
@@ -71,8 +71,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
     Raises:
         OvsamError: data, files or settings that cannot be used; see `Engine.fit`.
     """
-    sources = [read_source(settings, data) for settings in recipe.data]
-    watched = None if recipe.watch is None else read_source(recipe.watch, data)
+    sources, watched = _read_all(recipe, data)
     engine = Engine(recipe.engine, folder)
     torch.manual_seed(recipe.engine.seed)  # of weights that begin at random
     start = starting_model(recipe.model, recipe.start)
@@ -120,6 +119,25 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
         write_trained(path, start, begun, averaged, said, seen)
         write_report(folder, asdict(recipe), done.skipped)
     return path
+
+
+def _read_all(recipe: Recipe, data: Path) -> tuple[list[Source], Source | None]:
+    """The data sets that are learnt from, and the one that is watched; or all that is wrong."""
+    wrong: list[str] = []
+
+    def read(settings: SourceSettings) -> Source | None:
+        try:
+            return read_source(settings, data)
+        except OvsamError as error:
+            wrong.append(str(error))
+            return None
+
+    sources = [source for each in recipe.data if (source := read(each)) is not None]
+    watched = None if recipe.watch is None else read(recipe.watch)
+    if wrong:
+        listed = wrong if len(wrong) == 1 else [f"{len(wrong)} data sets cannot be used:", *wrong]
+        raise TrainingError("\n- ".join(listed))
+    return sources, watched
 
 
 def _decided_by(

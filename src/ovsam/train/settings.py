@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -27,13 +28,12 @@ class ScheduleSettings:
     drops: tuple[float, ...] = ()
     """When the rate drops, as shares of the run (epochs 8 and 11 of 12: 0.667, 0.917)."""
 
-    @model_validator(mode="after")
-    def _belongs_together(self) -> ScheduleSettings:
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
         if (self.decay == "drops") != bool(self.drops):
-            raise ValueError('drops must be given with decay = "drops", and only with it')
+            yield 'drops must be given with decay = "drops", and only with it'
         if any(not 0 < drop < 1 for drop in self.drops):
-            raise ValueError(f"drops must be shares of the run between 0 and 1, got {self.drops}")
-        return self
+            yield f"drops must be shares of the run between 0 and 1, got {self.drops}"
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

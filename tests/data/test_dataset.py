@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,16 @@ def test_class_folders_and_what_they_are_called(root: Path, tmp_path: Path) -> N
     dogs = named.with_classes(["n02"])
     assert [photo.label for photo in dogs.photos] == ["n02"]
     assert dogs.synonyms == (("dog", "domestic dog"),)
+
+
+def test_classes_that_a_photo_tells_of(tmp_path: Path) -> None:
+    """Not of oxen on the first photo, nor of mugs on the second: not all of them are marked."""
+    data_set = read_data_set(lvis(tmp_path), tmp_path, name="LVIS")
+    classes = data_set.classes
+    told = [data_set.counted_classes(photo) for photo in data_set.photos]
+    names = [[classes[i] for i in numbers or ()] for numbers in told]
+    assert names == [["cat", "coffee_mug"], ["cat"]]
+    assert data_set.counted_classes(replace(data_set[0], negative_classes=None)) is None
 
 
 def test_folders_whose_names_have_blanks_are_listed(root: Path, tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_tensorboard_shows_each_step_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_a_gpu_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="engine.device is cuda, and PyTorch finds no CUDA"):
+    with pytest.raises(TrainingError, match=r"engine\.device is cuda, and PyTorch finds no CUDA"):
         Engine(toy_settings(device="cuda"), tmp_path)
 
 

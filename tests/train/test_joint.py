@@ -207,6 +207,19 @@ def test_a_run_from_photos_to_weights(sources: list[Source], tmp_path: Path) -> 
     assert done.skipped == ()
 
 
+def test_classes_that_a_photo_tells_nothing_of_do_not_count(sources: list[Source]) -> None:
+    """Of LVIS's photos most classes are not known to be absent."""
+    listed = [replace(photo, negative_classes=("dog",)) for photo in sources[0].data_set.photos]
+    data_set = sources[0].data_set
+    federated = replace(data_set, photos=replace(data_set.photos, listed=listed))
+    drawn = turns([replace(sources[0], data_set=federated)], {"box": LOOKS["box"]})
+    told = {data_set.classes[i] for rows in drawn[0].counted for i in rows or ()}
+    assert told == {"person", "bicycle", "dog"}
+    assert set(turns(sources)[0].counted) == {None}
+    learner = stage(sources)
+    assert losses(learner, drawn[0])["name"] < losses(learner, turns(sources)[0])["name"]
+
+
 def test_the_loss_falls_on_one_batch(sources: list[Source], tmp_path: Path) -> None:
     fixed = turns(sources)[0]
 

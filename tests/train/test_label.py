@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from ovsam.errors import TrainingError
 from ovsam.model.ovsam import OVSAM
 from ovsam.train import scene_losses
 from ovsam.train.engine import Engine
-from ovsam.train.label import LabelBatches, LabelStage, SceneBatch, counted_classes
+from ovsam.train.label import LabelBatches, LabelStage, SceneBatch
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 from photo_folder import write_folder
 from tiny_model import ONE_TOKEN, TINY, random_bank, tiny_model
@@ -127,18 +126,6 @@ def test_an_annotation_that_cannot_be_used_is_left_out_and_its_photo_stays(
     assert (one.name, one.annotation) == (photo.name, True)
     assert {name for batch in drawn for name in batch.names} == {photo.name}
     assert all(len(batch.masks) == len(spoilt) - 1 for batch in drawn)
-
-
-def test_classes_that_a_photo_tells_of(data_sets: list[DataSet]) -> None:
-    """LVIS: those on it and those known to be absent; nothing is known of the others."""
-    coco = data_sets[0]
-    photo = coco[0]
-    assert counted_classes(photo, coco) is None
-    federated = replace(photo, negative_classes=("dog", "kite"))
-    counted = counted_classes(federated, coco)
-    assert counted is not None
-    names = np.array(coco.classes)[counted.numpy()]
-    assert set(names) == {"person", "bicycle", "dog", "kite"}
 
 
 # The stage

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ovsam.train.losses import mask_iou, mask_loss, prompt_loss
+from ovsam.train.losses import counted_rows, mask_iou, mask_loss, name_loss, prompt_loss
 
 
 def quarter(*filled: int) -> Tensor:
@@ -104,3 +104,22 @@ def test_prompt_loss_is_the_mean_over_prompts_and_holds_quality_to_the_iou() -> 
     expected = (each[0, 0] + each[1, 1:].min()) / 2
     expected = expected + F.mse_loss(quality, mask_iou(logits, masks, hidden))
     torch.testing.assert_close(loss, expected)
+
+
+def test_names_are_told_among_the_classes_that_count() -> None:
+    """As if there were no others; the right class counts even where nothing is known of it."""
+    logits = torch.tensor([[2.0, -1.0, 0.5, 3.0], [0.0, 1.0, 2.0, 3.0]], requires_grad=True)
+    target = torch.tensor([0, 3])
+    counted = counted_rows([(0, 2), None], 4)
+    assert counted is not None
+    found = name_loss(logits, target, counted)
+    among = logits[:1, [0, 2]]
+    first = F.cross_entropy(among, torch.tensor([0]), label_smoothing=0.05)
+    second = F.cross_entropy(logits[1:], target[1:], label_smoothing=0.05)
+    assert torch.allclose(found, torch.stack([first, second]))
+    [gradient] = torch.autograd.grad(found.sum(), [logits])
+    assert (gradient[0] == 0).tolist() == [False, True, False, True]
+    assert torch.equal(name_loss(logits, target, counted_rows([(2,), None], 4)), found)
+    assert counted_rows([None, None], 4) is None
+    plain = F.cross_entropy(logits, target, reduction="none", label_smoothing=0.05)
+    assert torch.equal(name_loss(logits, target, None), plain)

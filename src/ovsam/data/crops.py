@@ -55,11 +55,13 @@ class Anchor:
 
 @dataclass(frozen=True, eq=False)
 class AnchoredPhoto:
-    """A photo and its objects; `vocabulary` names what `class_index` counts."""
+    """A photo and its objects; `vocabulary` names what `class_index` and `counted` number."""
 
     photo: ListedPhoto
     vocabulary: str
     anchors: tuple[Anchor, ...]
+    counted: tuple[int, ...] | None = None
+    """The classes that it tells of, see `DataSet.counted_classes`."""
 
     def only_masks(self) -> AnchoredPhoto:
         """The same without the objects of which only the name is known."""
@@ -92,7 +94,8 @@ def anchored_photos(
         wrong = photo.skipped
         anchors = _anchors(photo, data_set, whole, wrong)
         if anchors:
-            photos.append(AnchoredPhoto(photo, vocabulary or data_set.name, anchors))
+            counted = data_set.counted_classes(photo)
+            photos.append(AnchoredPhoto(photo, vocabulary or data_set.name, anchors, counted))
         skipped += wrong
     if (sentence := too_many(skipped, len(data_set), annotations)) is not None:
         raise AnnotationError(f"In '{data_set.name}' {sentence}")
@@ -185,6 +188,7 @@ class Batch:
         is_box: `(N,)` whether the prompt is the box or the point.
         vocabulary: `(N,)` index into the data's vocabularies, -1 without a name.
         class_index: `(N,)` index into that vocabulary.
+        counted: for each prompt the classes of it that its photo tells of; None = all.
         kind: what such batches are called.
         seed: of what is drawn at random when the batch is learnt from.
         names: files of the photos.
@@ -202,6 +206,7 @@ class Batch:
     is_box: Tensor
     vocabulary: Tensor
     class_index: Tensor
+    counted: tuple[tuple[int, ...] | None, ...]
     kind: str
     seed: int = 0
     names: tuple[str, ...] = ()
@@ -217,6 +222,7 @@ class _Object:
     vocabulary: str
     class_index: int
     whole: bool
+    counted: tuple[int, ...] | None
     hidden: float = 0.0
     click_xy: NDArray[np.float64] | None = None  # where the square was clicked, if it was
 
@@ -384,7 +390,13 @@ class Squares:
         mixed = square * (1 - alpha) + frame.cut(_read(anchored.photo)) * alpha
         hidden = max(0.0, float(source.sum() * scale**2 - pasted.sum()))
         item = _Object(
-            pasted, _box(pasted), anchored.vocabulary, anchor.class_index, anchor.whole, hidden
+            pasted,
+            _box(pasted),
+            anchored.vocabulary,
+            anchor.class_index,
+            anchor.whole,
+            anchored.counted,
+            hidden,
         )
         below = []
         for other in objects:
@@ -422,6 +434,7 @@ class Squares:
             & torch.tensor([item.click_xy is None for item in prompts]),
             vocabulary=torch.tensor(vocabularies),
             class_index=torch.tensor([item.class_index for item in prompts]),
+            counted=tuple(item.counted for item in prompts),
             kind=self.kind,
         )
 
@@ -455,7 +468,9 @@ def _objects(
             mask = frame.cut_mask(whole)
             box = _box(mask)
             hidden = max(0.0, float(whole.sum() * np.prod(frame.scale_xy) - mask.sum()))
-        item = _Object(mask, box, photo.vocabulary, each.class_index, each.whole, hidden)
+        item = _Object(
+            mask, box, photo.vocabulary, each.class_index, each.whole, photo.counted, hidden
+        )
         if each is anchor and click_xy is not None:
             item = replace(item, click_xy=frame.to_model(click_xy))
         found.append(item)

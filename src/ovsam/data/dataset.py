@@ -58,6 +58,18 @@ class DataSet:
         """The number of a class; -1 for what has no name, and for a class that is left out."""
         return self._index.get(category, -1)
 
+    def counted_classes(self, photo: ListedPhoto) -> tuple[int, ...] | None:
+        """The classes that a photo tells of, by number; None = all.
+
+        LVIS: those known to be absent, and those of which every object is marked. Of a class that
+        is not looked for, or not marked exhaustively, an object of another class may be one, too.
+        """
+        if photo.negative_classes is None:
+            return None
+        marked = {instance.category for instance in photo.instances}
+        known = {*photo.negative_classes, *marked}.difference(photo.not_exhaustive_classes)
+        return tuple(i for i, name in enumerate(self.classes) if name in known)
+
     def listed_classes(self, index: int) -> frozenset[str]:
         """The classes on a photo, by its label or its objects, without reading a file."""
         photo = self.photos.listed[index]

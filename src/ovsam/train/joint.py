@@ -21,7 +21,7 @@ from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits, region_mask_logits
 from ovsam.train.engine import Stage
-from ovsam.train.losses import prompt_loss
+from ovsam.train.losses import counted_rows, name_loss, prompt_loss
 
 NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not saturate
 
@@ -189,10 +189,11 @@ class JointStage(Stage):
                 mine = batch.vocabulary[named] == index
                 bank = names.to(embeddings.device)
                 logits = class_logits(embeddings[mine], bank, NAME_SCALE)[:, :-1]
-                target = batch.class_index[named][mine]
-                losses.append(
-                    F.cross_entropy(logits, target, reduction="none", label_smoothing=0.05)
-                )
+                told = [batch.counted[i] for i in named[mine].tolist()]
+                counted = counted_rows(told, logits.shape[1])
+                if counted is not None:
+                    counted = counted.to(logits.device)
+                losses.append(name_loss(logits, batch.class_index[named][mine], counted))
         return torch.cat(losses).sum() / max(1, len(named))
 
 

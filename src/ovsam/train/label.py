@@ -30,7 +30,7 @@ from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits, region_mask_logits
 from ovsam.model.roi_align import roi_align
 from ovsam.train.engine import Stage
-from ovsam.train.losses import mask_iou
+from ovsam.train.losses import counted_rows, mask_iou
 from ovsam.train.scene_losses import (
     BCE_WEIGHT,
     CLASS_WEIGHT,
@@ -57,7 +57,7 @@ class SceneBatch:
         image: `(P,)` which crop each of the P = B N prompts belongs to.
         prompts: all of them; `object_index` counts the K objects.
         seeds: for each crop, of what is drawn at random when it is learnt from.
-        counted: for each crop `(C,)` bool, the classes that its photo tells of; None = all.
+        counted: for each crop the numbers of the classes that its photo tells of; None = all.
         names: of the photos.
         skipped: photos that cannot be read, and annotations that cannot be used.
     """
@@ -71,7 +71,7 @@ class SceneBatch:
     image: Tensor
     prompts: Prompts
     seeds: tuple[int, ...]
-    counted: tuple[Tensor | None, ...]
+    counted: tuple[tuple[int, ...] | None, ...]
     names: tuple[str, ...]
     skipped: tuple[Skipped, ...]
 
@@ -145,7 +145,7 @@ class LabelBatches:
                 self.mixture.seed * 1_000_003 + index * self.size + i for i in range(self.size)
             ),
             counted=tuple(
-                counted_classes(listed, self.data_sets[which]) for which, listed, _, _ in drawn
+                self.data_sets[which].counted_classes(listed) for which, listed, _, _ in drawn
             ),
             names=tuple(scene.name for scene in scenes),
             skipped=tuple(skipped),
@@ -169,14 +169,6 @@ class LabelBatches:
             f"{TRIES} photos in a row cannot be read or show no object, the last of them "
             f"'{listed.name}'. Check the data with 'ovsam data check'."
         )
-
-
-def counted_classes(photo: ListedPhoto, data_set: DataSet) -> Tensor | None:
-    """The classes that a photo tells anything of: `(C,)` bool; None = of all (see `class_loss`)."""
-    if photo.negative_classes is None:
-        return None
-    known = {*photo.negative_classes, *(instance.category for instance in photo.instances)}
-    return torch.tensor([name in known for name in data_set.classes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,9 +321,11 @@ class LabelStage(Stage):
                 bank = self._bank(index).to(embeddings.device)
                 scores = class_logits(embeddings[mine], bank, self.model.config.logit_scale)
             image = batch.image[mine]
-            total = total + class_loss(
-                scores, labels[mine], image, len(batch.photos), _counted(batch, image)
-            )
+            told = [batch.counted[i] for i in image.tolist()]
+            counted = counted_rows(told, scores.shape[1] - 1)
+            if counted is not None:
+                counted = counted.to(scores.device)
+            total = total + class_loss(scores, labels[mine], image, len(batch.photos), counted)
         return total
 
     def _mask_losses(
@@ -439,15 +433,6 @@ def _kinds(batch: SceneBatch, crop: int) -> list[Tensor]:
     asked = batch.has_mask[prompts.object_index] & (batch.image == crop)
     kind = torch.where(asked, kind, -1)
     return [(kind == value).nonzero()[:, 0] for value in torch.unique(kind).tolist() if value >= 0]
-
-
-def _counted(batch: SceneBatch, image: Tensor) -> Tensor | None:
-    """For N prompts of photos of one data set the classes that count: `(N, C)`."""
-    rows = [batch.counted[i] for i in image.tolist()]
-    known = next((row for row in rows if row is not None), None)
-    if known is None:
-        return None
-    return torch.stack([torch.ones_like(known) if row is None else row for row in rows])
 
 
 def _joined(prompts: Sequence[Prompts]) -> Prompts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -67,3 +69,36 @@ def prompt_loss(
     with torch.no_grad():
         iou = mask_iou(mask_logits, masks, hidden)
     return (first + best).mean() + F.mse_loss(quality, iou)
+
+
+def name_loss(
+    class_logits: Tensor, target: Tensor, counted: Tensor | None, smoothing: float = 0.05
+) -> Tensor:
+    """Cross-entropy with smoothed labels among the classes that count.
+
+    Args:
+        class_logits: `(N, C)`.
+        target: `(N,)` the right class.
+        counted: `(N, C)` bool, as `counted_rows` gives it; None = all. The right class counts.
+        smoothing: share of the target that the classes have alike.
+
+    Returns:
+        `(N,)`.
+    """
+    if counted is None:
+        return F.cross_entropy(class_logits, target, reduction="none", label_smoothing=smoothing)
+    kept = counted.scatter(1, target[:, None], True)
+    logs = class_logits.masked_fill(~kept, -torch.inf).log_softmax(1)
+    right = logs.gather(1, target[:, None])[:, 0]
+    alike = logs.masked_fill(~kept, 0).sum(1) / kept.sum(1)
+    return -(1 - smoothing) * right - smoothing * alike
+
+
+def counted_rows(counted: Sequence[Sequence[int] | None], classes: int) -> Tensor | None:
+    """The classes that count `(N, C)` bool, from their numbers; None where all do everywhere."""
+    if all(numbers is None for numbers in counted):
+        return None
+    rows = torch.zeros(len(counted), classes, dtype=torch.bool)
+    for row, numbers in zip(rows, counted, strict=True):
+        row[slice(None) if numbers is None else list(numbers)] = True
+    return rows

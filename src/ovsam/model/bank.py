@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,7 +38,7 @@ class Bank:
             counts: for each class how many of them are its own, at least one.
         """
         groups, start = [], 0
-        numbers = torch.tensor(counts)
+        numbers = torch.from_numpy(np.array(counts))
         for size in torch.unique(numbers).tolist():
             rows = size * int((numbers == size).sum())
             groups.append(vectors[start : start + rows].reshape(size, -1, vectors.shape[1]))

@@ -174,18 +174,18 @@ def _large_bank(
     progress: Progress | None,
 ) -> Bank:
     """The same in half precision, from one file if it is there."""
-    names = grouped_order(synonyms)
     # Names have no control characters, so no two lists are joined to the same text.
-    content = "\0".join([_key(encoder, templates), *names])
+    content = "\0".join([_key(encoder, templates), *map("\t".join, synonyms)])
     name = f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
     path = None if store.folder is None else store.folder / "banks" / name
-    vectors = None if path is None else read_vectors(path, (len(names), encoder.dim))
+    counts = list(map(len, synonyms))
+    vectors = None if path is None else read_vectors(path, (sum(counts), encoder.dim))
     if vectors is None:
-        computed = _embeddings(names, encoder, templates, store, progress)
+        computed = _embeddings(grouped_order(synonyms), encoder, templates, store, progress)
         vectors = torch.from_numpy(computed.astype(np.float16))
         if path is not None:
             write_vectors(path, vectors)
-    return Bank.of(vectors, list(map(len, synonyms)))
+    return Bank.of(vectors, counts)
 
 
 def _edited(

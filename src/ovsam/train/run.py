@@ -300,7 +300,7 @@ def _joint(
         if kind in recipe.cycle
     }
     banks = [names.bank(source) for source in sources]
-    rounds = {kind: look.rounds for kind, look in recipe.looks.items()}
+    rounds = {kind: look.rounds for kind, look in recipe.looks.items() if kind in kinds}
     stage = JointStage(start.model, banks, rounds, recipe.again, recipe.learn)
     return stage, Turns(kinds, recipe.cycle, skipped)
 

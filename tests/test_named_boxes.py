@@ -50,6 +50,8 @@ def test_a_goldfish_is_no_cat(script: Any) -> None:
     names = {shown: believed[folders[i]] for i, shown in enumerate(classes)}
     assert names["goldfish"] == {"goldfish"}
     assert names["beagle"] == {"beagle", "dog"}
+    assert "kite" not in names["kite"] and "cup" not in names["cup"]  # a bird, and punch
+    assert "refrigerator" in names["refrigerator"]
     assert names["school bus"] == {"school bus", "bus", "person"}
 
 

@@ -610,6 +610,8 @@ def test_a_cell_of_synonyms_may_hold_several(tmp_path: Path) -> None:
     found = load_vocabulary(path)
     assert found.synonyms == (("cat", "kitty", "tabby"), ("dog", "pup", "hound"))
     assert found.novel == ("cat",)
+    path.write_text("name,seen,synonyms\ncat,no,kitty,tabby\n")  # what is seen can be told
+    assert load_vocabulary(path).synonyms == (("cat", "kitty", "tabby"),)
     path.write_text("cat,kitty; tabby\n")  # no heading: a cell is a name
     assert load_vocabulary(path).synonyms == (("cat", "kitty; tabby"),)
 

@@ -254,6 +254,7 @@ def compare(
     _print_agreement(report)
     if json_path is not None:
         made_from = asked(annotations=data, model=model, teacher=teacher, limit=limit)
+        made_from |= {"objects": objects, "listed": data_set.fingerprint}
         write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
         typer.echo(f"wrote {json_path}")
 

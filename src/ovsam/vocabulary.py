@@ -677,7 +677,7 @@ def _from_table(text: str, name: str) -> Vocabulary:
             if any(headed):
                 heading, marks = cells, _check_heading(cells, name)
                 continue
-            if marks is not None and any(cells[len(heading) :]):
+            if marks is not None and marks + 1 == len(heading) and any(cells[len(heading) :]):
                 raise VocabularyError(
                     f"Row {number + 1} of vocabulary '{name}' has {len(cells)} cells, its heading "
                     f"{len(heading)}: which of them is 'seen' cannot be told. Give the heading a "

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ovsam.data.coco import Category
-from ovsam.data.dataset import DataSet, read_data_set
+from ovsam.data.dataset import DataSet, all_annotations, read_data_set
 from ovsam.errors import AnnotationError
 from ovsam.photo import read_photo
 from photo_folder import HEIGHT, WIDTH, rectangle, write_folder, write_photo
@@ -239,6 +239,18 @@ def test_class_folders_and_what_they_are_called(root: Path, tmp_path: Path) -> N
     assert dogs.synonyms == (("dog", "domestic dog"),)
 
 
+def test_how_many_annotations_there_are(root: Path, tmp_path: Path) -> None:
+    """Objects and labels, with those that are left out; not where each photo has a file of them."""
+    marked = read_data_set(lvis(tmp_path), tmp_path)
+    assert marked.annotations == 3
+    assert replace(marked, problems=("One is wrong.",)).annotations == 4
+    named = read_data_set(root / "imagenet_sample")
+    assert named.annotations == len(named)
+    regions = read_data_set(root / "bsds500/train.txt")
+    assert regions.annotations is all_annotations([marked, regions]) is None
+    assert all_annotations([marked, named]) == 3 + len(named)
+
+
 def test_classes_that_a_photo_tells_of(tmp_path: Path) -> None:
     """Not of oxen on the first photo, nor of mugs on the second: not all of them are marked."""
     data_set = read_data_set(lvis(tmp_path), tmp_path, name="LVIS")
@@ -252,7 +264,7 @@ def test_classes_that_a_photo_tells_of(tmp_path: Path) -> None:
 def test_folders_whose_names_have_blanks_are_listed(root: Path, tmp_path: Path) -> None:
     for name in ("one two", "three", "four"):
         shutil.copytree(root / "bsds500/sa_000000", tmp_path / name)
-    (tmp_path / "train.txt").write_text("one two\nthree four\n\n")
+    (tmp_path / "train.txt").write_text(" one two \nthree four\n\n")
     assert len(read_data_set(tmp_path / "train.txt")) == 3
 
 

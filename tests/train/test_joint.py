@@ -53,7 +53,7 @@ def turns(sources: list[Source], looks: Mapping[str, SquareConfig] = LOOKS) -> T
     kinds = {
         kind: Squares(drawn, names, look, i, kind) for i, (kind, look) in enumerate(looks.items())
     }
-    return Turns(kinds, list(looks), ())
+    return Turns(kinds, list(looks), [source.data_set for source in sources], ())
 
 
 def stage(
@@ -287,7 +287,7 @@ def test_a_stopped_run_ends_with_the_same_bits(sources: list[Source], tmp_path: 
     whole = turns(sources)
     with pytest.raises(KeyboardInterrupt):
         Engine(SETTINGS, tmp_path / "run").fit(
-            stage(sources), Stopped(whole.kinds, whole.cycle, ())
+            stage(sources), Stopped(whole.kinds, whole.cycle, [], ())
         )
     fresh, frozen = tiny_model(seed=9), tiny_model().state_dict()
     for name, parameter in fresh.named_parameters():

@@ -176,6 +176,17 @@ def test_what_is_unknown_and_what_contradicts_in_all_parts_is_told_at_once() -> 
     )
 
 
+def test_a_setting_unknown_in_a_list_hides_nothing_and_adds_nothing() -> None:
+    changes = ['data=[{path="a",foo=1},{path="b",bar=1}]', "cycle=['x']"]
+    with pytest.raises(TrainingError) as caught:
+        read_recipe("lite", changes)
+    assert sorted(str(caught.value).splitlines()[1:]) == [
+        "- data.0.foo is no setting",
+        "- data.1.bar is no setting",
+        "- the recipe: cycle names x, which looks does not describe",
+    ]
+
+
 def test_looks_are_checked_where_they_stand() -> None:
     with pytest.raises(
         TrainingError, match=r"- looks\.box: context must be a least and a greatest"

@@ -333,6 +333,16 @@ def test_the_union_of_names(tmp_path: Path) -> None:
     assert united([bare, sources[1]])[0] is bare
 
 
+def test_codes_are_told_by_their_place_whatever_they_are_called(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "imagenet_sample/words.txt").write_text("n01\tcrane\nn02\tdog, hound\n")
+    settings = SourceSettings(path="imagenet_sample", vocabulary="heron, dog/puppy")
+    assert read_source(settings, tmp_path).synonyms == (("heron",), ("dog", "puppy"))
+    other = replace(settings, vocabulary="heron, dog, cat")
+    with pytest.raises(TrainingError, match=r"2 classes, 'n01' among them, and the .* 3 others"):
+        read_source(other, tmp_path)
+
+
 @pytest.mark.usefixtures("tiny")
 def test_a_mixture_under_the_union_of_its_names(tmp_path: Path, invoke: Invoke) -> None:
     write_folder(tmp_path)

@@ -88,16 +88,14 @@ def anchored_photos(
     """
     skipped = list(data_set.skipped)
     photos = []
-    annotations = len(skipped)
     for photo in data_set.photos:
-        annotations += len(photo.instances) + len(photo.problems)
         wrong = photo.skipped
         anchors = _anchors(photo, data_set, whole, wrong)
         if anchors:
             counted = data_set.counted_classes(photo)
             photos.append(AnchoredPhoto(photo, vocabulary or data_set.name, anchors, counted))
         skipped += wrong
-    if (sentence := too_many(skipped, len(data_set), annotations)) is not None:
+    if (sentence := too_many(skipped, len(data_set), data_set.annotations)) is not None:
         raise AnnotationError(f"In '{data_set.name}' {sentence}")
     return photos, tuple(skipped)
 
@@ -260,8 +258,6 @@ class Squares:
             [(photo, anchor) for photo in photos for anchor in photo.anchors]
             for photos, _ in sources
         ]
-        self.photos = sum(len(photos) for photos, _ in sources)
-        self.anchors = sum(map(len, self.sources))
         weights = np.array([weight for _, weight in sources])
         self.weights = weights / weights.sum()
         self.vocabularies = list(vocabularies)

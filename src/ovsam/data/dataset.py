@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +68,7 @@ class DataSet:
             return None
         marked = {instance.category for instance in photo.instances}
         known = {*photo.negative_classes, *marked}.difference(photo.not_exhaustive_classes)
-        return tuple(i for i, name in enumerate(self.classes) if name in known)
+        return tuple(sorted(self._index[name] for name in known if name in self._index))
 
     def listed_classes(self, index: int) -> frozenset[str]:
         """The classes on a photo, by its label or its objects, without reading a file."""
@@ -94,11 +94,17 @@ class DataSet:
         """What was left out when listing."""
         return tuple(Skipped(self.name, why, annotation=True) for why in self.problems)
 
-    @property
-    def annotations(self) -> int:
-        """How many are listed, those that are left out among them; of a photo one at least."""
+    @cached_property
+    def annotations(self) -> int | None:
+        """How many are listed, those that are left out among them.
+
+        None where they are not listed but read with each photo, as SA-1B's.
+        """
+        if not self.photos.whole:
+            return None
         listed = self.photos.listed
-        return sum(max(1, len(photo.instances)) for photo in listed) + len(self.problems)
+        marked = sum(len(photo.instances) + (photo.label is not None) for photo in listed)
+        return marked + len(self.problems)
 
     def where(self, keep: Callable[[ListedPhoto], bool]) -> DataSet:
         """The photos for which `keep` holds; it is asked about them as they are listed, unread.
@@ -139,6 +145,12 @@ class DataSet:
         if not listed:
             raise AnnotationError(f"No photo of data set '{self.name}' is left. Choose others.")
         return replace(self, photos=Photos(listed, self.photos.read))
+
+
+def all_annotations(data_sets: Iterable[DataSet]) -> int | None:
+    """How many several data sets have; None where one does not know."""
+    counts = [data_set.annotations for data_set in data_sets]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 def read_data_set(path: Path, images: Path | None = None, name: str | None = None) -> DataSet:

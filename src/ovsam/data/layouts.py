@@ -111,6 +111,11 @@ class Photos:
     listed: Sequence[ListedPhoto]
     read: Callable[[ListedPhoto], ListedPhoto]
 
+    @property
+    def whole(self) -> bool:
+        """Whether all is known as it is listed, and no photo has a file of annotations."""
+        return self.read is _as_listed
+
     def __len__(self) -> int:
         return len(self.listed)
 
@@ -221,8 +226,9 @@ def _named_folders(file: Path) -> list[Path]:
             f"The list of folders '{file}' cannot be read: {error}. Save it as UTF-8 text."
         ) from error
     # One folder on each line, whose name may have blanks, or several between blanks.
-    named = ((line,) if os.path.isdir(file.parent / line) else line.split() for line in lines)
-    return [file.parent / name for names in named for name in names if name]
+    named = (line.strip() for line in lines)
+    several = ([line] if os.path.isdir(file.parent / line) else line.split() for line in named)
+    return [file.parent / name for names in several for name in names if name]
 
 
 def _sa1b(folders: list[Path], report: Report) -> Listing:

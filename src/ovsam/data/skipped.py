@@ -24,24 +24,30 @@ class Skipped:
     annotation: bool = False
 
 
-def too_many(skipped: Collection[Skipped], photos: int, annotations: int) -> str | None:
+def too_many(skipped: Collection[Skipped], photos: int, annotations: int | None) -> str | None:
     """What to say if more than one in a hundred, and more than one, are left out; else None.
 
     Args:
         skipped: all that is left out.
         photos: how many photos there are.
-        annotations: how many annotations; where they are not known before their photo's file is
-            read, at least one a photo.
+        annotations: how many annotations; None where that is not known before each photo's file
+            is read: then photos with a bad annotation count, not annotations.
     """
-    wrong_photos = {one.name: one for one in sorted(skipped) if not one.annotation}
-    wrong_annotations = [one for one in sorted(skipped) if one.annotation]
-    for found, total, what in (
-        (list(wrong_photos.values()), photos, "photos"),
-        (wrong_annotations, annotations, "annotations"),
+    spoilt = {one.name for one in skipped if not one.annotation}
+    if annotations is None:
+        marked = len({one.name for one in skipped if one.annotation})
+        of, whose = photos, "photos have annotations that"
+    else:
+        marked = sum(one.annotation for one in skipped)
+        of, whose = annotations, "annotations"
+    for annotation, found, total, what in (
+        (False, len(spoilt), photos, "photos"),
+        (True, marked, of, whose),
     ):
-        if len(found) > max(1, AT_MOST * total):
+        if found > max(1, AT_MOST * total):
+            first = min(one for one in skipped if one.annotation == annotation)
             return (
-                f"{len(found):,} of {total:,} {what} cannot be used, more than {AT_MOST:.0%}, "
-                f"first of '{found[0].name}': {found[0].why} {_CHECK}"
+                f"{found:,} of {total:,} {what} cannot be used, more than {AT_MOST:.0%}, "
+                f"first of '{first.name}': {first.why} {_CHECK}"
             )
     return None

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovsam.data.dataset import DataSet
+from ovsam.data.dataset import DataSet, all_annotations
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import point_of
 from ovsam.data.skipped import Skipped
@@ -89,9 +89,9 @@ class DistillBatches:
         return sum(len(data_set) for data_set, _ in self.sources)
 
     @property
-    def annotations(self) -> int:
-        """How many annotations are known of."""
-        return sum(data_set.annotations for data_set, _ in self.sources)
+    def annotations(self) -> int | None:
+        """How many annotations there are; None = unknown."""
+        return all_annotations((data_set for data_set, _ in self.sources))
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:

@@ -68,8 +68,8 @@ class Batches(Protocol):
         """How many photos there are to draw from."""
 
     @property
-    def annotations(self) -> int:
-        """How many annotations are known of, those that are left out among them."""
+    def annotations(self) -> int | None:
+        """How many annotations there are, those that are left out among them; None = unknown."""
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -427,7 +427,11 @@ class _Run:
         histories = state["history"]
         if len(histories) == self.fabric.world_size:
             self.history = histories[self.fabric.global_rank]
-        self.skipped = {Skipped(*parts) for parts in state["skipped"]}
+        self.skipped = {
+            # Runs that began with an older version have names alone.
+            Skipped(one, "It cannot be used.") if isinstance(one, str) else Skipped(*one)
+            for one in state["skipped"]
+        }
         if self.fabric.is_global_zero:
             self.record.forget_after(self.step)
             log.info("continuing at step %d of %s", self.step, saved[-1])

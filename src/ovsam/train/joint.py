@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovsam.data.crops import Batch, Squares
+from ovsam.data.dataset import DataSet, all_annotations
 from ovsam.data.prompts import next_click
 from ovsam.data.skipped import Skipped
 from ovsam.model.bank import Bank
@@ -221,24 +222,20 @@ class Turns:
     Args:
         kinds: how each kind draws, by name.
         cycle: the order of the kinds.
-        skipped: what was left out when the data was read.
+        data_sets: what is drawn from.
+        skipped: what of it was left out when it was read.
     """
 
     def __init__(
-        self, kinds: Mapping[str, Squares], cycle: Sequence[str], skipped: Sequence[Skipped]
+        self,
+        kinds: Mapping[str, Squares],
+        cycle: Sequence[str],
+        data_sets: Sequence[DataSet],
+        skipped: Sequence[Skipped],
     ) -> None:
         self.kinds, self.cycle, self.skipped = dict(kinds), tuple(cycle), tuple(skipped)
-
-    @property
-    def photos(self) -> int:
-        """How many photos there are to draw from."""
-        return max(squares.photos for squares in self.kinds.values())
-
-    @property
-    def annotations(self) -> int:
-        """How many annotations there were, those that are left out among them."""
-        drawn = max(squares.anchors for squares in self.kinds.values())
-        return drawn + sum(one.annotation for one in self.skipped)
+        self.photos = sum(map(len, data_sets))
+        self.annotations = all_annotations(data_sets)
 
     def __getitem__(self, index: int) -> Batch:
         """The batch of turn `index`."""

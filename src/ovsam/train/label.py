@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ovsam.data.dataset import DataSet
+from ovsam.data.dataset import DataSet, all_annotations
 from ovsam.data.layouts import ListedPhoto
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import NO_POINT, PromptConfig, Prompts, draw_prompts, next_click
@@ -104,9 +104,9 @@ class LabelBatches:
         return sum(map(len, self.data_sets))
 
     @property
-    def annotations(self) -> int:
-        """How many annotations are known of."""
-        return sum(data_set.annotations for data_set in self.data_sets)
+    def annotations(self) -> int | None:
+        """How many annotations there are; None = unknown."""
+        return all_annotations(self.data_sets)
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:

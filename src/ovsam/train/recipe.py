@@ -286,14 +286,15 @@ def _validated(content: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
         return _RECIPE.validate_python(content), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-    places = [detail["loc"] for detail in details]
-    found = [
-        sentence
+    # A list is also called too short where its elements are refused.
+    refused = [detail["loc"] for detail in details if detail["type"] != "too_short"]
+    details = [
+        detail
         for detail in details
-        # A list is also called too short where its elements are refused.
-        if detail["type"] != "too_short" or not any(place[:-1] == detail["loc"] for place in places)
-        for sentence in _sentences(detail)
+        if detail["type"] != "too_short"
+        or not any(place[: len(detail["loc"])] == detail["loc"] for place in refused)
     ]
+    found = [sentence for detail in details for sentence in _sentences(detail)]
     # What contradicts is only told of settings that are known and of their type.
     unknown = [detail["loc"][1:] for detail in details if detail["type"] in _UNKNOWN]
     if unknown and len(unknown) == len(details):

@@ -183,18 +183,18 @@ def _looked_up(data_set: DataSet, name: str) -> dict[str, tuple[str, ...]]:
     vocabulary = load_vocabulary(name)
     known = dict(zip(vocabulary.classes, vocabulary.synonyms, strict=True))
     classes = data_set.classes
+    if len(classes) == len(known) and not any(map(vocabulary.class_of, classes)):
+        return dict(zip(classes, vocabulary.synonyms, strict=True))
     own = zip(classes, data_set.synonyms, strict=True)
     found = {each: vocabulary.class_of(each, texts) for each, texts in own}
     missing = sorted(each for each, name in found.items() if name is None)
-    if not missing:
-        return {each: known[name] for each, name in found.items() if name is not None}
-    if len(classes) != len(known) or len(missing) < len(classes):
+    if missing:
         raise TrainingError(
             f"'{data_set.name}' has {len(classes)} classes, '{missing[0]}' among them, and the "
             f"vocabulary '{name}' {len(known)} others: leave the vocabulary out, or give the one "
             "that lists these classes."
         )
-    return dict(zip(classes, vocabulary.synonyms, strict=True))
+    return {each: known[name] for each, name in found.items() if name is not None}
 
 
 def _narrowed(data_set: DataSet, only: str | Sequence[str]) -> DataSet:
@@ -289,11 +289,11 @@ def _joint(
     # One file may be there twice, with other classes each: its place tells its vocabulary.
     places = [str(i) for i in range(len(sources))]
     drawn = []
-    skipped: list[Skipped] = []
+    left_out: list[Skipped] = []
     for place, source in zip(places, sources, strict=True):
         photos, wrong = anchored_photos(source.data_set, source.is_whole, place)
         drawn.append((photos, source.settings.share))
-        skipped += wrong
+        left_out += wrong
     kinds = {
         kind: Squares(drawn, places, look, recipe.engine.seed + i, kind)
         for i, (kind, look) in enumerate(recipe.looks.items())
@@ -302,7 +302,7 @@ def _joint(
     banks = [names.bank(source) for source in sources]
     rounds = {kind: look.rounds for kind, look in recipe.looks.items() if kind in kinds}
     stage = JointStage(start.model, banks, rounds, recipe.again, recipe.learn)
-    return stage, Turns(kinds, recipe.cycle, skipped)
+    return stage, Turns(kinds, recipe.cycle, [source.data_set for source in sources], left_out)
 
 
 def _distill(

@@ -36,6 +36,9 @@ def test_calibrate_writes_the_model_with_what_it_found(
     assert [half["instances"] for half in report["halves"]] == [20, 22]
     assert min(half["right"] for half in report["halves"]) < 20
     assert "warning: the model names only" in result.stderr
+    again = CliRunner().invoke(cli.app, [*words, "-o", "tiny.safetensors"])
+    assert again.exit_code == 1
+    assert "it is the input itself" in again.stderr
     before = load_checkpoint("tiny.safetensors")[1]
     assert tensors.keys() == before.keys()
     assert all((tensors[name] == before[name]).all() for name in before)

@@ -111,6 +111,7 @@ def test_limit_and_names_that_are_no_class(run: Run, fake: FakePredictor) -> Non
     ("arguments", "message"),
     [
         (("--labels", "ours", "--vocabulary", "person, cup"), "of the class 'emu'"),
+        (("--labels", "detector", "--vocabulary", "coco"), "--vocabulary is for --labels ours"),
         (("--labels", "detector", "--results-out", "boxes.json"), "it is the input itself"),
         (("--labels", "detector", "--json", "truth.json"), "it is the input itself"),
         (("--labels", "detector", "--json", "a.json", "--results-out", "a.json"), "the same file"),

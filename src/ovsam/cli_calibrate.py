@@ -55,7 +55,7 @@ def calibrate(
     from ovsam.output import check_output, write_atomically
     from ovsam.vocabulary import load_vocabulary
 
-    check_output(output, (".safetensors",), [annotations])
+    check_output(output, (".safetensors",), [annotations, Path(model)])
     if json_path is not None:
         check_output(json_path, (".json",), [annotations, Path(vocabulary)])
     content = read_annotations(annotations)

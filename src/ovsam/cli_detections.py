@@ -17,6 +17,7 @@ from ovsam.cli_options import (
     ModelOption,
     WorkersOption,
     ZoomOption,
+    is_given,
 )
 from ovsam.cli_progress import bar, embed_names
 from ovsam.errors import OvsamError
@@ -41,6 +42,7 @@ ImagesOption = Annotated[
 
 @app.command("evaluate-detections")
 def evaluate_detections(
+    context: typer.Context,
     annotations: Annotated[
         Path,
         typer.Argument(help="COCO or LVIS instance annotations (.json).", show_default=False),
@@ -100,6 +102,11 @@ def evaluate_detections(
         check_output(journal, (".jsonl",))
     if json_path is not None and json_path == results_out:
         raise OvsamError("--json and --results-out name the same file. Give them two names.")
+    if labels is LabelSource.detector and is_given(context, "vocabulary"):
+        raise OvsamError(
+            "--vocabulary is for --labels ours: the detector's names are those of its file. Leave "
+            "it out, or ask for our names."
+        )
     truth = read_truth(annotations)
     detections = read_detections(results, truth)
     # With the detector's names ours play no part, but a predictor has some.

@@ -19,6 +19,7 @@ from ovsam.cli_options import (
     VocabularyOption,
     WorkersOption,
     ZoomOption,
+    is_given,
 )
 from ovsam.cli_progress import bar, embed_names
 from ovsam.errors import OvsamError
@@ -251,7 +252,7 @@ def compare(
             workers=None if workers is None else Workers(load, workers),
             progress=progress,
         )
-    _print_agreement(report)
+    _print_agreement(report, model, teacher)
     if json_path is not None:
         made_from = asked(annotations=data, model=model, teacher=teacher, limit=limit)
         made_from |= {"objects": objects, "listed": data_set.fingerprint}
@@ -273,11 +274,7 @@ def _listed(unseen: str) -> list[str]:
 def _refuse_beside_clicks(context: typer.Context) -> None:
     """Refuse options that would change nothing: clicks measure masks, and choose where to click."""
     unused = ("prompts", "by_class", "reliability", "unseen")
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in unused
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
+    given = [f"--{name.replace('_', '-')}" for name in unused if is_given(context, name)]
     if given:
         raise OvsamError(
             "--clicks begins in the middle of each object and measures masks alone: leave out "
@@ -313,7 +310,7 @@ def _print_clicks(report: ClickReport) -> None:
         )
 
 
-def _print_agreement(report: AgreementReport) -> None:
+def _print_agreement(report: AgreementReport, model: str, teacher: str) -> None:
     from rich import box as boxes
     from rich.console import Console
     from rich.table import Table
@@ -328,7 +325,7 @@ def _print_agreement(report: AgreementReport) -> None:
     Console().print(table)
     zooms = " and ".join("on" if zoom else "off" for zoom in dict.fromkeys(report.zoom))
     typer.echo(
-        f"{report.student} beside {report.teacher}, {report.prompts} prompts, zoom {zooms}: "
+        f"{model} beside {teacher}, {report.prompts} prompts, zoom {zooms}: "
         f"{len(report.iou)} instances in {report.photos} photos in {report.seconds:.1f} s"
     )
     if report.skipped:

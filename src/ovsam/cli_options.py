@@ -70,3 +70,8 @@ WorkersOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, and does not just have its default."""
+    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"

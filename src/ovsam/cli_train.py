@@ -90,6 +90,9 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
 
     try:
         path = run_recipe(recipe, data, output)
+    except KeyboardInterrupt:
+        typer.echo("The same command goes on from the last checkpoint, if there is one.", err=True)
+        raise
     except OSError as error:  # no space, no permission
         raise TrainingError(
             f"The run in '{output}' stopped: {error}. Mend that; the same command then goes on "

@@ -760,6 +760,13 @@ def _from_json(text: str, path: Path) -> Vocabulary:
         unseen = [isinstance(item, dict) and not item.get("seen", True) for item in content]
         made = _from_rows([list(map(_clean, row)) for row in rows], unseen, path.stem)
         return _each_meaning_once(made, by_wordnet=False)
+    if isinstance(content, list) and content:
+        number = next(i for i, item in enumerate(content, start=1) if not _is_class(item))
+        raise VocabularyError(
+            f"Class {number} of vocabulary file '{path}' must be a name, or like "
+            '{"name": "cat", "synonyms": ["kitty"], "seen": true}, '
+            f"got {str(content[number - 1])[:80]}."
+        )
     categories = content.get("categories") if isinstance(content, dict) else None
     if not isinstance(categories, list) or not all(map(_is_category, categories)):
         raise VocabularyError(

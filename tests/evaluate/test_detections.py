@@ -30,6 +30,8 @@ CONTENT: dict[str, Any] = {
 }
 TRUTH = parse_truth(CONTENT, "truth.json")
 ROW: dict[str, Any] = {"image_id": 7, "category_id": 18, "bbox": [10, 5, 20, 10.5], "score": 0.5}
+PHOTO_ID = "it must be the id of a photo, or as a text the name of its file without suffix."
+CLASS_ID = "its ids are whole numbers from 3 to 18."
 DETECTION = Detection(7, 18, (10, 5, 30, 15.5), 0.5)
 
 
@@ -52,6 +54,21 @@ def test_a_box_that_sticks_out_is_cut() -> None:
     assert found[7][0].box_xyxy == (0, 30, 60, 40)
 
 
+def test_boxes_in_another_format_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    shares = [{**ROW, "bbox": [0.1, 0.2, 0.5, 1.0]}, {**ROW, "bbox": [0, 0, 1, 1]}]
+    with pytest.raises(AnnotationError, match=r"All boxes of 'results' .* shares of the photo"):
+        parse_detections(shares, TRUTH)
+    assert len(parse_detections([*shares, ROW], TRUTH)[7]) == 3
+    assert not caplog.records
+    corners = [{**ROW, "bbox": [30, 20, 50, 35]}, ROW, ROW]
+    parse_detections(corners, TRUTH)
+    [record] = caplog.records
+    assert record.getMessage().startswith("1 of the 3 boxes of 'results' stick out of their photo")
+    caplog.clear()
+    parse_detections([*corners, ROW], TRUTH)  # one in four may
+    assert not caplog.records
+
+
 def test_ultralytics_names_photos_by_their_files() -> None:
     assert parse_detections([{**ROW, "image_id": "a"}], TRUTH) == {7: [DETECTION]}
     assert parse_detections([{**ROW, "file_name": "a.jpg"}], TRUTH) == {7: [DETECTION]}
@@ -60,18 +77,39 @@ def test_ultralytics_names_photos_by_their_files() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_id": 1}, "has the image_id 1, which 'truth.json' does not list."),
-        ({"image_id": "c"}, "has the image_id 'c', which 'truth.json' does not list."),
-        ({"image_id": "b"}, "has the image_id 'b', which 'truth.json' does not list."),
-        ({"image_id": 7.0}, "has the image_id 7.0, which 'truth.json' does not list."),
-        ({"image_id": [7]}, "has the image_id [7], which 'truth.json' does not list."),
+        (
+            {"image_id": 1},
+            "has the image_id 1, which 'truth.json' does not list: " + PHOTO_ID,
+        ),
+        (
+            {"image_id": "c"},
+            "has the image_id 'c', which 'truth.json' does not list: " + PHOTO_ID,
+        ),
+        (
+            {"image_id": "b"},
+            "has the image_id 'b', which 'truth.json' does not list: " + PHOTO_ID,
+        ),
+        (
+            {"image_id": 7.0},
+            "has the image_id 7.0, which 'truth.json' does not list: " + PHOTO_ID,
+        ),
+        (
+            {"image_id": [7]},
+            "has the image_id [7], which 'truth.json' does not list: " + PHOTO_ID,
+        ),
         (
             {"file_name": "b.jpg"},
             "has the image_id 7 and the file_name 'b.jpg', but that photo is 'val/a.jpg' in "
             "'truth.json'.",
         ),
-        ({"category_id": 1}, "has the category_id 1, which 'truth.json' does not list."),
-        ({"category_id": None}, "has the category_id None, which 'truth.json' does not list."),
+        (
+            {"category_id": 1},
+            "has the category_id 1, which 'truth.json' does not list; " + CLASS_ID,
+        ),
+        (
+            {"category_id": None},
+            "has the category_id None, which 'truth.json' does not list; " + CLASS_ID,
+        ),
         ({"score": 1.01}, "must have a score from 0 to 1, got 1.01."),
         ({"score": -0.1}, "must have a score from 0 to 1, got -0.1."),
         ({"score": math.nan}, "must have a score from 0 to 1, got nan."),

@@ -269,6 +269,12 @@ def test_a_photo_that_is_cut_short_is_named_before_any_work(images: Path, kind: 
     assert fake.encode_calls == calls
 
 
+def test_a_class_of_that_name_with_more_behind_it_is_offered(images: Path) -> None:
+    fake = FakePredictor(vocabulary=Vocabulary.from_names(["cat (animal)", "coffee mug"]))
+    with pytest.raises(AnnotationError, match=r"'cat', which .* does not have \(it has 'cat \(an"):
+        evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
+
+
 def test_missing_photo_is_named_before_any_work(images: Path) -> None:
     (images / "b.png").unlink()
     fake = FakePredictor()

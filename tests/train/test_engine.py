@@ -197,7 +197,7 @@ def test_a_finished_run_gives_its_weights_again(tmp_path: Path) -> None:
 
 def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
     run_toy(tmp_path)
-    with pytest.raises(TrainingError, match=r"a run with another seed, steps"):
+    with pytest.raises(TrainingError, match=r"a run with another seed \(0 there, 1 now\), steps"):
         run_toy(tmp_path, toy_settings(steps=9, seed=1))
     assert run_toy(tmp_path, toy_settings(log_every=1)).averaged
 

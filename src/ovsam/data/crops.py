@@ -251,8 +251,9 @@ class Squares:
             ]
         if not any(photos for photos, _ in sources):
             raise AnnotationError(
-                f"There is nothing to draw '{kind}' batches from: no photo has a mask. Check the "
-                "data with 'ovsam data check', or leave out these batches."
+                f"There is nothing to draw '{kind}' batches from: no photo has a mask. Add masks, "
+                "or teach names alone, for which boxes will do: --set 'learn=[\"names\"]' --set "
+                "'cycle=[\"box\"]'."
             )
         self.sources = [
             [(photo, anchor) for photo in photos for anchor in photo.anchors]

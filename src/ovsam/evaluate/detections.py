@@ -10,8 +10,9 @@ and where there is a `file_name` it must be the photo's.
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -24,6 +25,9 @@ from ovsam.errors import AnnotationError, quoted
 from ovsam.evaluate.metrics import Share
 from ovsam.evaluate.truth import Truth
 from ovsam.geometry import Rle, clip_box_xyxy, rle_area
+
+_log = logging.getLogger(__name__)
+STICKS = 2  # pixels; rounding moves a side by less
 
 KEYS = ("image_id", "category_id", "bbox", "score")
 
@@ -88,6 +92,7 @@ def parse_detections(
         )
     stems = _photos_by_stem(truth.annotations.photos)
     found: dict[int, list[Detection]] = {}
+    photos = []
     for index, row in enumerate(content):
         try:
             detection = _detection(row, truth, stems, f"Entry {index} of {source!r}")
@@ -97,7 +102,36 @@ def parse_detections(
                 "detector was asked with."
             ) from error
         found.setdefault(detection.photo_id, []).append(detection)
+        photos.append(truth.photos[detection.photo_id])
+    _check_format(content, photos, source)
     return found
+
+
+def _check_format(rows: Sequence[Mapping[str, Any]], photos: Sequence[Photo], source: str) -> None:
+    """Refuse shares of the photo, and warn of two corners, in place of x, y, width, height.
+
+    Raises:
+        AnnotationError: no number of any box is above 1.
+    """
+    boxes = [row["bbox"] for row in rows]
+    if boxes and all(max(box) <= 1 for box in boxes):
+        raise AnnotationError(
+            f"All boxes of {source!r} lie within one pixel, so they seem to be shares of the "
+            "photo. A bbox must be x, y, width, height in pixels: multiply by the photo's sides."
+        )
+    out = sum(
+        x + width > photo.size_hw[1] + STICKS or y + height > photo.size_hw[0] + STICKS
+        for (x, y, width, height), photo in zip(boxes, photos, strict=True)
+    )
+    if out > len(boxes) / 4:
+        _log.warning(
+            "%d of the %d boxes of '%s' stick out of their photo by more than %d pixels and are "
+            "cut. A bbox must be x, y, width, height, not two corners.",
+            out,
+            len(boxes),
+            source,
+            STICKS,
+        )
 
 
 def results_to_json(results: Iterable[BoxResult] | Iterable[MaskResult]) -> bytes:
@@ -119,7 +153,8 @@ def _detection(
     if type(category_id) is not int or category_id not in truth.categories:
         raise AnnotationError(
             f"{where} has the category_id {quoted(category_id)}, which {truth.source!r} does not "
-            "list."
+            f"list; its ids are whole numbers from {min(truth.categories, default=0)} to "
+            f"{max(truth.categories, default=0)}."
         )
     score = row["score"]
     if not _is_number(score) or not 0 <= score <= 1:  # nor is NaN
@@ -138,7 +173,8 @@ def _photo(
         photo = stems.get(image_id)
     if photo is None:
         raise AnnotationError(
-            f"{where} has the image_id {quoted(image_id)}, which {truth.source!r} does not list."
+            f"{where} has the image_id {quoted(image_id)}, which {truth.source!r} does not list: "
+            "it must be the id of a photo, or as a text the name of its file without suffix."
         )
     if isinstance(file_name, str) and _name(file_name) != _name(photo.file_name):
         raise AnnotationError(

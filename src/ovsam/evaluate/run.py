@@ -254,10 +254,15 @@ def right_name(
     """
     name = names[instance.category]
     if name is None:
+        start = f"{instance.category.lower()} ("
+        near = next(
+            (other for other in vocabulary.classes if other.lower().startswith(start)), None
+        )
+        but = "" if near is None else f" (it has {quoted(near)})"
         raise AnnotationError(
             f"Annotation {instance.id} of {annotations.source!r} is of the class "
-            f"{quoted(instance.category)}, which the vocabulary {vocabulary.name!r} does not have. "
-            "Give one that has it with --vocabulary, such as the annotation file itself."
+            f"{quoted(instance.category)}, which the vocabulary {vocabulary.name!r} does not have"
+            f"{but}. Give one that has it with --vocabulary, such as the annotation file itself."
         )
     return name
 

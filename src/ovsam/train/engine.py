@@ -45,6 +45,7 @@ Draw = Callable[["Stage"], NDArray[np.uint8]]
 CHECKPOINTS = "checkpoints"
 ABOUT = "about.json"  # of a checkpoint: what decided its run, and the version of the code
 FREE = {"log_every", "save_every", "workers", "device", "compile", "shard"}  # change no weights
+VALUE_SHOWN = 24  # characters of a setting in a message; digests are longer
 KEPT = 2  # checkpoints: the last one, and the one before in case the disk spoils it
 
 
@@ -263,6 +264,15 @@ class _Run:
         self.stage.train()
         waiting = iter(self._micro_batches())
         settings = self.settings
+        if self.fabric.is_global_zero:
+            log.info(
+                "%d photos, step %d of %d; a line every %d steps, a checkpoint every %d",
+                self.batches.photos,
+                self.step,
+                settings.steps,
+                settings.log_every,
+                settings.save_every,
+            )
         started, first, images = time.monotonic(), self.step, 0
         while self.step < settings.steps:
             seen = [next(waiting) for _ in range(settings.accumulate)]
@@ -338,8 +348,7 @@ class _Run:
     def _note_skipped(self, skipped: Iterable[Skipped]) -> None:
         new = set(skipped) - self.skipped
         for one in sorted(new):
-            what = "an annotation of " if one.annotation else ""
-            log.warning("skipped %s'%s': %s", what, one.name, one.why)
+            log.warning("left out%s '%s': %s", ", in" * one.annotation, one.name, one.why)
         self.skipped |= new
         if not new:
             return
@@ -457,8 +466,9 @@ class _Run:
         mine = self.decided_by
         other = sorted(n for n in mine.keys() | theirs.keys() if mine.get(n) != theirs.get(n))
         if other:
+            told = (_difference(name, theirs.get(name), mine.get(name)) for name in other)
             raise TrainingError(
-                f"'{checkpoint}' belongs to a run with another {', '.join(other)}. "
+                f"'{checkpoint}' belongs to a run with another {', '.join(told)}. "
                 "Choose another output folder, or restore the settings to go on."
             )
 
@@ -487,6 +497,14 @@ def _moved(item: Any, device: torch.device) -> Any:
         parts = {field.name: getattr(item, field.name) for field in fields(item)}
         return replace(item, **{name: _moved(part, device) for name, part in parts.items()})
     return item
+
+
+def _difference(name: str, theirs: str | None, mine: str | None) -> str:
+    """A setting's name, with both values where they are short."""
+    values = [str(value) for value in (theirs, mine)]
+    if max(map(len, values)) > VALUE_SHOWN:
+        return name
+    return f"{name} ({values[0]} there, {values[1]} now)"
 
 
 def _united(sets: Iterable[Iterable[Skipped]]) -> set[Skipped]:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ovsam.train.losses import counted_rows, mask_iou, mask_loss, name_loss, prompt_loss
 
+CPU = torch.device("cpu")
+
 
 def quarter(*filled: int) -> Tensor:
     """Masks of 2 x 2 pixels of which the first few are filled."""
@@ -110,7 +112,7 @@ def test_names_are_told_among_the_classes_that_count() -> None:
     """As if there were no others; the right class counts even where nothing is known of it."""
     logits = torch.tensor([[2.0, -1.0, 0.5, 3.0], [0.0, 1.0, 2.0, 3.0]], requires_grad=True)
     target = torch.tensor([0, 3])
-    counted = counted_rows([(0, 2), None], 4)
+    counted = counted_rows([(0, 2), None], 4, CPU)
     assert counted is not None
     found = name_loss(logits, target, counted)
     among = logits[:1, [0, 2]]
@@ -119,7 +121,7 @@ def test_names_are_told_among_the_classes_that_count() -> None:
     assert torch.allclose(found, torch.stack([first, second]))
     [gradient] = torch.autograd.grad(found.sum(), [logits])
     assert (gradient[0] == 0).tolist() == [False, True, False, True]
-    assert torch.equal(name_loss(logits, target, counted_rows([(2,), None], 4)), found)
-    assert counted_rows([None, None], 4) is None
+    assert torch.equal(name_loss(logits, target, counted_rows([(2,), None], 4, CPU)), found)
+    assert counted_rows([None, None], 4, CPU) is None
     plain = F.cross_entropy(logits, target, reduction="none", label_smoothing=0.05)
     assert torch.equal(name_loss(logits, target, None), plain)

@@ -315,7 +315,7 @@ class Squares:
     ) -> tuple[NDArray[np.uint8], list[_Object]]:
         photo = _read(anchored.photo)
         if anchor.rle is not None and tuple(anchor.rle["size"]) != photo.shape[:2]:
-            raise _of_another_size(anchored.photo, photo)
+            raise _UnusableError(anchored.photo, "Its masks are made for a photo of another size.")
         click = None
         if self.config.clicked and anchor.rle and rng.random() < self.config.clicked:
             frame, click = self._clicked_frame(rng, anchor, photo)
@@ -586,15 +586,7 @@ def _read(photo: ListedPhoto) -> NDArray[np.uint8]:
     """The photo `(H, W, 3)`; raises `_UnusableError`."""
     try:
         pixels = _CACHE.read(photo)
-    except PhotoError as error:
+        photo.check_size((pixels.shape[0], pixels.shape[1]))
+    except (PhotoError, AnnotationError) as error:
         raise _UnusableError(photo, str(error)) from error
-    if photo.size_hw not in (None, pixels.shape[:2]):
-        raise _of_another_size(photo, pixels)
     return pixels
-
-
-def _of_another_size(photo: ListedPhoto, pixels: NDArray[np.uint8]) -> _UnusableError:
-    height, width = pixels.shape[:2]
-    return _UnusableError(
-        photo, f"It is {width} x {height} pixels, which is not the size of its annotations."
-    )

@@ -80,6 +80,18 @@ class ListedPhoto:
         """What is wrong with its annotations; if none can be used, with the photo."""
         return [Skipped(self.name, why, bool(self.instances)) for why in self.problems]
 
+    def check_size(self, size_hw: tuple[int, int]) -> None:
+        """Refuse pixels of another size than the annotations say.
+
+        Raises:
+            AnnotationError: says both.
+        """
+        if self.size_hw not in (None, size_hw):
+            raise AnnotationError(
+                f"Photo '{self.name}' is {size_hw[1]} x {size_hw[0]} pixels, its annotations say "
+                f"{self.size_hw[1]} x {self.size_hw[0]}."
+            )
+
     def open(self) -> Path | bytes:
         """What `read_photo` wants.
 

@@ -112,6 +112,7 @@ def draw_scene(
         return None
     source = photo.open()
     size_hw = photo.size_hw or read_photo_size(source)
+    photo = replace(photo, size_hw=size_hw)
     for _ in range(CROPS):
         frame, flipped = _frame(rng, size_hw, config), rng.random() < 0.5
         shown = _objects(rng, photo, frame, size_hw, config, wrong)
@@ -120,11 +121,7 @@ def draw_scene(
     else:
         return None
     pixels = read_photo(source)
-    if pixels.shape[:2] != tuple(size_hw):
-        raise AnnotationError(
-            f"Photo '{name}' is {pixels.shape[1]} x {pixels.shape[0]} pixels, its annotations say "
-            f"{size_hw[1]} x {size_hw[0]}. Check the data set with 'ovsam data check'."
-        )
+    photo.check_size((pixels.shape[0], pixels.shape[1]))
     content = frame.cut(pixels)
     if flipped:
         content = content[:, ::-1]

@@ -255,16 +255,14 @@ def _asked(
         return None
     try:
         pixels = read_photo(photo.open())
+        photo.check_size((pixels.shape[0], pixels.shape[1]))
+    except AnnotationError as error:
+        problems.append(str(error))
+        return None
     except OvsamError as error:
         problems.append(str(error) if photo.member is None else f"'{photo.name}': {error}")
         return None
-    height, width = size_hw = pixels.shape[0], pixels.shape[1]
-    if photo.size_hw not in (None, size_hw):
-        problems.append(
-            f"Photo '{photo.name}' is {width} x {height} pixels, but its annotations say "
-            f"{photo.size_hw[1]} x {photo.size_hw[0]}."
-        )
-        return None
+    size_hw = pixels.shape[0], pixels.shape[1]
     asked = []
     for instance in _largest(photo.instances, objects):
         try:

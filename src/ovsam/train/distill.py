@@ -142,11 +142,8 @@ class DistillBatches:
         name = photo_name(listed, root)
         photo = read_photo(listed.open())
         wrong = [replace(one, name=name, annotation=True) for one in listed.skipped]
-        if self.prompts and listed.size_hw not in (None, photo.shape[:2]):
-            raise AnnotationError(
-                f"It is {photo.shape[1]} x {photo.shape[0]} pixels, its annotations say "
-                f"{listed.size_hw[1]} x {listed.size_hw[0]}."
-            )
+        if self.prompts:
+            listed.check_size((photo.shape[0], photo.shape[1]))
         frame = Frame.whole_photo((photo.shape[0], photo.shape[1]), self.image_size)
         height, width = frame.content_hw
         padded = np.zeros((self.image_size, self.image_size, 3), np.uint8)

@@ -32,13 +32,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ovsam.data.layouts import ListedPhoto, Report, list_photos
+from ovsam.data.skipped import AT_MOST
 from ovsam.errors import OutputError, PhotoError, TrainingError
 from ovsam.output import write_atomically
 from ovsam.photo import read_photo
 from ovsam.train.teacher import Teacher
 
 HEADER = "cache.json"
-SKIPPED_AT_MOST = 0.01  # of the photos of a part
 TRIED = 10  # photos, to find two that can be read and timed
 NAMED = 3  # photos that an error names
 BYTES = 2  # of a number in half precision
@@ -369,9 +369,9 @@ class FeatureCacher:
 
     def _check_skipped(self, skipped: Mapping[str, str]) -> None:
         total = sum(len(self.contents.shard(index)) for index in self.mine)
-        if len(skipped) > SKIPPED_AT_MOST * total:
+        if len(skipped) > AT_MOST * total:
             raise TrainingError(
-                f"Stopped, as more than {SKIPPED_AT_MOST:.0%} of {total:,} photos cannot be read: "
+                f"Stopped, as more than {AT_MOST:.0%} of {total:,} photos cannot be read: "
                 f"{_some(list(skipped))}. Mend the data set ('ovsam data check --decode' lists "
                 "what is wrong) and run the same command again with --verify."
             )

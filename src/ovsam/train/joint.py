@@ -191,9 +191,7 @@ class JointStage(Stage):
                 bank = names.to(embeddings.device)
                 logits = class_logits(embeddings[mine], bank, NAME_SCALE)[:, :-1]
                 told = [batch.counted[i] for i in named[mine].tolist()]
-                counted = counted_rows(told, logits.shape[1])
-                if counted is not None:
-                    counted = counted.to(logits.device)
+                counted = counted_rows(told, logits.shape[1], logits.device)
                 losses.append(name_loss(logits, batch.class_index[named][mine], counted))
         return torch.cat(losses).sum() / max(1, len(named))
 

@@ -322,9 +322,7 @@ class LabelStage(Stage):
                 scores = class_logits(embeddings[mine], bank, self.model.config.logit_scale)
             image = batch.image[mine]
             told = [batch.counted[i] for i in image.tolist()]
-            counted = counted_rows(told, scores.shape[1] - 1)
-            if counted is not None:
-                counted = counted.to(scores.device)
+            counted = counted_rows(told, scores.shape[1] - 1, scores.device)
             total = total + class_loss(scores, labels[mine], image, len(batch.photos), counted)
         return total
 

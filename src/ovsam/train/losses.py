@@ -94,11 +94,13 @@ def name_loss(
     return -(1 - smoothing) * right - smoothing * alike
 
 
-def counted_rows(counted: Sequence[Sequence[int] | None], classes: int) -> Tensor | None:
+def counted_rows(
+    counted: Sequence[Sequence[int] | None], classes: int, device: torch.device
+) -> Tensor | None:
     """The classes that count `(N, C)` bool, from their numbers; None where all do everywhere."""
     if all(numbers is None for numbers in counted):
         return None
     rows = torch.zeros(len(counted), classes, dtype=torch.bool)
     for row, numbers in zip(rows, counted, strict=True):
         row[slice(None) if numbers is None else list(numbers)] = True
-    return rows
+    return rows.to(device)

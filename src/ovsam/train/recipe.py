@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import resources
@@ -101,22 +102,18 @@ class _AnyRecipe:
             raise _ContradictionsError(wrong)
         return self
 
-    def contradictions(self) -> Iterator[str]:
-        """A sentence for each setting that others contradict."""
-        yield from ()
-
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class _NamingRecipe(_AnyRecipe):
+class _NamingRecipe(_AnyRecipe, ABC):
     """What a run has that teaches names."""
 
     names: Literal["own", "union"] = "own"
     """Among which names an object's is to be told: those of its data set, or those of all."""
 
     @property
+    @abstractmethod
     def learns_names(self) -> bool:
         """Whether anything that names is trained."""
-        raise NotImplementedError
 
     def contradictions(self) -> Iterator[str]:
         """A sentence for each setting that others contradict."""

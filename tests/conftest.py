@@ -6,9 +6,29 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import fuzzing
+
 # How fast a machine is says nothing of the code.
 settings.register_profile("ovsam", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ovsam")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="run the long tests too, and fuzz at length"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--long"):
+        fuzzing.go_long()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if "long" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes long; run with --long"))
 
 
 @pytest.fixture(scope="session")

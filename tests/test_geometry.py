@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from fuzzing import examples
 from ovsam import geometry
 from ovsam.errors import AnnotationError
 
@@ -193,7 +194,8 @@ def test_malformed_rle(rle: dict[str, Any], message: str) -> None:
 
 
 @given(st.text(max_size=30), st.integers(0, 40), st.integers(0, 40))
-@settings(max_examples=200)
+@pytest.mark.fuzz
+@settings(max_examples=examples(200))
 def test_any_text_is_a_mask_or_an_annotation_error(text: str, height: int, width: int) -> None:
     try:
         mask = geometry.decode_rle({"size": [height, width], "counts": text})

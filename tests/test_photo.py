@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from fuzzing import examples
 from ovsam.errors import PhotoError
 from ovsam.photo import DEFAULT_MAX_PIXELS, read_photo
 
@@ -367,7 +368,8 @@ def test_pillows_own_limit_neither_interferes_nor_changes(monkeypatch: pytest.Mo
     st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"]),
     st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=6),
 )
-@settings(max_examples=300)
+@pytest.mark.fuzz
+@settings(max_examples=examples(300))
 @pytest.mark.filterwarnings("ignore")  # Pillow reports odd metadata as warnings
 def test_damage_gives_a_photo_or_a_photo_error(kind: str, damage: list[tuple[int, int]]) -> None:
     exif = Image.Exif()

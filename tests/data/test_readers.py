@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fuzzing import examples
 from ovsam.data.coco import collect_annotations, parse_sa1b, read_annotations, read_json
 from ovsam.data.layouts import list_photos
 from ovsam.errors import OvsamError
@@ -363,9 +364,13 @@ def fuzzed(function: Callable[..., None]) -> Any:
     """Every day the same files, and never a hang."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
     deadline = timedelta(seconds=5)
-    return settings(
-        max_examples=150, derandomize=True, deadline=deadline, suppress_health_check=checks
-    )(function)
+    limits = settings(
+        max_examples=examples(150),
+        derandomize=True,
+        deadline=deadline,
+        suppress_health_check=checks,
+    )
+    return pytest.mark.fuzz(limits(function))
 
 
 @pytest.mark.parametrize("reader", READERS)

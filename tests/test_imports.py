@@ -15,6 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "ovsam"
 # Everything may import what stands left of it, and its own group.
 GROUND = (
     "errors",
+    "bounded_json",
     "structures",
     "output",
     "geometry",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ovsam.bounded_json import parse_json
 from ovsam.errors import AnnotationError, VocabularyError, quoted
 from ovsam.geometry import check_segmentation, segmentation_to_mask
 from ovsam.photo import DEFAULT_MAX_PIXELS
@@ -173,16 +174,15 @@ def read_json(path: Path) -> object:
     """
     try:
         # Some editors put a byte-order mark before the text.
-        content: object = json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise AnnotationError(
             f"Cannot read the annotations {str(path)!r}: {error.strerror or error}. Check the path."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise AnnotationError(
             f"{str(path)!r} is not JSON ({error}); it may be cut short. Copy or download it again."
         ) from error
-    return content
 
 
 def parse_annotations(content: object, source: str = "annotations") -> Annotations:

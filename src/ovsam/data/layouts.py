@@ -35,9 +35,8 @@ from ovsam.data.coco import (
 from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError, OvsamError, PhotoError
 from ovsam.geometry import encode_rle, mask_to_box_xyxy
-from ovsam.photo import read_label_map, read_photo_size
+from ovsam.photo import PHOTO_SUFFIXES, read_label_map, read_photo_size
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 VOID = 255  # a label map's "no label" beside 0
 
 Report = Callable[[OvsamError], None]

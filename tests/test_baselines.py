@@ -108,13 +108,14 @@ def test_masks_are_the_model_s_own(cuts: Cuts, zoom: bool) -> None:
 
 @pytest.mark.parametrize("cuts", CUTS)
 def test_each_of_three_masks_has_names_of_its_own(cuts: Cuts) -> None:
-    """As if the box of its logits, each 4 / 0.64 photo pixels wide, had been given."""
+    """As if the box of its logits, 32 on each side of a square photo, had been given."""
     predictor = predictor_of(cuts)
-    photo, prompt = predictor.encode(blobs(3)), Prompt(points_xy=np.array([[60.0, 70]]))
+    square = np.ascontiguousarray(blobs(3)[:120, :120])
+    photo, prompt = predictor.encode(square), Prompt(points_xy=np.array([[60.0, 70]]))
     [found] = predictor.predict(photo, prompt, multimask=True, zoom=False)
     assert len(found.labels) == 3
     for k, logits in enumerate(found.low_res_logits):
-        box = mask_to_box_xyxy(logits > 0) * 4 / 0.64
+        box = mask_to_box_xyxy(logits > 0) * 120 / 32
         [again] = predictor.predict(photo, prompt, name_boxes_xyxy=[box], zoom=False)
         assert told(found, k) == pytest.approx(told(again), abs=1e-4)
 

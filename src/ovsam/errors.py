@@ -43,4 +43,8 @@ def quoted(value: object) -> str:
         text = repr(value)
     except RecursionError:
         return "something nested deeply"
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a number of thousands of digits"
+    if "\n" in text:  # as arrays have
+        text = " ".join(text.split())
     return text if len(text) <= 80 else text[:77] + "..."

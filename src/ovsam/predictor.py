@@ -7,12 +7,14 @@ embeddings of vocabularies, so both can be shared by threads.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ovsam.config import ModelConfig, ZoomConfig
-from ovsam.errors import CheckpointError, OvsamError, PhotoError, PromptError
+from ovsam.errors import CheckpointError, OvsamError, PhotoError, PromptError, quoted
 from ovsam.geometry import mask_to_box_xyxy, masks_to_boxes_xyxy
 from ovsam.hierarchy import hierarchy
 from ovsam.model.image import Frame, resample, to_pixels, whole_photo_logits
@@ -40,10 +42,14 @@ from ovsam.model.text import (
 )
 from ovsam.model.text_store import TextStore
 from ovsam.model.weights import fingerprints
-from ovsam.structures import Label, Prediction, Prompt
+from ovsam.structures import Label, Prediction, Prompt, checked_box_xyxy
 from ovsam.vocabulary import Vocabulary, load_vocabulary
 
+_log = logging.getLogger(__name__)
+
 VOCABULARIES_KEPT = 16
+PROMPTS_AT_ONCE = 64  # bounds the memory of many prompts; a multiple of what is zoomed at once
+MOST_BYTES = 2**32  # of all masks of a call
 SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
@@ -232,12 +238,16 @@ class Predictor:
         threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | NDArray[Any] | None = None,
         right_names: Sequence[str] | None = None,
+        return_logits: bool = False,
     ) -> list[Prediction]:
         """Answer prompts about an encoded photo.
 
+        Of a box only the part within the photo counts: two boxes with the same part have the same
+        answer. A warning is logged where coordinates look like shares of the photo's sides.
+
         Args:
             encoded: what `encode` gave.
-            prompts: one for each object, in photo pixels.
+            prompts: one for each object, in photo pixels; as many as have masks of 4 GiB together.
             vocabulary: what to choose the names from; None = the predictor's own. A built-in
                 name, a file, a comma list, names, or a `Vocabulary`.
             multimask: three masks for each prompt instead of one, best first.
@@ -251,24 +261,61 @@ class Predictor:
                 what sticks out of the square around the object is not seen.
             right_names: for each prompt what the oracle says, for a model that `has_oracle`. None =
                 nothing: each object is none of the vocabulary's classes.
+            return_logits: whether predictions have `logits`, too.
 
         Returns:
             One prediction for each prompt.
 
         Raises:
             PromptError: a prompt or a box to name lies outside the photo, a mask is of another
-                resolution, the threshold is none, the checkpoint has no multimask output, or there
-                are right names for a model without an oracle, not one for each prompt, or one that
-                is no class which may be the answer.
+                resolution, the threshold or the number of names is none, there are too many
+                prompts, the checkpoint has no multimask output, or there are right names for a
+                model without an oracle, not one for each prompt, or one that is no class which may
+                be the answer.
             VocabularyError: the vocabulary is not one.
         """
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
-        self._check(encoded, prompts, multimask)
+        self._check(encoded, prompts, multimask, top)
+        if (sentence := normalised_sentence(prompts, encoded.size_hw)) is not None:
+            _log.warning(sentence)
+        prompts = [prompt.clipped(encoded.size_hw) for prompt in prompts]
         threshold = self._threshold(threshold, resolved := self._resolve(vocabulary))
         named = _named_boxes(prompts, name_boxes_xyxy, encoded.size_hw)
         told = self._told(right_names, len(prompts), resolved)
+        prototypes = None if self.has_oracle else self._class_prototypes(resolved)
+        zoom = self.zoom if zoom is None else zoom
+        calibrated = self._calibrated(resolved)
+        predictions: list[Prediction] = []
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            some = slice(start, start + PROMPTS_AT_ONCE)
+            answers = self._answers(encoded, prompts[some], multimask, zoom)
+            if told is not None or prototypes is None:
+                assert told is not None
+                scores = [
+                    row.expand(len(answer.decoded.logits), -1)
+                    for row, answer in zip(told[some], answers, strict=True)
+                ]
+            else:
+                scores = self._names(encoded, answers, named[some], prototypes)
+            predictions += [
+                _prediction(
+                    encoded,
+                    answer.view,
+                    answer.decoded,
+                    _named(found, resolved, top, threshold),
+                    calibrated,
+                    return_logits,
+                )
+                for answer, found in zip(answers, scores, strict=True)
+            ]
+        return predictions
+
+    def _answers(
+        self, encoded: EncodedImage, prompts: Sequence[Prompt], multimask: bool, zoom: bool
+    ) -> list[_Answer]:
+        """The masks of each prompt that are asked for."""
         whole = _View(encoded.frame, encoded.features, 0)
-        if zoom if zoom is not None else self.zoom:
+        if zoom:
             step = max(1, SQUARES_AT_ONCE // len(self._zoom_config.contexts))
             groups = [prompts[i : i + step] for i in range(0, len(prompts), step)]
             answers = [
@@ -279,42 +326,54 @@ class Predictor:
         else:
             decoded = self._decode([whole] * len(prompts), prompts)
             answers = [_Answer(masks, ((whole, masks),)) for masks in decoded]
-        answers = [answer.selected(multimask) for answer in answers]
-        if told is not None:
-            scores = [
-                row.expand(len(a.decoded.logits), -1) for row, a in zip(told, answers, strict=True)
-            ]
-        elif self.config.baseline is None:
-            scores = self._label(answers, named, self._class_prototypes(resolved))
-        else:
-            single, boxes = self._cut_out(encoded, whole, answers, named)
-            each = iter(self._label(single, boxes, self._class_prototypes(resolved)))
-            scores = [torch.cat([next(each) for _ in a.decoded.logits]) for a in answers]
-        return [
-            _prediction(
-                encoded,
-                answer.view,
-                answer.decoded,
-                _named(found, resolved, top, threshold),
-                self._calibrated(resolved),
-            )
-            for answer, found in zip(answers, scores, strict=True)
-        ]
+        return [answer.selected(multimask) for answer in answers]
 
-    def _check(self, encoded: EncodedImage, prompts: Sequence[Prompt], multimask: bool) -> None:
+    def _names(
+        self,
+        encoded: EncodedImage,
+        answers: Sequence[_Answer],
+        named: Sequence[NDArray[np.float64] | None],
+        prototypes: ClassPrototypes,
+    ) -> list[Tensor]:
+        """Probabilities `(M, C + 1)` for each answer, background last."""
+        if self.config.baseline is None:
+            return self._label(answers, named, prototypes)
+        whole = _View(encoded.frame, encoded.features, 0)
+        single, boxes = self._cut_out(encoded, whole, answers, named)
+        each = iter(self._label(single, boxes, prototypes))
+        return [torch.cat([next(each) for _ in a.decoded.logits]) for a in answers]
+
+    def _check(
+        self, encoded: EncodedImage, prompts: Sequence[Prompt], multimask: bool, top: int
+    ) -> None:
+        if not isinstance(encoded, EncodedImage):
+            raise PhotoError(
+                f"predict takes what encode made of a photo, got {type(encoded).__name__}. Encode "
+                "the photo first."
+            )
         if multimask and self.mask_tokens == 1:
             raise PromptError(
                 f"{self.name} has no multimask output: its checkpoint keeps one mask token. "
                 "Ask for a single mask, or convert it with SAM's own decoder."
             )
+        if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
+            raise PromptError(f"top must be a number of names, 1 or more, got {quoted(top)}.")
         low_res = encoded.frame.input_hw[0] // 4
         for prompt in prompts:
-            prompt.check_inside(encoded.size_hw)
+            if not isinstance(prompt, Prompt):
+                raise PromptError(f"prompts must each be an ovsam.Prompt, got {quoted(prompt)}.")
             if prompt.mask_logits is not None and prompt.mask_logits.shape != (low_res, low_res):
                 raise PromptError(
                     f"mask_logits must have shape ({low_res}, {low_res}) for {self.name}, "
                     f"got {prompt.mask_logits.shape}. Pass on a prediction's low_res_logits."
                 )
+        height, width = encoded.size_hw
+        most = MOST_BYTES // ((3 if multimask else 1) * (height * width + 4 * low_res**2))
+        if len(prompts) > most:
+            raise PromptError(
+                f"The masks of {len(prompts):,} prompts on a photo of {width} x {height} pixels "
+                f"take too much memory at once. Ask for {most:,} at a time."
+            )
 
     def _told(
         self, right_names: Sequence[str] | None, count: int, vocabulary: Vocabulary
@@ -354,9 +413,9 @@ class Predictor:
         if threshold is None:
             calibration = self.config.calibration
             return calibration.threshold if _answers(vocabulary) <= calibration.classes else 0.0
-        if not 0 <= threshold <= 1:
-            raise PromptError(f"threshold must be a probability, 0 to 1, got {threshold!r}.")
-        return threshold
+        if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+            raise PromptError(f"threshold must be a probability, 0 to 1, got {quoted(threshold)}.")
+        return float(threshold)
 
     def _calibrated(self, vocabulary: Vocabulary) -> bool:
         """Whether it was with about as many classes as may be the answer: up to twice as many.
@@ -651,15 +710,29 @@ def _named_boxes(
     """
     if boxes_xyxy is None:
         return [prompt.box_xyxy for prompt in prompts]
-    if len(boxes_xyxy) != len(prompts):
+    if not isinstance(boxes_xyxy, Iterable):
+        raise PromptError(f"name_boxes_xyxy must be boxes, got {quoted(boxes_xyxy)}.")
+    boxes = list(boxes_xyxy)
+    if len(boxes) != len(prompts):
         raise PromptError(
             f"name_boxes_xyxy must have a box for each of the {len(prompts)} prompts, got "
-            f"{len(boxes_xyxy)}."
+            f"{len(boxes)}."
         )
-    named = [Prompt(box_xyxy=box) for box in boxes_xyxy]
-    for prompt in named:
-        prompt.check_inside(size_hw)
-    return [prompt.box_xyxy for prompt in named]
+    checked = [checked_box_xyxy("Each of name_boxes_xyxy", box) for box in boxes]
+    return [Prompt(box_xyxy=box).clipped(size_hw).box_xyxy for box in checked]
+
+
+def normalised_sentence(prompts: Sequence[Prompt], size_hw: tuple[int, int]) -> str | None:
+    """What to warn of where coordinates look like shares of a photo's sides; None where none do."""
+    for prompt in prompts:
+        if prompt.looks_normalised(size_hw):
+            corners = prompt.points_xy if prompt.box_xyxy is None else prompt.box_xyxy
+            return (
+                f"The coordinates {', '.join(f'{value:g}' for value in corners.ravel()[:4])} lie "
+                f"between 0 and 1 on a photo of {size_hw[1]} x {size_hw[0]} pixels: they are read "
+                "as pixels. If they are shares of its width and height, multiply them by these."
+            )
+    return None
 
 
 @dataclass(frozen=True)
@@ -772,15 +845,25 @@ def _prediction(
     decoded: _Decoded,
     names: _Names,
     calibrated: bool,
+    return_logits: bool,
 ) -> Prediction:
+    logits = None
     if view.frame == encoded.frame:
-        whole = whole_photo_logits(decoded.logits[None], view.frame, encoded.size_hw)
-        masks = np.asarray((whole[0] > 0).cpu().numpy(), np.bool_)
+        [whole] = whole_photo_logits(decoded.logits[None], view.frame, encoded.size_hw)
+        masks = np.asarray((whole > 0).cpu().numpy(), np.bool_)
+        logits = _array(whole) if return_logits else None
         low_res = _array(decoded.logits)
     else:
-        logits = _array(decoded.logits)
-        masks = np.stack([_pasted(mask, view.frame, encoded.size_hw) for mask in logits])
-        low_res = np.stack([_moved(mask, view.frame, encoded.frame) for mask in logits])
+        squares = _array(decoded.logits)
+        masks = np.zeros((len(squares), *encoded.size_hw), np.bool_)
+        if return_logits:
+            logits = np.full(masks.shape, OUTSIDE, np.float32)
+        for k, square in enumerate(squares):
+            part, values = _pasted(square, view.frame, encoded.size_hw)
+            masks[k][part] = values > 0
+            if logits is not None:
+                logits[k][part] = values
+        low_res = np.stack([_moved(mask, view.frame, encoded.frame) for mask in squares])
     return Prediction(
         masks=masks,
         mask_scores=_array(decoded.quality.clamp(0, 1)),
@@ -791,27 +874,29 @@ def _prediction(
         none_of_these=names.none_of_these,
         kinds=names.kinds,
         calibrated=calibrated,
+        logits=logits,
     )
 
 
 def _pasted(
     logits: NDArray[np.float32], frame: Frame, size_hw: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Low-resolution logits of a zoomed square -> mask of the photo, False outside the square."""
-    mask = np.zeros(size_hw, np.bool_)
+) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+    """Low-resolution logits of a zoomed square -> the part of the photo it shows, and its logits.
+
+    Outside of this part the mask is False.
+    """
     low = np.maximum(np.floor(frame.origin_xy).astype(int), 0)
     high = np.ceil(np.add(frame.origin_xy, frame.window_hw[::-1])).astype(int)
     high = np.minimum(high, size_hw[::-1])
     width, height = (high - low).tolist()
     if width <= 0 or height <= 0:
-        return mask
+        return (slice(0), slice(0)), np.zeros((0, 0), np.float32)
     step = frame.scale_xy / 4  # cells per photo pixel
     corner = (low - np.array(frame.origin_xy)) * step
     values = resample(
         logits, corner, step, (width, height), border=None, interpolation=cv2.INTER_CUBIC
     )
-    mask[low[1] : high[1], low[0] : high[0]] = values > 0
-    return mask
+    return (slice(low[1], high[1]), slice(low[0], high[0])), values
 
 
 def load(

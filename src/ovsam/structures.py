@@ -7,13 +7,19 @@ corner of the top-left pixel is (0, 0), the bottom-right corner of the photo is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.errors import PromptError
+from ovsam.errors import PromptError, quoted
+from ovsam.geometry import clip_box_xyxy
+
+LARGEST = 1e9  # no coordinate and no logit is larger: float32 has room to compute with them
+MOST_POINTS = 1000  # of one prompt: memory grows with their square
+MOST_LOGITS = 4096**2  # of one coarse mask
 
 
 class Label(NamedTuple):
@@ -30,14 +36,44 @@ def _frozen_array(value: ArrayLike, dtype: type) -> NDArray[Any]:
     return array
 
 
-def _numbers(name: str, value: ArrayLike, dtype: type) -> NDArray[Any]:
+def _real_array(
+    name: str, value: ArrayLike, most: int, kinds: str = "iuf"
+) -> NDArray[np.float64]:
+    """A new read-only array of at most `most` numbers; what is none is not turned into one."""
     try:
-        array = _frozen_array(value, dtype)
-    except (TypeError, ValueError) as error:
-        raise PromptError(f"{name} must be an array of numbers, got {value!r:.80}.") from error
+        array = np.asarray(value)
+        if array.dtype == object and array.size <= most:  # as table libraries give rows
+            array = np.array([_real(number) for number in array.flat]).reshape(array.shape)
+        # Text, truth values, dates and complex numbers would become numbers without a word.
+        if array.size and array.dtype.kind not in kinds:
+            raise TypeError(array.dtype)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of tensors, Runtime
+        raise PromptError(f"{name} must be an array of numbers, got {quoted(value)}.") from error
+    if array.size > most:
+        raise PromptError(f"{name} must have at most {most:,} numbers, got {array.size:,}.")
+    if np.ma.is_masked(value):
+        raise PromptError(f"{name} must not have masked values, got {quoted(value)}.")
+    with np.errstate(over="ignore"):  # of long doubles
+        return _frozen_array(array, np.float64)
+
+
+def _numbers(name: str, value: ArrayLike, most: int) -> NDArray[np.float64]:
+    """The same, of finite numbers that are not too large to compute with."""
+    array = _real_array(name, value, most)
     if not np.isfinite(array).all():
-        raise PromptError(f"{name} must be finite numbers, got {array.tolist()!s:.80}.")
+        raise PromptError(f"{name} must be finite numbers, got {quoted(array.tolist())}.")
+    if (np.abs(array) > LARGEST).any():
+        raise PromptError(
+            f"{name} must lie between -{LARGEST:,.0f} and {LARGEST:,.0f}, "
+            f"got {quoted(array.tolist())}."
+        )
     return array
+
+
+def _real(number: object) -> float:
+    if not isinstance(number, Real) or isinstance(number, bool):
+        raise TypeError(type(number))
+    return float(number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +81,14 @@ class Prompt:
     """One object, pointed at: any mix of points, a box and a coarse mask; at least one of them.
 
     Attributes:
-        points_xy: `(N, 2)` photo pixels; empty `(0, 2)` when there are none.
+        points_xy: `(N, 2)` photo pixels, 1,000 points at most; empty `(0, 2)` when there are none.
         point_labels: `(N,)`, 1 = on the object, 0 = not on it. All ones when left out.
-        box_xyxy: `(4,)` photo pixels (x0, y0, x1, y1) with x0 < x1 and y0 < y1, or None.
+        box_xyxy: `(4,)` photo pixels (x0, y0, x1, y1) with x0 < x1 and y0 < y1, or None. It may
+            stick out of the photo; the part within is what counts.
         mask_logits: `(L, L)` coarse mask in the model's low-resolution frame, as
             `Prediction.low_res_logits` gives it (positive = object), or None.
+
+    No number is beyond a thousand million either way.
 
     Raises:
         PromptError: a shape, a value or a combination that is not a prompt.
@@ -71,7 +110,7 @@ class Prompt:
     mask_logits: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        points = _numbers("points_xy", self.points_xy, np.float64)
+        points = _numbers("points_xy", self.points_xy, 2 * MOST_POINTS)
         if points.size == 0:
             points = _frozen_array(np.zeros((0, 2)), np.float64)
         if points.ndim != 2 or points.shape[1] != 2:
@@ -79,29 +118,20 @@ class Prompt:
                 f"points_xy must have shape (N, 2), got {points.shape}. "
                 "Wrap a single point: [[x, y]]."
             )
-        raw_labels = np.ones(len(points)) if self.point_labels is None else self.point_labels
-        labels = np.asarray(raw_labels)
-        if labels.shape != (len(points),):
-            raise PromptError(
-                f"point_labels must have shape ({len(points)},), one for each point, "
-                f"got {labels.shape}."
-            )
-        if not np.isin(labels, (0, 1)).all():
-            raise PromptError(
-                f"point_labels must be 1 (on the object) or 0 (not on it), got {labels.tolist()}."
-            )
+        given = np.ones(len(points)) if self.point_labels is None else self.point_labels
+        labels = _checked_labels(given, len(points))
         object.__setattr__(self, "points_xy", points)
-        object.__setattr__(self, "point_labels", _frozen_array(labels, np.int64))
+        object.__setattr__(self, "point_labels", labels)
         if self.box_xyxy is not None:
-            object.__setattr__(self, "box_xyxy", _checked_box(self.box_xyxy))
+            object.__setattr__(self, "box_xyxy", checked_box_xyxy("box_xyxy", self.box_xyxy))
         if self.mask_logits is not None:
-            mask = _numbers("mask_logits", self.mask_logits, np.float32)
+            mask = _numbers("mask_logits", self.mask_logits, MOST_LOGITS)
             if mask.ndim != 2 or mask.shape[0] != mask.shape[1] or not mask.size:
                 raise PromptError(
                     "mask_logits must have shape (L, L), low-resolution logits as a prediction "
                     f"gives them, got {mask.shape}."
                 )
-            object.__setattr__(self, "mask_logits", mask)
+            object.__setattr__(self, "mask_logits", _frozen_array(mask, np.float32))
         if not len(points) and self.box_xyxy is None and self.mask_logits is None:
             raise PromptError("A prompt needs a point, a box or a mask, got none of them.")
 
@@ -113,10 +143,7 @@ class Prompt:
         height, width = size_hw
         for x, y in self.points_xy:
             if not (0 <= x <= width and 0 <= y <= height):
-                raise PromptError(
-                    f"Point ({x:g}, {y:g}) is outside the photo, which is {width} pixels wide and "
-                    f"{height} high."
-                )
+                raise point_outside(x, y, size_hw)
         if self.box_xyxy is not None:
             x0, y0, x1, y1 = self.box_xyxy
             if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
@@ -125,14 +152,67 @@ class Prompt:
                     f"pixels wide and {height} high."
                 )
 
+    def clipped(self, size_hw: tuple[int, int]) -> Prompt:
+        """The same with the part of the box that lies on a photo of `size_hw` pixels.
 
-def _checked_box(box_xyxy: ArrayLike) -> NDArray[Any]:
-    box = _numbers("box_xyxy", box_xyxy, np.float64)
+        Raises:
+            PromptError: see `check_inside`.
+        """
+        self.check_inside(size_hw)
+        if self.box_xyxy is None:
+            return self
+        return replace(self, box_xyxy=clip_box_xyxy(self.box_xyxy, size_hw))
+
+    def looks_normalised(self, size_hw: tuple[int, int]) -> bool:
+        """Whether its coordinates look like shares of the photo's sides instead of pixels.
+
+        A box within the photo's first pixel does, or points there that are not all whole numbers,
+        unless that pixel is all of the photo.
+        """
+        corners = self.points_xy
+        if self.box_xyxy is not None:
+            corners = np.concatenate([corners, self.box_xyxy.reshape(2, 2)])
+        if max(size_hw) == 1 or not corners.size or (corners < 0).any() or (corners > 1).any():
+            return False
+        return self.box_xyxy is not None or bool((corners % 1 != 0).any())
+
+
+def point_outside(x: float, y: float, size_hw: tuple[int, int]) -> PromptError:
+    """What to raise for a point that is not on a photo of `size_hw` pixels."""
+    height, width = size_hw
+    return PromptError(
+        f"Point ({x:g}, {y:g}) is outside the photo, which is {width} pixels wide and "
+        f"{height} high."
+    )
+
+
+def _checked_labels(value: ArrayLike, count: int) -> NDArray[np.int64]:
+    labels = _real_array("point_labels", value, MOST_POINTS, kinds="iufb")
+    if labels.shape != (count,):
+        raise PromptError(
+            f"point_labels must have shape ({count},), one for each point, got {labels.shape}."
+        )
+    if not ((labels == 0) | (labels == 1)).all():
+        raise PromptError(
+            "point_labels must be 1 (on the object) or 0 (not on it), "
+            f"got {quoted(np.asarray(value).tolist())}."
+        )
+    checked: NDArray[np.int64] = _frozen_array(labels, np.int64)
+    return checked
+
+
+def checked_box_xyxy(name: str, box_xyxy: ArrayLike) -> NDArray[np.float64]:
+    """A box `(4,)`, read-only; `name` is what messages call it.
+
+    Raises:
+        PromptError: it is none, or of no size.
+    """
+    box = _numbers(name, box_xyxy, 2 * MOST_POINTS)
     if box.shape != (4,):
-        raise PromptError(f"box_xyxy must have shape (4,), x0 y0 x1 y1, got {box.shape}.")
+        raise PromptError(f"{name} must have shape (4,), x0 y0 x1 y1, got {box.shape}.")
     if box[2] <= box[0] or box[3] <= box[1]:
         raise PromptError(
-            "box_xyxy must be x0, y0, x1, y1 with x0 < x1 and y0 < y1, got "
+            f"{name} must be x0, y0, x1, y1 with x0 < x1 and y0 < y1, got "
             f"{', '.join(f'{value:g}' for value in box)}. Swap the corners or give it some area."
         )
     return box
@@ -163,6 +243,8 @@ class Prediction:
         calibrated: whether the scores of names are probabilities: the model was calibrated, with
             as many classes as the vocabulary has or up to twice as many. If not they only rank the
             names.
+        logits: `(M, H, W)` what the masks were made from, positive = object, photo pixels; None
+            unless they were asked for.
     """
 
     masks: NDArray[np.bool_]
@@ -174,6 +256,7 @@ class Prediction:
     none_of_these: tuple[bool, ...] = ()
     kinds: tuple[Label | None, ...] = ()
     calibrated: bool = False
+    logits: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.masks)
@@ -191,6 +274,8 @@ class Prediction:
             ("none_scores", np.float32),
         ):
             object.__setattr__(self, name, _frozen_array(getattr(self, name), dtype))
+        if self.logits is not None:
+            object.__setattr__(self, "logits", _frozen_array(self.logits, np.float32))
         expected: Sequence[tuple[str, tuple[int, ...]]] = (
             ("mask_scores", (count,)),
             ("boxes_xyxy", (count, 4)),

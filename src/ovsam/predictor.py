@@ -42,6 +42,7 @@ from ovsam.model.text import (
 )
 from ovsam.model.text_store import TextStore
 from ovsam.model.weights import fingerprints
+from ovsam.photo import DEFAULT_MAX_PIXELS
 from ovsam.structures import Label, Prediction, Prompt, checked_box_xyxy
 from ovsam.vocabulary import Vocabulary, load_vocabulary
 
@@ -221,9 +222,44 @@ class Predictor:
         photo = photo.copy()
         photo.setflags(write=False)
         frame = Frame.whole_photo((photo.shape[0], photo.shape[1]), self.config.image_size)
+        return EncodedImage(photo, frame, self._encode_whole(frame.cut(photo), frame))
+
+    @torch.inference_mode()
+    def encode_resized(self, pixels: Tensor, size_hw: tuple[int, int]) -> EncodedImage:
+        """Encode a photo that has been resized for the model already.
+
+        Where the model zooms, it sees the photo brought back to its size.
+
+        Args:
+            pixels: `(3, h, w)` RGB, 0 to 255, whose longest side is the model's `image_size`.
+            size_hw: the photo's own height and width.
+
+        Raises:
+            PhotoError: another shape, other values, or a photo of too many pixels.
+        """
+        if min(size_hw) < 1 or size_hw[0] * size_hw[1] > DEFAULT_MAX_PIXELS:
+            raise PhotoError(
+                f"A photo must have 1 to {DEFAULT_MAX_PIXELS:,} pixels, got "
+                f"{quoted(size_hw[1])} x {quoted(size_hw[0])}."
+            )
+        frame = Frame.whole_photo(size_hw, self.config.image_size)
+        if tuple(pixels.shape) != (3, *frame.content_hw):
+            raise PhotoError(
+                f"A photo of {size_hw[1]} x {size_hw[0]} pixels must have been resized to shape "
+                f"{(3, *frame.content_hw)} for {self.name}, got {tuple(pixels.shape)}."
+            )
+        content = np.ascontiguousarray(pixels.detach().cpu().float().permute(1, 2, 0).numpy())
+        if not ((content >= 0) & (content <= 255)).all():  # nor is NaN
+            raise PhotoError("A photo's values must lie between 0 and 255: do not normalise them.")
+        seen = content.round().astype(np.uint8)
+        photo = np.asarray(cv2.resize(seen, size_hw[::-1], interpolation=cv2.INTER_LINEAR))
+        photo.setflags(write=False)
+        return EncodedImage(photo, frame, self._encode_whole(content, frame))
+
+    def _encode_whole(self, content: NDArray[Any], frame: Frame) -> Features:
         baseline = self.config.baseline
         named = baseline is None or baseline.cuts == "features"  # else crops are what is named
-        return EncodedImage(photo, frame, self._encode_frames(photo, [frame], named))
+        return self._encode_contents([content], frame.input_hw, named)
 
     @torch.inference_mode()
     def predict(
@@ -465,10 +501,20 @@ class Predictor:
         masked: bool = True,
     ) -> Features:
         """Encode frames of one size as a batch; see `OVSAM.encode`."""
+        contents = [frame.cut(photo) for frame in frames]
+        return self._encode_contents(contents, frames[0].input_hw, named, masked)
+
+    def _encode_contents(
+        self,
+        contents: Sequence[NDArray[Any]],
+        input_hw: tuple[int, int],
+        named: bool = True,
+        masked: bool = True,
+    ) -> Features:
         encoder = self.config.encoder
         pixels = [
-            to_pixels(frame.cut(photo), frame.input_hw, encoder.pixel_mean, encoder.pixel_std)
-            for frame in frames
+            to_pixels(content, input_hw, encoder.pixel_mean, encoder.pixel_std)
+            for content in contents
         ]
         batch = torch.cat(pixels).to(self.device, memory_format=torch.channels_last)
         return self._model.encode(batch, named, masked)

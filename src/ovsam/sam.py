@@ -8,30 +8,70 @@ It keeps state, as SAM's does; for servers and threads use `ovsam.load` and its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from torch import Tensor
 
-from ovsam.errors import OvsamError, PromptError
-from ovsam.predictor import EncodedImage, Predictor, load
-from ovsam.structures import Label, Prediction, Prompt
+from ovsam.errors import OvsamError, PhotoError, PromptError, quoted
+from ovsam.model.image import Frame
+from ovsam.predictor import EncodedImage, Predictor, load, normalised_sentence
+from ovsam.structures import Prediction, Prompt, point_outside
+
+PADDING = -1  # the label of a point that only fills a batch up
+SAM_SIDE = 256  # of SAM's low-resolution masks
+
+_log = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SamAutomaticMaskGenerator":
+        raise AttributeError(
+            "ovsam.sam has no SamAutomaticMaskGenerator, only SamPredictor, which answers prompts."
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _ImageEncoder(NamedTuple):
+    img_size: int  # longest side of a photo as the model sees it, in pixels
 
 
 class Sam:
-    """What `sam_model_registry` gives: a model that `SamPredictor` wraps, with `to` and `eval`."""
+    """What `sam_model_registry` gives: a model that `SamPredictor` wraps, with `to` and `eval`.
+
+    Args:
+        checkpoint: a model's name or the path of an ovsam checkpoint; None = `lite`.
+        device: "cpu", "cuda", "mps".
+    """
+
+    mask_threshold: float = 0.0
+    image_format: str = "RGB"
 
     def __init__(self, checkpoint: str | Path | None = None, device: str = "cpu") -> None:
         self._checkpoint = checkpoint if checkpoint is not None else "lite"
-        self.device = device
+        self._device = device
         self._predictor: Predictor | None = None
 
+    @classmethod
+    def of(cls, predictor: Predictor) -> Sam:
+        """Around a predictor of `ovsam.load`."""
+        sam = cls(predictor.name, str(predictor.device))
+        sam._predictor = predictor
+        return sam
+
     def to(self, device: Any = "cpu") -> Sam:
-        """Choose the device; the model is loaded there when it is first used."""
-        self.device, self._predictor = str(device), None
+        """Choose the device; the model is loaded there when it is next used."""
+        if str(device) != self._device:
+            self._device, self._predictor = str(device), None
         return self
 
     def eval(self) -> Sam:
@@ -39,13 +79,24 @@ class Sam:
         return self
 
     @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return torch.device(self._device)
+
+    @property
+    def image_encoder(self) -> _ImageEncoder:
+        """Its `img_size` is the longest side of a photo as the model sees it, in pixels."""
+        return _ImageEncoder(self.predictor.config.image_size)
+
+    @property
     def predictor(self) -> Predictor:
         """The predictor behind it."""
         if self._predictor is None:
-            self._predictor = load(self._checkpoint, device=self.device)
+            self._predictor = load(self._checkpoint, device=self._device)
         return self._predictor
 
 
+build_sam = build_sam_vit_h = build_sam_vit_l = build_sam_vit_b = Sam
 sam_model_registry: Mapping[str, Any] = {
     # SAM's own names load the checkpoint they are given, or `lite` without one.
     **dict.fromkeys(("default", "vit_h", "vit_l", "vit_b", "lite"), Sam),
@@ -54,82 +105,228 @@ sam_model_registry: Mapping[str, Any] = {
 }
 
 
+class ResizeLongestSide:
+    """A predictor's `transform`: photos and coordinates as the model sees them.
+
+    Args:
+        target_length: the longest side of a photo afterwards, in pixels.
+    """
+
+    def __init__(self, target_length: int) -> None:
+        self.target_length = target_length
+
+    def apply_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A photo `(H, W, 3)`, uint8, as the predictor resizes it."""
+        return self._frame(image.shape[:2]).cut(image)
+
+    def apply_coords(self, coords: ArrayLike, original_size: Sequence[int]) -> NDArray[np.float64]:
+        """Pixels `(..., 2)` of a photo of `original_size` (height, width) -> those of the model."""
+        return np.asarray(coords, np.float64) * self._frame(original_size).scale_xy
+
+    def apply_boxes(self, boxes: ArrayLike, original_size: Sequence[int]) -> NDArray[np.float64]:
+        """The same for boxes `(B, 4)`."""
+        corners = np.asarray(boxes, np.float64).reshape(-1, 2, 2)
+        return self.apply_coords(corners, original_size).reshape(-1, 4)
+
+    def apply_image_torch(self, image: Tensor) -> Tensor:
+        """Photos `(B, 3, H, W)` of one size, float, resized by torch: not to the same digits."""
+        size = self._frame(tuple(image.shape[-2:])).content_hw
+        return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+
+    def apply_coords_torch(self, coords: Tensor, original_size: Sequence[int]) -> Tensor:
+        """See `apply_coords`."""
+        scale = self._frame(original_size).scale_xy
+        return coords.to(torch.float) * torch.tensor(scale, dtype=torch.float, device=coords.device)
+
+    def apply_boxes_torch(self, boxes: Tensor, original_size: Sequence[int]) -> Tensor:
+        """See `apply_boxes`."""
+        return self.apply_coords_torch(boxes.reshape(-1, 2, 2), original_size).reshape(-1, 4)
+
+    @staticmethod
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
+        """Height and width of a photo whose longest side is brought to `long_side_length`."""
+        return Frame.whole_photo((oldh, oldw), long_side_length).content_hw
+
+    def _frame(self, size_hw: Sequence[int]) -> Frame:
+        height, width = size_hw
+        return Frame.whole_photo((height, width), self.target_length)
+
+
+class _Moved(Prompt):
+    """A prompt whose points were moved: whether they look like pixels, the given ones have told."""
+
+    def looks_normalised(self, size_hw: tuple[int, int]) -> bool:  # noqa: ARG002
+        return False
+
+
 class SamPredictor:
     """`segment_anything.SamPredictor` on an ovsam model; names come on top in `labels`.
+
+    Attributes:
+        model: what it was made of, or around the predictor that it was made of.
+        transform: brings photos and coordinates to the model's size, for `set_torch_image` and
+            `predict_torch`.
 
     Args:
         sam_model: what `sam_model_registry` gave, or a predictor of `ovsam.load`.
     """
 
     def __init__(self, sam_model: Sam | Predictor) -> None:
-        self._predictor = sam_model if isinstance(sam_model, Predictor) else sam_model.predictor
-        self._encoded: EncodedImage | None = None
-        self._prediction: Prediction | None = None
-
-    def set_image(self, image: NDArray[np.uint8], image_format: str = "RGB") -> None:
-        """Encode a photo `(H, W, 3)`, uint8, "RGB" or "BGR"."""
-        if image_format not in ("RGB", "BGR"):
-            raise OvsamError(f"image_format must be 'RGB' or 'BGR', got {image_format!r}.")
+        if not isinstance(sam_model, Sam | Predictor):
+            raise OvsamError(
+                "SamPredictor takes what sam_model_registry or ovsam.load gave, got "
+                f"{quoted(sam_model)}."
+            )
+        self.model = sam_model if isinstance(sam_model, Sam) else Sam.of(sam_model)
+        self.transform = ResizeLongestSide(self.model.image_encoder.img_size)
         self.reset_image()
-        self._encoded = self._predictor.encode(image[..., ::-1] if image_format == "BGR" else image)
+
+    def set_image(self, image: NDArray[np.uint8] | Image.Image, image_format: str = "RGB") -> None:
+        """Encode a photo: `(H, W, 3)`, uint8, "RGB" or "BGR", or a Pillow image as it lies."""
+        if image_format not in ("RGB", "BGR"):
+            raise OvsamError(f"image_format must be 'RGB' or 'BGR', got {quoted(image_format)}.")
+        pixels = _photo(image)
+        self.reset_image()
+        self._encoded = self.model.predictor.encode(
+            pixels[..., ::-1] if image_format == "BGR" and pixels.ndim == 3 else pixels
+        )
+
+    def set_torch_image(
+        self, transformed_image: Tensor, original_image_size: Sequence[int]
+    ) -> None:
+        """Encode a photo that `transform` has resized.
+
+        Where the model zooms, it sees no more than was left of the photo.
+
+        Args:
+            transformed_image: `(1, 3, h, w)` RGB, 0 to 255, its longest side the model's.
+            original_image_size: the photo's height and width before.
+        """
+        if transformed_image.ndim != 4 or len(transformed_image) != 1:
+            raise PhotoError(
+                "set_torch_image takes one photo of shape (1, 3, h, w), got "
+                f"{tuple(transformed_image.shape)}."
+            )
+        height, width = original_image_size
+        self.reset_image()
+        self._encoded = self.model.predictor.encode_resized(
+            transformed_image[0], (int(height), int(width))
+        )
 
     def predict(
         self,
-        point_coords: ArrayLike | None = None,
-        point_labels: ArrayLike | None = None,
-        box: ArrayLike | None = None,
-        mask_input: ArrayLike | None = None,
+        point_coords: ArrayLike | Tensor | None = None,
+        point_labels: ArrayLike | Tensor | None = None,
+        box: ArrayLike | Tensor | None = None,
+        mask_input: ArrayLike | Tensor | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
-        """Predict masks for one object, as SAM does.
+        """Predict masks for one object, as SAM does, or for B at once, as SAM 2 does.
 
         Args:
-            point_coords: `(N, 2)` pixels, x and y counted from 0, as SAM has it: (3, 5) is the
-                centre of the fourth pixel of the sixth row.
-            point_labels: `(N,)` 1 or 0.
-            box: `(4,)` xyxy.
-            mask_input: `(1, L, L)` low-resolution logits of a prediction before.
+            point_coords: `(N, 2)` or `(B, N, 2)` pixels, x and y counted from 0, as SAM has it:
+                (3, 5) is the centre of the fourth pixel of the sixth row.
+            point_labels: `(N,)` or `(B, N)` 1, 0, or -1 for a point that is none.
+            box: `(4,)` or `(B, 4)` xyxy.
+            mask_input: `(1, L, L)` or `(B, 1, L, L)` low-resolution logits of a prediction before,
+                or such as SAM's, 256 x 256.
             multimask_output: three masks instead of one.
-            return_logits: not offered; masks are bool.
+            return_logits: masks are float32 logits, positive = object, instead of bool.
 
         Returns:
-            Masks `(M, H, W)` bool, scores `(M,)`, low-resolution logits `(M, L, L)`. Unlike SAM's,
-            the three masks come best first; their names are in `labels`.
+            Masks `(M, H, W)`, scores `(M,)`, low-resolution logits `(M, L, L)`; with a B before
+            each for B prompts, unless B is 1. Unlike SAM's, the three masks come best first; their
+            names are in `labels`.
         """
-        if return_logits:
-            raise PromptError("return_logits=True is not offered: use the low-resolution logits.")
         encoded = self._require_image()
-        points, labels = np.zeros((0, 2)), np.zeros(0, np.int64)
-        if point_coords is not None:
-            if point_labels is None:
-                raise PromptError("point_labels must be given with point_coords, got none.")
-            points, labels = np.asarray(point_coords, float), np.asarray(point_labels)
-        prompt = Prompt(
-            points_xy=_as_distances(points, encoded),
-            point_labels=labels,
-            box_xyxy=None if box is None else np.asarray(box, float).reshape(-1),
-            mask_logits=None if mask_input is None else np.asarray(mask_input)[0],
+        given = _prompts(
+            points=_items(point_coords, 2),
+            labels=_items(point_labels, 1),
+            boxes=_items(box, 1),
+            masks=_masks(mask_input),
         )
-        [found] = self._predictor.predict(encoded, prompt, multimask=multimask_output)
-        self._prediction = found
-        return found.masks.copy(), found.mask_scores.copy(), found.low_res_logits.copy()
+        found = self._answer(encoded, given, multimask_output, return_logits)
+        stacks = self._stacked(encoded, found, multimask_output, return_logits)
+        if len(found) == 1:
+            return stacks[0][0], stacks[1][0], stacks[2][0]
+        return stacks
+
+    def predict_torch(
+        self,
+        point_coords: Tensor | None,
+        point_labels: Tensor | None,
+        boxes: Tensor | None = None,
+        mask_input: Tensor | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Predict masks for B objects, pointed at in the pixels that `transform` gives.
+
+        Args:
+            point_coords: `(B, N, 2)`.
+            point_labels: `(B, N)` 1, 0, or -1 for a point that is none.
+            boxes: `(B, 4)` xyxy.
+            mask_input: `(B, 1, L, L)`, see `predict`.
+            multimask_output: three masks instead of one, best first.
+            return_logits: masks are float32 logits instead of bool.
+
+        Returns:
+            Masks `(B, M, H, W)` in the photo's own pixels, scores `(B, M)`, low-resolution logits
+            `(B, M, L, L)`, on the model's device.
+        """
+        encoded = self._require_image()
+        for name, value, ndim in (
+            ("point_coords", point_coords, 3),
+            ("point_labels", point_labels, 2),
+            ("boxes", boxes, 2),
+            ("mask_input", mask_input, 4),
+        ):
+            if value is not None and value.ndim != ndim:
+                raise PromptError(
+                    f"predict_torch takes {name} of {ndim} dimensions, the first for the prompts, "
+                    f"got shape {tuple(value.shape)}."
+                )
+        scale = encoded.frame.scale_xy
+        points, corners = _numpy(point_coords), _numpy(boxes)
+        given = _prompts(
+            points=_items(points if points is None else _divided(points, scale), 2),
+            labels=_items(point_labels, 1),
+            boxes=_items(corners if corners is None else _divided(corners, np.tile(scale, 2)), 1),
+            masks=_masks(mask_input),
+        )
+        found = self._answer(encoded, given, multimask_output, return_logits)
+        masks, scores, low_res = (
+            torch.from_numpy(stack).to(self.device)
+            for stack in self._stacked(encoded, found, multimask_output, return_logits)
+        )
+        return masks, scores, low_res
 
     @property
-    def labels(self) -> tuple[tuple[Label, ...], ...]:
-        """For each mask of the last `predict` its names, best first: what SAM does not have."""
-        if self._prediction is None:
-            raise PromptError("There are no labels before predict(...) was called.")
-        return self._prediction.labels
+    def labels(self) -> tuple[Any, ...]:
+        """For each mask of the last `predict` its names, best first: what SAM does not have.
 
-    def get_image_embedding(self) -> Any:
-        """The embedding `(1, C, h, w)` of the photo, a tensor."""
+        After several prompts at once there is such a tuple for each prompt.
+        """
+        if self._found is None:
+            raise PromptError("There are no labels before predict(...) was called.")
+        if len(self._found) == 1:
+            return self._found[0].labels
+        return tuple(found.labels for found in self._found)
+
+    @property
+    def features(self) -> Tensor | None:
+        """The embedding `(1, C, h, w)` of the photo; None without one."""
+        return None if self._encoded is None else self._encoded.features.embedding
+
+    def get_image_embedding(self) -> Tensor:
+        """The embedding `(1, C, h, w)` of the photo."""
         return self._require_image().features.embedding
 
     @property
-    def device(self) -> Any:
+    def device(self) -> torch.device:
         """Where the model computes."""
-        return self._predictor.device
+        return self.model.predictor.device
 
     @property
     def is_image_set(self) -> bool:
@@ -141,20 +338,152 @@ class SamPredictor:
         """Height and width of the photo."""
         return self._require_image().size_hw
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the photo as the model sees it, without padding."""
+        return self._require_image().frame.content_hw
+
     def reset_image(self) -> None:
         """Forget the photo."""
-        self._encoded = self._prediction = None
+        self._encoded: EncodedImage | None = None
+        self._found: list[Prediction] | None = None
 
     def _require_image(self) -> EncodedImage:
         if self._encoded is None:
             raise PromptError("An image must be set with .set_image(...) before mask prediction.")
         return self._encoded
 
+    def _answer(
+        self, encoded: EncodedImage, given: Sequence[Prompt], multimask: bool, logits: bool
+    ) -> list[Prediction]:
+        if (sentence := normalised_sentence(given, encoded.size_hw)) is not None:
+            _log.warning(sentence)
+        prompts = [self._moved(prompt, encoded) for prompt in given]
+        self._found = self.model.predictor.predict(
+            encoded, prompts, multimask=multimask, return_logits=logits
+        )
+        return self._found
 
-def _as_distances(points_xy: NDArray[np.float64], encoded: EncodedImage) -> NDArray[np.float64]:
-    """SAM's points, whose half pixel is one of the model's -> ours; the last pixels stay inside."""
-    if points_xy.shape[-1:] != (2,):
-        return points_xy  # `Prompt` says what is wrong
-    edge = np.array(encoded.size_hw[::-1], float)
-    shifted = np.minimum(points_xy + 0.5 / encoded.frame.scale_xy, edge)
-    return np.where(points_xy <= edge, shifted, points_xy)
+    def _moved(self, given: Prompt, encoded: EncodedImage) -> Prompt:
+        """SAM's points, which name a pixel by its index -> ours, which are distances.
+
+        The half pixel between them is one of the model's, as SAM has it, or one of the photo's
+        where the model zooms. The last pixels stay on the photo.
+        """
+        edge = np.array(encoded.size_hw[::-1], float)
+        half = 0.5 if self.model.predictor.zoom else 0.5 / encoded.frame.scale_xy
+        for (x, y), outside in zip(
+            given.points_xy,
+            ((given.points_xy < -0.5) | (given.points_xy > edge)).any(1),
+            strict=True,
+        ):
+            if outside:
+                raise point_outside(x, y, encoded.size_hw)
+        mask, side = given.mask_logits, encoded.frame.input_hw[0] // 4
+        if mask is not None and mask.shape == (SAM_SIDE, SAM_SIDE) and side != SAM_SIDE:
+            shrinks = cv2.INTER_AREA if side < SAM_SIDE else cv2.INTER_LINEAR
+            mask = np.asarray(cv2.resize(mask, (side, side), interpolation=shrinks), np.float32)
+        return _Moved(
+            points_xy=np.clip(given.points_xy + half, 0, edge),
+            point_labels=given.point_labels,
+            box_xyxy=given.box_xyxy,
+            mask_logits=mask,
+        )
+
+    def _stacked(
+        self, encoded: EncodedImage, found: Sequence[Prediction], multimask: bool, logits: bool
+    ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
+        if not found:
+            count, side = 3 if multimask else 1, encoded.frame.input_hw[0] // 4
+            return (
+                np.zeros((0, count, *encoded.size_hw), np.float32 if logits else np.bool_),
+                np.zeros((0, count), np.float32),
+                np.zeros((0, count, side, side), np.float32),
+            )
+        return (
+            np.stack([each.logits if logits else each.masks for each in found]),  # type: ignore[misc]
+            np.stack([each.mask_scores for each in found]),
+            np.stack([each.low_res_logits for each in found]),
+        )
+
+
+def _photo(image: Any) -> NDArray[Any]:
+    if not isinstance(image, Image.Image):
+        return _numpy(image)
+    if image.mode.startswith(("I", "F")):  # whose range Pillow does not bring to 0 to 255
+        raise PhotoError(
+            f"A photo must have 8 bits for each channel, got a Pillow image of mode {image.mode!r}."
+            " Read files with ovsam.read_photo."
+        )
+    return np.asarray(image.convert("RGB"))
+
+
+def _numpy(value: Any) -> Any:
+    """Tensors as arrays; None and what else there is as it is."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        return (value.double() if value.is_floating_point() else value).numpy()
+    return value if value is None else np.asarray(value)
+
+
+def _divided(array: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[Any]:
+    """Model pixels -> photo pixels; what has another shape is left for `Prompt` to refuse."""
+    fits = array.shape[-1:] == scale.shape and array.dtype.kind in "iuf"
+    return array / scale if fits else array
+
+
+def _items(value: Any, ndim: int) -> list[Any] | None:
+    """One array of `ndim` dimensions for each prompt; what is none, `Prompt` refuses."""
+    array = _numpy(value)
+    if array is None:
+        return None
+    return list(array) if array.ndim == ndim + 1 else [array]
+
+
+def _masks(value: Any) -> list[Any] | None:
+    array = _numpy(value)
+    if array is None:
+        return None
+    items = list(array) if array.ndim == 4 else [array]
+    return [item[0] if item.ndim == 3 and len(item) == 1 else item for item in items]
+
+
+def _prompts(
+    points: list[Any] | None,
+    labels: list[Any] | None,
+    boxes: list[Any] | None,
+    masks: list[Any] | None,
+) -> list[Prompt]:
+    """A prompt with each of the points, boxes and masks, in the pixels they were given in."""
+    if points is None:
+        labels = None
+    elif labels is None:
+        raise PromptError("point_labels must be given with point_coords, got none.")
+    counts = {len(part) for part in (points, labels, boxes, masks) if part is not None}
+    if len(counts) > 1:
+        raise PromptError(
+            "Points, labels, boxes and masks must be for as many prompts each, got "
+            f"{' and '.join(map(str, sorted(counts)))}."
+        )
+    prompts = []
+    for i in range(counts.pop() if counts else 1):
+        points_xy, point_labels = np.zeros((0, 2)), np.zeros(0)
+        if points is not None and labels is not None:
+            points_xy, point_labels = _without_padding(points[i], labels[i])
+        prompts.append(
+            Prompt(
+                points_xy=points_xy,
+                point_labels=point_labels,
+                box_xyxy=None if boxes is None else boxes[i],
+                mask_logits=None if masks is None else masks[i],
+            )
+        )
+    return prompts
+
+
+def _without_padding(
+    points: NDArray[Any], labels: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    if labels.ndim != 1 or labels.dtype.kind not in "iuf" or len(labels) != len(points):
+        return points, labels  # `Prompt` says what is wrong
+    return points[labels != PADDING], labels[labels != PADDING]

@@ -132,12 +132,12 @@ def _resize(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.ui
 
 
 def to_pixels(
-    content: NDArray[np.uint8],
+    content: NDArray[Any],
     input_hw: tuple[int, int],
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Tensor:
-    """Content `(h, w, 3)` RGB -> `(1, 3, H, W)`, normalised, then padded with zeros."""
+    """Content `(h, w, 3)` RGB, 0 to 255 -> `(1, 3, H, W)`, normalised, then padded with zeros."""
     pixels = torch.from_numpy(content).float()
     pixels = (pixels - torch.tensor(mean)) / torch.tensor(std)
     height, width = content.shape[:2]

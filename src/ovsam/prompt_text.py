@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.errors import PromptError
+from ovsam.errors import PromptError, quoted
 from ovsam.structures import Prompt
 
 _POINT_FORM = "x,y (on the object) or x,y,0 (not on it)"
@@ -59,22 +59,25 @@ def _parse_box(text: str) -> Prompt:
     first, *rest = _groups(text) or [[]]
     if len(first) != 4:
         raise PromptError(
-            f"--box {text!r} must begin with the box's four numbers {_BOX_FORM}, "
+            f"--box {quoted(text)} must begin with the box's four numbers {_BOX_FORM}, "
             f"got {len(first)}{_hint(first)}."
         )
-    return _prompt(f"--box {text!r}", rest, box_xyxy=np.array(first))
+    return _prompt(f"--box {quoted(text)}", rest, box_xyxy=np.array(first))
 
 
 def _parse_points(text: str) -> Prompt:
     groups = _groups(text)
     if not groups:
-        raise PromptError(f"--point {text!r} must hold a point, {_POINT_FORM}, got no number.")
-    if all(len(group) == 3 and group[2] == 0 for group in groups):
         raise PromptError(
-            f"--point {text!r} says only where the object is not; put a point that is on it or a "
-            f'box first: --point "x,y; {text.strip()}" or --box "x0,y0,x1,y1; {text.strip()}".'
+            f"--point {quoted(text)} must hold a point, {_POINT_FORM}, got no number."
         )
-    return _prompt(f"--point {text!r}", groups)
+    if all(len(group) == 3 and group[2] == 0 for group in groups):
+        shown = text.strip() if len(text) <= 60 else "..."
+        raise PromptError(
+            f"--point {quoted(text)} says only where the object is not; put a point that is on it "
+            f'or a box first: --point "x,y; {shown}" or --box "x0,y0,x1,y1; {shown}".'
+        )
+    return _prompt(f"--point {quoted(text)}", groups)
 
 
 def _prompt(
@@ -86,7 +89,7 @@ def _prompt(
         if len(group) not in (2, 3):
             raise PromptError(
                 f"{option} must give each point as {_POINT_FORM}, "
-                f"got a group of {len(group)}: {_join(group)}."
+                f"got a group of {len(group)}: {_join(group[:8])}{', ...' * (len(group) > 8)}."
             )
         if len(group) == 3 and group[2] not in (0, 1):
             raise PromptError(
@@ -105,7 +108,8 @@ def _prompt(
 
 def _groups(text: str) -> list[list[float]]:
     """The numbers of `text`, one list for each group: `"1,2; 3, 4,0"` -> [[1, 2], [3, 4, 0]]."""
-    joined = re.sub(r"\s*,\s*", ",", text.strip())
+    # Blanks beside commas go; in two steps, for of one the time would grow with a text's square.
+    joined = re.sub(r"\s+", " ", text.strip()).replace(" ,", ",").replace(", ", ",")
     groups = []
     for group in re.split(r"[;\s]+", joined):
         if group:
@@ -115,11 +119,13 @@ def _groups(text: str) -> list[list[float]]:
 
 def _number(text: str, option_text: str) -> float:
     try:
+        if not text.isascii() or "_" in text:  # which Python takes, and nobody means
+            raise ValueError(text)
         return float(text)
     except ValueError:
         raise PromptError(
-            f"{text!r} in {option_text!r} is not a number; a point is x,y and a box {_BOX_FORM}, "
-            "in pixels of the photo."
+            f"{quoted(text)} in {quoted(option_text)} is not a number; a point is x,y and a box "
+            f"{_BOX_FORM}, in pixels of the photo."
         ) from None
 
 

@@ -36,9 +36,7 @@ def _frozen_array(value: ArrayLike, dtype: type) -> NDArray[Any]:
     return array
 
 
-def _real_array(
-    name: str, value: ArrayLike, most: int, kinds: str = "iuf"
-) -> NDArray[np.float64]:
+def _real_array(name: str, value: ArrayLike, most: int, kinds: str = "iuf") -> NDArray[np.float64]:
     """A new read-only array of at most `most` numbers; what is none is not turned into one."""
     try:
         array = np.asarray(value)

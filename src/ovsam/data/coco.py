@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,10 @@ from ovsam.bounded_json import parse_json
 from ovsam.errors import AnnotationError, VocabularyError, quoted
 from ovsam.geometry import check_segmentation, segmentation_to_mask
 from ovsam.photo import DEFAULT_MAX_PIXELS
+from ovsam.structures import LARGEST
 from ovsam.vocabulary import Vocabulary
+
+_log = logging.getLogger(__name__)
 
 # COCO's sizes, by the annotated area in pixels: small < 32² <= medium < 96² <= large.
 SMALL_AREA = 32.0**2
@@ -234,9 +238,23 @@ def collect_annotations(
                         instances.append(instance)
             except AnnotationError as error:
                 report(error)
+    _warn_of_shares(instances, photos.values(), source)
     return Annotations(
         tuple(photos.values()), tuple(instances), tuple(categories.values()), crowds, source
     )
+
+
+def _warn_of_shares(instances: Sequence[Instance], photos: Iterable[Photo], source: str) -> None:
+    """Say so where boxes seem to be shares of the photo's sides: all within its first pixel."""
+    boxes = np.array([one.box_xyxy for one in instances]).reshape(-1, 4)
+    # What is thinner than a pixel has been widened to one, see `_box_xyxy`.
+    within = (boxes >= 0).all() and (boxes[:, :2] <= 1).all() and (boxes[:, 2:] <= 2).all()
+    if len(boxes) and within and any(max(photo.size_hw) > 2 for photo in photos):
+        _log.warning(
+            "All boxes of %r lie within one pixel, so they seem to be shares of the photo. A bbox "
+            "must be x, y, width, height in pixels: multiply by the photo's sides.",
+            source,
+        )
 
 
 def parse_sa1b(
@@ -393,7 +411,7 @@ def _mask(
 
 def _box_xyxy(bbox: object, where: str) -> tuple[float, float, float, float]:
     numbers = [as_float(value) for value in bbox] if isinstance(bbox, list) else []
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)) or min(numbers[2:]) < 0:
+    if len(numbers) != 4 or not all(abs(n) <= LARGEST for n in numbers) or min(numbers[2:]) < 0:
         raise AnnotationError(
             f"{where} must have a bbox of four numbers x, y, width, height, got {quoted(bbox)}."
         )

@@ -24,7 +24,7 @@ from ovsam.data.layouts import ListedPhoto
 from ovsam.data.prompts import point_of
 from ovsam.data.skipped import Skipped, too_many
 from ovsam.errors import AnnotationError, PhotoError
-from ovsam.geometry import Rle, decode_rle, encode_rle, mask_to_box_xyxy
+from ovsam.geometry import Rle, clip_box_xyxy, decode_rle, encode_rle, mask_to_box_xyxy
 from ovsam.model.image import Frame
 from ovsam.photo import read_photo, read_photo_size
 
@@ -115,8 +115,10 @@ def _anchors(
     anchors = []
     for instance in photo.instances:
         if instance.segmentation is None:  # it can be named, and no mask be asked for
-            index = data_set.class_index(instance.category)
-            anchors.append(Anchor(None, instance.box_xyxy, index, False))
+            x0, y0, x1, y1 = clip_box_xyxy(instance.box_xyxy, (height, width)).tolist()
+            if x0 < x1 and y0 < y1:
+                index = data_set.class_index(instance.category)
+                anchors.append(Anchor(None, (x0, y0, x1, y1), index, False))
             continue
         try:
             mask = instance.mask((height, width))
@@ -531,7 +533,8 @@ def _jittered_box(
     spread = max(0.0, rng.uniform(-0.36, 0.12))
     noise = rng.normal(0, spread, 4) * [width, height, width, height]
     box = np.clip(box_xyxy + noise, 0, size)
-    return np.array([*np.minimum(box[:2], box[2:] - 1), *box[2:]])
+    low = np.maximum(np.minimum(box[:2], box[2:] - 1), 0)
+    return np.array([*low, *np.maximum(box[2:], 1)])
 
 
 def _point(rng: np.random.Generator, item: _Object) -> NDArray[np.float64]:

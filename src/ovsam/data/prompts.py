@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from ovsam.data.scenes import Scene
-from ovsam.geometry import mask_centre_xy
+from ovsam.geometry import clip_box_xyxy, mask_centre_xy
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NO_POINT = -1  # the prompt encoder's `NOT_A_POINT`
@@ -140,8 +140,10 @@ def jittered_box(
 ) -> NDArray[np.float64]:
     """A box `(4,)` with SAM's noise on each side: a tenth of it, 20 pixels at most (appendix A).
 
-    It stays within the picture of `size_hw` pixels, and at least a pixel wide and high.
+    Of the box the part within the picture of `size_hw` pixels counts. The result stays within it,
+    too, and at least a pixel wide and high.
     """
+    box_xyxy = clip_box_xyxy(box_xyxy, size_hw)
     sides = np.tile(box_xyxy[2:] - box_xyxy[:2], 2)
     noise = np.clip(rng.normal(0, JITTER * sides), -JITTER_AT_MOST, JITTER_AT_MOST)
     end = np.array(size_hw[::-1])

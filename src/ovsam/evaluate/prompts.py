@@ -25,7 +25,7 @@ from PIL import Image
 
 from ovsam.data.coco import Instance
 from ovsam.data.prompts import any_pixel_xy, jittered_box
-from ovsam.geometry import mask_centre_xy
+from ovsam.geometry import clip_box_xyxy, mask_centre_xy
 from ovsam.structures import Prompt
 
 PromptKind = Literal["box", "noisy-box", "point", "random-point"]
@@ -45,7 +45,7 @@ def annotated_prompt(
     Args:
         instance: what is pointed at.
         mask: its annotated mask `(H, W)`; for a box None will do. Where it has no pixel, as that
-            of an object thinner than one, a point is the centre of the box.
+            of an object thinner than one, a point is the centre of the box's part in the photo.
         kind: see above.
         size_hw: of the photo, in pixels.
         image_size: longest side of the photo as the network sees it, in pixels.
@@ -59,9 +59,8 @@ def annotated_prompt(
     if mask is None:
         raise ValueError(f"A {kind} is found on the annotated mask, got none.")
     if not mask.any():
-        x0, y0, x1, y1 = instance.box_xyxy
-        limits = size_hw[1], size_hw[0]
-        return Prompt(points_xy=np.clip([[(x0 + x1) / 2, (y0 + y1) / 2]], 0, limits))
+        x0, y0, x1, y1 = clip_box_xyxy(instance.box_xyxy, size_hw)
+        return Prompt(points_xy=[[(x0 + x1) / 2, (y0 + y1) / 2]])
     if kind == "point":
         return Prompt(points_xy=centre_point_xy(mask, image_size)[None])
     point = any_pixel_xy(_generator(instance), mask)

@@ -17,7 +17,7 @@ from ovsam.data.coco import Annotations, Instance, Photo
 from ovsam.errors import OvsamError
 from ovsam.evaluate.asked import fingerprint
 from ovsam.evaluate.run import ask, check_photos, read_annotated_photo
-from ovsam.geometry import mask_iou
+from ovsam.geometry import clip_box_xyxy, mask_iou
 from ovsam.output import write_atomically
 from ovsam.overlay import draw_mask, draw_prompt, object_colour
 from ovsam.predictor import Predictor
@@ -165,7 +165,7 @@ class _Row:
     def __init__(self, photo: Photo, instance: Instance, images_dir: Path) -> None:
         self.pixels = read_annotated_photo(photo, images_dir)
         self.mask = instance.mask(photo.size_hw)
-        x0, y0, x1, y1 = instance.box_xyxy
+        x0, y0, x1, y1 = clip_box_xyxy(instance.box_xyxy, photo.size_hw).tolist()
         height, width = photo.size_hw
         side = max(SMALLEST, CONTEXT * max(x1 - x0, y1 - y0))
         side = min(side, max(height, width))
@@ -198,7 +198,8 @@ class _Row:
         return canvas
 
     def _moved(self, prompt: Prompt) -> Prompt:
-        """A prompt in the cell's pixels."""
+        """A prompt in the cell's pixels, of its box what lies in the photo."""
+        prompt = prompt.clipped((self.pixels.shape[0], self.pixels.shape[1]))
         corner = np.array([self.x, self.y])
         box = prompt.box_xyxy
         return Prompt(

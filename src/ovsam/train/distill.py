@@ -21,6 +21,7 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import point_of
 from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError, PhotoError, TrainingError
+from ovsam.geometry import clip_box_xyxy
 from ovsam.model.image import Frame, normalised
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.prompt import box_mask_logits
@@ -159,7 +160,8 @@ class DistillBatches:
                 continue
             if mask.any():
                 points.append(frame.to_model(point_of(rng, mask)))
-                boxes.append(frame.to_model(np.array(instance.box_xyxy).reshape(2, 2)).ravel())
+                box = clip_box_xyxy(instance.box_xyxy, (photo.shape[0], photo.shape[1]))
+                boxes.append(frame.to_model(box.reshape(2, 2)).ravel())
         embedding = None if self.caches is None else self.caches[which][name][None].float()
         return WholePhotos(
             photos=torch.from_numpy(padded)[None],

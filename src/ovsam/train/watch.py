@@ -14,7 +14,7 @@ from ovsam.data.dataset import DataSet
 from ovsam.data.layouts import ListedPhoto
 from ovsam.data.sheet import COLUMNS, contact_sheet
 from ovsam.errors import AnnotationError, PhotoError
-from ovsam.geometry import encode_rle
+from ovsam.geometry import clip_box_xyxy, encode_rle
 from ovsam.model.bank import Bank
 from ovsam.model.image import Frame, to_pixels, whole_photo_logits
 from ovsam.model.label import class_logits
@@ -77,7 +77,8 @@ class Watch:
             frame.cut(pixels), frame.input_hw, encoder.pixel_mean, encoder.pixel_std
         ).to(device)
         features = model.encode(seen)
-        corners = np.array([instance.box_xyxy for instance in photo.instances]).reshape(-1, 2, 2)
+        given = np.array([instance.box_xyxy for instance in photo.instances]).reshape(-1, 4)
+        corners = clip_box_xyxy(given, size_hw).reshape(-1, 2, 2)
         boxes = torch.from_numpy(frame.to_model(corners).reshape(-1, 4)).float().to(device)
         as_mask = model.config.decoder.box_as_mask
         logits, _ = model.decode(

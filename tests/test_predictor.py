@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fuzzing import examples
+from ovsam import predictor as predicting
 from ovsam.config import CalibrationConfig, ModelConfig
 from ovsam.errors import PhotoError, PromptError, VocabularyError
 from ovsam.model import text as prototypes
@@ -371,6 +377,213 @@ def test_a_prompt_that_does_not_fit(
 ) -> None:
     with pytest.raises(PromptError, match=message):
         predictor.predict(photo, [PROMPTS["box"], prompt])
+
+
+@pytest.mark.parametrize("top", [0, -1, 1.5, True, "5", None])
+def test_a_number_of_names_that_is_none(
+    predictor: Predictor, photo: EncodedImage, top: object
+) -> None:
+    with pytest.raises(PromptError, match="top must be a number of names, 1 or more, got"):
+        predictor.predict(photo, PROMPTS["box"], top=top)  # type: ignore[arg-type]
+    assert len(predictor.predict(photo, PROMPTS["box"], top=10**400)[0].labels[0]) == 5
+
+
+def test_what_is_no_prompt_and_no_encoded_photo(predictor: Predictor, photo: EncodedImage) -> None:
+    with pytest.raises(PromptError, match=r"must each be an ovsam.Prompt, got \[1, 2\]"):
+        predictor.predict(photo, [[1, 2]])  # type: ignore[list-item]
+    with pytest.raises(PhotoError, match=r"got ndarray\. Encode the photo first"):
+        predictor.predict(blobs(0), PROMPTS["box"])  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match="name_boxes_xyxy must be boxes, got 5"):
+        predictor.predict(photo, PROMPTS["box"], name_boxes_xyxy=5)  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match="Each of name_boxes_xyxy must be an array of numbers"):
+        predictor.predict(photo, PROMPTS["box"], name_boxes_xyxy=[None])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_many_prompts_are_answered_in_groups(
+    predictor: Predictor, photo: EncodedImage, monkeypatch: pytest.MonkeyPatch, zoom: bool
+) -> None:
+    """However many there are, no more squares are held than of one group."""
+    prompts = [PROMPTS["box"], PROMPTS["point"], PROMPTS["box beyond"]] * 3
+    together = predictor.predict(photo, prompts, zoom=zoom)
+    sizes, answers = [], Predictor._answers
+
+    def spy(self: Predictor, encoded: EncodedImage, some: Sequence[Prompt], *rest: bool) -> Any:
+        sizes.append(len(some))
+        return answers(self, encoded, some, *rest)
+
+    monkeypatch.setattr(predicting, "PROMPTS_AT_ONCE", 4)
+    monkeypatch.setattr(Predictor, "_answers", spy)
+    grouped = predictor.predict(photo, prompts, zoom=zoom)
+    assert sizes == [4, 4, 1]
+    for one, other in zip(grouped, together, strict=True):
+        assert_same(one, other)
+
+
+def test_more_masks_than_fit_are_refused_before_the_work(
+    predictor: Predictor, photo: EncodedImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = HEIGHT * WIDTH + 4 * 32 * 32  # bytes
+    monkeypatch.setattr(predicting, "MOST_BYTES", 6 * each)
+    prompts = [PROMPTS["box"]] * 7
+    assert len(predictor.predict(photo, prompts[:6])) == 6
+    message = r"The masks of 7 prompts on a photo of 200 x 150 pixels .* Ask for 6 at a time"
+    with pytest.raises(PromptError, match=message):
+        predictor.predict(photo, prompts)
+    with pytest.raises(PromptError, match=r"of 3 prompts .* Ask for 2 at a time"):
+        predictor.predict(photo, prompts[:3], multimask=True)
+
+
+@pytest.mark.parametrize("multimask", [False, True], ids=["single", "multimask"])
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+@pytest.mark.parametrize("prompt", ["box", "point"])
+def test_logits_of_the_masks(
+    predictor: Predictor, photo: EncodedImage, prompt: str, zoom: bool, multimask: bool
+) -> None:
+    [found] = predictor.predict(
+        photo, PROMPTS[prompt], zoom=zoom, multimask=multimask, return_logits=True
+    )
+    [plain] = predictor.predict(photo, PROMPTS[prompt], zoom=zoom, multimask=multimask)
+    assert plain.logits is None
+    assert found.logits is not None and found.logits.dtype == np.float32
+    assert np.array_equal(found.logits > 0, plain.masks)
+    assert np.array_equal(found.masks, plain.masks)
+
+
+# Boxes that stick out
+
+
+@pytest.mark.parametrize("multimask", [False, True], ids=["single", "multimask"])
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+@pytest.mark.parametrize(
+    "within", [(0, 0, WIDTH, HEIGHT), (150, 0, WIDTH, 60)], ids=["all", "part"]
+)
+def test_a_box_is_its_part_within_the_photo(
+    predictor: Predictor,
+    photo: EncodedImage,
+    within: tuple[int, int, int, int],
+    zoom: bool,
+    multimask: bool,
+) -> None:
+    """To the digit, and so are the names of a box that is given for them."""
+    x0, y0, x1, y1 = within
+    ask = functools.partial(predictor.predict, photo, zoom=zoom, multimask=multimask)
+    point = Prompt(points_xy=np.array([[160.0, 30]]))
+    [expected] = ask(Prompt(box_xyxy=np.array(within)))
+    [named] = ask(point, name_boxes_xyxy=[within])
+    for out in (0.5, 10, 300, 2000, 1e7, 1e9 - 1e3):
+        box = [x0 - out if x0 == 0 else x0, y0 - 2 * min(out, 1e8), x1 + out / 3, y1]
+        box[3] += out if y1 == HEIGHT else 0
+        [found] = ask(Prompt(box_xyxy=np.array(box)))
+        assert np.array_equal(found.masks, expected.masks)
+        assert np.array_equal(found.low_res_logits, expected.low_res_logits)
+        assert found.labels == expected.labels
+        assert ask(point, name_boxes_xyxy=[box])[0].labels == named.labels
+
+
+def assert_finite(found: Prediction) -> None:
+    assert np.isfinite(found.low_res_logits).all()
+    assert np.isfinite(found.mask_scores).all()
+    assert np.isfinite(found.none_scores).all()
+    assert all(0 <= label.score <= 1 for row in found.labels for label in row)
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_a_box_of_which_the_photo_has_next_to_nothing(
+    predictor: Predictor, photo: EncodedImage, zoom: bool
+) -> None:
+    for box in (
+        [WIDTH - 1e-9, 10, WIDTH + 50, 90],
+        [-5, -5, 1e-300, 5],
+        [10, HEIGHT - 1e-12, 90, HEIGHT + 1e9 - HEIGHT],
+        [50, 50, np.nextafter(50, 51), np.nextafter(50, 51)],
+    ):
+        for found in predictor.predict(photo, Prompt(box_xyxy=box), zoom=zoom, multimask=True):
+            assert_finite(found)
+
+
+ANY_NUMBER = st.floats(allow_nan=True, allow_infinity=True)
+NEAR = st.floats(-10, 210) | st.sampled_from([0.0, -0.0, 5e-324, 1.0, 149.99999999, 150.0, 200.0])
+COORDINATE = NEAR | ANY_NUMBER | st.floats(-1e9, 1e9)
+
+
+@pytest.mark.fuzz
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    points=st.lists(st.tuples(NEAR | COORDINATE, NEAR | COORDINATE, st.integers(0, 1)), max_size=3),
+    box=st.none() | st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE),
+    level=st.none() | ANY_NUMBER | st.floats(-1e9, 1e9),
+    zoom=st.booleans(),
+    multimask=st.booleans(),
+)
+@example(points=[], box=(-1e9, -1e9, 1e9, 1e9), level=None, zoom=True, multimask=False)
+@example(points=[(0.0, 0.0, 0)], box=None, level=1e9, zoom=True, multimask=True)
+@example(points=[], box=None, level=-1e9, zoom=False, multimask=False)
+def test_any_numbers_are_answered_or_refused(
+    predictor: Predictor,
+    photo: EncodedImage,
+    points: list[tuple[float, float, int]],
+    box: tuple[float, float, float, float] | None,
+    level: float | None,
+    zoom: bool,
+    multimask: bool,
+) -> None:
+    try:
+        prompt = Prompt(
+            points_xy=[point[:2] for point in points],
+            point_labels=[point[2] for point in points],
+            box_xyxy=box,
+            mask_logits=None if level is None else np.full((32, 32), level),
+        )
+        [found] = predictor.predict(photo, prompt, zoom=zoom, multimask=multimask)
+    except PromptError as error:
+        assert "\n" not in str(error)
+        return
+    assert found.masks.shape == (3 if multimask else 1, HEIGHT, WIDTH)
+    assert_finite(found)
+
+
+# Shares of the photo in place of pixels
+
+
+@pytest.mark.parametrize(
+    ("prompt", "warned"),
+    [
+        ({"points_xy": [[0.5, 0.5]]}, "The coordinates 0.5, 0.5 lie between 0 and 1 on a photo of"),
+        ({"points_xy": [[0.31, 1], [0, 0.7]]}, "The coordinates 0.31, 1, 0, 0.7 lie between"),
+        ({"box_xyxy": [0.1, 0.2, 0.5, 0.9]}, "The coordinates 0.1, 0.2, 0.5, 0.9 lie between"),
+        ({"box_xyxy": [0, 0, 1, 1]}, "The coordinates 0, 0, 1, 1 lie between 0 and 1"),
+        ({"points_xy": [[0, 0]]}, None),  # the corner
+        ({"points_xy": [[1, 0], [1, 1]]}, None),
+        ({"points_xy": [[0.5, 1.5]]}, None),
+        ({"points_xy": [[0.5, 0.5], [40, 40]]}, None),
+        ({"points_xy": [[0.5, 0.5]], "box_xyxy": [0, 0, 9, 9]}, None),
+        ({"box_xyxy": [-0.5, 0, 1, 1]}, None),
+        ({"mask_logits": np.zeros((32, 32))}, None),
+    ],
+)
+def test_coordinates_between_0_and_1_are_warned_of(
+    predictor: Predictor,
+    photo: EncodedImage,
+    prompt: dict[str, Any],
+    warned: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        predictor.predict(photo, [PROMPTS["box"], Prompt(**prompt)])
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (warned is not None)
+    if warned is not None:
+        assert said[0].startswith(warned)
+        assert "200 x 150 pixels: they are read as pixels" in said[0]
+
+
+def test_the_middle_of_a_photo_of_one_pixel_is_no_share(
+    predictor: Predictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo = predictor.encode(blobs(0, (1, 1)))
+    predictor.predict(photo, [Prompt([[0.5, 0.5]]), Prompt(box_xyxy=[0, 0, 1, 1])])
+    assert not caplog.records
 
 
 def test_prompts_on_the_very_edge(predictor: Predictor, photo: EncodedImage) -> None:

@@ -602,7 +602,7 @@ class Predictor:
                 unknown.append(i)
         searches = bool(self._zoom_config.click_scales) and self.has_mask_scores
         for i in unknown:
-            if searches and prompts[i].point_labels.any():
+            if searches and (prompts[i].point_labels == 1).any():
                 found[i] = self._search(encoded, prompts[i])
             else:
                 [decoded] = self._decode([whole], [prompts[i]])

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from ovsam.errors import OvsamError, PhotoError, PromptError, quoted
 from ovsam.model.image import Frame
+from ovsam.model.prompt import NOT_A_POINT
 from ovsam.predictor import EncodedImage, Predictor, load, normalised_sentence
 from ovsam.structures import Prediction, Prompt, point_outside
 
-PADDING = -1  # the label of a point that only fills a batch up
 SAM_SIDE = 256  # of SAM's low-resolution masks
 
 _log = logging.getLogger(__name__)
@@ -152,8 +152,13 @@ class ResizeLongestSide:
         return Frame.whole_photo((height, width), self.target_length)
 
 
-class _Moved(Prompt):
-    """A prompt whose points were moved: whether they look like pixels, the given ones have told."""
+class _SamPrompt(Prompt):
+    """A prompt as SAM's model takes it, whose points may be none.
+
+    Whether they look like pixels of a photo was asked before they were moved.
+    """
+
+    known_labels = (NOT_A_POINT, 0, 1)
 
     def looks_normalised(self, size_hw: tuple[int, int]) -> bool:  # noqa: ARG002
         return False
@@ -354,24 +359,31 @@ class SamPredictor:
         return self._encoded
 
     def _answer(
-        self, encoded: EncodedImage, given: Sequence[Prompt], multimask: bool, logits: bool
+        self,
+        encoded: EncodedImage,
+        given: Sequence[tuple[Prompt, int]],
+        multimask: bool,
+        logits: bool,
     ) -> list[Prediction]:
-        if (sentence := normalised_sentence(given, encoded.size_hw)) is not None:
+        sentence = normalised_sentence([prompt for prompt, _ in given], encoded.size_hw)
+        if sentence is not None:
             _log.warning(sentence)
-        prompts = [self._moved(prompt, encoded) for prompt in given]
+        prompts = [self._moved(prompt, padding, encoded) for prompt, padding in given]
         self._found = self.model.predictor.predict(
             encoded, prompts, multimask=multimask, return_logits=logits
         )
         return self._found
 
-    def _moved(self, given: Prompt, encoded: EncodedImage) -> Prompt:
+    def _moved(self, given: Prompt, padding: int, encoded: EncodedImage) -> Prompt:
         """SAM's points, which name a pixel by its index -> ours, which are distances.
 
         The half pixel between them is one of the model's, as SAM has it, or one of the photo's
-        where the model zooms. The last pixels stay on the photo.
+        where the model zooms. The last pixels stay on the photo. To SAM's model points that are
+        none are not nothing; a model that zooms is spared them.
         """
+        zooms = self.model.predictor.zoom
         edge = np.array(encoded.size_hw[::-1], float)
-        half = 0.5 if self.model.predictor.zoom else 0.5 / encoded.frame.scale_xy
+        half = 0.5 if zooms else 0.5 / encoded.frame.scale_xy
         for (x, y), outside in zip(
             given.points_xy,
             ((given.points_xy < -0.5) | (given.points_xy > edge)).any(1),
@@ -383,9 +395,11 @@ class SamPredictor:
         if mask is not None and mask.shape == (SAM_SIDE, SAM_SIDE) and side != SAM_SIDE:
             shrinks = cv2.INTER_AREA if side < SAM_SIDE else cv2.INTER_LINEAR
             mask = np.asarray(cv2.resize(mask, (side, side), interpolation=shrinks), np.float32)
-        return _Moved(
-            points_xy=np.clip(given.points_xy + half, 0, edge),
-            point_labels=given.point_labels,
+        points = np.clip(given.points_xy + half, 0, edge)
+        added = 0 if zooms else padding
+        return _SamPrompt(
+            points_xy=np.concatenate([points, np.zeros((added, 2))]),
+            point_labels=np.concatenate([given.point_labels, np.full(added, NOT_A_POINT)]),
             box_xyxy=given.box_xyxy,
             mask_logits=mask,
         )
@@ -423,7 +437,10 @@ def _numpy(value: Any) -> Any:
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         return (value.double() if value.is_floating_point() else value).numpy()
-    return value if value is None else np.asarray(value)
+    try:
+        return value if value is None else np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of several lengths
+        raise PromptError(f"Give arrays of numbers, got {quoted(value)}.") from error
 
 
 def _divided(array: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[Any]:
@@ -453,8 +470,11 @@ def _prompts(
     labels: list[Any] | None,
     boxes: list[Any] | None,
     masks: list[Any] | None,
-) -> list[Prompt]:
-    """A prompt with each of the points, boxes and masks, in the pixels they were given in."""
+) -> list[tuple[Prompt, int]]:
+    """A prompt with each of the points, boxes and masks, as they were given.
+
+    Points that are none are left out, and counted beside it.
+    """
     if points is None:
         labels = None
     elif labels is None:
@@ -467,23 +487,20 @@ def _prompts(
         )
     prompts = []
     for i in range(counts.pop() if counts else 1):
-        points_xy, point_labels = np.zeros((0, 2)), np.zeros(0)
+        points_xy, point_labels, padding = np.zeros((0, 2)), np.zeros(0), 0
         if points is not None and labels is not None:
-            points_xy, point_labels = _without_padding(points[i], labels[i])
-        prompts.append(
-            Prompt(
-                points_xy=points_xy,
-                point_labels=point_labels,
-                box_xyxy=None if boxes is None else boxes[i],
-                mask_logits=None if masks is None else masks[i],
-            )
+            points_xy, point_labels = points[i], labels[i]
+            # What does not go together, `Prompt` refuses.
+            fit = points_xy.ndim == 2 and point_labels.shape == points_xy.shape[:1]
+            if fit and point_labels.dtype.kind in "iuf":
+                known = point_labels != NOT_A_POINT
+                points_xy, point_labels = points_xy[known], point_labels[known]
+                padding = len(known) - len(point_labels)
+        prompt = Prompt(
+            points_xy=points_xy,
+            point_labels=point_labels,
+            box_xyxy=None if boxes is None else boxes[i],
+            mask_logits=None if masks is None else masks[i],
         )
+        prompts.append((prompt, padding))
     return prompts
-
-
-def _without_padding(
-    points: NDArray[Any], labels: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    if labels.ndim != 1 or labels.dtype.kind not in "iuf" or len(labels) != len(points):
-        return points, labels  # `Prompt` says what is wrong
-    return points[labels != PADDING], labels[labels != PADDING]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -102,6 +102,8 @@ class Prompt:
             mask_logits: ArrayLike | None = None,
         ) -> None: ...
 
+    known_labels: ClassVar[tuple[int, ...]] = (0, 1)
+
     points_xy: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
     point_labels: NDArray[np.int64] = None  # type: ignore[assignment]  # made in __post_init__
     box_xyxy: NDArray[np.float64] | None = None
@@ -117,7 +119,7 @@ class Prompt:
                 "Wrap a single point: [[x, y]]."
             )
         given = np.ones(len(points)) if self.point_labels is None else self.point_labels
-        labels = _checked_labels(given, len(points))
+        labels = _checked_labels(given, len(points), self.known_labels)
         object.__setattr__(self, "points_xy", points)
         object.__setattr__(self, "point_labels", labels)
         if self.box_xyxy is not None:
@@ -184,13 +186,13 @@ def point_outside(x: float, y: float, size_hw: tuple[int, int]) -> PromptError:
     )
 
 
-def _checked_labels(value: ArrayLike, count: int) -> NDArray[np.int64]:
+def _checked_labels(value: ArrayLike, count: int, known: tuple[int, ...]) -> NDArray[np.int64]:
     labels = _real_array("point_labels", value, MOST_POINTS, kinds="iufb")
     if labels.shape != (count,):
         raise PromptError(
             f"point_labels must have shape ({count},), one for each point, got {labels.shape}."
         )
-    if not ((labels == 0) | (labels == 1)).all():
+    if not np.isin(labels, known).all():
         raise PromptError(
             "point_labels must be 1 (on the object) or 0 (not on it), "
             f"got {quoted(np.asarray(value).tolist())}."

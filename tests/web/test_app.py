@@ -13,6 +13,7 @@ from ovsam.errors import PhotoError
 from ovsam.geometry import decode_rle
 from ovsam.web.app import create_app
 from ovsam.web.sessions import Sessions
+from tiny_model import tiny_predictor
 from web.pages import LOCAL, PagePredictor, png_bytes
 
 
@@ -105,6 +106,22 @@ def test_predict_with_a_box(client: TestClient, photo_id: str) -> None:
     assert answer["prompt"] == {"points": [], "box_xyxy": [5, 6, 25, 30]}
 
 
+@pytest.mark.parametrize("preview", [True, False])
+def test_a_box_that_sticks_out_far(preview: bool) -> None:
+    """The answer is that of the whole photo, soon; the prompt is echoed as it was asked."""
+    with TestClient(create_app(tiny_predictor()), base_url=LOCAL) as client:
+        photo_id = client.post("/api/photos", content=png_bytes()).json()["id"]
+        answers = [
+            client.post(
+                f"/api/photos/{photo_id}/predict", json={"box_xyxy": box, "preview": preview}
+            ).json()
+            for box in ([-1e7, -1e7, 1e7, 1e7], [0, 0, 60, 40])
+        ]
+    assert answers[0].pop("prompt") == {"points": [], "box_xyxy": [-1e7, -1e7, 1e7, 1e7]}
+    del answers[1]["prompt"]
+    assert answers[0] == answers[1]
+
+
 def test_missing_mask_score_is_null(
     client: TestClient, predictor: PagePredictor, photo_id: str
 ) -> None:
@@ -157,6 +174,11 @@ def test_default_and_builtin_vocabularies(client: TestClient) -> None:
         ({"box_xyxy": [5, 5, 5, 30]}, "x0 < x1"),
         ({"points": [[5, 5, 2]]}, "The request is malformed: field 'points.0.2'"),
         ({"points": [[5, 5]]}, "The request is malformed: field 'points.0.2'"),
+        ({"points": [[5, 5, True]]}, "The request is malformed: field 'points.0.2'"),
+        ({"points": [[5, "5", 1]]}, "The request is malformed: field 'points.0.1'"),
+        ({"points": [[5, True, 1]]}, "The request is malformed: field 'points.0.1'"),
+        ({"points": [[10**400, 5, 1]]}, "The request is malformed: field 'points.0.0'"),
+        ({"box_xyxy": [-1e300, 0, 1, 1]}, "must lie between -1,000,000,000 and 1,000,000,000"),
         ({"points": [[5, 5, 1]] * 1001}, "The request is malformed: field 'points'"),
         ({"points": [[5, 5, 1]], "top": 0}, "The request is malformed: field 'top'"),
         ({"points": [[5, 5, 1]], "colour": 1}, "The request is malformed: field 'colour'"),

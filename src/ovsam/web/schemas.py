@@ -12,8 +12,9 @@ from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import Vocabulary
 from ovsam.web.sessions import HeldPhoto
 
-PointXYLabel = tuple[float, float, Annotated[int, Field(ge=0, le=1)]]
-BoxXYXY = tuple[float, float, float, float]
+Number = Annotated[float, Field(strict=True)]  # neither texts nor truth values
+PointXYLabel = tuple[Number, Number, Annotated[int, Field(strict=True, ge=0, le=1)]]
+BoxXYXY = tuple[Number, Number, Number, Number]
 
 
 class _Strict(BaseModel):

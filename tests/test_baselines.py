@@ -120,6 +120,21 @@ def test_each_of_three_masks_has_names_of_its_own(cuts: Cuts) -> None:
         assert told(found, k) == pytest.approx(told(again), abs=1e-4)
 
 
+@pytest.mark.parametrize("multimask", [False, True])
+@pytest.mark.parametrize("zoom", [False, True])
+@pytest.mark.parametrize("cuts", CUTS)
+def test_a_box_is_its_part_within_the_photo(cuts: Cuts, zoom: bool, multimask: bool) -> None:
+    predictor = predictor_of(cuts)
+    photo = predictor.encode(blobs(0))
+    inside, *outside = (
+        predictor.predict(photo, Prompt(box_xyxy=box), zoom=zoom, multimask=multimask)[0]
+        for box in ([120, 0, 200, 90], [120, -40, 2000, 90], [120, -1e7, 1e9, 90])
+    )
+    for found in outside:
+        assert found.labels == inside.labels
+        assert np.array_equal(found.masks, inside.masks)
+
+
 @pytest.mark.parametrize("cuts", CUTS)
 def test_many_prompts_at_once_equal_one_by_one(cuts: Cuts) -> None:
     predictor = predictor_of(cuts)

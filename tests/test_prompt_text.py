@@ -71,6 +71,20 @@ def test_box_with_only_points_off_the_object() -> None:
         (["10,20,10,40"], [], "x0 < x1"),
         (["10,20,nan,40"], [], "must be finite"),
         (["10,20,30,40; 5"], [], "a group of 1"),
+        ([], ["1e400,3"], "must be finite"),
+        ([], ["1e300,3"], "must lie between"),
+        ([], ["1_000,3"], "'1_000' in '1_000,3' is not a number"),
+        ([], ["\u0663,3"], "is not a number"),
+        ([], ["\uff11,3"], "is not a number"),
+        ([], ["0x10,3"], "'0x10' in '0x10,3' is not a number"),
+        ([], ["1" * 100_000 + ",3"], "must be finite"),
+        ([], ["a" * 100_000], "is not a number"),
+        ([], ["1," * 50_000 + "1"], "a group of 50001: 1,1,1,1,1,1,1,1, ..."),
+        ([], ["1,2;" * 1001], "must have at most 2,000 numbers"),
+        ([], ["1,2,0;" * 1001], "only where the object is not"),
+        (["1 " * 50_000], [], "must begin with the box's four numbers"),
+        ([" " * 100_000], [], "got 0"),
+        ([], ["1" + " " * 100_000 + "2"], "a group of 1"),
     ],
 )
 def test_errors_name_the_text_and_the_form(
@@ -79,6 +93,14 @@ def test_errors_name_the_text_and_the_form(
     with pytest.raises(PromptError, match=message) as caught:
         parse_prompts(boxes, points)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_thousand_boxes() -> None:
+    prompts = parse_prompts([f"{i},0,{i + 1},5" for i in range(1000)], [])
+    assert [prompt.box_xyxy[0] for prompt in prompts if prompt.box_xyxy is not None] == list(
+        range(1000)
+    )
 
 
 coordinate = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))

@@ -1,6 +1,7 @@
 """Prompts and predictions are validated once and never change."""
 
 import dataclasses
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,103 @@ def test_bad_prompts(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(PromptError, match=message) as caught:
         Prompt(**fields)
     assert isinstance(caught.value, OvsamError)
+
+
+HUGE = 10**400
+ODD: list[Any] = [
+    "1",
+    b"1",
+    ["1", "2"],
+    [["1", "2"]],
+    [[True, False]],
+    np.array([[True, False]]),
+    [[1 + 0j, 2]],
+    [[None, 1]],
+    [[HUGE, 1]],
+    [[-HUGE, 1]],
+    [[2**70, 10**5000]],
+    np.array([[1, True]], object),
+    np.array([["a", 1]], object),
+    np.array([["2024-01-01", "2024-01-02"]], "datetime64[D]"),
+    np.array([[1, 2]], "timedelta64[s]"),
+    np.array([[(1, 2), (3, 4)]], [("x", int), ("y", int)]),
+    np.ma.array([[1, 2]], mask=[[True, False]]),
+    [[1, 2], [3]],
+    {"x": 1},
+    {1, 2},
+    object(),
+    [[[[]]], 5],
+]
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("field", ["points_xy", "point_labels", "box_xyxy", "mask_logits"])
+def test_what_is_no_array_of_numbers(field: str, value: Any) -> None:
+    fields = {"points_xy": [[1, 2]]} if field == "point_labels" else {}
+    with pytest.raises(PromptError, match=f"^{field} must") as caught:
+        Prompt(**fields, **{field: value})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("number", [1e9 + 1, -2e9, 1e38, 1.7e308, np.longdouble("1e4000")])
+def test_numbers_too_large_to_compute_with(number: float) -> None:
+    for fields in (
+        {"points_xy": [[number, 1]]},
+        {"box_xyxy": [0, 0, abs(number), 1]},
+        {"mask_logits": [[number]]},
+    ):
+        [name] = fields
+        with pytest.raises(
+            PromptError, match=f"^{name} must (lie between -1,000,000,000|be finite)"
+        ):
+            Prompt(**fields)
+
+
+def test_what_is_an_array_of_numbers() -> None:
+    """As other libraries hand them out."""
+    for value in (
+        np.array([[3, 4]], object),  # a row of a table
+        np.array([[3, 4]], np.float16),
+        np.array([[3, 4]], np.uint8),
+        np.ma.array([[3, 4]], mask=False),
+        [(Fraction(3), np.float32(4))],
+        np.array([[3, 4]], np.longdouble),
+        range(0),
+    ):
+        points = Prompt(points_xy=value, box_xyxy=[0, 0, 1, 1]).points_xy
+        assert points.dtype == np.float64
+        assert points.tolist() == ([[3, 4]] if len(value) else [])
+    for labels in (
+        [True, False],
+        np.array([True, False]),
+        [1.0, 0.0],
+        (1, 0),
+        np.array([1, 0], "u1"),
+    ):
+        assert Prompt([[1, 2], [3, 4]], labels).point_labels.tolist() == [1, 0]
+    assert Prompt(box_xyxy=[-1e9, -1e9, 1e9, 1e9]).clipped((3, 4)).box_xyxy is not None
+
+
+def test_points_are_bounded_and_so_is_a_mask() -> None:
+    assert len(Prompt([[1, 2]] * 1000).points_xy) == 1000
+    with pytest.raises(PromptError, match="points_xy must have at most 2,000 numbers, got 2,002"):
+        Prompt([[1, 2]] * 1001)
+    wide = np.broadcast_to(np.float32(0), (10**6, 10**6))  # of four bytes
+    with pytest.raises(PromptError, match="mask_logits must have at most 16,777,216 numbers"):
+        Prompt(mask_logits=wide)
+
+
+def test_clipped() -> None:
+    prompt = Prompt([[1, 2]], [0], [-5, 2.5, 1e9, 7], np.zeros((2, 2)))
+    inside = prompt.clipped((10, 20))
+    assert inside.box_xyxy is not None and inside.box_xyxy.tolist() == [0, 2.5, 20, 7]
+    assert (inside.points_xy.tolist(), inside.point_labels.tolist()) == ([[1, 2]], [0])
+    assert inside.mask_logits is not None
+    assert prompt.box_xyxy is not None and prompt.box_xyxy.tolist() == [-5, 2.5, 1e9, 7]
+    with pytest.raises(PromptError, match="outside the photo"):
+        Prompt(box_xyxy=[-5, 0, 0, 5]).clipped((10, 20))
+    assert Prompt([[1, 2]]).clipped((10, 20)).box_xyxy is None
 
 
 @pytest.mark.parametrize("point", [(-0.1, 5), (5, -0.1), (20.1, 5), (5, 10.1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,31 @@ def test_area_may_be_missing() -> None:
 def test_broken_parts_are_named(path: str, value: object, message: str) -> None:
     with pytest.raises(AnnotationError, match=message):
         parse_annotations(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("bbox", "side", "warned"),
+    [
+        ([0.2, 0.3, 0.5, 0.25], 8, True),
+        ([0, 0, 1, 1], 8, True),
+        ([0.2, 0.3, 0.5, 0.25], 1, False),  # all of the photo is one pixel
+        ([0.2, 0.3, 1.5, 0.25], 8, False),
+        ([3, 3, 1, 1], 8, False),
+        ([-1, 0, 1, 1], 8, False),
+    ],
+)
+def test_boxes_in_shares_of_the_photo_are_warned_of(
+    bbox: list[float], side: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = changed("annotations.0.bbox", bbox)
+    content["annotations"] = content["annotations"][:1]
+    content["images"] = [{"id": 1, "file_name": "a.png", "width": side, "height": side}]
+    with caplog.at_level(logging.WARNING):
+        parse_annotations(content, "mine.json")
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == warned
+    if warned:
+        assert said[0].startswith("All boxes of 'mine.json' lie within one pixel")
 
 
 def test_an_empty_segmentation_means_a_box_alone() -> None:

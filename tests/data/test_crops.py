@@ -20,6 +20,7 @@ from ovsam.data.crops import (
     Batch,
     SquareConfig,
     Squares,
+    _jittered_box,
     _objects,
     anchored_photos,
 )
@@ -317,6 +318,31 @@ def test_boxes_without_masks_are_named_as_the_predictor_looks_at_them(tmp_path: 
     both = [replace(photos[0], anchors=(*photos[0].anchors, masked))]
     drawn = Squares([(both, 1.0)], ["coco"], config, 0, "box")
     assert all(drawn[index].has_mask.all() for index in range(8))
+
+
+def test_of_a_box_without_a_mask_the_part_in_the_photo_counts(tmp_path: Path) -> None:
+    """One on the very edge has none, as COCO's own files have such."""
+    write_photo(tmp_path / "1.jpg", [], PHOTO)
+    boxes = [[-50, 100, 60, 1e6], [PHOTO[1], 5, 0, 10], [20, 10, 30, 40]]
+    described = {
+        "images": [{"id": 1, "file_name": "1.jpg", "height": PHOTO[0], "width": PHOTO[1]}],
+        "categories": [{"id": 3, "name": "dog"}],
+        "annotations": [
+            {"id": i, "image_id": 1, "category_id": 3, "bbox": box} for i, box in enumerate(boxes)
+        ],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(described))
+    photos, _ = anchored_photos(read_data_set(tmp_path / "boxes.json", tmp_path, name="coco"))
+    assert [each.box_xyxy for each in photos[0].anchors] == [(0, 100, 10, 120), (20, 10, 50, 50)]
+
+
+def test_a_jittered_box_stays_in_its_square() -> None:
+    """An object that another was pasted over has a box of zeros."""
+    for seed in range(50):
+        for exact in ([0.0, 0, 0, 0], [60.0, 10, 64, 64], [0, 0, 64, 64]):
+            box = _jittered_box(np.random.default_rng(seed), np.array(exact), SIZE)
+            assert box.min() >= 0 and box.max() <= SIZE
+            assert (box[2:] - box[:2] >= 1).all()
 
 
 def regions(folder: Path, count: int) -> Path:

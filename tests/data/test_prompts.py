@@ -14,6 +14,7 @@ from ovsam.data.prompts import (
     Prompts,
     any_pixel_xy,
     draw_prompts,
+    jittered_box,
     next_click,
 )
 from ovsam.data.scenes import Scene
@@ -132,6 +133,17 @@ def test_the_noise_of_large_boxes_is_limited() -> None:
     off = prompts(PromptConfig(count=200, jittered=1), large).boxes_xyxy - large.boxes_xyxy
     assert off.abs().max() == 20
     assert (off.abs() == 20).float().mean() > 0.5  # the noise's deviation is 60
+
+
+def test_the_noise_of_a_box_that_sticks_out_is_that_of_its_part() -> None:
+    size_hw, exact = (40, 60), np.array([50.0, 10, 60, 40])
+    for out in (1, 300, 1e7):
+        box = np.add(exact, [0, 0, out, 2 * out])
+        for seed in range(5):
+            noisy = jittered_box(np.random.default_rng(seed), box, size_hw)
+            same = jittered_box(np.random.default_rng(seed), exact, size_hw)
+            assert noisy.tolist() == same.tolist()
+            assert abs(noisy[0] - 50) < 5  # a tenth of ten pixels, not of what sticks out
 
 
 def test_negative_points_lie_beside_the_object() -> None:

@@ -59,6 +59,13 @@ def test_noise_is_20_pixels_at_most_and_stays_on_the_photo() -> None:
     assert outside.min() == 0
 
 
+def test_noise_is_that_of_the_part_in_the_photo() -> None:
+    """Of which the annotation alone decides: 10 pixels wide, whatever sticks out of the photo."""
+    boxes = np.stack([box(instance((590, 100, 600 + 1e6, 200), n)) for n in range(200)])
+    assert boxes[:, 0].std() == pytest.approx(1, rel=0.2)
+    assert boxes[:, 2].max() == 600
+
+
 def test_a_noisy_box_beside_the_photo_is_refused_as_an_exact_one_is() -> None:
     with pytest.raises(PromptError, match="outside the photo"):
         box(instance((600, 10, 620, 30)))

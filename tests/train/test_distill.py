@@ -85,6 +85,24 @@ def test_a_whole_photo_with_points_and_boxes_of_its_objects(data_set: DataSet) -
         assert box[1] < point[1] < box[3]
 
 
+def test_of_a_box_the_part_in_the_photo_is_asked_for(data_set: DataSet) -> None:
+    listed = list(data_set)
+    out = [
+        replace(
+            photo,
+            instances=[replace(one, box_xyxy=(-1e6, 10, 30, 1e6)) for one in photo.instances],
+        )
+        for photo in listed
+    ]
+    drawn = batches(data_set)
+    source, root = drawn.sources[0]
+    drawn.sources = [(out, root)]  # type: ignore[list-item]
+    assert len(source) == len(out)
+    high = round(HEIGHT * SIZE / WIDTH)
+    for box in drawn[0].boxes_xyxy.tolist():
+        assert box == pytest.approx([0, 10 * high / HEIGHT, 30 * SIZE / WIDTH, high], abs=0.01)
+
+
 def test_it_depends_on_its_number_alone(data_set: DataSet) -> None:
     one, other = batches(data_set), batches(data_set)
     for number in (5, 3, 0):

@@ -66,6 +66,18 @@ def test_a_mask_that_is_the_truth_is_drawn_like_it(
         assert (answer & mask).sum() / (answer | mask).sum() > 0.85
 
 
+def test_a_box_is_its_part_within_the_photo(data_set: DataSet) -> None:
+    watch, model = Watch(data_set, None), tiny_model()
+    answers = []
+    for out in (0.0, 5.0, 1e6):
+        listed = watch.photos[0]
+        boxes = [replace(one, box_xyxy=(-out, 10, 30, 60 + out)) for one in listed.instances]
+        with torch.no_grad():
+            answers.append(watch._answers(model, replace(listed, instances=boxes), watch.pixels[0]))
+    assert [one.segmentation for one in answers[0]] == [one.segmentation for one in answers[1]]
+    assert [one.segmentation for one in answers[0]] == [one.segmentation for one in answers[2]]
+
+
 def test_photos_without_masks_cannot_be_watched(root: Path) -> None:
     with pytest.raises(AnnotationError, match="there is nothing to watch"):
         Watch(read_data_set(root / "imagenet_sample"), None)

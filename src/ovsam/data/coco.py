@@ -247,8 +247,9 @@ def collect_annotations(
 def _warn_of_shares(instances: Sequence[Instance], photos: Iterable[Photo], source: str) -> None:
     """Say so where boxes seem to be shares of the photo's sides: all within its first pixel."""
     boxes = np.array([one.box_xyxy for one in instances]).reshape(-1, 4)
+    low, sides = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     # What is thinner than a pixel has been widened to one, see `_box_xyxy`.
-    within = (boxes >= 0).all() and (boxes[:, :2] <= 1).all() and (boxes[:, 2:] <= 2).all()
+    within = bool(((low >= 0) & (low <= 1) & (sides <= 1.001)).all())
     if len(boxes) and within and any(max(photo.size_hw) > 2 for photo in photos):
         _log.warning(
             "All boxes of %r lie within one pixel, so they seem to be shares of the photo. A bbox "

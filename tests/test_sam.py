@@ -206,9 +206,8 @@ def test_the_torch_answers_of_segment_anything(
         assert masks.shape == (0, count, *size_hw)
         assert (scores.shape, low_res.shape) == ((0, count), (0, count, 32, 32))
         return
-    options = {"multimask_output": multimask, "return_logits": logits}
-    found = same.predict_torch(**given, **options)
-    expected = theirs.predict_torch(**given, **options)
+    given |= {"multimask_output": multimask, "return_logits": logits}
+    found, expected = same.predict_torch(**given), theirs.predict_torch(**given)
     order = expected[1].argsort(1, descending=True)  # ours come best first
     for ours, other in zip(found, expected, strict=True):
         assert (ours.shape, ours.dtype) == (other.shape, other.dtype)
@@ -307,18 +306,20 @@ def test_several_objects_at_once(ours: SamPredictor) -> None:
     boxes = np.array([[10, 20, 90, 80], [50, 5, 120, 60], [-9, -9, 200, 200]])
     points, labels = np.array([[[40, 50]], [[100, 20]], [[7, 80]]]), np.array([[1], [0], [1]])
     coarse = np.stack([COARSE, -COARSE, COARSE])
-    for given in (
+    several: list[dict[str, Any]] = [
         {"box": boxes},
         {"point_coords": points, "point_labels": labels},
         {"point_coords": points, "point_labels": labels, "box": boxes, "mask_input": coarse},
-    ):
+    ]
+    for given in several:
         masks, scores, low_res = ours.predict(**given)
-        assert (masks.shape, masks.dtype) == ((3, 3, 90, 130), np.bool_)
+        assert masks.shape == (3, 3, 90, 130)
+        assert masks.dtype == np.bool_
         assert (scores.shape, low_res.shape) == ((3, 3), (3, 3, 32, 32))
         names = ours.labels
         assert len(names) == 3
         for i in range(3):
-            alone = {name: value[i : i + 1] for name, value in given.items()}
+            alone: dict[str, Any] = {name: value[i : i + 1] for name, value in given.items()}
             one, score, _ = ours.predict(**alone)
             assert one.shape == (3, 90, 130)
             assert (one != masks[i]).mean() < 1e-3

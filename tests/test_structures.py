@@ -179,7 +179,7 @@ def test_numbers_too_large_to_compute_with(number: float) -> None:
 
 def test_what_is_an_array_of_numbers() -> None:
     """As other libraries hand them out."""
-    for value in (
+    values: list[Any] = [
         np.array([[3, 4]], object),  # a row of a table
         np.array([[3, 4]], np.float16),
         np.array([[3, 4]], np.uint8),
@@ -187,7 +187,8 @@ def test_what_is_an_array_of_numbers() -> None:
         [(Fraction(3), np.float32(4))],
         np.array([[3, 4]], np.longdouble),
         range(0),
-    ):
+    ]
+    for value in values:
         points = Prompt(points_xy=value, box_xyxy=[0, 0, 1, 1]).points_xy
         assert points.dtype == np.float64
         assert points.tolist() == ([[3, 4]] if len(value) else [])

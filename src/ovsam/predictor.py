@@ -252,7 +252,9 @@ class Predictor:
         if not ((content >= 0) & (content <= 255)).all():  # nor is NaN
             raise PhotoError("A photo's values must lie between 0 and 255: do not normalise them.")
         seen = content.round().astype(np.uint8)
-        photo = np.asarray(cv2.resize(seen, size_hw[::-1], interpolation=cv2.INTER_LINEAR))
+        photo = np.asarray(
+            cv2.resize(seen, size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8
+        )
         photo.setflags(write=False)
         return EncodedImage(photo, frame, self._encode_whole(content, frame))
 

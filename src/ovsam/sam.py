@@ -184,7 +184,8 @@ class SamPredictor:
             )
         self.model = sam_model if isinstance(sam_model, Sam) else Sam.of(sam_model)
         self.transform = ResizeLongestSide(self.model.image_encoder.img_size)
-        self.reset_image()
+        self._encoded: EncodedImage | None = None
+        self._found: list[Prediction] | None = None
 
     def set_image(self, image: NDArray[np.uint8] | Image.Image, image_format: str = "RGB") -> None:
         """Encode a photo: `(H, W, 3)`, uint8, "RGB" or "BGR", or a Pillow image as it lies."""
@@ -350,8 +351,7 @@ class SamPredictor:
 
     def reset_image(self) -> None:
         """Forget the photo."""
-        self._encoded: EncodedImage | None = None
-        self._found: list[Prediction] | None = None
+        self._encoded = self._found = None
 
     def _require_image(self) -> EncodedImage:
         if self._encoded is None:
@@ -384,13 +384,9 @@ class SamPredictor:
         zooms = self.model.predictor.zoom
         edge = np.array(encoded.size_hw[::-1], float)
         half = 0.5 if zooms else 0.5 / encoded.frame.scale_xy
-        for (x, y), outside in zip(
-            given.points_xy,
-            ((given.points_xy < -0.5) | (given.points_xy > edge)).any(1),
-            strict=True,
-        ):
-            if outside:
-                raise point_outside(x, y, encoded.size_hw)
+        outside = np.any((given.points_xy < -0.5) | (given.points_xy > edge), axis=1)
+        for x, y in given.points_xy[outside]:
+            raise point_outside(x, y, encoded.size_hw)
         mask, side = given.mask_logits, encoded.frame.input_hw[0] // 4
         if mask is not None and mask.shape == (SAM_SIDE, SAM_SIDE) and side != SAM_SIDE:
             shrinks = cv2.INTER_AREA if side < SAM_SIDE else cv2.INTER_LINEAR
@@ -445,8 +441,10 @@ def _numpy(value: Any) -> Any:
 
 def _divided(array: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[Any]:
     """Model pixels -> photo pixels; what has another shape is left for `Prompt` to refuse."""
-    fits = array.shape[-1:] == scale.shape and array.dtype.kind in "iuf"
-    return array / scale if fits else array
+    if array.shape[-1:] != scale.shape or array.dtype.kind not in "iuf":
+        return array
+    divided: NDArray[Any] = array / scale
+    return divided
 
 
 def _items(value: Any, ndim: int) -> list[Any] | None:

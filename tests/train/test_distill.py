@@ -86,18 +86,18 @@ def test_a_whole_photo_with_points_and_boxes_of_its_objects(data_set: DataSet) -
 
 
 def test_of_a_box_the_part_in_the_photo_is_asked_for(data_set: DataSet) -> None:
-    listed = list(data_set)
-    out = [
+    moved = [
         replace(
-            photo,
-            instances=[replace(one, box_xyxy=(-1e6, 10, 30, 1e6)) for one in photo.instances],
+            data_set[i],
+            instances=tuple(
+                replace(one, box_xyxy=(-1e6, 10, 30, 1e6)) for one in data_set[i].instances
+            ),
         )
-        for photo in listed
+        for i in range(len(data_set))
     ]
     drawn = batches(data_set)
-    source, root = drawn.sources[0]
-    drawn.sources = [(out, root)]  # type: ignore[list-item]
-    assert len(source) == len(out)
+    [(_, root)] = drawn.sources
+    drawn.sources = [(moved, root)]  # type: ignore[list-item]
     high = round(HEIGHT * SIZE / WIDTH)
     for box in drawn[0].boxes_xyxy.tolist():
         assert box == pytest.approx([0, 10 * high / HEIGHT, 30 * SIZE / WIDTH, high], abs=0.01)

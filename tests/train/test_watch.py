@@ -71,9 +71,10 @@ def test_a_box_is_its_part_within_the_photo(data_set: DataSet) -> None:
     answers = []
     for out in (0.0, 5.0, 1e6):
         listed = watch.photos[0]
-        boxes = [replace(one, box_xyxy=(-out, 10, 30, 60 + out)) for one in listed.instances]
+        boxes = (replace(one, box_xyxy=(-out, 10, 30, 60 + out)) for one in listed.instances)
+        moved = replace(listed, instances=tuple(boxes))
         with torch.no_grad():
-            answers.append(watch._answers(model, replace(listed, instances=boxes), watch.pixels[0]))
+            answers.append(watch._answers(model, moved, watch.pixels[0]))
     assert [one.segmentation for one in answers[0]] == [one.segmentation for one in answers[1]]
     assert [one.segmentation for one in answers[0]] == [one.segmentation for one in answers[2]]
 

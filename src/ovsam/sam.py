@@ -213,7 +213,7 @@ class SamPredictor:
                 "set_torch_image takes one photo of shape (1, 3, h, w), got "
                 f"{tuple(transformed_image.shape)}."
             )
-        height, width = original_image_size
+        height, width = original_image_size[:2]
         self.reset_image()
         self._encoded = self.model.predictor.encode_resized(
             transformed_image[0], (int(height), int(width))
@@ -419,7 +419,8 @@ class SamPredictor:
 
 def _photo(image: Any) -> NDArray[Any]:
     if not isinstance(image, Image.Image):
-        return _numpy(image)
+        pixels: NDArray[Any] = _numpy(image)
+        return pixels
     if image.mode.startswith(("I", "F")):  # whose range Pillow does not bring to 0 to 255
         raise PhotoError(
             f"A photo must have 8 bits for each channel, got a Pillow image of mode {image.mode!r}."

@@ -215,10 +215,18 @@ def test_compressed_by_hand() -> None:
 BIG = 2**38
 
 
+def wrapping() -> list[int]:
+    """Differences of which the runs, all 0 or more, make 2**64 + 10,000: in 64 bits 10,000."""
+    steps, rest = 11_584, 8_544  # 11,584 * 11,585 / 2 + 8,544 = 2**26
+    odd = [BIG if left == rest else 0 for left in range(steps, 0, -1)]
+    return [10_000, *(number for one in odd for number in (one, BIG))]
+
+
 @pytest.mark.parametrize(
     "counts",
     [
-        compressed([BIG] * 12_000),  # the run of each is longer: 2**64 and more in all
+        compressed(wrapping()),
+        compressed([BIG] * 12_000),
         compressed([BIG, BIG, *[0] * 20_000]),
         compressed([2**27] * 10_001),
         compressed([0] * 10_002),

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 Crowds = Literal["left-out", "objects"]
 MANY = 0.1  # of the annotations; of COCO's own, one in a hundred are crowds
+OPTION = "count them with --crowds objects"
+IN_FILE = "set their 'iscrowd' to 0 in the file"
 
 
 def crowds_as_objects(content: Any) -> Any:
@@ -27,17 +29,20 @@ def _as_object(row: Any) -> Any:
     return {**row, "iscrowd": 0} if crowd else row
 
 
-def many_crowds(crowds: int, objects: int) -> str | None:
+IF_OBJECTS = "If each marks one object, as CVAT writes masks drawn with a brush,"
+
+
+def many_crowds(crowds: int, objects: int, remedy: str) -> str | None:
     """What to say where so many annotations are crowd regions that objects may be meant.
 
     Args:
         crowds: how many there are.
         objects: how many annotations there are beside them.
+        remedy: what to do if they are objects.
     """
     if crowds <= MANY * (crowds + objects):
         return None
     return (
         f"{crowds:,} of {crowds + objects:,} annotations are crowd regions (iscrowd 1), which do "
-        "not count. If each marks one object, as CVAT writes masks drawn with a brush, set their "
-        "'iscrowd' to 0, or give --crowds objects where a command has it."
+        f"not count. {IF_OBJECTS} {remedy}."
     )

@@ -312,6 +312,12 @@ def _print_clicks(report: ClickReport) -> None:
         f"{goals}; {report.photos} photos in {report.seconds:.1f} s"
     )
     print_left_out(report.not_counted, len(report.iou))
+    if without := report.not_counted.objects_without_pixel:
+        typer.echo(
+            f"warning: {without:,} objects more have a mask that covers no pixel: there is nothing "
+            "to click on, and they do not count.",
+            err=True,
+        )
 
 
 def _print_agreement(report: AgreementReport, model: str, teacher: str) -> None:

@@ -34,10 +34,6 @@ _WORDS = {
         "box named as no class of the annotation file",
         "boxes named as no class of the annotation file",
     ),
-    "boxes_never_answered": (
-        "box of a class that is never answered",
-        "boxes of classes that are never answered",
-    ),
     "boxes_not_judged": (
         "box of a class of which its photo says nothing",
         "boxes of classes of which their photos say nothing",
@@ -62,7 +58,6 @@ class LeftOut:
         boxes_beyond_best: those after the 100 best of a class in a photo (COCO), or the 300 best
             of a photo (LVIS).
         boxes_unlisted: those that we name as no class of the annotation file.
-        boxes_never_answered: those of classes that the vocabulary never answers.
         boxes_not_judged: LVIS: those of classes of which their photo does not say whether they
             are there.
     """
@@ -77,7 +72,6 @@ class LeftOut:
     boxes_beyond_limit: int = 0
     boxes_beyond_best: int = 0
     boxes_unlisted: int = 0
-    boxes_never_answered: int = 0
     boxes_not_judged: int = 0
 
     def as_dict(self) -> dict[str, int]:

@@ -103,7 +103,7 @@ def test_limit_and_names_that_are_no_class(run: Run, fake: FakePredictor) -> Non
     result = run(*(*ASKED, "--labels", "ours", "--vocabulary", "person, emu, cup"), "--limit", "1")
     assert result.exit_code == 0, result.output
     assert fake.encode_calls == 1
-    assert "1 boxes have names that are no class" in result.stdout
+    assert "1 box named as no class of the annotation file" in result.stdout
 
 
 @pytest.mark.usefixtures("fake")
@@ -145,7 +145,7 @@ def test_from_a_detector_to_ap(run: Run) -> None:
     result = run("detect", "photos", "truth.json", "--weights", "detector.pth", "-o", "found.json")
     assert result.exit_code == 0, result.output
     assert "wrote found.json: " in result.stdout
-    found = read_detections(Path("found.json"), read_truth(Path("truth.json")))
+    found = read_detections(Path("found.json"), read_truth(Path("truth.json"))).by_photo
     assert sorted(found) == [7, 8]
     result = run(
         "evaluate-detections", "truth.json", "found.json", "--images", "photos",

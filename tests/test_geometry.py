@@ -193,6 +193,102 @@ def test_malformed_rle(rle: dict[str, Any], message: str) -> None:
         geometry.decode_rle(rle)
 
 
+def compressed(numbers: list[int]) -> str:
+    """Run lengths, or their differences, in COCO's text: five bits a character, lowest first."""
+    text = ""
+    for number in numbers:
+        more = True
+        while more:
+            group, number = number & 31, number >> 5
+            more = number != (-1 if group & 16 else 0)
+            text += chr(48 + group + 32 * more)
+    return text
+
+
+def test_compressed_by_hand() -> None:
+    mask = geometry.decode_rle({"size": [2, 3], "counts": compressed([1, 2, 3])})
+    assert mask.tolist() == [[False, True, False], [True, False, False]]
+    mask = geometry.decode_rle({"size": [1, 9], "counts": compressed([1, 4, 2, -2])})
+    assert mask.tolist() == [[False, *[True] * 4, *[False] * 2, *[True] * 2]]
+
+
+BIG = 2**38
+
+
+def wrapping() -> list[int]:
+    """Differences of which the runs, all 0 or more, make 2**64 + 10,000: in 64 bits 10,000."""
+    steps, rest = 11_584, 8_544  # 11,584 * 11,585 / 2 + 8,544 = 2**26
+    odd = [BIG if left == rest else 0 for left in range(steps, 0, -1)]
+    return [10_000, *(number for one in odd for number in (one, BIG))]
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        compressed(wrapping()),
+        compressed([BIG] * 12_000),
+        compressed([BIG, BIG, *[0] * 20_000]),
+        compressed([2**27] * 10_001),
+        compressed([0] * 10_002),
+        [2**63, 2**63, 10_000],  # 10,000 in 64 bits
+        [2**62] * 4 + [10_000],
+        [10**4299] * 100,  # whose sum has more digits than Python prints
+        [-(2**63), 2**63, 10_000],
+        [0] * 10_002,
+        "0" * 10**6,
+    ],
+)
+def test_run_lengths_that_overflow_are_refused_before_they_are_drawn(
+    counts: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(np, "repeat", refuse_more_than(np.repeat, 10**7))
+    rle = {"size": [100, 100], "counts": counts}
+    for function in (
+        geometry.check_segmentation,
+        geometry.segmentation_to_mask,
+        geometry.segmentation_to_rle,
+    ):
+        with pytest.raises(AnnotationError, match="0 or more and fill its 100 x 100") as caught:
+            function(rle, (100, 100))
+        assert len(str(caught.value)) < 300
+
+
+def refuse_more_than(repeat: Any, most: int) -> Any:
+    def guarded(values: Any, counts: Any) -> Any:
+        assert np.asarray(counts, dtype=object).sum() <= most, "it would fill the memory"
+        return repeat(values, counts)
+
+    return guarded
+
+
+@pytest.mark.parametrize("counts", ["o", [2**62], [2**31, 2**31]])
+def test_a_mask_larger_than_any_photo_is_refused(counts: object) -> None:
+    with pytest.raises(AnnotationError, match="134,217,728 pixels at most in all"):
+        geometry.decode_rle({"size": [2**31, 2**31], "counts": counts})
+
+
+@given(
+    st.lists(st.one_of(st.integers(-9, 99), st.integers(-(2**41), 2**41)), max_size=12),
+    st.integers(0, 40),
+    st.integers(0, 40),
+)
+@pytest.mark.fuzz
+@settings(max_examples=examples(300))
+def test_any_numbers_are_a_mask_or_an_annotation_error(
+    numbers: list[int], height: int, width: int
+) -> None:
+    runs = [*numbers, height * width - sum(numbers)]
+    for counts in (compressed(numbers), numbers, compressed(runs), runs):
+        rle = {"size": [height, width], "counts": counts}
+        try:
+            mask = geometry.decode_rle(rle)
+        except AnnotationError as error:
+            assert "\n" not in str(error) and len(str(error)) < 300
+        else:
+            assert mask.shape == (height, width)
+            assert mask.sum() == geometry.rle_area(rle)
+
+
 @given(st.text(max_size=30), st.integers(0, 40), st.integers(0, 40))
 @pytest.mark.fuzz
 @settings(max_examples=examples(200))
@@ -252,6 +348,9 @@ def test_polygons_that_stick_out_stay_in_their_box(polygons: list[list[int]]) ->
         ([[0, 0, 4, 4, 2, float("nan")]], r"on its photo of 8 x 6 pixels"),
         ([[0, 0, 4, 4, 2, float("inf")]], r"on its photo of 8 x 6 pixels"),
         ([[0, 0, 1e9, 0, 1e9, 1e9]], r"on its photo of 8 x 6 pixels"),
+        ([[0, 0, 4, 0, 4, 4]] * 10_001, r"10,000 polygons at most, got 10,001\. Give its mask as"),
+        ([[0, 0, *[999, 999, 0, 0] * 5_010]], r"10,000,000 pixels long at most, got 10,020,001\."),
+        ([[0, 0, *[999, 999, 0, 0] * 501]] * 10, r"10,000,000 pixels long at most, got 10,020,010"),
     ],
 )
 def test_malformed_segmentation(segmentation: Any, message: str) -> None:

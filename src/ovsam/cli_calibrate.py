@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli_options import DeviceOption, JsonOption, LimitOption, ModelOption, VocabularyOption
+from ovsam.cli_options import (
+    CrowdsKind,
+    CrowdsOption,
+    DeviceOption,
+    JsonOption,
+    LimitOption,
+    ModelOption,
+    VocabularyOption,
+)
 from ovsam.cli_progress import bar, embed_names
+from ovsam.cli_report import print_left_out
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ def calibrate(
         ),
     ],
     vocabulary: VocabularyOption = "coco",
+    crowds: CrowdsOption = CrowdsKind.left_out,
     json_path: JsonOption = None,
     model: ModelOption = "lite",
     limit: LimitOption = None,
@@ -58,15 +68,18 @@ def calibrate(
     check_output(output, (".safetensors",), [annotations, Path(model)])
     if json_path is not None:
         check_output(json_path, (".json",), [annotations, Path(vocabulary)])
-    content = read_annotations(annotations)
+    content = read_annotations(annotations, crowds.value)
     names = load_vocabulary(vocabulary)
 
     import ovsam
-    from ovsam.evaluate.temperature import collect_scores, fit
+    from ovsam.evaluate.run import chosen_photos
+    from ovsam.evaluate.temperature import collect_scores, fit, objects_to_fit
     from ovsam.model.build import split_baseline
     from ovsam.model.weights import save_with_config
     from ovsam.predictor import locate
 
+    photos = chosen_photos(content, images, limit)
+    objects_to_fit(content, photos, names)
     predictor = ovsam.load(model, vocabulary=names, device=device)
     if predictor.has_oracle:
         raise OvsamError(
@@ -81,7 +94,7 @@ def calibrate(
     checkpoint = locate(model)
     embed_names(predictor)
     with bar("photos") as progress:
-        scores = collect_scores(predictor, content, images, limit=limit, progress=progress)
+        scores = collect_scores(predictor, content, images, photos=photos, progress=progress)
     found = fit(scores)
     _print_fit(found)
     save_with_config(checkpoint, output, replace(predictor.config, calibration=found.calibration))
@@ -100,6 +113,7 @@ def _as_dict(found: Fit, model: str, vocabulary: str) -> dict[str, object]:
         "threshold": found.calibration.threshold,
         "classes": found.calibration.classes,
         "halves": [half.as_dict() for half in found.halves],
+        "not_counted": found.not_counted.as_dict(),
     }
 
 
@@ -133,6 +147,7 @@ def _print_fit(found: Fit) -> None:
         f"{found.instances} instances, {found.calibration.classes} classes; the model gets what "
         "was fitted on all"
     )
+    print_left_out(found.not_counted, found.instances)
     fewest = min(half.right for half in found.halves)
     if fewest < NEEDED:
         typer.echo(

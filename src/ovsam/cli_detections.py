@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsam.cli_options import (
+    CrowdsKind,
+    CrowdsOption,
     DeviceOption,
     JournalOption,
     JsonOption,
@@ -20,6 +22,7 @@ from ovsam.cli_options import (
     is_given,
 )
 from ovsam.cli_progress import bar, embed_names
+from ovsam.cli_report import print_left_out
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ def evaluate_detections(
             "file with one class per line, an annotation file (.json), or a list."
         ),
     ] = "coco",
+    crowds: CrowdsOption = CrowdsKind.left_out,
     json_path: JsonOption = None,
     results_out: Annotated[
         Path | None,
@@ -88,6 +92,7 @@ def evaluate_detections(
     """
     from ovsam.evaluate.asked import asked
     from ovsam.evaluate.boxes import evaluate_detections as run
+    from ovsam.evaluate.boxes import plan
     from ovsam.evaluate.detections import read_detections, results_to_json
     from ovsam.evaluate.truth import read_truth
     from ovsam.evaluate.workers import Workers
@@ -107,10 +112,13 @@ def evaluate_detections(
             "--vocabulary is for --labels ours: the detector's names are those of its file. Leave "
             "it out, or ask for our names."
         )
-    truth = read_truth(annotations)
+    truth = read_truth(annotations, crowds.value)
     detections = read_detections(results, truth)
+    for sentence in detections.warnings:
+        typer.echo(f"warning: {sentence}", err=True)
     # With the detector's names ours play no part, but a predictor has some.
     names = load_vocabulary(vocabulary if labels is LabelSource.ours else ["object"])
+    planned = plan(truth, detections, images, names, labels=labels.value, limit=limit)
 
     import ovsam
 
@@ -125,12 +133,14 @@ def evaluate_detections(
             images,
             labels=labels.value,
             zoom=zoom,
-            limit=limit,
+            planned=planned,
             journal=journal,
             workers=None if workers is None else Workers(load, workers),
             progress=progress,
         )
     _print(report)
+    objects = sum(len(truth.annotations.by_photo.get(photo.id, ())) for photo in planned.photos)
+    print_left_out(report.not_counted, objects)
     if json_path is not None:
         made_from = asked(
             annotations=annotations,
@@ -139,6 +149,7 @@ def evaluate_detections(
             limit=limit,
             detections=results,
         )
+        made_from |= {"crowds": crowds.value}
         write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
         typer.echo(f"wrote {json_path}")
     if results_out is not None:
@@ -208,7 +219,5 @@ def _print(report: DetectionReport) -> None:
         f"{'on' if report.zoom else 'off'}: {report.boxes:,} boxes, {report.photos:,} photos in "
         f"{report.seconds:.1f} s"
     )
-    if report.unlisted:
-        typer.echo(f"{report.unlisted:,} boxes have names that are no class of the annotation file")
     if report.left_out:
         typer.echo(f"{len(report.left_out):,} classes that are never answered do not count")

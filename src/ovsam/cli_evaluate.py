@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsam.cli_options import (
+    CrowdsKind,
+    CrowdsOption,
     DeviceOption,
     JournalOption,
     JsonOption,
@@ -22,6 +24,7 @@ from ovsam.cli_options import (
     is_given,
 )
 from ovsam.cli_progress import bar, embed_names
+from ovsam.cli_report import print_left_out
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
@@ -90,6 +93,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    crowds: CrowdsOption = CrowdsKind.left_out,
     json_path: JsonOption = None,
     by_class: Annotated[
         bool, typer.Option("--by-class", help="Print a row for each class, too.")
@@ -115,6 +119,7 @@ def evaluate(
     from ovsam.data.coco import read_annotations
     from ovsam.evaluate.asked import asked
     from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
+    from ovsam.evaluate.run import chosen_photos, counted
     from ovsam.evaluate.run import evaluate as run
     from ovsam.evaluate.workers import Workers
     from ovsam.export import to_json_bytes
@@ -131,10 +136,13 @@ def evaluate(
         check_output(reliability, (".png",), [images])
 
         from ovsam.evaluate.reliability import draw_reliability
-    content = read_annotations(annotations)
+    content = read_annotations(annotations, crowds.value)
     names = load_vocabulary(vocabulary)
     if unseen is not None:
         names = names.with_unseen(_listed(unseen))
+    photos = chosen_photos(content, images, limit)  # all checks come before the model
+    if clicks is None:
+        counted(content, photos, names)
 
     import ovsam
 
@@ -153,7 +161,7 @@ def evaluate(
             content,
             images,
             zoom=zoom,
-            limit=limit,
+            photos=photos,
             journal=journal,
             workers=shared,
             progress=progress,
@@ -164,6 +172,7 @@ def evaluate(
         _print_report(report, by_class)
     if json_path is not None:
         made_from = asked(annotations=annotations, model=model, vocabulary=vocabulary, limit=limit)
+        made_from |= {"crowds": crowds.value}
         write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
         typer.echo(f"wrote {json_path}")
     if reliability is not None and not isinstance(report, ClickReport):
@@ -302,10 +311,11 @@ def _print_clicks(report: ClickReport) -> None:
         f"{report.model}, {len(report.iou)} instances, zoom {'on' if report.zoom else 'off'}: "
         f"{goals}; {report.photos} photos in {report.seconds:.1f} s"
     )
-    if report.without_pixel:
+    print_left_out(report.not_counted, len(report.iou))
+    if without := report.not_counted.objects_without_pixel:
         typer.echo(
-            f"warning: {report.without_pixel:,} objects more have a mask that covers no pixel: "
-            "there is nothing to click on, and they do not count.",
+            f"warning: {without:,} objects more have a mask that covers no pixel: there is nothing "
+            "to click on, and they do not count.",
             err=True,
         )
 
@@ -360,8 +370,7 @@ def _print_report(report: Report, by_class: bool) -> None:
         f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
         f"calibration error (ECE) {report.calibration.error:.3f}"
     )
-    if report.left_out:
-        typer.echo(f"{report.left_out:,} objects of classes that are never answered do not count")
+    print_left_out(report.not_counted, len(report.outcomes))
     if report.merged:
         typer.echo(
             f"warning: {len(report.merged):,} classes of this vocabulary are several of the file's "

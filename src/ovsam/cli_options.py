@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,22 @@ OnlyOption = Annotated[
 ]
 LimitOption = Annotated[
     int | None, typer.Option(min=1, help="Only the first photos.", show_default=False)
+]
+
+
+class CrowdsKind(StrEnum):
+    """What crowd regions (`iscrowd` 1) are."""
+
+    left_out = "left-out"
+    objects = "objects"
+
+
+CrowdsOption = Annotated[
+    CrowdsKind,
+    typer.Option(
+        help="What annotations with 'iscrowd' 1 are: regions of many objects, which do not count, "
+        "or objects, as CVAT marks masks drawn with a brush."
+    ),
 ]
 JsonOption = Annotated[
     Path | None,

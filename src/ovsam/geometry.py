@@ -16,6 +16,14 @@ from pycocotools import mask as coco_mask
 from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
 
 from ovsam.errors import AnnotationError, quoted
+from ovsam.photo import DEFAULT_MAX_PIXELS
+
+# What one object of a file may ask for: pycocotools walks along every edge pixel by pixel, and
+# merges each polygon with all before it.
+MAX_POLYGONS = 10_000
+MAX_OUTLINE = 10_000_000  # pixels of all its edges together, 0.4 GB while they are drawn
+_GROUPS = 8  # of five bits, that a number of a compressed run-length code may have
+_LONGEST = DEFAULT_MAX_PIXELS  # of a run, in pixels
 
 
 class Rle(TypedDict):
@@ -134,25 +142,32 @@ def rle_area(rle: Mapping[str, Any]) -> int:
 
 
 def _rle_runs(rle: Mapping[str, Any]) -> tuple[tuple[int, int], NDArray[np.int64]]:
-    """The size (height, width) of a run-length code and its runs `(N,)`, outside first; checked."""
+    """The size (height, width) of a run-length code and its runs `(N,)`, outside first; checked.
+
+    There are no more runs than one for each pixel and one, and none is longer than the largest
+    mask, so that nothing overflows 64 bits, nor takes much more memory than the mask.
+    """
     height, width = _rle_size_hw(rle)
+    pixels = height * width
     raw = rle.get("counts")
     if isinstance(raw, bytes):
         raw = raw.decode("latin-1")
     if isinstance(raw, str):
-        counts = _decompress_counts(raw)
+        counts = _decompress_counts(raw, pixels)
     elif isinstance(raw, Sequence) and all(type(count) is int for count in raw):
-        counts = np.array(raw, dtype=object)  # Python's integers: no overflow before the check
+        sound = len(raw) <= pixels + 1 and all(abs(count) <= _LONGEST for count in raw)
+        counts = np.array(raw, dtype=np.int64) if sound else None
     else:
         raise AnnotationError(
             f"An RLE's counts must be a string or a list of integers, got {quoted(raw)}."
         )
-    if (counts < 0).any() or counts.sum() != height * width:
+    if counts is None or (counts < 0).any() or counts.sum() != pixels:
+        filled = "" if counts is None else f", which fill {counts.sum()}"
         raise AnnotationError(
             f"An RLE's counts must be 0 or more and fill its {height} x {width} pixels, "
-            f"got {quoted(raw)}, which fill {counts.sum()}."
+            f"got {quoted(raw)}{filled}."
         )
-    return (height, width), counts.astype(np.int64)
+    return (height, width), counts
 
 
 def _rle_size_hw(rle: Mapping[str, Any]) -> tuple[int, int]:
@@ -165,17 +180,24 @@ def _rle_size_hw(rle: Mapping[str, Any]) -> tuple[int, int]:
         raise AnnotationError(
             f"An RLE's size must be [height, width] in pixels, got {quoted(size)}."
         )
+    if size[0] * size[1] > DEFAULT_MAX_PIXELS:
+        raise AnnotationError(
+            f"An RLE's size must be {DEFAULT_MAX_PIXELS:,} pixels at most in all, got "
+            f"{quoted(size)}."
+        )
     return size[0], size[1]
 
 
-def _decompress_counts(text: str) -> NDArray[np.int64]:
-    """Run lengths of COCO's compressed text.
+def _decompress_counts(text: str, pixels: int) -> NDArray[np.int64] | None:
+    """Run lengths of COCO's compressed text; None where they cannot fill so many pixels.
 
     Each number is written in groups of five bits, lowest first, as characters from '0' on; bit
     32 says that more follow and bit 16 of the last is the sign. From the fourth number on, the
     difference to the one before the last is written. Not left to pycocotools, which trusts its
     input.
     """
+    if len(text) > max(_GROUPS * (pixels + 1), 1000):  # which below takes ten times its memory
+        return None
     groups = (
         np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.int64) - 48
     )
@@ -184,14 +206,17 @@ def _decompress_counts(text: str) -> NDArray[np.int64]:
     last = groups & 32 == 0
     starts = np.flatnonzero(np.concatenate([[True], last[:-1]]))
     lengths = np.diff(np.append(starts, len(groups)))
-    if (groups < 0).any() or (groups > 63).any() or not last[-1] or lengths.max() > 8:
+    if (groups < 0).any() or (groups > 63).any() or not last[-1] or lengths.max() > _GROUPS:
         raise AnnotationError(f"An RLE's counts are not COCO's compressed text: {quoted(text)}.")
     place = np.arange(len(groups)) - np.repeat(starts, lengths)
     numbers = np.add.reduceat((groups & 31) << (5 * place), starts)
     numbers -= (groups[last] & 16 != 0) * (np.int64(1) << (5 * lengths))
+    # No sum of so few numbers, none of which is larger, overflows: 2**27 times 2**27 at the most.
+    if len(numbers) > pixels + 1 or (np.abs(numbers) > _LONGEST).any():
+        return None
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
-    return numbers
+    return None if (np.abs(numbers) > _LONGEST).any() else numbers
 
 
 def segmentation_to_mask(
@@ -280,7 +305,26 @@ def _checked_polygons(
         raise AnnotationError(
             f"A segmentation must be a list of polygons or an RLE, got {quoted(polygons)}."
         )
-    return [_checked_polygon(polygon, size_hw) for polygon in polygons]
+    if len(polygons) > MAX_POLYGONS:
+        raise AnnotationError(
+            f"An object must have {MAX_POLYGONS:,} polygons at most, got {len(polygons):,}. Give "
+            "its mask as run lengths."
+        )
+    checked = [_checked_polygon(polygon, size_hw) for polygon in polygons]
+    outline = sum(map(outline_of, checked))
+    if outline > MAX_OUTLINE:
+        raise AnnotationError(
+            f"The polygons of an object must be {MAX_OUTLINE:,} pixels long at most, got "
+            f"{outline:,.0f}. Give its mask as run lengths."
+        )
+    return checked
+
+
+def outline_of(polygon: NDArray[np.float64]) -> float:
+    """The pixels along the edges of a closed polygon `(2P,)`, x0, y0, x1, y1 and so on."""
+    points = polygon.reshape(-1, 2)
+    steps = np.abs(np.diff(points, axis=0, append=points[:1]))
+    return float(steps.max(axis=1).sum()) + len(points)
 
 
 def _checked_polygon(polygon: Sequence[float], size_hw: tuple[int, int]) -> NDArray[np.float64]:

@@ -108,7 +108,7 @@ def read_leniently(path: Path) -> None:
 
 
 def read_results(path: Path) -> None:
-    found = read_detections(path, TRUTH)
+    found = read_detections(path, TRUTH).by_photo
     content: Any = read_json(path)
     assert sum(map(len, found.values())) == len(content)
 

@@ -37,41 +37,59 @@ DETECTION = Detection(7, 18, (10, 5, 30, 15.5), 0.5)
 
 def test_boxes_by_photo_in_the_files_order() -> None:
     rows = [ROW, {**ROW, "image_id": 8}, {**ROW, "score": 1, "category_id": 3}]
-    assert parse_detections(rows, TRUTH) == {
+    assert parse_detections(rows, TRUTH).by_photo == {
         7: [DETECTION, Detection(7, 3, (10, 5, 30, 15.5), 1.0)],
         8: [Detection(8, 18, (10, 5, 30, 15.5), 0.5)],
     }
-    assert parse_detections([], TRUTH) == {}
+    assert parse_detections([], TRUTH).by_photo == {}
 
 
 def test_what_else_detectors_write_is_not_looked_at() -> None:
     row = {**ROW, "segmentation": {"size": [1, 1], "counts": "?"}, "id": 4, "area": "?"}
-    assert parse_detections([row], TRUTH) == {7: [DETECTION]}
+    assert parse_detections([row], TRUTH).by_photo == {7: [DETECTION]}
 
 
 def test_a_box_that_sticks_out_is_cut() -> None:
-    found = parse_detections([{**ROW, "bbox": [-5, 30, 100, 30]}], TRUTH)
+    found = parse_detections([{**ROW, "bbox": [-5, 30, 100, 30]}], TRUTH).by_photo
     assert found[7][0].box_xyxy == (0, 30, 60, 40)
 
 
-def test_boxes_in_another_format_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_boxes_in_another_format_are_told() -> None:
     shares = [{**ROW, "bbox": [0.1, 0.2, 0.5, 1.0]}, {**ROW, "bbox": [0, 0, 1, 1]}]
     with pytest.raises(AnnotationError, match=r"All boxes of 'results' .* shares of the photo"):
         parse_detections(shares, TRUTH)
-    assert len(parse_detections([*shares, ROW], TRUTH)[7]) == 3
-    assert not caplog.records
+    found = parse_detections([*shares, ROW], TRUTH)
+    assert len(found.by_photo[7]) == 3
+    assert not found.warnings
     corners = [{**ROW, "bbox": [30, 20, 50, 35]}, ROW, ROW]
-    parse_detections(corners, TRUTH)
-    [record] = caplog.records
-    assert record.getMessage().startswith("1 of the 3 boxes of 'results' stick out of their photo")
-    caplog.clear()
-    parse_detections([*corners, ROW], TRUTH)  # one in four may
-    assert not caplog.records
+    [warning] = parse_detections(corners, TRUTH).warnings
+    assert warning.startswith("1 of the 3 boxes of 'results' stick out of their photo")
+    assert not parse_detections([*corners, ROW], TRUTH).warnings  # one in four may
 
 
-def test_ultralytics_names_photos_by_their_files() -> None:
-    assert parse_detections([{**ROW, "image_id": "a"}], TRUTH) == {7: [DETECTION]}
-    assert parse_detections([{**ROW, "file_name": "a.jpg"}], TRUTH) == {7: [DETECTION]}
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_id": "a"},
+        {"image_id": "a.jpg"},
+        {"image_id": "val/a.jpg"},
+        {"file_name": "a.jpg"},
+        {"image_id": 8, "file_name": "a.jpg"},  # the name decides
+        {"image_id": 1, "file_name": "a.jpg"},
+        {"image_id": 9, "file_name": "val/a.jpg"},
+        {"image_id": None, "file_name": "D:\\val\\a.jpg"},
+        {"file_name": None},
+    ],
+)
+def test_a_photo_is_known_by_its_name(change: dict[str, Any]) -> None:
+    assert parse_detections([{**ROW, **change}], TRUTH).by_photo == {7: [DETECTION]}
+
+
+def test_a_name_that_two_photos_have_needs_its_folder_or_the_id() -> None:
+    for change in ({"file_name": "val/b.jpg"}, {"image_id": 8, "file_name": "b.jpg"}):
+        assert list(parse_detections([{**ROW, **change}], TRUTH).by_photo) == [8]
+    with pytest.raises(AnnotationError, match=r"image_id 7 and the file_name 'b\.jpg', but that"):
+        parse_detections([{**ROW, "file_name": "b.jpg"}], TRUTH)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +116,13 @@ def test_ultralytics_names_photos_by_their_files() -> None:
             "has the image_id [7], which 'truth.json' does not list: " + PHOTO_ID,
         ),
         (
-            {"file_name": "b.jpg"},
+            {"file_name": "b.jpg"},  # which two photos have
             "has the image_id 7 and the file_name 'b.jpg', but that photo is 'val/a.jpg' in "
+            "'truth.json'.",
+        ),
+        (
+            {"file_name": "c.jpg"},
+            "has the image_id 7 and the file_name 'c.jpg', but that photo is 'val/a.jpg' in "
             "'truth.json'.",
         ),
         (
@@ -178,7 +201,7 @@ def test_files(tmp_path: Path) -> None:
     ]
     (tmp_path / "boxes.json").write_bytes(results_to_json(rows))
     assert json.loads((tmp_path / "boxes.json").read_text()) == rows
-    assert read_detections(tmp_path / "boxes.json", truth) == {7: [DETECTION]}
+    assert read_detections(tmp_path / "boxes.json", truth).by_photo == {7: [DETECTION]}
     assert json.loads(results_to_json([])) == []
     (tmp_path / "cut.json").write_text('[{"image_id": 7')
     for name, message in (("none.json", "Cannot read"), ("cut.json", "is not JSON")):

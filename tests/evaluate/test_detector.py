@@ -71,7 +71,7 @@ def test_boxes_pass_the_reader(weights: Path, images: Path) -> None:
     )
     assert {row["image_id"] for row in found} == {71, 72}
     assert {row["category_id"] for row in found} <= {CAT, DOG}
-    read = parse_detections(json.loads(results_to_json(found)), truth(DOG, CAT))
+    read = parse_detections(json.loads(results_to_json(found)), truth(DOG, CAT)).by_photo
     assert sum(map(len, read.values())) == len(found) > 0
     scores = [detection.score for detection in read[71]]
     assert scores == sorted(scores, reverse=True)

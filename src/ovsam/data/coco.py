@@ -6,9 +6,9 @@ import hashlib
 import json
 import logging
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.bounded_json import parse_json
+from ovsam.bounded_json import read_json_file
+from ovsam.data.crowds import Crowds, crowds_as_objects
 from ovsam.errors import AnnotationError, VocabularyError, quoted
 from ovsam.geometry import check_segmentation, segmentation_to_mask
 from ovsam.photo import DEFAULT_MAX_PIXELS
@@ -108,15 +109,20 @@ class Annotations:
         photos: in the file's order.
         instances: in the file's order.
         categories: the classes, in the file's order.
-        crowds: how many crowd regions the file has.
+        crowds_by_photo: how many crowd regions each photo has; photos without are not in it.
         source: the file's name, for messages.
     """
 
     photos: tuple[Photo, ...]
     instances: tuple[Instance, ...]
     categories: tuple[Category, ...] = ()
-    crowds: int = 0
+    crowds_by_photo: Mapping[int, int] = field(default_factory=dict)
     source: str = "annotations"
+
+    @property
+    def crowds(self) -> int:
+        """How many crowd regions the file has."""
+        return sum(self.crowds_by_photo.values())
 
     @cached_property
     def by_photo(self) -> Mapping[int, tuple[Instance, ...]]:
@@ -161,13 +167,16 @@ class Annotations:
         return digest.hexdigest()
 
 
-def read_annotations(path: Path) -> Annotations:
-    """Read a COCO instance file.
+def read_annotations(path: Path, crowds: Crowds = "left-out") -> Annotations:
+    """Read a COCO instance file; crowd regions are left out, or taken for objects.
 
     Raises:
         AnnotationError: no such file, no JSON, or a part that does not follow COCO's layout.
     """
-    return parse_annotations(read_json(path), str(path))
+    content = read_json(path)
+    if crowds == "objects":
+        content = crowds_as_objects(content)
+    return parse_annotations(content, str(path))
 
 
 def read_json(path: Path) -> object:
@@ -177,15 +186,15 @@ def read_json(path: Path) -> object:
         AnnotationError: no such file, or no JSON.
     """
     try:
-        # Some editors put a byte-order mark before the text.
-        return parse_json(path.read_text(encoding="utf-8-sig"))
+        return read_json_file(path)
     except OSError as error:
         raise AnnotationError(
             f"Cannot read the annotations {str(path)!r}: {error.strerror or error}. Check the path."
         ) from error
-    except ValueError as error:
+    except ValueError as error:  # or a path that is none, as with a null byte
         raise AnnotationError(
-            f"{str(path)!r} is not JSON ({error}); it may be cut short. Copy or download it again."
+            f"{str(path)!r} is not JSON that can be read ({error}); it may be cut short. Copy or "
+            "download it again."
         ) from error
 
 
@@ -209,7 +218,7 @@ def collect_annotations(
     named: dict[str, int] = {}  # the first category of a name
     photos: dict[int, Photo] = {}
     instances: list[Instance] = []
-    crowds = 0
+    crowds: Counter[int] = Counter()
     for key in ("categories", "images", "annotations"):
         ids: set[int] = set()
         for index, row in enumerate(tables[key]):
@@ -233,7 +242,7 @@ def collect_annotations(
                 else:
                     instance = _instance(row, categories, photos, where)
                     if _is_crowd(row, where):
-                        crowds += 1
+                        crowds[instance.photo_id] += 1
                     else:
                         instances.append(instance)
             except AnnotationError as error:

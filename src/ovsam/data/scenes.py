@@ -23,7 +23,13 @@ from ovsam.data.coco import Instance
 from ovsam.data.layouts import ListedPhoto
 from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError
-from ovsam.geometry import decode_rle, mask_to_box_xyxy
+from ovsam.geometry import (
+    MAX_OUTLINE,
+    MAX_POLYGONS,
+    decode_rle,
+    mask_to_box_xyxy,
+    outline_of,
+)
 from ovsam.model.image import Frame
 from ovsam.photo import read_photo, read_photo_size
 
@@ -188,11 +194,12 @@ def _shown(instance: Instance, frame: Frame, size_hw: tuple[int, int]) -> _Shown
     if instance.segmentation is None:
         seen = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
         return _Shown(instance.category, seen)
-    polygons = _polygons_xy(instance.segmentation, size_hw)
-    if polygons is None:
+    polygons = _polygons_xy(instance.segmentation, size_hw) or []
+    seen_xy = [frame.to_model(points) for points in polygons]
+    if not seen_xy or sum(map(outline_of, seen_xy)) > MAX_OUTLINE:
         mask, corner = _sampled(instance.mask(size_hw), frame)
     else:
-        mask, corner = _rasterised([frame.to_model(points) for points in polygons], frame)
+        mask, corner = _rasterised(seen_xy, frame)
     x0, y0, x1, y1 = (int(side) for side in mask_to_box_xyxy(mask))
     if x0 == x1:
         return None
@@ -205,11 +212,11 @@ def _polygons_xy(
     segmentation: object, size_hw: tuple[int, int]
 ) -> list[NDArray[np.float64]] | None:
     """Well-formed polygons as points `(P, 2)`; None for all else, which `Instance.mask` judges."""
-    if not isinstance(segmentation, list) or not segmentation:
+    if not isinstance(segmentation, list) or not 0 < len(segmentation) <= MAX_POLYGONS:
         return None
     try:
         polygons = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return None
     reach = 2 * max(size_hw)
     sound = all(len(points) >= 3 and (np.abs(points) <= reach).all() for points in polygons)

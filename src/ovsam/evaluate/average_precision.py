@@ -12,6 +12,7 @@ evaluator's tables have a cell for each photo and class, 24 million on LVIS's va
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from ovsam.evaluate.detections import MaskResult
 from ovsam.evaluate.truth import Rules, Truth
 from ovsam.geometry import rle_area, segmentation_to_rle
 
+COCO_DETECTIONS = 100  # that count for a class in a photo
 LVIS_DETECTIONS = 300  # that count for a photo
 _SIZES = ("small", "medium", "large")
 _GROUPS = ("rare", "common", "frequent")  # in the order of FREQUENCIES
@@ -41,11 +43,16 @@ class AveragePrecision:
         figures: AP (over IoU 0.5, 0.55, ... 0.95), AP50, AP75, AP_small, AP_medium, AP_large and,
             by LVIS's rules, AP_rare, AP_common, AP_frequent.
         by_class: AP of each class that has an object in the photos.
+        beyond_best: COCO: how many results do not count, being none of the `COCO_DETECTIONS` best
+            of their class in their photo.
+        not_judged: LVIS: how many do not, being of a class of which their photo says nothing.
     """
 
     rules: Rules
     figures: Mapping[str, float | None]
     by_class: Mapping[str, float]
+    beyond_best: int = 0
+    not_judged: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON values."""
@@ -73,11 +80,16 @@ def average_precision(
     chosen = {photo.id: photo for photo in photos}
     images = _images(truth, chosen)
     right = right_rows(truth, chosen)
+    given, beyond_best = len(results), 0
     if truth.rules == "lvis":
         results = _judged(right, results, images)
+    else:
+        crowded = Counter((row["image_id"], row["category_id"]) for row in results)
+        beyond_best = sum(max(0, count - COCO_DETECTIONS) for count in crowded.values())
     by_id = _by_category(right), _by_category(_found_rows(results))
-    parts = [_precision(truth, i, by_id[0].get(i, []), by_id[1].get(i, []), images) for i in ids]
-    precision = np.stack(parts, axis=2)  # (T, R, K, A)
+    ids = [i for i in ids if i in by_id[0]]  # of a class without an object there is no AP
+    parts = [_precision(truth, i, by_id[0][i], by_id[1].get(i, []), images) for i in ids]
+    precision = np.stack(parts, axis=2) if parts else np.full((10, 101, 0, 4), -1.0)  # (T, R, K, A)
     by_class = {truth.categories[i].name: _mean(precision[:, :, k, 0]) for k, i in enumerate(ids)}
     figures = {
         "AP": _mean(precision[..., 0]),
@@ -90,7 +102,11 @@ def average_precision(
             members = [k for k, i in enumerate(ids) if truth.categories[i].frequency == letter]
             figures[f"AP_{group}"] = _mean(precision[:, :, members, 0])
     return AveragePrecision(
-        truth.rules, figures, {name: ap for name, ap in by_class.items() if ap is not None}
+        rules=truth.rules,
+        figures=figures,
+        by_class={name: ap for name, ap in by_class.items() if ap is not None},
+        beyond_best=beyond_best,
+        not_judged=given - len(results) if truth.rules == "lvis" else 0,
     )
 
 

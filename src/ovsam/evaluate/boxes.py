@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,7 +25,8 @@ from ovsam.evaluate.average_precision import (
     average_precision,
     right_rows,
 )
-from ovsam.evaluate.detections import Detection, MaskResult
+from ovsam.evaluate.detections import Detection, Detections, MaskResult
+from ovsam.evaluate.left_out import LeftOut, beyond
 from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
 from ovsam.evaluate.run import check_photos, read_annotated_photo, right_name
 from ovsam.evaluate.truth import Rules, Truth
@@ -52,9 +53,10 @@ class DetectionReport:
         zoom: whether the model looked again at each object.
         photos: how many counted, those without a box included.
         boxes: how many were asked about.
-        unlisted: how many of them are missing because our name is no class of the file.
         left_out: names of the classes that the vocabulary never answers, which do not count.
         seconds: that all took.
+        not_counted: what of the files is in no figure.
+        warnings: what is said of the detector's file, see `Detections`.
         precision: the mask AP.
         results: masks in the order of the photos.
     """
@@ -65,11 +67,17 @@ class DetectionReport:
     zoom: bool
     photos: int
     boxes: int
-    unlisted: int
     left_out: tuple[str, ...]
     seconds: float
+    not_counted: LeftOut
+    warnings: tuple[str, ...]
     precision: AveragePrecision
     results: tuple[MaskResult, ...]
+
+    @property
+    def unlisted(self) -> int:
+        """How many boxes are missing because our name is no class of the file."""
+        return self.not_counted.boxes_unlisted
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON values; without the masks."""
@@ -83,19 +91,95 @@ class DetectionReport:
             "boxes": self.boxes,
             "unlisted": self.unlisted,
             "left_out": list(self.left_out),
+            "not_counted": self.not_counted.as_dict(),
+            "warnings": list(self.warnings),
             "seconds": round(self.seconds, 2),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is asked about and what counts, all of it checked.
+
+    Attributes:
+        photos: those that count.
+        items: those with a box, and their boxes that count, by photo id.
+        labels: whose names count.
+        names: with our names, the category id that each stands for; None = the detector's.
+        categories: ids of the classes that count.
+        not_counted: what does not, as far as it is known beforehand.
+    """
+
+    photos: Sequence[Photo]
+    items: Mapping[int, tuple[Photo, Sequence[Detection]]]
+    labels: LabelSource
+    names: Mapping[str, int] | None
+    categories: frozenset[int]
+    not_counted: LeftOut
+
+
+def plan(
+    truth: Truth,
+    detections: Detections,
+    images_dir: Path,
+    vocabulary: Vocabulary,
+    *,
+    labels: LabelSource,
+    limit: int | None = None,
+) -> Plan:
+    """Choose photos and boxes, and check all that the work needs, before a model is loaded.
+
+    Args:
+        truth: what is right.
+        detections: a detector's boxes.
+        images_dir: the folder of the photos; those without a box are not read.
+        vocabulary: what our names are from.
+        labels: whose names count.
+        limit: only the first so many photos of the annotation file.
+
+    Raises:
+        AnnotationError: a photo is missing or of another size, an annotated mask is malformed,
+            there is no box, or the vocabulary lacks the class of an annotated object.
+    """
+    every = truth.annotations.photos
+    photos = every[:limit]
+    if not photos:
+        raise AnnotationError(
+            f"There is no photo to evaluate: {truth.source!r} lists none. Give a file that does."
+        )
+    boxes = detections.by_photo
+    asked = [photo for photo in photos if photo.id in boxes]
+    check_photos(truth.source, asked, images_dir)
+    names = _categories_by_name(truth, photos, vocabulary) if labels == "ours" else None
+    counted = _answered(truth, names, vocabulary)
+    if not asked:
+        raise AnnotationError(
+            f"There is no box to evaluate: the results have none in the {len(photos):,} photos of "
+            f"{truth.source!r} that count. Check that both are of the same photos."
+        )
+    right = right_rows(truth, {photo.id: photo for photo in photos})  # or refuse it
+    items = {photo.id: (photo, _chosen(boxes[photo.id], truth.rules)) for photo in asked}
+    late = every[len(photos) :]
+    never = sum(not row["iscrowd"] and row["category_id"] not in counted for row in right)
+    not_counted = replace(
+        beyond(truth.annotations, late),
+        objects_never_answered=never,
+        boxes_beyond_limit=sum(len(boxes.get(photo.id, ())) for photo in late),
+        boxes_beyond_best=sum(len(boxes[i]) - len(kept) for i, (_, kept) in items.items()),
+    )
+    return Plan(photos, items, labels, names, counted, not_counted)
 
 
 def evaluate_detections(
     predictor: Predictor,
     truth: Truth,
-    detections: Mapping[int, Sequence[Detection]],
+    detections: Detections,
     images_dir: Path,
     *,
     labels: LabelSource,
     zoom: bool | None = None,
     limit: int | None = None,
+    planned: Plan | None = None,
     journal: Path | None = None,
     workers: Workers | None = None,
     progress: Progress | None = None,
@@ -105,18 +189,18 @@ def evaluate_detections(
     Args:
         predictor: its own vocabulary is the one that our names are from.
         truth: what is right.
-        detections: by photo id.
+        detections: a detector's boxes.
         images_dir: the folder of the photos; those without a box are not read.
         labels: whose names count.
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos of the annotation file.
+        planned: what `plan` gave for these; None = it is made, and all is checked, now.
         journal: a file of the masks of each photo, as for `run.evaluate`.
         workers: processes that the photos are shared out over.
         progress: called with (photos done, photos in all) after each photo with a box.
 
     Raises:
-        AnnotationError: a photo is missing or of another size, an annotated mask is malformed,
-            there is no box, or the vocabulary lacks the class of an annotated object.
+        AnnotationError: see `plan`.
         OvsamError: our names are asked of an oracle.
         OutputError: the journal is of other settings, or cannot be used.
     """
@@ -125,22 +209,11 @@ def evaluate_detections(
             f"{predictor.name} is told the names of annotated objects, and a detector's boxes are "
             "none. Take the detector's names, or another model."
         )
-    photos = truth.annotations.photos[:limit]
-    if not photos:
-        raise AnnotationError(
-            f"There is no photo to evaluate: {truth.source!r} lists none. Give a file that does."
+    if planned is None:
+        planned = plan(
+            truth, detections, images_dir, predictor.vocabulary, labels=labels, limit=limit
         )
-    asked = [photo for photo in photos if photo.id in detections]
-    check_photos(truth.source, asked, images_dir)
-    names = _categories_by_name(truth, photos, predictor.vocabulary) if labels == "ours" else None
-    counted = _answered(truth, names, predictor.vocabulary)
-    if not asked:
-        raise AnnotationError(
-            f"There is no box to evaluate: the results have none in the {len(photos):,} photos of "
-            f"{truth.source!r} that count. Check that both are of the same photos."
-        )
-    right_rows(truth, {photo.id: photo for photo in photos})  # or refuse it, now and not in hours
-    items = {photo.id: (photo, _chosen(detections[photo.id], truth.rules)) for photo in asked}
+    names, items, counted = planned.names, planned.items, planned.categories
     zoomed = predictor.zoom if zoom is None else zoom
     done = photo_by_photo(
         predictor,
@@ -151,7 +224,7 @@ def evaluate_detections(
         settings=lambda: {
             "measures": "masks for boxes",
             "annotations": truth.annotations.fingerprint,
-            "boxes": _fingerprint(detections),
+            "boxes": _fingerprint(detections.by_photo),
             "labels": labels,
             "vocabulary": None if names is None else predictor.vocabulary.fingerprint,
             "categories": None if names is None else sorted(map(list, names.items())),
@@ -163,17 +236,24 @@ def evaluate_detections(
     )
     results = done.rows
     boxes = sum(len(chosen) for _, chosen in items.values())
+    precision = average_precision(truth, results, planned.photos, counted)
     return DetectionReport(
         model=predictor.name,
         labels=labels,
         vocabulary=None if names is None else predictor.vocabulary.name,
         zoom=zoomed,
-        photos=len(photos),
+        photos=len(planned.photos),
         boxes=boxes,
-        unlisted=boxes - len(results),
         left_out=tuple(c.name for i, c in truth.categories.items() if i not in counted),
         seconds=done.seconds,
-        precision=average_precision(truth, results, photos, counted),
+        not_counted=replace(
+            planned.not_counted,
+            boxes_unlisted=boxes - len(results),
+            boxes_beyond_best=planned.not_counted.boxes_beyond_best + precision.beyond_best,
+            boxes_not_judged=precision.not_judged,
+        ),
+        warnings=detections.warnings,
+        precision=precision,
         results=results,
     )
 
@@ -199,7 +279,8 @@ def _fits(
 ) -> bool:
     """Whether these are masks for the photo's boxes."""
     photo, detections = asked
-    if any(row["image_id"] != photo.id for row in rows):
+    sizes = list(photo.size_hw)
+    if any(row["image_id"] != photo.id or row["segmentation"]["size"] != sizes for row in rows):
         return False
     if names is None:
         found = [(row["category_id"], row["score"]) for row in rows]

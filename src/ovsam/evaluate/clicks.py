@@ -8,7 +8,7 @@ where the error is thickest; it comes with all clicks before it and the mask so 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,9 +20,10 @@ from pydantic import Field
 
 from ovsam.data.coco import Annotations, Instance, Photo
 from ovsam.errors import AnnotationError
+from ovsam.evaluate.left_out import NOTHING, LeftOut
 from ovsam.evaluate.metrics import Share
 from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
-from ovsam.evaluate.run import chosen_photos, read_annotated_photo
+from ovsam.evaluate.run import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_centre_xy, mask_iou
 from ovsam.structures import Prompt
@@ -39,7 +40,7 @@ class ClickReport:
 
     Attributes:
         iou: `(instances, clicks)` after each click; so many clicks are the most that is counted.
-        without_pixel: how many instances more there are, with a mask that covers no pixel.
+        not_counted: how much more there is.
     """
 
     model: str
@@ -47,7 +48,7 @@ class ClickReport:
     photos: int
     seconds: float
     iou: NDArray[np.float64]
-    without_pixel: int = 0
+    not_counted: LeftOut = NOTHING
 
     @property
     def clicks(self) -> int:
@@ -81,7 +82,8 @@ class ClickReport:
             "prompts": "clicks",
             "zoom": self.zoom,
             "photos": self.photos,
-            "without_pixel": self.without_pixel,
+            "without_pixel": self.not_counted.objects_without_pixel,
+            "not_counted": self.not_counted.as_dict(),
             "seconds": round(self.seconds, 2),
         }
 
@@ -94,6 +96,7 @@ def evaluate_clicks(
     clicks: int,
     zoom: bool | None = None,
     limit: int | None = None,
+    photos: Sequence[Photo] | None = None,
     journal: Path | None = None,
     workers: Workers | None = None,
     progress: Progress | None = None,
@@ -107,6 +110,7 @@ def evaluate_clicks(
         clicks: for each instance.
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos that have instances.
+        photos: what `run.chosen_photos` gave for these; None = they are chosen, and checked, now.
         journal: a file of what became of each photo, as for `run.evaluate`.
         workers: processes that the photos are shared out over.
         progress: called with (photos done, photos in all) after each photo.
@@ -115,7 +119,8 @@ def evaluate_clicks(
         AnnotationError: a photo is missing or of another size, or there is nothing to evaluate.
         OutputError: the journal is of other settings, or cannot be used.
     """
-    photos = chosen_photos(annotations, images_dir, limit)
+    if photos is None:
+        photos = chosen_photos(annotations, images_dir, limit)
     zoomed = predictor.zoom if zoom is None else zoom
     done = photo_by_photo(
         predictor,
@@ -144,7 +149,11 @@ def evaluate_clicks(
         photos=len(photos),
         seconds=done.seconds,
         iou=np.array(done.rows).reshape(-1, clicks),
-        without_pixel=sum(len(annotations.by_photo[p.id]) for p in photos) - len(done.rows),
+        not_counted=replace(
+            photos_left_out(annotations, photos),
+            objects_without_pixel=sum(len(annotations.by_photo[p.id]) for p in photos)
+            - len(done.rows),
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from ovsam.data.check import check_instance
 from ovsam.data.coco import Annotations, Instance, Photo
+from ovsam.data.crowds import IF_OBJECTS, OPTION
 from ovsam.errors import AnnotationError, PhotoError, PromptError, quoted
 from ovsam.evaluate.boundary import boundary_iou
 from ovsam.evaluate.calibration import Calibration, calibrate
+from ovsam.evaluate.left_out import LeftOut, beyond
 from ovsam.evaluate.metrics import (
     Outcome,
     Summary,
@@ -46,14 +48,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """What `evaluate` found; `left_out` counts instances of classes that are never answered."""
+    """What `evaluate` found."""
 
     model: str
     vocabulary: str
     prompts: EvaluationKind
     zoom: bool
     photos: int
-    left_out: int
+    not_counted: LeftOut
     seconds: float
     outcomes: tuple[Outcome, ...]
     novel: tuple[str, ...] = ()
@@ -103,7 +105,8 @@ class Report:
             "prompts": self.prompts,
             "zoom": self.zoom,
             "photos": self.photos,
-            "left_out": self.left_out,
+            "left_out": self.not_counted.objects_never_answered,
+            "not_counted": self.not_counted.as_dict(),
             "problems": list(self.problems),
             "merged": list(self.merged),
             "novel": list(self.novel),
@@ -120,6 +123,7 @@ def evaluate(
     prompts: EvaluationKind,
     zoom: bool | None = None,
     limit: int | None = None,
+    photos: Sequence[Photo] | None = None,
     journal: Path | None = None,
     workers: Workers | None = None,
     progress: Progress | None = None,
@@ -133,6 +137,7 @@ def evaluate(
         prompts: how instances are pointed at, see `prompts`.
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos that have instances.
+        photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
         journal: a file of what became of each photo; where it is there, what it holds is not
             done again. `limit` may be another.
         workers: processes that the photos are shared out over.
@@ -144,7 +149,9 @@ def evaluate(
         PromptError: an annotated box lies outside its photo.
         OutputError: the journal is of other settings, or cannot be used.
     """
-    photos = chosen_photos(annotations, images_dir, limit)
+    if photos is None:
+        photos = chosen_photos(annotations, images_dir, limit)
+    left_out = photos_left_out(annotations, photos)
     found = counted(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in found.by_photo]
     zoomed = predictor.zoom if zoom is None else zoom
@@ -171,7 +178,7 @@ def evaluate(
         prompts=prompts,
         zoom=zoomed,
         photos=len(photos),
-        left_out=found.left_out,
+        not_counted=replace(left_out, objects_never_answered=found.left_out),
         seconds=done.seconds,
         outcomes=done.rows,
         novel=predictor.vocabulary.novel,
@@ -277,16 +284,26 @@ def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None)
     """
     photos = [photo for photo in annotations.photos if photo.id in annotations.by_photo][:limit]
     if not photos:
-        crowds = annotations.crowds
-        but = f" but {crowds:,} crowd regions, which do not count" if crowds else ""
+        but, so = "", "Give a file with objects."
+        if annotations.crowds:
+            but = f" but {annotations.crowds:,} crowd regions (iscrowd 1), which do not count"
+            so = f"{IF_OBJECTS} {OPTION}."
         raise AnnotationError(
             f"There is no instance to evaluate in {annotations.source!r}: it lists "
-            f"{len(annotations.photos):,} photos and marks nothing on them{but}. Give a file with "
-            "objects."
+            f"{len(annotations.photos):,} photos and marks nothing on them{but}. {so}"
         )
     check_photos(annotations.source, photos, images_dir)
     annotations.check_masks(photos)
     return photos
+
+
+def photos_left_out(annotations: Annotations, photos: Sequence[Photo]) -> LeftOut:
+    """What `chosen_photos` left out, where it chose these."""
+    marked = [photo for photo in annotations.photos if photo.id in annotations.by_photo]
+    return replace(
+        beyond(annotations, marked[len(photos) :]),
+        photos_without_objects=len(annotations.photos) - len(marked),
+    )
 
 
 def read_annotated_photo(photo: Photo, images_dir: Path) -> NDArray[np.uint8]:

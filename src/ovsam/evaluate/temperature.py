@@ -12,6 +12,7 @@ fitted on either is judged on the other. What a model gets is fitted on all of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +21,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.config import CalibrationConfig
-from ovsam.data.coco import Annotations
+from ovsam.data.coco import Annotations, Photo
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.calibration import Calibration, calibrate
+from ovsam.evaluate.left_out import NOTHING, LeftOut
 from ovsam.evaluate.metrics import Outcome
 from ovsam.evaluate.photo_by_photo import Progress
-from ovsam.evaluate.run import ask, chosen_photos, counted, read_annotated_photo
+from ovsam.evaluate.run import (
+    Counted,
+    ask,
+    chosen_photos,
+    counted,
+    photos_left_out,
+    read_annotated_photo,
+)
 from ovsam.structures import Prediction
+from ovsam.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from ovsam.predictor import Predictor
@@ -48,12 +58,14 @@ class Scores:
         right: `(N,)` column of the right class.
         photos: `(N,)` which photo each is from, counted from 0.
         classes: the names of the C columns.
+        not_counted: what more there was.
     """
 
     logs: NDArray[np.float64]
     right: NDArray[np.int64]
     photos: NDArray[np.int64]
     classes: tuple[str, ...]
+    not_counted: LeftOut = NOTHING
 
     def __len__(self) -> int:
         return len(self.right)
@@ -140,6 +152,29 @@ class Fit:
     calibration: CalibrationConfig
     instances: int
     halves: tuple[Judged, Judged]
+    not_counted: LeftOut
+
+
+def objects_to_fit(
+    annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary
+) -> Counted:
+    """The objects of some photos with their right names.
+
+    Raises:
+        AnnotationError: a class is not in the vocabulary, or a half of the photos has fewer than
+            `NEEDED` objects.
+    """
+    found = counted(annotations, photos, vocabulary)
+    counts = [len(found.by_photo[photo.id]) for photo in photos if photo.id in found.by_photo]
+    halves = sum(counts[::2]), sum(counts[1::2])
+    if min(halves) < NEEDED:
+        raise AnnotationError(
+            f"There are too few objects to calibrate with in {annotations.source!r}: every second "
+            f"photo makes one half, and each needs {NEEDED} objects so that the threshold, which "
+            f"one of {NEEDED} right names may miss, can be told; got {halves[0]} and {halves[1]} "
+            f"in {len(counts)} photos. Give more photos; the more, the better (docs/evaluate.md)."
+        )
+    return found
 
 
 def collect_scores(
@@ -148,6 +183,7 @@ def collect_scores(
     images_dir: Path,
     *,
     limit: int | None = None,
+    photos: Sequence[Photo] | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Ask a model about every annotated object by its box.
@@ -157,23 +193,21 @@ def collect_scores(
         annotations: what is right; crowds, and classes that are never answered, are left out.
         images_dir: the folder of the photos.
         limit: only the first so many photos that have instances.
+        photos: what `run.chosen_photos` gave for these; None = they are chosen, and checked, now.
         progress: called with (photos done, photos in all) after each photo.
 
     Raises:
         AnnotationError: a photo is missing or of another size, a class is not in the vocabulary,
             or a half of the photos has fewer than `NEEDED` objects.
     """
-    photos = chosen_photos(annotations, images_dir, limit)
-    kept = counted(annotations, photos, predictor.vocabulary).by_photo
+    if photos is None:
+        photos = chosen_photos(annotations, images_dir, limit)
+    found = objects_to_fit(annotations, photos, predictor.vocabulary)
+    not_counted = replace(
+        photos_left_out(annotations, photos), objects_never_answered=found.left_out
+    )
+    kept = found.by_photo
     photos = [photo for photo in photos if photo.id in kept]
-    halves = [sum(len(kept[photo.id]) for photo in photos[start::2]) for start in (0, 1)]
-    if min(halves) < NEEDED:
-        raise AnnotationError(
-            f"There are too few objects to calibrate with in {annotations.source!r}: every second "
-            f"photo makes one half, and each needs {NEEDED} objects so that the threshold, which "
-            f"one of {NEEDED} right names may miss, can be told; got {halves[0]} and {halves[1]} "
-            f"in {len(photos)} photos. Give more photos; the more, the better (docs/evaluate.md)."
-        )
     vocabulary = predictor.vocabulary
     pairs = zip(vocabulary.classes, vocabulary.answerable, strict=True)
     classes = tuple(name for name, may in pairs if may)
@@ -187,13 +221,13 @@ def collect_scores(
         instances = kept[photo.id]
         masks = [instance.mask(photo.size_hw) for instance, _ in instances]
         pixels = read_annotated_photo(photo, images_dir)
-        found = ask(predictor, pixels, instances, masks, "box", None, top=len(classes))
-        rows += [temperature * _logs(prediction, column) for _, prediction in found]
+        answers = ask(predictor, pixels, instances, masks, "box", None, top=len(classes))
+        rows += [temperature * _logs(prediction, column) for _, prediction in answers]
         right += [column[name] for _, name in instances]
         places += [place] * len(instances)
         if progress is not None:
             progress(place + 1, len(photos))
-    return Scores(np.stack(rows), np.array(right), np.array(places), classes)
+    return Scores(np.stack(rows), np.array(right), np.array(places), classes, not_counted)
 
 
 def _logs(prediction: Prediction, column: dict[str, int]) -> NDArray[np.float64]:
@@ -214,6 +248,7 @@ def fit(scores: Scores) -> Fit:
         calibration=_fitted(scores),
         instances=len(scores),
         halves=(_judged(one, other), _judged(other, one)),
+        not_counted=scores.not_counted,
     )
 
 

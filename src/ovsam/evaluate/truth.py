@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ovsam.data.coco import Annotations, Category, Photo, parse_annotations, read_json
+from ovsam.data.crowds import Crowds, crowds_as_objects
 
 Rules = Literal["coco", "lvis"]
 
@@ -48,13 +49,14 @@ class Truth:
         return "lvis" if federated and all(c.frequency for c in categories) else "coco"
 
 
-def read_truth(path: Path) -> Truth:
-    """Read a COCO or LVIS instance file.
+def read_truth(path: Path, crowds: Crowds = "left-out") -> Truth:
+    """Read a COCO or LVIS instance file; crowd regions stay what they are, or become objects.
 
     Raises:
         AnnotationError: no such file, no JSON, or a part that does not follow COCO's layout.
     """
-    return parse_truth(read_json(path), str(path))
+    content = read_json(path)
+    return parse_truth(crowds_as_objects(content) if crowds == "objects" else content, str(path))
 
 
 def parse_truth(content: Any, source: str = "annotations") -> Truth:

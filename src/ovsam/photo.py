@@ -458,15 +458,19 @@ def _to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     # Halves first: the difference of the largest numbers is none.
     span = max(high / 2 - low / 2, np.finfo(np.float64).tiny)
     scaled: NDArray[np.float64] = (real / 2 - low / 2) / span * 255
-    return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+    eight: NDArray[np.uint8] = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+    return eight
 
 
 def _opacity(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Opacity of any type, where the highest integer, or 1, is opaque, as 0..255."""
-    if values.dtype.kind == "f":
-        share = np.nan_to_num(values.astype(np.float64), nan=1.0).clip(0, 1)
-        return np.rint(share * 255).astype(np.uint8)
-    return (values.clip(0) >> (np.iinfo(values.dtype).bits - 8)).astype(np.uint8)
+    share = values.astype(np.float64)
+    if values.dtype.kind != "f":
+        share /= float(np.iinfo(values.dtype).max)
+    eight: NDArray[np.uint8] = np.rint(np.nan_to_num(share, nan=1.0).clip(0, 1) * 255).astype(
+        np.uint8
+    )
+    return eight
 
 
 def _orientation(image: Image.Image) -> int:

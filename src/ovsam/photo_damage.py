@@ -378,7 +378,7 @@ def _colours(flags: bytes) -> int:
 
 
 def _sub_blocks(data: bytes, at: int) -> tuple[bytes, int]:
-    parts = []
+    parts: list[bytes] = []
     while True:
         if at >= len(data):
             raise DamagedError("it ends early")
@@ -455,7 +455,7 @@ def check_heif(data: bytes) -> None:
     Raises:
         DamagedError: it ends early.
     """
-    at, seen = 0, set()
+    at, seen = 0, set[bytes]()
     while at + 8 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         header = 8

@@ -287,11 +287,12 @@ class Tiff:
     def check(self, data: bytes) -> None:
         """Hold strips or tiles against the bytes they are.
 
-        Without compression the lengths tell whether rows are missing; deflate (zlib) and LZMA have
-        checksums; PackBits tells how long it is, and so do LZW and Zstandard, which libtiff then
-        says. Changed pixels without compression, or that leave the length of a code as it was,
-        cannot be told, and neither can changed colours of a palette or numbers in the header that
-        fit: the format has no checksum of its own.
+        Only deflate (zlib) has a checksum, so that no damage to its pixels passes. Without
+        compression, and with PackBits and LZMA, each strip must hold its rows exactly; with the
+        other compressions libtiff says where a code breaks or runs out, but for fax codes, which
+        it fills up. Changed pixels that leave the lengths as they were cannot be told, and neither
+        can changed colours of a palette or numbers in the header that fit: the format has no
+        checksum of its own.
 
         Raises:
             DamagedError: something is wrong or missing.

@@ -19,6 +19,8 @@ GROUND = (
     "structures",
     "output",
     "geometry",
+    "photo_damage",
+    "tiff",
     "photo",
     "hierarchy",
     "vocabulary",

@@ -37,8 +37,8 @@ def check(
             help="The photos of an annotation file. Left out: beside it.", show_default=False
         ),
     ] = None,
-    decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every photo, not only its header and end.")
+    decode: Annotated[  # noqa: ARG001 - every photo is decoded now; scripts may still ask for it
+        bool, typer.Option("--decode", hidden=True)
     ] = False,
     sheet: Annotated[
         Path | None,
@@ -68,7 +68,6 @@ def check(
         found = run(
             path,
             images,
-            decode=decode,
             progress=lambda done: bar.update(task, description=f"{done:,} photos"),
         )
     _print(found)

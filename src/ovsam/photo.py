@@ -4,56 +4,49 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from ovsam.errors import PhotoError
+from ovsam.photo_damage import (
+    PNG_SIGNATURE,
+    DamagedError,
+    UnsupportedError,
+    check_bmp,
+    check_gif,
+    check_heif,
+    check_webp,
+    read_jpeg,
+    read_png,
+    webp_size,
+)
+from ovsam.tiff import Tiff
 
 DEFAULT_MAX_PIXELS = 128 * 2**20
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".avif", ".heic", ".heif"),
+)
 """In lower case: what the names of photos in a folder end in."""
 
-
-class _TiffImageFile(TiffImageFile):
-    """Pillow's TIFF reader without its check of a global limit; `_decode` has checked ours."""
-
-    def load_prepare(self) -> None:
-        # Newer versions of Pillow give a rotated TIFF the size of the upright picture.
-        stored_size = getattr(self, "_tile_size", self.size)
-        self.im = Image.new(self.mode, stored_size).im
-        super().load_prepare()
-
-
-# Called directly instead of `Image.open`, for two reasons. That one checks the size against a
-# global of Pillow, which a library must not change and cannot ignore; and it tries some forty
-# formats, among them ones that start other programs.
-_READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
-    (b"\xff\xd8\xff", JpegImageFile),  # an MPO (two views of a phone) gives its main view
-    (b"\x89PNG\r\n\x1a\n", PngImageFile),
-    (b"RIFF", WebPImageFile),
-    (b"GIF87a", GifImageFile),
-    (b"GIF89a", GifImageFile),
-    (b"II*\x00", _TiffImageFile),
-    (b"MM\x00*", _TiffImageFile),
-    (b"II+\x00", _TiffImageFile),
-    (b"MM\x00+", _TiffImageFile),
-    (b"BM", BmpImageFile),
-)
-# How files that are not cut short begin and, but for what some cameras put behind it, end.
-_ENDS = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
-_FORMATS = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+_FORMATS = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
 
 # What Pillow's decoders raise on damaged files; SyntaxError is theirs, not Python's.
 _DECODER_ERRORS = (
@@ -67,8 +60,10 @@ _DECODER_ERRORS = (
     EOFError,
     RuntimeError,
     MemoryError,
+    AssertionError,
     struct.error,
     zlib.error,
+    cv2.error,
     Image.DecompressionBombError,
 )
 
@@ -83,6 +78,32 @@ _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
 }
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _ORIENTATION_TAG = 0x0112
+# The brightest number of integers: of 8 and 16 bits, and of the sensors between them.
+_WHITES = (255, 1023, 4095, 16383, 65535)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A picture as its file holds it, before any pixel is decoded.
+
+    Attributes:
+        width: in pixels, as stored.
+        height: in pixels, as stored.
+        orientation: EXIF's 1..8, how to turn it.
+        pixels: checks the whole file and decodes it, as stored: an image of Pillow, or numbers
+            `(H, W)` or `(H, W, 3 or 4)`, a fourth being opacity.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    pixels: Callable[[], Image.Image | NDArray[Any]]
+
+    @property
+    def upright_size_hw(self) -> tuple[int, int]:
+        """(H, W) of the photo as a person sees it."""
+        on_its_side = self.orientation in _ON_ITS_SIDE
+        return (self.width, self.height) if on_its_side else (self.height, self.width)
 
 
 def read_photo(
@@ -91,8 +112,13 @@ def read_photo(
     """Read a photo and turn it upright.
 
     The EXIF orientation is applied, transparency is laid on white, an animation gives its first
-    frame, and more than eight bits are scaled to eight. The size is checked before any pixel is
-    decoded.
+    frame, and more than eight bits are scaled to eight: a photo of 16 bits in which nothing is
+    brighter than 1,023, 4,095 or 16,383 is taken as one of 10, 12 or 14 bits. The size is checked
+    before any pixel is decoded.
+
+    A damaged file is refused wherever its format tells: PNG by its checksums; all others by their
+    length, by the structure of the file and by codes that break, but without compression, and
+    where the changed code is a code, too, damaged pixels are pixels (see `ovsam.photo_damage`).
 
     Args:
         source: a path, the bytes of a file, or a file opened in binary mode.
@@ -102,74 +128,77 @@ def read_photo(
         `(H, W, 3)` RGB.
 
     Raises:
-        PhotoError: there is no such file, or it is not a whole image of a known format.
+        PhotoError: there is no such file, it is not a whole image of a known format, or its kind
+            is not supported.
     """
-    if isinstance(source, (str, Path)):
-        name = f"Photo '{source}'"
-        with _open_file(Path(source), name) as file:
-            return _decode(file, name, max_pixels)
-    name = "The photo"
-    data = source if isinstance(source, (bytes, bytearray, memoryview)) else source.read()
-    if isinstance(data, str):
-        raise PhotoError(f"{name} is a file opened in text mode. Open it in binary mode ('rb').")
-    return _decode(io.BytesIO(data), name, max_pixels)
+    file, name = _opened(source, "Photo")
+    with file as opened:
+        stored = _stored(opened, name, max_pixels)
+        pixels = _decode(stored, name)
+    return _upright(_to_rgb(pixels), stored.orientation)
 
 
 def read_photo_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
     """(H, W) of a photo as `read_photo` would give it, from its header alone.
 
     Raises:
-        PhotoError: there is no such file, or it is no image of a known format.
+        PhotoError: there is no such file, it is no image of a known format, or it has more than
+            `DEFAULT_MAX_PIXELS`.
     """
-    if isinstance(source, (str, Path)):
-        name = f"Photo '{source}'"
-        with _open_file(Path(source), name) as file:
-            return _size(file, name)
-    data = source if isinstance(source, bytes) else source.read()
-    return _size(io.BytesIO(data), "The photo")
+    file, name = _opened(source, "Photo")
+    with file as opened:
+        return _stored(opened, name, DEFAULT_MAX_PIXELS).upright_size_hw
 
 
-def check_whole(source: Path | bytes) -> None:
-    """Refuse a photo that is cut short; only one that does not end as its format does is decoded.
+def check_whole(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
+    """Refuse what `read_photo` refuses, by reading it; a promise needs no less.
+
+    Returns:
+        (H, W) of the photo.
 
     Raises:
-        PhotoError: there is no such file, or it is damaged.
+        PhotoError: as `read_photo`.
     """
-    opened = io.BytesIO(source) if isinstance(source, bytes) else _open_file(source, f"'{source}'")
-    with opened as file:
-        start = file.read(8)
-        file.seek(0, io.SEEK_END)
-        file.seek(max(0, file.tell() - 8))
-        end = file.read()
-    if not any(start.startswith(first) and end.endswith(last) for first, last in _ENDS):
-        read_photo(source)
+    height, width, _ = read_photo(source).shape
+    return height, width
 
 
 def read_label_map(path: Path) -> NDArray[np.generic]:
     """The numbers of a PNG `(H, W)` as they stand there: a palette's indices, not its colours.
 
+    It is checked for damage as a photo is.
+
     Raises:
-        PhotoError: there is no such file, it is damaged, or it has more than one channel.
+        PhotoError: there is no such file, it is damaged, it has more than `DEFAULT_MAX_PIXELS`, or
+            more than one channel.
     """
-    name = f"Mask '{path}'"
-    with _open_file(path, name) as file:
-        image = _open_image(file, name, DEFAULT_MAX_PIXELS)
-        try:
-            image.load()
-        except _DECODER_ERRORS as error:
-            raise PhotoError(f"{name} is damaged or cut short ({_reason(error)}).") from error
-        values = np.asarray(image.convert("L") if image.mode == "1" else image)
+    file, name = _opened(path, "Mask")
+    with file as opened:
+        pixels = _decode(_stored(opened, name, DEFAULT_MAX_PIXELS), name)
+    if isinstance(pixels, Image.Image):
+        values = np.asarray(pixels.convert("L") if pixels.mode == "1" else pixels)
+        mode = pixels.mode
+    else:
+        values, mode = pixels, f"{pixels.shape[2:]} of {pixels.dtype}"
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]  # grey saved as colour
     if values.ndim != 2:
-        raise PhotoError(f"{name} must have one channel (labels), got mode {image.mode}.")
+        raise PhotoError(f"{name} must have one channel (labels), got mode {mode}.")
     return values
 
 
-def _size(file: BinaryIO, name: str) -> tuple[int, int]:
-    image = _open_image(file, name, DEFAULT_MAX_PIXELS)
-    width, height = image.size
-    return (width, height) if _orientation(image) in _ON_ITS_SIDE else (height, width)
+def _opened(
+    source: str | Path | bytes | BinaryIO, what: str
+) -> tuple[AbstractContextManager[BinaryIO], str]:
+    """The file, which is closed only if it was opened here, and how messages call it."""
+    if isinstance(source, (str, Path)):
+        name = f"{what} '{source}'"
+        return _open_file(Path(source), name), name
+    name = f"The {what.lower()}"
+    data = source if isinstance(source, (bytes, bytearray, memoryview)) else source.read()
+    if isinstance(data, str):
+        raise PhotoError(f"{name} is a file opened in text mode. Open it in binary mode ('rb').")
+    return nullcontext(io.BytesIO(data)), name
 
 
 def _open_file(path: Path, name: str) -> BinaryIO:
@@ -189,86 +218,263 @@ def _open_file(path: Path, name: str) -> BinaryIO:
         raise PhotoError(f"{name} cannot be read: {error}.") from error
 
 
-def _decode(file: BinaryIO, name: str, max_pixels: int) -> NDArray[np.uint8]:
-    image = _open_image(file, name, max_pixels)
-    width, height = image.size
-    if width * height > max_pixels:
-        raise PhotoError(
-            f"{name} has {width} x {height} = {width * height:,} pixels, the limit is "
-            f"{max_pixels:,}. If you trust the file, raise the limit with --max-pixels."
-        )
-    try:
-        image.load()
-    except _DECODER_ERRORS as error:
-        raise PhotoError(
-            f"{name} is damaged or cut short ({_reason(error)}). Copy or download it again."
-        ) from error
-    return np.asarray(_upright(_to_rgb(image), _orientation(image)))
-
-
-def _open_image(file: BinaryIO, name: str, max_pixels: int) -> ImageFile:
+def _stored(file: BinaryIO, name: str, max_pixels: int) -> _Stored:
     """Read the header, hence the size, but no pixels."""
-    head = file.read(16)
+    head = file.read(64)
     file.seek(0)
     if not head:
         raise PhotoError(f"{name} is empty (zero bytes). Copy or download it again.")
-    reader = next((reader for magic, reader in _READERS if head.startswith(magic)), None)
-    if reader is None or (reader is WebPImageFile and head[8:12] != b"WEBP"):
+    open_ = _opener(head)
+    if open_ is None:
         raise PhotoError(f"{name} is not an image that ovsam reads. Give a {_FORMATS} file.")
+
+    def check_size(width: int, height: int) -> None:
+        if width * height > max_pixels:
+            raise PhotoError(
+                f"{name} has {width} x {height} = {width * height:,} pixels, the limit is "
+                f"{max_pixels:,}. If you trust the file, raise the limit with --max-pixels."
+            )
+
     try:
-        return reader(file)
+        if open_ is _open_webp:  # whose reader takes memory for its canvas when it opens
+            check_size(*webp_size(head))
+        stored = open_(file)
+    except PhotoError:
+        raise  # from `check_size`
+    except UnsupportedError as error:
+        raise _unsupported(name, error) from error
     except Image.DecompressionBombError as error:
         # Pillow's own limit, which its WebP and GIF readers check while they open.
         raise PhotoError(
             f"{name} has too many pixels, the limit is {max_pixels:,} ({_reason(error)}). If you "
             "trust the file, save it as PNG or JPEG and raise the limit with --max-pixels."
         ) from error
-    except _DECODER_ERRORS as error:
+    except (DamagedError, *_DECODER_ERRORS) as error:
         raise PhotoError(
             f"{name} starts like an image but has no pixels that can be read "
             f"({_reason(error)}). It may be damaged or cut short: copy or download it again."
         ) from error
+    check_size(stored.width, stored.height)
+    return stored
+
+
+def _decode(stored: _Stored, name: str) -> Image.Image | NDArray[Any]:
+    try:
+        pixels = stored.pixels()
+    except UnsupportedError as error:
+        raise _unsupported(name, error) from error
+    except (DamagedError, *_DECODER_ERRORS) as error:
+        raise PhotoError(
+            f"{name} is damaged or cut short ({_reason(error)}). Copy or download it again."
+        ) from error
+    size = pixels.size if isinstance(pixels, Image.Image) else pixels.shape[1::-1]
+    if size != (stored.width, stored.height):
+        raise PhotoError(
+            f"{name} is damaged: its header says {stored.width} x {stored.height} pixels, and it "
+            f"has {size[0]} x {size[1]}. Copy or download it again."
+        )
+    return pixels
+
+
+def _unsupported(name: str, error: UnsupportedError) -> PhotoError:
+    return PhotoError(f"{name} is {error}, which is not supported. {error.remedy}.")
+
+
+def _opener(head: bytes) -> Callable[[BinaryIO], _Stored] | None:
+    """What reads files that begin so.
+
+    Readers are called directly instead of `Image.open`, for two reasons. That one checks the size
+    against a global of Pillow, which a library must not change and cannot ignore; and it tries some
+    forty formats, among them ones that start other programs.
+    """
+    if head.startswith(b"\xff\xd8\xff"):  # an MPO (two views of a phone) gives its main view
+        return _open_jpeg
+    if head.startswith(PNG_SIGNATURE):
+        return _open_png
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return _open_tiff
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return _open_webp
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return _open_gif
+    if head.startswith(b"BM"):
+        return _open_bmp
+    if head[4:8] == b"ftyp":
+        brands = head[8 : max(12, min(64, int.from_bytes(head[:4], "big")))]
+        if b"avif" in brands or b"avis" in brands:
+            return _open_avif
+        if any(brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")):
+            return _open_heic
+    return None
+
+
+def _of_pillow(
+    file: BinaryIO, reader: Callable[[BinaryIO], ImageFile], check: Callable[[bytes], None]
+) -> _Stored:
+    image = reader(file)
+
+    def pixels() -> Image.Image:
+        file.seek(0)
+        check(file.read())
+        file.seek(0)
+        image = reader(file)
+        image.load()
+        return image
+
+    return _Stored(*image.size, _orientation(image), pixels)
+
+
+def _open_jpeg(file: BinaryIO) -> _Stored:
+    image = JpegImageFile(file)
+
+    def pixels() -> Image.Image | NDArray[Any]:
+        file.seek(0)
+        data = file.read()
+        decoded = read_jpeg(data)
+        if decoded is not None:
+            return decoded
+        image = JpegImageFile(io.BytesIO(data))
+        image.load()
+        return image
+
+    return _Stored(*image.size, _orientation(image), pixels)
+
+
+def _open_webp(file: BinaryIO) -> _Stored:
+    return _of_pillow(file, WebPImageFile, check_webp)
+
+
+def _open_gif(file: BinaryIO) -> _Stored:
+    return _of_pillow(file, GifImageFile, check_gif)
+
+
+def _open_bmp(file: BinaryIO) -> _Stored:
+    return _of_pillow(file, BmpImageFile, check_bmp)
+
+
+def _open_avif(file: BinaryIO) -> _Stored:
+    return _of_pillow(file, AvifImageFile, check_heif)
+
+
+def _open_heic(file: BinaryIO) -> _Stored:
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise UnsupportedError(
+            "a HEIC photo",
+            "Install the package that reads it by "
+            f"'{sys.executable} -m pip install pillow-heif', or save it as JPEG",
+        ) from error
+    return _of_pillow(file, HeifImageFile, check_heif)  # which turns it upright itself
+
+
+def _open_png(file: BinaryIO) -> _Stored:
+    header = read_png(file, whole=False)
+    try:
+        orientation = _orientation(PngImageFile(io.BytesIO(header.file(with_texts=True))))
+    except _DECODER_ERRORS:  # texts too large or broken
+        orientation = _orientation(PngImageFile(io.BytesIO(header.file(with_texts=False))))
+
+    def pixels() -> Image.Image | NDArray[Any]:
+        data = read_png(file, whole=True).file(with_texts=False)
+        if header.depth == 16 and header.colour:  # Pillow would give the upper eight bits
+            values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            if values is None or values.dtype != np.uint16 or values.ndim != 3:
+                raise DamagedError("its pixels cannot be decoded")
+            order = cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+            return cv2.cvtColor(values, order)
+        image = PngImageFile(io.BytesIO(data))
+        image.load()
+        return image
+
+    return _Stored(header.width, header.height, orientation, pixels)
+
+
+def _open_tiff(file: BinaryIO) -> _Stored:
+    tiff = Tiff.read(file)
+    tiff.pieces()
+
+    def pixels() -> Image.Image | NDArray[Any]:
+        file.seek(0)
+        data = file.read()
+        tiff.check(data)
+        return tiff.pixels(data)
+
+    height, width = tiff.size_hw
+    return _Stored(width, height, tiff.orientation, pixels)
 
 
 def _reason(error: BaseException) -> str:
-    return str(error).strip().rstrip(".") or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+def _to_rgb(pixels: Image.Image | NDArray[Any]) -> NDArray[np.uint8]:
+    """`(H, W, 3)`, eight bits, not yet turned."""
+    if isinstance(pixels, Image.Image):
+        if pixels.mode.startswith("I") or pixels.mode == "F":
+            pixels = np.asarray(pixels)
+        elif pixels.mode in ("RGBA", "LA", "PA", "La") or "transparency" in pixels.info:
+            return _on_white(pixels.convert("RGBA"))
+        else:
+            return np.asarray(pixels.convert("RGB"))
+    if pixels.ndim == 2:
+        grey = _to_eight_bits(pixels)
+        return np.dstack([grey, grey, grey])
+    rgb = _to_eight_bits(pixels[..., :3])
+    if pixels.shape[2] == 3:
+        return np.ascontiguousarray(rgb)
+    return _on_white(Image.fromarray(np.dstack([rgb, _opacity(pixels[..., 3])])))
 
 
-def _to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale grey values `(H, W)` of more than eight bits to 0..255.
+def _on_white(rgba: Image.Image) -> NDArray[np.uint8]:
+    white = Image.new("RGBA", rgba.size, "white")
+    return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
 
-    16-bit values are divided by 257, so that 65535 is white. Wider integers and real numbers
-    have no agreed white: the narrowest of the ranges 0..1 (real), 0..255 and 0..65535 that holds
-    them is taken, and where none does, their own minimum is black and their maximum white.
+
+def _to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale grey values `(H, W)` or colours `(H, W, 3)` of other types to 0..255.
+
+    16-bit values are divided by 257, so that 65535 is white; of colours the upper eight bits are
+    taken. But sensors of 10, 12 or 14 bits are saved in 16, nearly black: integers have the
+    smallest of the whites 255, 1023, 4095, 16383 and 65535 that none exceeds, and real numbers the
+    smallest of 1, 255 and 65535. Where there is none, or numbers are negative, the lowest number
+    is black and the highest white.
     """
-    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+    if values.dtype == np.uint8:
+        return values
+    finite = values if values.dtype.kind != "f" else values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if values.dtype == np.uint16 and high > _WHITES[-2]:
+        if values.ndim == 3:
+            return (values >> 8).astype(np.uint8)
         return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    finite = values[np.isfinite(values)].astype(np.float64)
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    whites = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
+    whites = (1, 255, 65535) if values.dtype.kind == "f" else _WHITES
     white = next((white for white in whites if high <= white), None)
     if low >= 0 and white is not None:
-        low, high = 0.0, white
-    real = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
-    scaled: NDArray[np.float64] = (real - low) / max(high - low, np.finfo(np.float64).tiny) * 255
-    return np.rint(scaled).astype(np.uint8)
+        low, high = 0.0, float(white)
+    real = values.astype(np.float64)
+    if values.dtype.kind == "f":
+        real = np.nan_to_num(real, nan=low, posinf=high, neginf=low)
+    # Halves first: the difference of the largest numbers is none.
+    span = max(high / 2 - low / 2, np.finfo(np.float64).tiny)
+    scaled: NDArray[np.float64] = (real / 2 - low / 2) / span * 255
+    eight: NDArray[np.uint8] = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+    return eight
+
+
+def _opacity(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Opacity of any type, where the highest integer, or 1, is opaque, as 0..255."""
+    share = values.astype(np.float64)
+    if values.dtype.kind != "f":
+        share /= float(np.iinfo(values.dtype).max)
+    eight: NDArray[np.uint8] = np.rint(np.nan_to_num(share, nan=1.0).clip(0, 1) * 255).astype(
+        np.uint8
+    )
+    return eight
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; upright (1) where the photo has none or its EXIF is damaged.
-
-    To be asked after decoding: a PNG may carry it at its end, and Pillow turns a TIFF itself.
-    """
+    """EXIF orientation 1..8; upright (1) where the photo has none or its EXIF is damaged."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DECODER_ERRORS:
@@ -276,6 +482,6 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
+def _upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     transpose = _UPRIGHT.get(orientation)
-    return image if transpose is None else image.transpose(transpose)
+    return rgb if transpose is None else np.asarray(Image.fromarray(rgb).transpose(transpose))

@@ -14,7 +14,7 @@ from ovsam.data.coco import LARGE_AREA, SMALL_AREA, Instance
 from ovsam.data.layouts import ListedPhoto, list_photos
 from ovsam.errors import AnnotationError, OvsamError
 from ovsam.geometry import mask_to_box_xyxy
-from ovsam.photo import check_whole, read_photo, read_photo_size
+from ovsam.photo import check_whole
 
 SIZES = ("small", "medium", "large")
 MOVED = 2.0  # pixels by which a box may miss its mask
@@ -53,16 +53,14 @@ def check(
     path: Path,
     images: Path | None = None,
     *,
-    decode: bool = False,
     samples: int = 24,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Contents:
-    """Read all of a data set.
+    """Read all of a data set, every photo of it.
 
     Args:
         path: an annotation file or a folder, see `layouts`.
         images: the photos of an annotation file; None = beside it.
-        decode: whether to decode every photo, not only to read its size and how it ends.
         samples: how many photos to keep for a look.
         progress: called with the number of photos done.
 
@@ -83,7 +81,7 @@ def check(
         if (place := (photo.path, photo.member)) in seen:
             problems.append(f"Photo {_named(photo)} is listed twice.")
         seen.add(place)
-        usable = _check_photo(photo, found, decode)
+        usable = _check_photo(photo, found)
         found.photos += 1
         # Reservoir sampling: every photo has the same chance, however many follow.
         if usable and len(found.samples) < samples:
@@ -94,7 +92,7 @@ def check(
     return found
 
 
-def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
+def _check_photo(photo: ListedPhoto, found: Contents) -> bool:
     """Count the photo and its objects; whether the photo can be used."""
     found.problems += photo.problems
     name = _named(photo)
@@ -104,12 +102,7 @@ def _check_photo(photo: ListedPhoto, found: Contents, decode: bool) -> bool:
         found.unlabelled += 1
     size_hw = None
     try:
-        source = photo.open()
-        if decode:
-            size_hw = read_photo(source).shape[:2]
-        else:
-            size_hw = read_photo_size(source)
-            check_whole(source)
+        size_hw = check_whole(photo.open())
     except OvsamError as error:
         found.problems.append(str(error) if photo.member is None else f"{name}: {error}")
     usable = size_hw is not None and photo.size_hw in (None, size_hw)

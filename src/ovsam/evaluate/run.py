@@ -38,7 +38,7 @@ from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
 from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
 from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_iou
-from ovsam.photo import check_whole, read_photo, read_photo_size
+from ovsam.photo import check_whole, read_photo
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import Vocabulary
 
@@ -340,8 +340,7 @@ def _check_size(photo: Photo, images_dir: Path, size_hw: tuple[int, ...]) -> Non
 def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> None:
     """Refuse to begin while a photo is missing, or is another than the annotated one.
 
-    Only headers and ends are read, except of PNG files, which may say at their end how they are
-    turned, and of files that do not end as their format does.
+    Every photo is decoded: what passes here is read in the run, which takes far longer.
 
     Raises:
         AnnotationError: says how many are missing and names the first, or the first of another
@@ -360,8 +359,7 @@ def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> None
     for photo in photos:
         path = images_dir / photo.file_name
         with _of_photo(photo):
-            size_hw = read_photo_size(path)
-            check_whole(path)
+            size_hw = check_whole(path)
         _check_size(photo, images_dir, size_hw)
 
 

@@ -24,6 +24,7 @@ from ovsam.model.text import (
     PLAIN_TEMPLATES,
     ClassPrototypes,
     Embedded,
+    Reading,
     class_prototypes,
     openai_templates,
     templates_of,
@@ -49,6 +50,9 @@ class CountingEncoder:
     def embed(self, texts: Sequence[str]) -> Tensor:
         self.asked += texts
         return torch.cat([_vector(text) for text in texts])
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        return [Reading(tuple(text.encode()), True, True) for text in texts]
 
 
 def _vector(text: str) -> Tensor:

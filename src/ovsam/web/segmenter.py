@@ -41,9 +41,8 @@ class Segmenter(Protocol):
         vocabulary: Vocabulary | None = None,
         multimask: bool = False,
         top: int = 5,
-        zoom: bool | None = None,
     ) -> list[Prediction]:
-        """Answer each prompt; `zoom=None` leaves the choice to the model."""
+        """Answer each prompt."""
         ...
 
     def prepare(self, vocabulary: Vocabulary, /) -> Vocabulary:

@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from ovsam.errors import OvsamError, VocabularyError
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import Vocabulary, typed_vocabulary
+from ovsam.web.guard import BUSY
 from ovsam.web.segmenter import Segmenter
 
 MAX_CLASSES = 10_000
+
+
+PREVIEW_WAIT_S = 1.0
+"""A preview that is not begun by then is of no use: the pointer has moved on."""
+
+
+class BusyError(OvsamError):
+    """The model is at work for others: the question may be asked again."""
 
 
 class PhotoNotHeldError(OvsamError):
@@ -97,20 +106,25 @@ class Sessions:
         vocabulary: Vocabulary | None,
         multimask: bool,
         top: int,
-        zoom: bool | None,
+        preview: bool = False,
     ) -> Prediction:
-        """Answer one prompt about a held photo."""
+        """Answer one prompt about a held photo.
+
+        A preview has the answer of a click, so that a click changes nothing, but gives up sooner.
+
+        Raises:
+            BusyError: it is a preview, and others are still at work.
+        """
         photo = self.get(photo_id)
         prompt.check_inside(photo.size_hw)
-        with self._model_lock:
+        if not self._model_lock.acquire(timeout=PREVIEW_WAIT_S if preview else -1):
+            raise BusyError(BUSY)
+        try:
             return self.predictor.predict(
-                photo.encoded,
-                prompt,
-                vocabulary=vocabulary,
-                multimask=multimask,
-                top=top,
-                zoom=zoom,
+                photo.encoded, prompt, vocabulary=vocabulary, multimask=multimask, top=top
             )[0]
+        finally:
+            self._model_lock.release()
 
     def prepare(self, vocabulary: Vocabulary) -> Vocabulary:
         """Compute a vocabulary's embeddings now, so that the next prompt is fast.

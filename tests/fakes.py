@@ -62,9 +62,8 @@ class FakePredictor:
         self,
         vocabulary: Vocabulary | str | Sequence[str] | None = None,
         progress: object = None,  # noqa: ARG002
-    ) -> None:
-        if vocabulary is not None:
-            load_vocabulary(vocabulary)
+    ) -> Vocabulary:
+        return self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)
 
     def encode(self, image: NDArray[np.uint8]) -> FakeEncodedImage:
         self.encode_calls += 1

@@ -84,7 +84,7 @@ def test_segment_json(run: Run, fake: FakePredictor) -> None:
     content = json.loads(Path("out.json").read_text())
     assert {key: content[key] for key in ("model", "vocabulary", "photo", "size")} == {
         "model": "lite",
-        "vocabulary": {"name": "custom", "classes": 3},
+        "vocabulary": {"name": "custom", "classes": 3, "notes": []},
         "photo": "photo.jpg",
         "size": {"width": 300, "height": 200},
     }
@@ -121,7 +121,8 @@ def test_segment_with_one_kind_of_names_only(run: Run) -> None:
     words = ("segment", "photo.jpg", "--point", "50,50", "--json", "out.json")
     assert run(*words, "--only", "vehicle", "--only", "dog").exit_code == 0
     content = json.loads(Path("out.json").read_text())
-    assert content["vocabulary"] == {"name": "coco, only vehicle or dog", "classes": 10}
+    name = "coco, only vehicle or dog"
+    assert content["vocabulary"] == {"name": name, "classes": 10, "notes": []}
     assert [label["name"] for label in content["objects"][0]["labels"][:2]] == ["bicycle", "car"]
     os.remove("out.json")
     assert_error(run(*words, "--only", "vehicel"), "Did you mean vehicle")
@@ -196,7 +197,7 @@ def test_bracketed_name_is_shown_as_it_is(run: Run, fake: FakePredictor) -> None
         ([".", "--point", "5,5", "-o", "o.png"], "."),
         (["bad.jpg", "--point", "5,5"], "bad.jpg"),
         (["photo.jpg", "--point", "5,5", "--max-pixels", "59999"], "59,999"),
-        (["photo.jpg", "--point", "5,5", "--vocabulary", "cat, cat"], "twice"),
+        (["photo.jpg", "--point", "5,5", "--vocabulary", "cat, !cat"], "twice"),
         (["photo.jpg", "--point", "5,5", "--vocabulary", "coca"], "no vocabulary 'coca'"),
         (["photo.jpg", "--point", "5,5", "--vocabulary", ""], "empty"),
         (["photo.jpg", "--point", "5,5", "-o", "out.gif"], "must end in .png"),

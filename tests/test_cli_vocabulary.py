@@ -209,7 +209,7 @@ def test_build_with_lite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "cocoo"], "There is no vocabulary 'cocoo'. Give one of coco, coco-ov, lvis"),
+        (["show", "cocoo"], "There is no vocabulary 'cocoo': did you mean coco?"),
         (["show", "nowhere.txt"], "Vocabulary file 'nowhere.txt' does not exist"),
         (["search", "  "], "There is nothing to search for. Give a name or its beginning."),
         (
@@ -218,7 +218,7 @@ def test_build_with_lite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ),
         (["search", "cat", "--vocabulary", "cocoo"], "There is no vocabulary 'cocoo'"),
         (["diff", "coco", "cocoo"], "There is no vocabulary 'cocoo'"),
-        (["build", "cat, Cat"], "has the class 'Cat' twice"),
+        (["build", "cat, !Cat"], "has the class 'Cat' twice"),
         (["build", "coco", "--model", "nothing"], "nothing"),
     ],
 )

@@ -17,7 +17,9 @@ BUILTIN = ("coco", "lvis", "objects365", "imagenet1k", "imagenet21k", "22k")
 
 
 def most_specific(words: str, *probabilities: float, level: float = 0.8) -> str | None:
-    found = load_vocabulary(words).kinds.most_specific(np.array(probabilities), level)
+    """The kind of things in a list that has something else, too, with no probability."""
+    kinds = load_vocabulary(f"{words}, thunderstorm").kinds
+    found = kinds.most_specific(np.array([*probabilities, 0.0]), level)
     return None if found is None else found[0]
 
 

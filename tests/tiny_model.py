@@ -24,7 +24,7 @@ from ovsam.model.bank import Bank
 from ovsam.model.features import ImageEncoder
 from ovsam.model.label import PyramidHead
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.text import PLAIN_TEMPLATES
+from ovsam.model.text import PLAIN_TEMPLATES, Reading
 from ovsam.model.text_store import TextStore
 from ovsam.predictor import Predictor
 from ovsam.vocabulary import load_vocabulary
@@ -101,6 +101,10 @@ class HashedText:
         self.asked += texts
         digests = [list(hashlib.sha256(text.encode()).digest()[:TEXT_DIM]) for text in texts]
         return F.normalize(torch.tensor(digests, dtype=torch.float32) - 128, dim=-1)
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """All of every text."""
+        return [Reading(tuple(text.encode()), True, True) for text in texts]
 
 
 def tiny_model(config: ModelConfig = TINY, seed: int = 12) -> OVSAM:

@@ -394,8 +394,7 @@ def _write_json(
 
     document = photo_to_json(
         model=predictor.name,
-        vocabulary_name=predictor.vocabulary.name,
-        vocabulary_classes=len(predictor.vocabulary),
+        vocabulary=predictor.vocabulary,
         photo=str(photo),
         size_hw=size_hw,
         prompts=prompts,

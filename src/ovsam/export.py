@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ovsam.geometry import encode_rle
 from ovsam.structures import Label, Prediction, Prompt
+from ovsam.vocabulary import Vocabulary
 
 
 def object_to_json(prompt: Prompt, prediction: Prediction) -> dict[str, object]:
@@ -39,8 +40,7 @@ def _label_to_json(label: Label) -> dict[str, object]:
 def photo_to_json(
     *,
     model: str,
-    vocabulary_name: str,
-    vocabulary_classes: int,
+    vocabulary: Vocabulary,
     photo: str,
     size_hw: tuple[int, int],
     prompts: Sequence[Prompt],
@@ -49,7 +49,11 @@ def photo_to_json(
     """All objects of a photo with what made them."""
     return {
         "model": model,
-        "vocabulary": {"name": vocabulary_name, "classes": vocabulary_classes},
+        "vocabulary": {
+            "name": vocabulary.name,
+            "classes": len(vocabulary),
+            "notes": list(vocabulary.notes),
+        },
         "photo": photo,
         "size": {"width": size_hw[1], "height": size_hw[0]},
         "objects": [

@@ -175,18 +175,25 @@ def hierarchy() -> Hierarchy:
 
 
 class Kinds:
-    """The kinds that the classes of a vocabulary have in common.
+    """The kinds that some classes of a vocabulary have in common, and not all that may be said.
+
+    What all classes that may be the answer are says nothing of an object: the list forces it.
 
     Args:
         synsets: what each of C classes means; None = not known.
+        answerable: for each class whether it may be the answer; all may when left out.
     """
 
-    def __init__(self, synsets: Sequence[str | None]) -> None:
+    def __init__(
+        self, synsets: Sequence[str | None], answerable: Sequence[bool] | None = None
+    ) -> None:
         tree = hierarchy()
+        answers = {row for row in range(len(synsets)) if answerable is None or answerable[row]}
         members: dict[str, list[int]] = {}
         for row, synset in enumerate(synsets):
             for kind in tree.above(synset) & tree.telling.keys() if synset else ():
                 members.setdefault(kind, []).append(row)
+        members = {kind: rows for kind, rows in members.items() if not answers <= set(rows)}
         # The most specific first; of those with the same classes the lowest, that has most above.
         order = sorted(members, key=lambda kind: (len(members[kind]), -len(tree.above(kind)), kind))
         self._names = [tree.telling[kind] for kind in order]

@@ -37,6 +37,7 @@ from ovsam.model.text import (
     ClassPrototypes,
     Progress,
     TextEncoder,
+    as_read,
     class_prototypes,
     templates_of,
 )
@@ -157,7 +158,6 @@ class Predictor:
         zoom: bool | None = None,
     ) -> None:
         self.config: ModelConfig = model.config
-        self.vocabulary = vocabulary
         self.device = torch.device(device)
         self.zoom = (model.config.zoom is not None) if zoom is None else zoom
         self._model = model.eval().to(self.device)
@@ -166,7 +166,9 @@ class Predictor:
         self._templates = tuple(templates)
         self._store = store
         self._prototypes: OrderedDict[str, ClassPrototypes] = OrderedDict()
+        self._as_read: OrderedDict[str, Vocabulary] = OrderedDict()
         self._lock = threading.Lock()
+        self.vocabulary = self._resolve(vocabulary)
 
     @property
     def name(self) -> str:
@@ -200,11 +202,20 @@ class Predictor:
         self,
         vocabulary: Vocabulary | str | Sequence[str] | None = None,
         progress: Progress | None = None,
-    ) -> None:
-        """Compute the embeddings of a vocabulary ahead of its first use (they are kept on disk)."""
+    ) -> Vocabulary:
+        """Compute the embeddings of a vocabulary ahead of its first use (they are kept on disk).
+
+        Returns:
+            The vocabulary as it is answered from: a class whose names the text model cannot read
+            is never the answer, which its `notes` say.
+
+        Raises:
+            VocabularyError: it is not one, or the text model cannot tell its classes apart.
+        """
         resolved = self._resolve(vocabulary)
         if not self.has_oracle:
             self._class_prototypes(resolved, progress)
+        return resolved
 
     @torch.inference_mode()
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
@@ -310,7 +321,8 @@ class Predictor:
                 prompts, the checkpoint has no multimask output, or there are right names for a
                 model without an oracle, not one for each prompt, or one that is no class which may
                 be the answer.
-            VocabularyError: the vocabulary is not one.
+            VocabularyError: the vocabulary is not one, or the text model can read none of its
+                names.
         """
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self._check(encoded, prompts, multimask, top)
@@ -464,7 +476,26 @@ class Predictor:
         return answers <= self.config.calibration.classes <= 2 * answers
 
     def _resolve(self, vocabulary: Vocabulary | str | Sequence[str] | None) -> Vocabulary:
-        return self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)
+        if vocabulary is None:
+            return self.vocabulary
+        given = load_vocabulary(vocabulary)
+        if given.is_builtin or self.has_oracle:  # whose names are read well, or not at all
+            return given
+        key = given.fingerprint
+        with self._lock:
+            read = self._as_read.get(key)
+        if read is None:
+            read = as_read(given, self._text_encoder)
+            for note in read.notes[len(given.notes) :]:
+                _log.warning("%s", note)
+            with self._lock:
+                self._as_read[key] = self._as_read[read.fingerprint] = read
+                while len(self._as_read) > 2 * VOCABULARIES_KEPT:
+                    self._as_read.popitem(last=False)
+        notes = (*given.notes, *(note for note in read.notes if note not in given.notes))
+        if notes == given.notes and read.answerable == given.answerable:
+            return given
+        return replace(given, answerable=read.answerable, notes=notes)
 
     def _class_prototypes(
         self, vocabulary: Vocabulary, progress: Progress | None = None

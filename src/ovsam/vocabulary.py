@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import hashlib
 import io
 import json
 import logging
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import resources
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ovsam.errors import VocabularyError
+from ovsam.errors import VocabularyError, quoted
 from ovsam.hierarchy import Kinds, hierarchy
 
 _log = logging.getLogger(__name__)
@@ -49,29 +51,55 @@ _BUILTIN = {
 _EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
 _MAX_LINE = 1_000_000
 _SHOWN = 5  # classes that a message names
+_NEARLY = 0.7  # how like a built-in name, by difflib, a slip of the pen is
 _HEADINGS = tuple(  # what the first row of a table may begin with
     "name,names,class,classes,class name,category,categories,category name,label,labels,"
     "label name".split(",")
 )
 _KEYS = ("name", "synonyms", "seen")  # of a class in a JSON list
-_SEPARATORS = re.compile(r"_or_|/|,")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # half a surrogate pair is no text
+_MAX_NAME = 1000  # characters; text models read some 70 words of a text, or 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")  # half a pair is no text
+_INVISIBLE = re.compile(
+    "[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+)
+_SHAPES = re.compile("[\u200c\u200d\ufe00-\ufe0f]")  # joiners, and variants of a sign
+_DRAWN_ALIKE = str.maketrans(
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    | dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4`", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
+)
+# A name in quotes, perhaps with marks before it, or what stands between two commas.
+_ITEM = re.compile(
+    r"""(?P<marks>[!~\s]*)(?:"(?P<a>[^"]*)"|'(?P<b>[^']*)'|“(?P<c>[^”]*)”|‘(?P<d>[^’]*)’)"""
+    r"""\s*(?=,|$)|[^,]+"""
+)
+_QUOTES = "\"'“‘"
+_JOINING = frozenset(  # words that are no name: a slash beside one is part of a name
+    "and,or,on,off,in,out,up,down,yes,no,with,without,his,her,he,she".split(",")
+)
+_TABLES = (".tsv", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".names", ".pbtxt")
+_PATH = re.compile(r"~|\.{0,2}[/\\]|[A-Za-z]:[/\\]")  # how a path begins
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """The classes that compete for an object's name.
 
+    Names are composed letters (NFC) without characters that nobody sees, and single blanks
+    between words. Two that look the same are the same, see `plain_name`.
+
     Attributes:
         name: what to call the vocabulary in reports.
-        classes: `C` display names, unique whatever their case.
-        synonyms: for each class the texts that are embedded, lower case, at least one.
+        classes: `C` display names, unique however they are written.
+        synonyms: for each class the texts that are embedded, as `plain_name` has them, at least
+            one.
         answerable: for each class whether it may be the answer; if not, it still takes its
             part of the scores. All may when left out.
         templates: the prompts in which names are embedded, each with one `{}` for the name, or one
             of `TEMPLATE_SETS`. The model's own when left out.
         unseen: for each class whether it was held back in training, so that an evaluation reports
             it apart, as novel; a model's scores do not depend on it. None is when left out.
+        notes: sentences for people on what became of names that were given.
 
     Raises:
         VocabularyError: no class, a name given twice, a class without text, or a template that is
@@ -84,9 +112,10 @@ class Vocabulary:
     answerable: tuple[bool, ...] = field(default=())
     templates: tuple[str, ...] = ()
     unseen: tuple[bool, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("classes", "synonyms", "answerable", "templates", "unseen"):
+        for name in ("classes", "synonyms", "answerable", "templates", "unseen", "notes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "synonyms", tuple(map(tuple, self.synonyms)))
         if not self.answerable:
@@ -118,36 +147,54 @@ class Vocabulary:
                 )
 
     def _check_names(self) -> None:
-        keys = {display.lower() for display in self.classes}
-        names = [*self.classes, *chain.from_iterable(self.synonyms)]
+        # In a few sweeps, since an edit of a long vocabulary is to take milliseconds.
+        texts = list(chain.from_iterable(self.synonyms))
+        joined = "|".join(["", *self.classes, "", *texts, ""])
         if (
-            len(keys) == len(self.classes)
-            and all(self.synonyms)
-            and all(map(str.strip, names))
-            and not _CONTROL.search("".join(names))
+            all(self.synonyms)
+            and _is_plain("|".join(["", *self.classes, ""]))
+            and _is_plain(lowered := "|".join(["", *texts, ""]))
+            and lowered == lowered.lower()
+            and len(max(self.classes, key=len)) <= _MAX_NAME
+            and len(max(texts, key=len)) <= _MAX_NAME
+            and len(set(map(str.lower, self.classes))) == len(self.classes)
         ):
-            return  # in one sweep, since an edit of a long vocabulary is to take milliseconds
+            return
+        if _CONTROL.search(joined):
+            number, display = next(
+                (i, display)
+                for i, display in enumerate(self.classes)
+                if any(map(_CONTROL.search, (display, *self.synonyms[i])))
+            )
+            raise VocabularyError(
+                f"Class {number + 1} of vocabulary '{self.name}' has a control character in "
+                f"{display[:60]!r}. Give names as plain text."
+            )
+        shown = tuple(map(shown_name, self.classes))
+        plain = tuple(_lowered(of_class) for of_class in self.synonyms)
         seen: set[str] = set()
-        for number, (display, texts) in enumerate(
-            zip(self.classes, self.synonyms, strict=True), start=1
-        ):
-            if any(_CONTROL.search(text) for text in (display, *texts)):
-                raise VocabularyError(
-                    f"Class {number} of vocabulary '{self.name}' has a control character in "
-                    f"{display!r}. Give names as plain text."
-                )
-            key = display.lower()
+        for number, (display, of_class) in enumerate(zip(shown, plain, strict=True), start=1):
+            if longest := max((len(text) for text in (display, *of_class)), default=0):
+                if longest > _MAX_NAME:
+                    raise VocabularyError(
+                        f"Class {number} of vocabulary '{self.name}' has a name of {longest:,} "
+                        f"characters, the limit is {_MAX_NAME:,}. Give a shorter one to "
+                        f"{display[:60]!r}."
+                    )
+            key = plain_name(display)
             if key in seen:
                 raise VocabularyError(
                     f"Vocabulary '{self.name}' has the class '{display}' twice. "
                     "Remove one or rename it."
                 )
             seen.add(key)
-            if not display.strip() or not texts or not all(text.strip() for text in texts):
+            if not key or not of_class or not all(of_class):
                 raise VocabularyError(
                     f"Class {number} of vocabulary '{self.name}' has an empty name. "
                     "Give it one or remove it."
                 )
+        object.__setattr__(self, "classes", shown)
+        object.__setattr__(self, "synonyms", plain)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -167,21 +214,25 @@ class Vocabulary:
         return others.pop() if len(others) == 1 else None
 
     def _class_named(self, written: str) -> str | None:
-        whole = " ".join(written.replace("_", " ").split()).lower()
+        whole = plain_name(written.replace("_", " "))
         if self.name.partition(",")[0] == "objects365":
             whole = _objects365_spellings().get(whole, whole)
-        parts = _split(written)
-        wanted = [whole, *(part.lower() for part in parts[:1])]
+        wanted = [whole, *(plain_name(part) for part in _split(written)[:1])]
         known = (known[text] for known in self._by_name for text in wanted if text in known)
         return next(known, None)
 
     @cached_property
     def _by_name(self) -> tuple[dict[str, str], dict[str, str]]:
         """Classes by first name, and by every synonym; of several the first."""
-        firsts = {name.lower(): name for name in self.classes}
+        firsts = {plain_name(name): name for name in self.classes}
         pairs = zip(self.classes, self.synonyms, strict=True)
         synonyms = [(text, name) for name, texts in pairs for text in texts]
         return firsts, dict(reversed(synonyms))
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it is one of `builtin_vocabularies`, as it is."""
+        return self.name in _BUILTIN and _builtin(self.name) is self
 
     @cached_property
     def fingerprint(self) -> str:
@@ -203,8 +254,8 @@ class Vocabulary:
                 is none.
         """
         given = _one_class(name, self.name)
-        self._check_new(len(self), *given)
-        return self._edited(len(self), given)
+        self._check_new(len(self), given)
+        return self._edited(len(self), (given.display, given.texts))
 
     def without(self, name: str) -> Vocabulary:
         """Without the class that is shown by this name, whatever its case.
@@ -231,11 +282,11 @@ class Vocabulary:
                 is none.
         """
         number = self._number(name)
-        display, synonyms = _one_class(new, self.name)
-        self._check_new(number, display, synonyms)
-        old = self.classes[number]
-        stay = [text for text in self.synonyms[number] if text != old.lower()]
-        return self._edited(number, (display, _lowered([*synonyms, *stay])))
+        given = _one_class(new, self.name)
+        self._check_new(number, given)
+        old = plain_name(self.classes[number])
+        stay = [text for text in self.synonyms[number] if text != old]
+        return self._edited(number, (given.display, _lowered([*given.texts, *stay])))
 
     def with_unseen(self, names: Iterable[str]) -> Vocabulary:
         """With these classes marked as unseen, and no others.
@@ -265,8 +316,10 @@ class Vocabulary:
         return tuple(n for n, unseen in zip(self.classes, self.unseen, strict=True) if unseen)
 
     def _number(self, name: str) -> int:
-        wanted = name.lower()
-        number = next((i for i, known in enumerate(self.classes) if known.lower() == wanted), None)
+        wanted = plain_name(name)
+        number = next(
+            (i for i, known in enumerate(self.classes) if plain_name(known) == wanted), None
+        )
         if number is None:
             raise VocabularyError(
                 f"Vocabulary '{self.name}' has no class '{name[:60]}'. Give the name that the "
@@ -274,21 +327,23 @@ class Vocabulary:
             )
         return number
 
-    def _check_new(self, number: int, display: str, texts: Sequence[str]) -> None:
+    def _check_new(self, number: int, new: _Row) -> None:
         """Refuse a class at row `number` that means the same as another, see `load_vocabulary`."""
-        key, given = display.lower(), set(texts)
-        meaning = hierarchy().find(display)
+        if new.apart:
+            return
+        key, given = plain_name(new.display), set(new.texts)
+        meaning = hierarchy().find(key)
         if meaning and number < len(self) and meaning == self.synsets[number]:
             meaning = None  # which it has already, perhaps beside another class
         synsets = self.synsets if meaning else (None,) * len(self)
         every = zip(self.classes, self.synonyms, synsets, strict=True)
         for row, (name, others, synset) in enumerate(every):
-            if row == number or name.lower() == key:  # which has a sentence of its own
+            if row == number or plain_name(name) == key:  # which has a sentence of its own
                 continue
-            if not given.isdisjoint((name.lower(), *others)) or (meaning and meaning == synset):
+            if not given.isdisjoint((plain_name(name), *others)) or (meaning and meaning == synset):
                 raise VocabularyError(
-                    f"Vocabulary '{self.name}' has '{display[:60]}' already: its class '{name}' "
-                    "means the same. Give another name."
+                    f"Vocabulary '{self.name}' has '{new.display[:60]}' already: its class "
+                    f"'{name}' means the same. Give another name, or put this one in quotes."
                 )
 
     def _edited(self, number: int, *given: tuple[str, tuple[str, ...]]) -> Vocabulary:
@@ -299,6 +354,7 @@ class Vocabulary:
         edited = replace(
             self,
             name=f"{self.name.removesuffix(_EDITED)}{_EDITED}",
+            notes=(),  # which were about the names as they were given
             classes=(*self.classes[:number], *(name for name, _ in given), *self.classes[after:]),
             synonyms=(
                 *self.synonyms[:number],
@@ -327,7 +383,7 @@ class Vocabulary:
     @cached_property
     def kinds(self) -> Kinds:
         """What its classes are kinds of."""
-        return Kinds(self.synsets)
+        return Kinds(self.synsets, self.answerable)
 
     def only(self, *kinds: str) -> Vocabulary:
         """The classes that are kinds of any of these, by WordNet's hypernyms.
@@ -359,13 +415,16 @@ class Vocabulary:
                 "another kind, or another vocabulary."
             )
         unknown = [n for n, s in zip(self.classes, self.synsets, strict=True) if s is None]
+        notes = self.notes
         if unknown and self.name.partition(",")[0] not in _BUILTIN:
-            _log.warning(
-                "Of vocabulary '%s' %s %s left out: what kind of thing that is is not known.",
-                self.name,
-                _some([f"'{name}'" for name in unknown]),
-                "are" if len(unknown) > 1 else "is",
+            names = some([f"'{name}'" for name in unknown])
+            note = (
+                f"Of vocabulary '{self.name}' {names} "
+                f"{'are' if len(unknown) > 1 else 'is'} left out: what kind of thing that is is "
+                "not known."
             )
+            _log.warning("%s", note)
+            notes = (*notes, note)
         return replace(
             self,
             name=f"{self.name}, only {' or '.join(kinds)}",
@@ -373,50 +432,49 @@ class Vocabulary:
             synonyms=tuple(self.synonyms[row] for row in rows),
             answerable=tuple(self.answerable[row] for row in rows),
             unseen=tuple(self.unseen[row] for row in rows),
+            notes=notes,
         )
 
     @classmethod
     def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:
         """A vocabulary of one class for each name, by the paper's rule for synonyms.
 
-        A name is split at `_or_`, `/` and `,`; underscores become blanks. The first part is the
-        display name; all parts, in lower case and without repetition, are embedded. What means the
-        same becomes one class, see `load_vocabulary`, as do the marks `!` and `~`.
+        A name is split at `_or_`, `,` and slashes that separate (see `load_vocabulary`);
+        underscores become blanks. The first part is the display name; all parts, without
+        repetition, are embedded. A name in quotes is not split. What means the same becomes one
+        class, see `load_vocabulary`, as do the marks `!` and `~`.
 
-        >>> Vocabulary.from_names(["coffee_mug/cup", "Dog"]).synonyms
-        (('coffee mug', 'cup'), ('dog',))
+        >>> Vocabulary.from_names(["coffee_mug/cup", "Dog", "w/o helmet"]).synonyms
+        (('coffee mug', 'cup'), ('dog',), ('w/o helmet',))
         """
         if isinstance(names, str):
             raise VocabularyError(
                 f"Vocabulary '{name}' must be a list of names, got the text {names[:60]!r}. "
                 "Use load_vocabulary for a comma list."
             )
-        classes: list[str] = []
-        synonyms: list[tuple[str, ...]] = []
-        marks: list[str] = []
+        rows = []
         for number, entry in enumerate(names, start=1):
             if not isinstance(entry, str):
                 raise VocabularyError(
-                    f"Class {number} of vocabulary '{name}' must be a text, got {entry!r}."
+                    f"Class {number} of vocabulary '{name}' must be a text, got {quoted(entry)}."
                 )
-            mark, bare = _marked(entry)
-            parts = _split(bare)
-            if not parts:
+            if (row := _row(entry)) is None:
                 raise VocabularyError(
                     f"Class {number} of vocabulary '{name}' has an empty name, got {entry[:60]!r}. "
                     "Give it one or remove it."
                 )
-            classes.append(parts[0])
-            synonyms.append(_lowered(parts))
-            marks.append(mark)
-        made = cls(
-            name,
-            tuple(classes),
-            tuple(synonyms),
-            tuple("!" not in mark for mark in marks),
-            unseen=tuple("~" in mark for mark in marks),
-        )
-        return _each_meaning_once(made, by_wordnet=True)
+            rows.append(row)
+        return _each_meaning_once(name, rows, by_wordnet=True)
+
+
+class _Row(NamedTuple):
+    """One class as it is given; `apart` if it stays one though others mean the same."""
+
+    display: str
+    texts: tuple[str, ...]
+    answerable: bool = True
+    unseen: bool = False
+    apart: bool = False
 
 
 def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary:
@@ -425,25 +483,31 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
     Args:
         spec: a built-in name (see `builtin_vocabularies`); a list of names; the path of a text
             file, a table (.csv), a list (.json) or a COCO or LVIS annotation file (.json); or
-            names separated by commas,
-            "cat, dog/puppy, coffee mug", where a slash separates the synonyms of a class. A
-            single name needs a comma at its end ("cat,"), so that a misspelt built-in name or
-            path is not taken for a class.
+            names separated by commas, "cat, dog/puppy, coffee mug", where a slash separates the
+            synonyms of a class. A single name that looks like a built-in one ("cocoo") needs a
+            comma at its end, so that a slip is not taken for a class.
+
+    A slash is part of a name where a single letter stands beside it ("w/o helmet", "N/A", "km/h
+    sign"), numbers on both sides ("24/7 shop"), capitals on both ("AC/DC adapter"), or a word such
+    as `and`, `or`, `on`, `off` ("on/off switch"); elsewhere it separates two. With blanks on both
+    sides, "TV / PC", it always does, and in quotes nothing separates: '"bag, paper"' is one name.
 
     A text file has one class on each line: its name and, after commas, its synonyms. A leading
     `!` marks a class that is never the answer, a `~` one that was held back in training; lines
     that start with `#` are comments. A line with `{}` is a template in place of the model's own,
     "a photo of a {}."; so is one of `TEMPLATE_SETS`. A table has the same in cells,
     `name,synonym,synonym`, a JSON list has names or
-    `{"name": "cat", "synonyms": ["kitty"], "seen": false}`; there a name may have commas in it. In
-    a table with a heading (name, synonyms, seen) a cell of synonyms may hold several, separated by
-    semicolons or bars, and the column `seen` says yes or no.
+    `{"name": "cat", "synonyms": ["kitty"], "seen": false}`; there, as in annotation files, a name
+    is taken whole, with its commas and slashes. In a table with a heading (name, synonyms, seen) a
+    cell of synonyms may hold several, separated by semicolons or bars, and the column `seen` says
+    yes or no.
 
     In a list of names each meaning is one class: "sofa, couch" is a sofa that is also called
-    couch, and the log says so. Two classes mean the same if the first name of one is a name of the
-    other, or if WordNet has one synset for their first names. In a text file, which may be a copy
-    of a vocabulary with meanings of its own, names alone count. Built-in vocabularies and
-    annotation files keep their classes, which others count on.
+    couch, and the log and `notes` say so. Two classes mean the same if the first name of one is a
+    name of the other, or if WordNet has one synset for their first names; a name in quotes is a
+    class of its own all the same. In a text file, which may be a copy of a vocabulary with meanings
+    of its own, names alone count. Built-in vocabularies and annotation files keep their classes,
+    which others count on.
 
     Raises:
         VocabularyError: nothing there, or something wrong with the names.
@@ -454,25 +518,54 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
         return _read_file(spec)
     if not isinstance(spec, str):
         return Vocabulary.from_names(spec)
-    if spec in _BUILTIN:
-        return _builtin(spec)
     if spec.strip().lower().endswith((".txt", ".csv", ".json")):
         return _read_file(Path(spec.strip()))
-    if "," in spec:
-        words = [item for item in spec.split(",") if item.strip()]
-        for word in words if len(words) > 1 else ():
-            if word.strip() in _BUILTIN:
-                raise VocabularyError(
-                    f"'{word.strip()}' is a built-in vocabulary and stands alone. To join two, "
-                    "write them to one file with 'ovsam vocabulary show'."
-                )
-        return Vocabulary.from_names(words)
-    if not spec.strip():
+    return typed_vocabulary(spec)
+
+
+def typed_vocabulary(text: str) -> Vocabulary:
+    """The vocabulary that a person types: a built-in name or class names, never a file.
+
+    Names are separated by commas or line breaks; see `load_vocabulary` for what they may be.
+
+    >>> typed_vocabulary("coffee mug").classes
+    ('coffee mug',)
+
+    Raises:
+        VocabularyError: no names, something wrong with them, a path, or one that is nearly a
+            built-in name.
+    """
+    name = text.strip()
+    if name in _BUILTIN:
+        return _builtin(name)
+    listed = re.sub(r"[\r\n，、]+", ",", name)  # commas of other scripts, too
+    words = [item[0] for item in _ITEM.finditer(listed) if item[0].strip()]
+    if not words:
         raise VocabularyError(f"The vocabulary is empty. Give one of {_choices()}.")
-    raise VocabularyError(
-        f"There is no vocabulary '{spec[:60]}'. Give one of {_choices()}; a single class name "
-        "ends with a comma."
-    )
+    if "," not in listed:
+        _check_single(name)
+    for word in words if len(words) > 1 else ():
+        if word.strip() in _BUILTIN:
+            raise VocabularyError(
+                f"'{word.strip()}' is a built-in vocabulary and stands alone. To join two, "
+                "write them to one file with 'ovsam vocabulary show'."
+            )
+    return Vocabulary.from_names(words)
+
+
+def _check_single(name: str) -> None:
+    """Refuse one name alone that was hardly meant as a class."""
+    if _PATH.match(name) or name.lower().endswith((".txt", ".csv", ".json", *_TABLES)):
+        raise VocabularyError(
+            f"There is no vocabulary '{name[:60]}', which looks like a path. Give one of "
+            f"{_choices()}."
+        )
+    near = difflib.get_close_matches(name.lower(), _BUILTIN, n=1, cutoff=_NEARLY)
+    if near and (name.lower() == near[0] or hierarchy().find(name) is None):
+        raise VocabularyError(
+            f"There is no vocabulary '{name[:60]}': did you mean {near[0]}? A class of that name "
+            f"ends with a comma, '{name[:60]},'."
+        )
 
 
 def builtin_vocabularies() -> dict[str, str]:
@@ -513,7 +606,8 @@ def _builtin(name: str) -> Vocabulary:
         coco = _builtin("coco")
         answerable = tuple(entry in COCO_BASE + COCO_NOVEL for entry in coco.classes)
         return replace(coco, name=name, answerable=answerable).with_unseen(COCO_NOVEL)
-    made = _from_lines(_builtin_text(name), name)
+    rows, templates = _read_lines(_builtin_text(name), name)
+    made = _vocabulary(name, rows, templates)
     return made.with_unseen(lvis_groups()["rare"]) if name == "lvis" else made
 
 
@@ -544,79 +638,110 @@ def _read_file(path: Path) -> Vocabulary:
             case ".json":
                 return _from_json(text, path)
             case ".csv":
-                made = _from_table(text, path.stem)
+                return _each_meaning_once(path.stem, _read_table(text, path.stem))
             case _:
-                made = _from_lines(text, path.stem)
-        return _each_meaning_once(made, by_wordnet=False)
+                return _each_meaning_once(path.stem, *_read_lines(text, path.stem))
     except VocabularyError as error:
         if str(path) in str(error):
             raise
         raise VocabularyError(f"'{path}': {error}") from error
 
 
-def _each_meaning_once(vocabulary: Vocabulary, *, by_wordnet: bool) -> Vocabulary:
-    """The same with one class where several mean the same; the first of them keeps its name."""
-    if len(vocabulary) == 1:
-        return vocabulary
-    rows: dict[str, int] = {}  # the class that has a name or a synset, in what is kept
+def _each_meaning_once(
+    name: str,
+    rows: Sequence[_Row],
+    templates: Sequence[str] = (),
+    *,
+    by_wordnet: bool = False,
+    by_synonyms: bool = True,
+) -> Vocabulary:
+    """The vocabulary with one class where several mean the same; the first keeps its name.
+
+    Args:
+        name: of the vocabulary.
+        rows: the classes as given.
+        templates: see `Vocabulary`.
+        by_wordnet: whether classes are the same, too, that mean one synset.
+        by_synonyms: whether they are if the first name of one is a synonym of the other.
+    """
+    owners: dict[str, int] = {}  # the class that has a name or a synset, in what is kept
     firsts: dict[str, int] = {}
-    kept: list[int] = []
-    names: list[tuple[str, ...]] = []
+    kept: list[_Row] = []
+    notes: list[str] = []
     merged: list[str] = []
-    every = zip(vocabulary.classes, vocabulary.synonyms, vocabulary.answerable, strict=True)
-    for row, (display, texts, answerable) in enumerate(every):
-        lower = display.lower()
-        meaning = (hierarchy().find(display) if by_wordnet else None) or lower
+    for row in rows:
+        key = plain_name(row.display)
+        meaning = (hierarchy().find(key) if by_wordnet and not row.apart else None) or key
+        others: list[int | None] = [firsts.get(key)]
+        if by_synonyms and not row.apart:
+            others += [owners.get(key), owners.get(meaning), *map(firsts.get, row.texts)]
         same = next(
             (
                 found
-                for found in (rows.get(lower), rows.get(meaning), *map(firsts.get, texts))
-                if found is not None and vocabulary.answerable[kept[found]] == answerable
+                for found in others
+                if found is not None
+                and kept[found].answerable == row.answerable
+                and (not kept[found].apart or plain_name(kept[found].display) == key)
             ),
             None,
         )
         if same is None:
             same = len(kept)
-            firsts[lower] = same
+            firsts.setdefault(key, same)
             kept.append(row)
-            names.append(texts)
         else:
-            if vocabulary.unseen[row] != vocabulary.unseen[kept[same]]:
+            first = kept[same]
+            if row.unseen != first.unseen:
                 raise VocabularyError(
-                    f"Vocabulary '{vocabulary.name}' has '{display}' and "
-                    f"'{vocabulary.classes[kept[same]]}', which mean the same, one seen and one "
-                    "not. Mark both alike."
+                    f"Vocabulary '{name}' has '{row.display}' and '{first.display}', which mean "
+                    "the same, one seen and one not. Mark both alike."
                 )
-            names[same] = tuple(dict.fromkeys((*names[same], *texts)))
-            merged.append(f"'{display}' is taken as '{vocabulary.classes[kept[same]]}'")
-        for text in (*texts, meaning):
-            rows.setdefault(text, same)
-    if not merged:
-        return vocabulary
-    _log.warning(
-        "Of vocabulary '%s' %s: they mean the same and are one class.",
-        vocabulary.name,
-        _some(merged),
-    )
-    return replace(
-        vocabulary,
-        classes=tuple(vocabulary.classes[row] for row in kept),
-        synonyms=tuple(names),
-        answerable=tuple(vocabulary.answerable[row] for row in kept),
-        unseen=tuple(vocabulary.unseen[row] for row in kept),
+            kept[same] = first._replace(texts=tuple(dict.fromkeys((*first.texts, *row.texts))))
+            if plain_name(first.display) == key:
+                merged.append(f"'{row.display}' is there twice")
+                notes.append(f"'{row.display}' is there twice and is one class.")
+            else:
+                merged.append(f"'{row.display}' is taken as '{first.display}'")
+                notes.append(
+                    f"'{row.display}' is taken as '{first.display}': they mean the same and are "
+                    "one class. In quotes it stays a class of its own."
+                )
+        for text in (*row.texts, meaning):
+            owners.setdefault(text, same)
+    if merged:
+        _log.warning(
+            "Of vocabulary '%s' %s: they mean the same and are one class.", name, some(merged)
+        )
+    return _vocabulary(name, kept, templates, notes)
+
+
+def _vocabulary(
+    name: str, rows: Sequence[_Row], templates: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Vocabulary:
+    return Vocabulary(
+        name,
+        tuple(row.display for row in rows),
+        tuple(row.texts for row in rows),
+        tuple(row.answerable for row in rows),
+        tuple(templates),
+        tuple(row.unseen for row in rows),
+        tuple(notes),
     )
 
 
-def _some(items: Sequence[str]) -> str:
+def some(items: Sequence[str]) -> str:
+    """The first few of many, as a message names them.
+
+    >>> some(["a", "b", "c", "d", "e", "f", "g"])
+    'a, b, c, d, e and 2 more'
+    """
     more = f" and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
     return f"{', '.join(items[:_SHOWN])}{more}"
 
 
-def _from_lines(text: str, name: str) -> Vocabulary:
-    classes: list[str] = []
-    synonyms: list[tuple[str, ...]] = []
-    answerable: list[bool] = []
-    unseen: list[bool] = []
+def _read_lines(text: str, name: str) -> tuple[list[_Row], list[str]]:
+    """A text file's classes and templates."""
+    rows: list[_Row] = []
     templates: list[str] = []
     for number, raw in enumerate(text.split("\n"), start=1):
         if len(raw) > _MAX_LINE:
@@ -635,31 +760,18 @@ def _from_lines(text: str, name: str) -> Vocabulary:
                 f"Line {number} of vocabulary '{name}' is {line[:60]!r}, no name and no template. "
                 f"Templates are texts with {{}} for the name, {' and '.join(TEMPLATE_SETS)}."
             )
-        marks, bare = _marked(line)
-        parts = _split(bare)
-        if not parts:
+        if (row := _row(line)) is None:
             raise VocabularyError(
                 f"Line {number} of vocabulary '{name}' has no class name, got {line[:60]!r}. "
                 "Give it one or remove it."
             )
-        classes.append(parts[0])
-        synonyms.append(_lowered(parts))
-        answerable.append("!" not in marks)
-        unseen.append("~" in marks)
-    return Vocabulary(
-        name,
-        tuple(classes),
-        tuple(synonyms),
-        tuple(answerable),
-        tuple(templates),
-        tuple(unseen),
-    )
+        rows.append(row)
+    return rows, templates
 
 
-def _from_table(text: str, name: str) -> Vocabulary:
+def _read_table(text: str, name: str) -> list[_Row]:
     """A row for each class: its name, its synonyms in the cells after it, and if it is seen."""
     rows = []
-    unseen = []
     heading: list[str] = []
     marks: int | None = None  # the column that says what is seen
     try:
@@ -688,14 +800,13 @@ def _from_table(text: str, name: str) -> Vocabulary:
                 several = (re.split("[;|]", cell) for cell in cells[1:])
                 cells = [*cells[:1], *(_clean(part) for parts in several for part in parts)]
             if parts := [part for part in cells if part]:
-                rows.append(parts)
-                unseen.append(not _seen(mark, parts[0], name))
+                rows.append(_whole_row(parts, seen=_seen(mark, parts[0], name)))
     except csv.Error as error:
         raise VocabularyError(
             f"Vocabulary '{name}' is no CSV: {error}. Give a row for each class, its name first "
             "and its synonyms after it."
         ) from error
-    return _from_rows(rows, unseen, name)
+    return rows
 
 
 def _check_heading(heading: Sequence[str], name: str) -> int | None:
@@ -724,17 +835,11 @@ def _seen(mark: str, display: str, name: str) -> bool:
     )
 
 
-def _from_rows(rows: Sequence[Sequence[str]], unseen: Sequence[bool], name: str) -> Vocabulary:
-    """Classes by their names, which may hold any character; marks are as in a text file."""
-    marks, bare = zip(*(_marked(row[0]) for row in rows), strict=True) if rows else ((), ())
-    firsts = list(map(_clean, bare))
-    return Vocabulary(
-        name,
-        tuple(firsts),
-        tuple(_lowered([first, *row[1:]]) for first, row in zip(firsts, rows, strict=True)),
-        tuple("!" not in mark for mark in marks),
-        unseen=tuple(held or "~" in mark for held, mark in zip(unseen, marks, strict=True)),
-    )
+def _whole_row(names: Sequence[str], *, seen: bool = True) -> _Row:
+    """A class by its names, which may hold any character; marks are as in a text file."""
+    marks, bare = _marked(names[0])
+    first = _clean(bare)
+    return _Row(first, _lowered([first, *names[1:]]), "!" not in marks, not seen or "~" in marks)
 
 
 def _from_json(text: str, path: Path) -> Vocabulary:
@@ -753,13 +858,15 @@ def _from_json(text: str, path: Path) -> Vocabulary:
                     f"Class {number} of vocabulary file '{path}' has {odd[0][:60]!r}, which is "
                     f"none of {', '.join(_KEYS)}. Rename it or take it out."
                 )
+        items = [{"name": item} if isinstance(item, str) else item for item in content]
         rows = [
-            [item] if isinstance(item, str) else [item["name"], *item.get("synonyms", ())]
-            for item in content
+            _whole_row(
+                list(map(_clean, [item["name"], *item.get("synonyms", ())])),
+                seen=item.get("seen", True),
+            )
+            for item in items
         ]
-        unseen = [isinstance(item, dict) and not item.get("seen", True) for item in content]
-        made = _from_rows([list(map(_clean, row)) for row in rows], unseen, path.stem)
-        return _each_meaning_once(made, by_wordnet=False)
+        return _each_meaning_once(path.stem, rows)
     if isinstance(content, list) and content:
         number = next(i for i, item in enumerate(content, start=1) if not _is_class(item))
         raise VocabularyError(
@@ -777,16 +884,16 @@ def _from_json(text: str, path: Path) -> Vocabulary:
     if not categories:
         raise VocabularyError(f"Vocabulary file '{path}' is empty: it lists no categories.")
     categories.sort(key=lambda category: category["id"])
-    return Vocabulary(
-        path.stem,
-        # The whole name is shown: reports are compared with the file's own names.
-        tuple(_clean(category["name"]) for category in categories),
-        tuple(
-            _lowered(_split(",".join([category["name"], *category.get("synonyms", ())])))
-            for category in categories
-        ),
-        unseen=tuple(category.get("frequency") == "r" for category in categories),  # LVIS's rare
-    )
+    rows = [
+        _Row(
+            name := _clean(category["name"]),  # whole: reports are compared with the file's names
+            _lowered(text for text in map(_clean, [name, *category.get("synonyms", ())]) if text)
+            or ("",),
+            unseen=category.get("frequency") == "r",  # LVIS's rare
+        )
+        for category in categories
+    ]
+    return _each_meaning_once(path.stem, rows, by_synonyms=False)
 
 
 def _is_class(item: Any) -> bool:
@@ -806,10 +913,25 @@ def _is_category(category: Any) -> bool:
     return isinstance(category, dict) and type(category.get("id")) is int and _is_class(category)
 
 
-def _one_class(name: str, vocabulary: str) -> tuple[str, tuple[str, ...]]:
-    """Display name and synonyms of a class that is added to a vocabulary."""
-    made = Vocabulary.from_names([name], vocabulary)
-    return made.classes[0], made.synonyms[0]
+def _one_class(name: str, vocabulary: str) -> _Row:
+    """A class that is added to a vocabulary."""
+    row = _row(name)
+    if row is None:
+        raise VocabularyError(
+            f"The new class of vocabulary '{vocabulary}' has an empty name, got {name[:60]!r}. "
+            "Give it one."
+        )
+    return row
+
+
+def _row(entry: str) -> _Row | None:
+    """A class by its marks and names, as they are typed; None without a name."""
+    marks, bare = _marked(entry)
+    if not (parts := _split(bare)):
+        return None
+    first = _ITEM.match(bare) if bare[0] in _QUOTES else None
+    apart = first is not None and first.lastgroup is not None
+    return _Row(parts[0], _lowered(parts), "!" not in marks, "~" in marks, apart)
 
 
 def _marked(text: str) -> tuple[str, str]:
@@ -819,13 +941,90 @@ def _marked(text: str) -> tuple[str, str]:
     return text.removesuffix(bare), bare
 
 
-def _split(name: str) -> list[str]:
-    return [part for part in map(_clean, _SEPARATORS.split(name)) if part]
+def _split(names: str) -> list[str]:
+    """The names of a class: between commas, `_or_` and slashes, or in quotes."""
+    parts: list[str] = []
+    for item in _ITEM.finditer(names):
+        if item.lastgroup is not None:
+            parts.append(item[item.lastgroup])
+            continue
+        for part in item[0].split("_or_"):
+            parts += _at_slashes(part.replace("_", " "))
+    return [part for part in map(_clean, parts) if part]
+
+
+def _at_slashes(names: str) -> list[str]:
+    """Names between the slashes that separate them, see `load_vocabulary`."""
+    if "/" not in names:
+        return [names]
+    pieces = names.split("/")
+    groups = [[pieces[0]]]
+    for before, after in pairwise(pieces):
+        if _separates(before, after):
+            groups.append([after])
+        else:
+            groups[-1].append(after)
+    return ["/".join(group) for group in groups]
+
+
+def _separates(before: str, after: str) -> bool:
+    """Whether a slash between these two separates names."""
+    if before[-1:].isspace() and after[:1].isspace():
+        return True
+    ends = [*before.split()[-1:], *after.split()[:1]]
+    if len(ends) < 2:
+        return True  # no name on one side
+    words = [word if word.isalnum() else re.sub(r"\W", "", word) for word in ends]
+    return not (
+        any(map(_is_fragment, words))
+        or all(word[0].isdigit() for word in words)
+        or all(map(str.isupper, words))
+    )
+
+
+def _is_fragment(word: str) -> bool:
+    """Whether it is no name: nothing, a letter alone, or a word such as "or"."""
+    if len(word) > 1:
+        return word.lower() in _JOINING
+    return not word or (word.isalpha() and unicodedata.category(word) != "Lo")  # not of a sign
+
+
+def shown_name(name: str) -> str:
+    r"""A name as it is shown: composed (NFC), single blanks, nothing that nobody sees.
+
+    >>> shown_name("cafe\u0301  noir\u200b") == "caf\xe9 noir"
+    True
+    """
+    if not name.isascii():
+        name = _INVISIBLE.sub("", unicodedata.normalize("NFC", name))
+    return " ".join(name.split())
+
+
+def plain_name(name: str) -> str:
+    r"""A name as it is compared and embedded: the same for names that look the same.
+
+    Lower case; letters in their plain form (NFKC: full width is none); one hyphen, apostrophe,
+    quote and blank for all that are drawn alike; nothing that nobody sees.
+
+    >>> plain_name("Ｔ－shirt\u200b"), plain_name("Cat’s  eye")
+    ('t-shirt', "cat's eye")
+    """
+    if name.isascii() and "`" not in name:
+        return " ".join(name.lower().split())
+    name = _SHAPES.sub("", _INVISIBLE.sub("", name)).translate(_DRAWN_ALIKE)
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
+    return " ".join(plain.translate(_DRAWN_ALIKE).split())
+
+
+def _is_plain(joined: str) -> bool:
+    """Whether names, with bars between and around them, are as `shown_name` has them."""
+    odd = ("  ", "| ", " |", "||", "`")
+    return joined.isascii() and joined.isprintable() and not any(part in joined for part in odd)
 
 
 def _clean(name: str) -> str:
-    return " ".join(name.replace("_", " ").split())
+    return shown_name(name.replace("_", " "))
 
 
 def _lowered(parts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.lower() for part in parts))
+    return tuple(dict.fromkeys(map(plain_name, parts)))

@@ -32,8 +32,8 @@ def clip_tokens(clip: ClipTextEncoder) -> torch.Tensor:
 
 
 def minilm_tokens(minilm: MiniLM) -> torch.Tensor:
-    tokenizer, weights = minilm._files
-    return weights["embeddings.word_embeddings.weight"][tokenizer.encode(TEMPLATE).ids[1:-1]]
+    ids = minilm._tokenizer.encode(TEMPLATE).ids[1:-1]
+    return minilm._weights["embeddings.word_embeddings.weight"][ids]
 
 
 def test_clip_s_own_tokens_are_the_template(clip: ClipTextEncoder) -> None:

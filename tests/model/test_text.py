@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import Tensor
 
 from ovsam.errors import CheckpointError
@@ -24,6 +26,7 @@ from ovsam.model.text import (
     PLAIN_TEMPLATES,
     ClassPrototypes,
     Embedded,
+    Reading,
     class_prototypes,
     openai_templates,
     templates_of,
@@ -49,6 +52,9 @@ class CountingEncoder:
     def embed(self, texts: Sequence[str]) -> Tensor:
         self.asked += texts
         return torch.cat([_vector(text) for text in texts])
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        return [Reading(tuple(text.encode()), True, True) for text in texts]
 
 
 def _vector(text: str) -> Tensor:
@@ -412,5 +418,9 @@ def test_minilm_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) ->
 def test_minilm_refuses_a_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json.*cannot be read"):
+        MiniLM(tmp_path).embed(["cat"])
+    whole = Tokenizer(WordLevel({"[UNK]": 0, "cat": 1}, unk_token="[UNK]"))
+    whole.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(CheckpointError, match=r"model\.safetensors.*cannot be read"):
         MiniLM(tmp_path).embed(["cat"])

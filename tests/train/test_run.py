@@ -123,7 +123,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         model = tiny_model(replace(TINY, calibration=CalibrationConfig(temperature=2)), seed=5)
         return Start(model, {}, {"licence": "none"}, names_learnt=True)
 
-    def prototypes(start: Start, classes: Sequence[Sequence[str]], *_: object) -> Bank:  # noqa: ARG001
+    def prototypes(_start: Start, _: str, classes: Sequence[Sequence[str]], *__: object) -> Bank:
         return random_bank(len(classes))
 
     monkeypatch.setattr(running, "starting_model", start)

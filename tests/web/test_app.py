@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,6 @@ from PIL import Image
 from ovsam.errors import PhotoError
 from ovsam.geometry import decode_rle
 from ovsam.web.app import create_app
-from ovsam.web.sessions import Sessions
 from tiny_model import tiny_predictor
 from web.pages import LOCAL, PagePredictor, png_bytes
 
@@ -43,7 +44,7 @@ def test_page_names_nothing_outside_itself() -> None:
 def test_state(client: TestClient) -> None:
     state = client.get("/api/state").json()
     assert state["model"] == "fake"
-    assert state["vocabulary"] == {"name": "custom", "classes": 3}
+    assert state["vocabulary"] == {"name": "custom", "classes": 3, "notes": []}
     assert "coco" in state["vocabularies"]
     assert state["first_photo"] is None
     assert state["max_upload_bytes"] == 100 * 2**20
@@ -130,28 +131,55 @@ def test_missing_mask_score_is_null(
     assert answer["mask_score"] is None
 
 
-def test_preview_never_zooms(
-    client: TestClient, photo_id: str, monkeypatch: pytest.MonkeyPatch
+def test_a_preview_is_answered_as_the_click_that_follows(client: TestClient, photo_id: str) -> None:
+    answers = [
+        client.post(
+            f"/api/photos/{photo_id}/predict", json={"points": [[5, 5, 1]], "preview": preview}
+        ).json()
+        for preview in (True, False)
+    ]
+    assert "segmentation" in answers[0]
+    assert answers[0] == answers[1]
+
+
+def test_a_preview_does_not_wait_for_long(
+    client: TestClient, predictor: PagePredictor, photo_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    zooms = []
-    predict = Sessions.predict
+    monkeypatch.setattr("ovsam.web.sessions.PREVIEW_WAIT_S", 0.01)
+    predict, begun, go_on = PagePredictor.predict, Event(), Event()
 
-    def spy(*args: object, **options: object) -> object:
-        zooms.append(options["zoom"])
-        return predict(*args, **options)  # type: ignore[arg-type]
+    def slow(self: PagePredictor, *args: Any, **options: Any) -> Any:
+        begun.set()
+        assert go_on.wait(30)
+        return predict(self, *args, **options)
 
-    monkeypatch.setattr(Sessions, "predict", spy)
-    for preview in (True, False):
-        question = {"points": [[5, 5, 1]], "preview": preview}
-        assert client.post(f"/api/photos/{photo_id}/predict", json=question).status_code == 200
-    assert zooms == [False, None]
+    monkeypatch.setattr(PagePredictor, "predict", slow)
+    path, point = f"/api/photos/{photo_id}/predict", {"points": [[5, 5, 1]]}
+    with ThreadPoolExecutor(1) as pool:
+        click = pool.submit(client.post, path, json=point)
+        assert begun.wait(30)
+        preview = client.post(path, json={**point, "preview": True})
+        go_on.set()
+        assert click.result().status_code == 200
+    assert preview.status_code == 503
+    assert preview.json() == {"error": "The server is busy: try again in a moment."}
+    assert len(predictor.prompts) == 1
+
+
+def test_what_became_of_names_is_said(client: TestClient) -> None:
+    reply = client.post("/api/vocabulary", json={"vocabulary": "bus, double-decker bus, cat"})
+    assert reply.json()["classes"] == 2
+    [note] = reply.json()["notes"]
+    assert note.startswith("'double-decker bus' is taken as 'bus'")
+    reply = client.post("/api/vocabulary", json={"vocabulary": 'bus, "double-decker bus", cat'})
+    assert reply.json() == {"name": "custom", "classes": 3, "notes": []}
 
 
 def test_changing_the_vocabulary_does_not_encode_again(
     client: TestClient, predictor: PagePredictor, photo_id: str
 ) -> None:
     checked = client.post("/api/vocabulary", json={"vocabulary": "zebra, horse"})
-    assert checked.json() == {"name": "custom", "classes": 2}
+    assert checked.json() == {"name": "custom", "classes": 2, "notes": []}
     question = {"points": [[5, 5, 1]], "vocabulary": "zebra, horse"}
     answer = client.post(f"/api/photos/{photo_id}/predict", json=question).json()
     assert answer["labels"][0]["name"] == "zebra"
@@ -216,7 +244,7 @@ def test_body_that_is_no_json(client: TestClient, photo_id: str) -> None:
     assert "malformed" in reply.json()["error"]
 
 
-@pytest.mark.parametrize("spec", ["", "a, b, a", "nothing", "x" * 100])
+@pytest.mark.parametrize("spec", ["", "a, b, !a", "cocoo", "x" * 1001, "x" * 400_001, "a\0"])
 def test_bad_vocabulary(client: TestClient, spec: str) -> None:
     reply = client.post("/api/vocabulary", json={"vocabulary": spec})
     assert reply.status_code == 422

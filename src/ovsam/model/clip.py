@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from ovsam.config import EncoderConfig
 from ovsam.model.features import ImageEncoder, at_c5, freeze
 from ovsam.model.roi_align import roi_align
+from ovsam.model.text import Reading
 
 # open_clip's names of the towers. OpenAI trained its own with QuickGELU, which its weights need.
 RESNETS = ("RN50-quickgelu", "RN50x16-quickgelu", "RN50x64-quickgelu")
@@ -149,6 +150,12 @@ class ClipTextEncoder(nn.Module):
         if not batches:
             return torch.zeros(0, self.dim, device=device)
         return torch.cat(batches)
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """All of each text, since its tokens are made of bytes; what exceeds 77 tokens is cut."""
+        room = self._tokenize.context_length - 2  # a token for the start, and one for the end
+        tokens = [tuple(self._tokenize.encode(text)) for text in texts]
+        return [Reading(ids[:room], bool(ids), 0 < len(ids) <= room) for ids in tokens]
 
     def embed_in_context(self, texts: Sequence[str], context: Tensor) -> Tensor:
         """Learned tokens `(T, width)` before each text, a full stop behind it: `(N, dim)` float32.

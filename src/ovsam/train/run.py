@@ -268,7 +268,8 @@ class _Names:
             return Bank.of(nothing, [1])
         if source.synonyms not in self.known:
             store = TextStore(self.folder / "text.sqlite")
-            made = prototypes_of(self.start, source.synonyms, self.device, store)
+            name = source.data_set.name
+            made = prototypes_of(self.start, name, source.synonyms, self.device, store)
             self.known[source.synonyms] = made
         return self.known[source.synonyms]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,11 +36,20 @@ from ovsam.model.convert import (
 )
 from ovsam.model.minilm import MiniLM
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.text import PLAIN_TEMPLATES, name_bank, openai_templates
+from ovsam.model.text import (
+    PLAIN_TEMPLATES,
+    as_read,
+    name_bank,
+    openai_templates,
+    readable_names,
+)
 from ovsam.model.text_store import TextStore
 from ovsam.model.weights import differences, load_checkpoint, read_metadata, save_checkpoint
 from ovsam.train.lite_model import initial_model
 from ovsam.train.recipe import StartSettings
+from ovsam.vocabulary import Vocabulary, plain_name
+
+_log = logging.getLogger(__name__)
 
 # What SAM and CLIP do not bring.
 RANDOM_PARTS = ("adapter", "region_head", "context", "conv_adapter")
@@ -171,15 +181,29 @@ def _from_files(config: ModelConfig, files: Mapping[str, str]) -> Start:
 
 
 def prototypes_of(
-    start: Start, classes: Sequence[Sequence[str]], device: torch.device, store: TextStore
+    start: Start,
+    name: str,
+    classes: Sequence[tuple[str, ...]],
+    device: torch.device,
+    store: TextStore,
 ) -> Bank:
     """The bank of C classes, each given by its synonyms, by the model's own text side.
 
-    Vectors that the store knows are not computed again.
+    Vectors that the store knows are not computed again. The log says which names the text side
+    cannot read or tell apart.
+
+    Raises:
+        VocabularyError: it can read none of them, or all are read alike; with `name`, that of the
+            data.
     """
     is_clip = start.model.config.encoder.kind == "open_clip"
     templates = openai_templates() if is_clip else PLAIN_TEMPLATES
-    return name_bank(classes, text_side(start, device), templates, store).to(device)
+    encoder = text_side(start, device)
+    unique = {plain_name(texts[0]): texts for texts in classes}
+    if len(unique) > 1:
+        for note in as_read(Vocabulary(name, tuple(unique), tuple(unique.values())), encoder).notes:
+            _log.warning("%s", note)
+    return name_bank(readable_names(classes, encoder), encoder, templates, store).to(device)
 
 
 def text_side(start: Start, device: torch.device) -> ClipTextEncoder | MiniLM:

@@ -18,7 +18,7 @@ from ovsam.photo import DEFAULT_MAX_PIXELS
 from ovsam.web.guard import Guard
 from ovsam.web.routes import Desk, router
 from ovsam.web.segmenter import Segmenter
-from ovsam.web.sessions import PhotoNotHeldError, Sessions
+from ovsam.web.sessions import BusyError, PhotoNotHeldError, Sessions
 
 DEFAULT_MAX_UPLOAD_BYTES = 100 * 2**20
 
@@ -71,6 +71,8 @@ def _on_ovsam_error(_request: Request, error: Exception) -> Response:
         status = 415
     elif isinstance(error, PhotoNotHeldError):
         status = 410
+    elif isinstance(error, BusyError):
+        status = 503
     return JSONResponse({"error": str(error)}, status)
 
 

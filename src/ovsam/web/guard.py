@@ -1,7 +1,8 @@
-"""Who may talk to the server, how much they may send, and what browsers are told to forbid."""
+"""Who may talk to the server, how much and how many at once, and what browsers must not do."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from urllib.parse import urlsplit
@@ -14,6 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 UPLOAD_PATH = "/api/photos"
 MAX_JSON_BYTES = 4 * 2**20
+UPLOADS_AT_ONCE = 2  # each holds its file and its pixels in memory
+QUESTIONS_AT_ONCE = 32  # each holds a thread
+WAIT_S = 20.0  # for a turn; also for the first bytes of a body,
+SLOWEST = 2**16  # of which so many must come in a second, or else it is given up
+
+BUSY = "The server is busy: try again in a moment."
 
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 _HEADERS = {
@@ -35,7 +42,11 @@ class Guard:
       `Authorization: Bearer`. Without one, the `Host` header must name this machine, so that a
       web site cannot reach the page by pointing its own name at 127.0.0.1 (DNS rebinding).
     - A request that another site's page makes is refused by its `Origin`.
-    - A body larger than the limit is refused before it is read, or as soon as it has grown past.
+    - A body larger than the limit is refused before it is read, or as soon as it has grown past;
+      one that comes too slowly is given up.
+    - Few requests are at work at once, so that memory is bounded. The others wait for their turn,
+      and are told to try again where it does not come soon.
+    - There are no web sockets, and no parts of files.
     """
 
     def __init__(self, app: ASGIApp, *, token: str | None, max_upload_bytes: int) -> None:
@@ -44,12 +55,19 @@ class Guard:
         self._max_upload_bytes = max_upload_bytes
         # Cookies are shared by all ports of a host: the name keeps two servers apart.
         self._cookie = f"ovsam_{hashlib.sha256((token or '').encode()).hexdigest()[:12]}"
+        self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for the application where a request must not reach it."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        scope = {**scope, "headers": headers}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -64,7 +82,21 @@ class Guard:
             limit = self._max_upload_bytes if request.url.path == UPLOAD_PATH else MAX_JSON_BYTES
             answer = _refuse_announced_size(request, limit)
             receive = _limited(receive, limit)
-        await (answer or self._app)(scope, receive, send_with_headers)
+        if answer is not None or not request.url.path.startswith("/api/"):
+            await (answer or self._app)(scope, receive, send_with_headers)
+            return
+        turn = self._uploads if request.url.path == UPLOAD_PATH else self._questions
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await turn.acquire()
+        except TimeoutError:
+            answer = _error(503, BUSY, {"Retry-After": "5"})
+            await answer(scope, receive, send_with_headers)
+            return
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            turn.release()
 
     def _refuse_stranger(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
@@ -108,8 +140,8 @@ def _host_name(host: str) -> str | None:
         return None
 
 
-def _error(status: int, sentence: str) -> Response:
-    return JSONResponse({"error": sentence}, status)
+def _error(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": sentence}, status, headers)
 
 
 def _too_large(limit: int) -> str:
@@ -125,13 +157,23 @@ def _refuse_announced_size(request: Request, limit: int) -> Response | None:
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
-    """`receive`, which gives up on a body that turns out to be larger than it was said to be."""
-    received = 0
+    """`receive`, which gives up on a body that is larger than it was said to be, or too slow."""
+    received, began, is_whole = 0, 0.0, False
 
     async def receive_limited() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, began, is_whole
+        if is_whole:  # what follows is the end of the connection
+            return await receive()
+        now = asyncio.get_running_loop().time()
+        began = began or now
+        try:
+            left = began + WAIT_S + received / SLOWEST - now
+            async with asyncio.timeout(left):
+                message = await receive()
+        except TimeoutError as error:
+            raise HTTPException(408, "The upload comes too slowly and was given up.") from error
         received += len(message.get("body", b""))
+        is_whole = not message.get("more_body", False)
         if received > limit:
             raise HTTPException(413, _too_large(limit))
         return message

@@ -119,7 +119,7 @@ def predict(photo_id: str, question: PredictRequest, desk: TheDesk) -> ObjectRep
         vocabulary=None if spec is None else parse_vocabulary(spec),
         multimask=question.multimask,
         top=question.top,
-        zoom=False if question.preview else None,
+        preview=question.preview,
     )
     return ObjectReply.of(prompt, prediction)
 
@@ -129,9 +129,7 @@ def prepare_vocabulary(question: VocabularyRequest, desk: TheDesk) -> Vocabulary
     """Check a vocabulary and make it ready, without touching any photo."""
     if question.vocabulary is None:
         return VocabularyReply.of(desk.sessions.predictor.vocabulary)
-    vocabulary = parse_vocabulary(question.vocabulary)
-    desk.sessions.prepare(vocabulary)
-    return VocabularyReply.of(vocabulary)
+    return VocabularyReply.of(desk.sessions.prepare(parse_vocabulary(question.vocabulary)))
 
 
 def _to_jpeg(image: NDArray[np.uint8]) -> bytes:

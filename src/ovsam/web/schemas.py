@@ -15,6 +15,7 @@ from ovsam.web.sessions import HeldPhoto
 Number = Annotated[float, Field(strict=True)]  # neither texts nor truth values
 PointXYLabel = tuple[Number, Number, Annotated[int, Field(strict=True, ge=0, le=1)]]
 BoxXYXY = tuple[Number, Number, Number, Number]
+VocabularyText = Annotated[str, Field(max_length=400_000)]
 
 
 class _Strict(BaseModel):
@@ -38,7 +39,7 @@ class PhotoReply(_Strict):
 class VocabularyRequest(_Strict):
     """A vocabulary as typed: a built-in name, or names separated by commas; null = the default."""
 
-    vocabulary: str | None
+    vocabulary: VocabularyText | None
 
 
 class VocabularyReply(_Strict):
@@ -46,11 +47,12 @@ class VocabularyReply(_Strict):
 
     name: str
     classes: int
+    notes: list[str]
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> VocabularyReply:
-        """Describe a vocabulary."""
-        return cls(name=vocabulary.name, classes=len(vocabulary))
+        """Describe a vocabulary; `notes` say what became of names that were given."""
+        return cls(name=vocabulary.name, classes=len(vocabulary), notes=list(vocabulary.notes))
 
 
 class StateReply(_Strict):
@@ -79,9 +81,9 @@ class PromptFields(_Strict):
 
 
 class PredictRequest(PromptFields):
-    """A prompt and how to answer it; a preview is quicker and coarser."""
+    """A prompt and how to answer it; a preview is dropped where the server is busy."""
 
-    vocabulary: str | None = None
+    vocabulary: VocabularyText | None = None
     top: Annotated[int, Field(ge=1, le=100)] = 5
     preview: bool = False
     multimask: bool = False

@@ -41,11 +41,10 @@ class Segmenter(Protocol):
         vocabulary: Vocabulary | None = None,
         multimask: bool = False,
         top: int = 5,
-        zoom: bool | None = None,
     ) -> list[Prediction]:
-        """Answer each prompt; `zoom=None` leaves the choice to the model."""
+        """Answer each prompt."""
         ...
 
-    def prepare(self, vocabulary: Vocabulary, /) -> None:
-        """Compute the text embeddings of a vocabulary ahead of its first use."""
+    def prepare(self, vocabulary: Vocabulary, /) -> Vocabulary:
+        """Compute the text embeddings of a vocabulary ahead of its first use; see its `notes`."""
         ...

@@ -19,6 +19,9 @@ from ovsam.photo import DEFAULT_MAX_PIXELS
 from ovsam.web.app import DEFAULT_MAX_UPLOAD_BYTES, create_app
 from ovsam.web.segmenter import Segmenter
 
+MAX_CONNECTIONS = 500
+"""More are answered with 503: below the number of files that systems let a process open."""
+
 
 class ServerError(OvsamError):
     """The server cannot listen where it was told to, or its token is no token."""
@@ -76,6 +79,8 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            ws="none",
+            limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=3,
         )
         with contextlib.suppress(KeyboardInterrupt):

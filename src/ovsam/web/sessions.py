@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -15,10 +14,19 @@ from numpy.typing import NDArray
 
 from ovsam.errors import OvsamError, VocabularyError
 from ovsam.structures import Prediction, Prompt
-from ovsam.vocabulary import Vocabulary, builtin_vocabularies, load_vocabulary
+from ovsam.vocabulary import Vocabulary, typed_vocabulary
+from ovsam.web.guard import BUSY
 from ovsam.web.segmenter import Segmenter
 
 MAX_CLASSES = 10_000
+
+
+PREVIEW_WAIT_S = 1.0
+"""A preview that is not begun by then is of no use: the pointer has moved on."""
+
+
+class BusyError(OvsamError):
+    """The model is at work for others: the question may be asked again."""
 
 
 class PhotoNotHeldError(OvsamError):
@@ -98,25 +106,34 @@ class Sessions:
         vocabulary: Vocabulary | None,
         multimask: bool,
         top: int,
-        zoom: bool | None,
+        preview: bool = False,
     ) -> Prediction:
-        """Answer one prompt about a held photo."""
+        """Answer one prompt about a held photo.
+
+        A preview has the answer of a click, so that a click changes nothing, but gives up sooner.
+
+        Raises:
+            BusyError: it is a preview, and others are still at work.
+        """
         photo = self.get(photo_id)
         prompt.check_inside(photo.size_hw)
-        with self._model_lock:
+        if not self._model_lock.acquire(timeout=PREVIEW_WAIT_S if preview else -1):
+            raise BusyError(BUSY)
+        try:
             return self.predictor.predict(
-                photo.encoded,
-                prompt,
-                vocabulary=vocabulary,
-                multimask=multimask,
-                top=top,
-                zoom=zoom,
+                photo.encoded, prompt, vocabulary=vocabulary, multimask=multimask, top=top
             )[0]
+        finally:
+            self._model_lock.release()
 
-    def prepare(self, vocabulary: Vocabulary) -> None:
-        """Compute a vocabulary's embeddings now, so that the next prompt is fast."""
+    def prepare(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Compute a vocabulary's embeddings now, so that the next prompt is fast.
+
+        Returns:
+            The vocabulary as it is answered from.
+        """
         with self._model_lock:
-            self.predictor.prepare(vocabulary)
+            return self.predictor.prepare(vocabulary)
 
     def _is_over_capacity(self) -> bool:
         pixels = sum(photo.size_hw[0] * photo.size_hw[1] for photo in self._photos.values())
@@ -125,29 +142,17 @@ class Sessions:
 
 @lru_cache(maxsize=16)
 def parse_vocabulary(spec: str) -> Vocabulary:
-    """A built-in vocabulary's name, or class names separated by commas or line breaks.
+    """A built-in vocabulary's name, or class names: what a person types, see `typed_vocabulary`.
 
-    Unlike `load_vocabulary` this never takes a path: text from a browser must not name files of
-    the server.
+    Text from a browser never names a file of the server.
 
     Raises:
-        VocabularyError: no names, a repeated one, or more than the page takes.
+        VocabularyError: no names, something wrong with them, or more than the page takes.
     """
-    name = spec.strip()
-    if name in builtin_vocabularies():
-        return load_vocabulary(name)
-    names = [item.strip() for item in re.split(r"[,\r\n]", spec)]
-    if len(names) == 1 and name:
+    names = spec.count(",") + spec.count("\n") + 1
+    if names > MAX_CLASSES:
         raise VocabularyError(
-            f"There is no vocabulary {name[:60]!r}: type {' or '.join(builtin_vocabularies())}, or "
-            "class names with commas; a single class name ends with a comma."
-        )
-    names = [name for name in names if name]
-    if not names:
-        raise VocabularyError("The vocabulary is empty: type class names, such as cat, dog.")
-    if len(names) > MAX_CLASSES:
-        raise VocabularyError(
-            f"This page takes at most {MAX_CLASSES:,} class names, got {len(names):,}: "
+            f"This page takes at most {MAX_CLASSES:,} class names, got {names:,}: "
             "use `ovsam segment --vocabulary FILE` for more."
         )
-    return load_vocabulary(names)
+    return typed_vocabulary(spec)

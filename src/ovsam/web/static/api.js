@@ -26,7 +26,7 @@ function post(path, body) {
 
 const inPath = encodeURIComponent;
 
-/** {model, vocabulary: {name, classes}, vocabularies, first_photo, max_upload_bytes} */
+/** {model, vocabulary: {name, classes, notes}, vocabularies, first_photo, max_upload_bytes} */
 export const readState = () => request("/api/state");
 
 /** {id, width, height} of the photo the server was started with. */
@@ -38,12 +38,16 @@ export const openPhoto = (file) => request("/api/photos", { method: "POST", body
 /** Where the browser finds the photo's pixels, turned the right way up. */
 export const pixelsUrl = (photo) => `/api/photos/${inPath(photo.id)}/pixels`;
 
-/** {name, classes} of a vocabulary, ready for use; null is the server's default. */
+/**
+ * {name, classes, notes} of a vocabulary, ready for use; null is the server's default. The notes
+ * are sentences on names that became one class, or that the model cannot read.
+ */
 export const prepareVocabulary = (vocabulary) => post("/api/vocabulary", { vocabulary });
 
 /**
  * The object that a prompt points at:
  * {prompt, segmentation: {size, counts}, box_xyxy, mask_score, labels: [{name, score}]}.
+ * A preview is answered as what is asked in earnest, or with 503 where the server is busy.
  */
 export const predict = (photo, prompt, { vocabulary, preview = false }) =>
   post(`/api/photos/${inPath(photo.id)}/predict`, { ...prompt, vocabulary, preview });

@@ -21,11 +21,12 @@ const panel = new ResultPanel({
   facts: element("facts"),
 });
 const history = new History();
+const NOTES_SHOWN = 5;
 const form = element("vocabulary-form");
 
 let server = null; // what readState answered
 let photo = null; // {id, width, height, name}
-let vocabulary = { spec: null, name: "", classes: 0 }; // spec null = the server's default
+let vocabulary = { spec: null, name: "", classes: 0, notes: [] }; // spec null = the server's own
 let result = null; // the answer to history.current
 
 // Status line
@@ -124,7 +125,7 @@ const previewing = new Latest(async ({ x, y }, isCurrent) => {
     const answer = await api.predict(photo, { points: [[x, y, 1]] }, options);
     if (isCurrent()) setResult(answer, true);
   } catch (error) {
-    if (isCurrent()) sayError(error);
+    if (isCurrent() && error.status !== 503) sayError(error);
   }
 });
 
@@ -186,11 +187,26 @@ async function applyVocabulary() {
     const reply = await api.prepareVocabulary(spec);
     if (field.value.trim() !== typed) return; // edited meanwhile: the next answer counts
     vocabulary = { spec, ...reply };
-    noteVocabulary(`In use: ${countNames(reply)}.`);
+    showVocabulary();
     if (photo) ask();
   } catch (error) {
     noteVocabulary(error.message, true);
   }
+}
+
+function showVocabulary() {
+  noteVocabulary(`In use: ${countNames(vocabulary)}.`);
+  const { notes } = vocabulary;
+  const more = notes.length - NOTES_SHOWN;
+  const shown = notes.slice(0, NOTES_SHOWN).concat(more > 0 ? `And ${more} more.` : []);
+  element("vocabulary-notes").replaceChildren(...shown.map(noteItem));
+}
+
+/** A note has names in it as somebody typed them: text only, never markup. */
+function noteItem(note) {
+  const item = document.createElement("li");
+  item.textContent = note;
+  return item;
 }
 
 const countNames = ({ name, classes }) =>
@@ -200,6 +216,7 @@ function noteVocabulary(text, isError = false) {
   const note = element("vocabulary-note");
   note.textContent = text;
   note.classList.toggle("error", isError);
+  element("vocabulary-notes").replaceChildren();
   element("vocabulary").setAttribute("aria-invalid", String(isError));
 }
 
@@ -223,7 +240,11 @@ async function saveMask() {
 function saveJson() {
   const record = {
     model: server.model,
-    vocabulary: { name: vocabulary.name, classes: vocabulary.classes },
+    vocabulary: {
+      name: vocabulary.name,
+      classes: vocabulary.classes,
+      notes: vocabulary.notes,
+    },
     photo: photo.name,
     size: { width: photo.width, height: photo.height },
     objects: [result],
@@ -275,7 +296,7 @@ async function start() {
   vocabulary = { spec: null, ...server.vocabulary };
   element("model").textContent = server.model;
   element("vocabularies").replaceChildren(...server.vocabularies.map((name) => new Option(name)));
-  noteVocabulary(`In use: ${countNames(vocabulary)}.`);
+  showVocabulary();
   if (server.first_photo) {
     opening.push({ name: server.first_photo, open: api.openFirstPhoto });
   } else {

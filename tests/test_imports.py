@@ -20,6 +20,7 @@ GROUND = (
     "output",
     "geometry",
     "photo",
+    "photo_files",
     "hierarchy",
     "vocabulary",
     "config",

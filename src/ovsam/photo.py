@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from ovsam.errors import PhotoError
 
 DEFAULT_MAX_PIXELS = 128 * 2**20
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif")
 """In lower case: what the names of photos in a folder end in."""
 
 

@@ -20,6 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from ovsam.errors import PhotoError
+from ovsam.label_map import map_numbers
 
 DEFAULT_MAX_PIXELS = 128 * 2**20
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif")
@@ -146,10 +147,10 @@ def check_whole(source: Path | bytes) -> None:
 
 
 def read_label_map(path: Path) -> NDArray[np.generic]:
-    """The numbers of a PNG `(H, W)` as they stand there: a palette's indices, not its colours.
+    """The numbers of a picture of masks `(H, W)`, see `label_map.map_numbers`.
 
     Raises:
-        PhotoError: there is no such file, it is damaged, or it has more than one channel.
+        PhotoError: there is no such file, or it is damaged.
     """
     name = f"Mask '{path}'"
     with _open_file(path, name) as file:
@@ -158,12 +159,7 @@ def read_label_map(path: Path) -> NDArray[np.generic]:
             image.load()
         except _DECODER_ERRORS as error:
             raise PhotoError(f"{name} is damaged or cut short ({_reason(error)}).") from error
-        values = np.asarray(image.convert("L") if image.mode == "1" else image)
-    if values.ndim == 3 and (values == values[..., :1]).all():
-        values = values[..., 0]  # grey saved as colour
-    if values.ndim != 2:
-        raise PhotoError(f"{name} must have one channel (labels), got mode {image.mode}.")
-    return values
+    return map_numbers(image)
 
 
 def _size(file: BinaryIO, name: str) -> tuple[int, int]:

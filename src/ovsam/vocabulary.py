@@ -163,7 +163,7 @@ class Vocabulary:
         """
         if (named := self._class_named(written)) is not None:
             return named
-        others = {self._class_named(synonym) for synonym in synonyms} - {None}
+        others = {self._class_named(part) for part in (*synonyms, *_split(written))} - {None}
         return others.pop() if len(others) == 1 else None
 
     def _class_named(self, written: str) -> str | None:

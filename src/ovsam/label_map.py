@@ -198,7 +198,7 @@ def _is_grey_mask(labels: NDArray[np.generic], borders: _Borders, white: int) ->
 
 
 def _is_unclear(labels: NDArray[np.generic], borders: _Borders) -> bool:
-    """Whether small numbers beside an even 255 could be objects in void as well as traces of JPEG."""
+    """Whether small numbers beside an even 255 may be objects in void as well as JPEG's traces."""
     if borders.even.dtype != np.uint8 or labels[-1] != VOID or labels[-2] >= VOID / 10:
         return False
     return bool((borders.even == VOID).any()) and not np.isin(borders.even, labels[:-1]).any()

@@ -16,7 +16,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ovsam.errors import VocabularyError
+from ovsam.class_lists import data_set_names, heading_ids, lists_classes
+from ovsam.errors import AnnotationError, VocabularyError
 from ovsam.hierarchy import Kinds, hierarchy
 
 _log = logging.getLogger(__name__)
@@ -424,7 +425,8 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
 
     Args:
         spec: a built-in name (see `builtin_vocabularies`); a list of names; the path of a text
-            file, a table (.csv), a list (.json) or a COCO or LVIS annotation file (.json); or
+            file, a table (.csv), a list (.json), a COCO or LVIS annotation file (.json), a
+            data.yaml of YOLO or its folder, or a folder of LabelMe's files; or
             names separated by commas,
             "cat, dog/puppy, coffee mug", where a slash separates the synonyms of a class. A
             single name needs a comma at its end ("cat,"), so that a misspelt built-in name or
@@ -456,7 +458,7 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
         return Vocabulary.from_names(spec)
     if spec in _BUILTIN:
         return _builtin(spec)
-    if spec.strip().lower().endswith((".txt", ".csv", ".json")):
+    if spec.strip().lower().endswith((".txt", ".csv", ".json")) or lists_classes(spec.strip()):
         return _read_file(Path(spec.strip()))
     if "," in spec:
         words = [item for item in spec.split(",") if item.strip()]
@@ -504,7 +506,7 @@ def _objects365_spellings() -> dict[str, str]:
 
 
 def _choices() -> str:
-    return f"{', '.join(_BUILTIN)}, a .txt, .csv or .json file, or class names such as 'cat, dog'"
+    return f"{', '.join(_BUILTIN)}, a .txt, .csv, .json or .yaml file, or class names such as 'cat, dog'"
 
 
 @cache
@@ -523,6 +525,8 @@ def _builtin_text(name: str) -> str:
 
 
 def _read_file(path: Path) -> Vocabulary:
+    if lists_classes(str(path)):
+        return _from_data_set(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -737,6 +741,17 @@ def _from_rows(rows: Sequence[Sequence[str]], unseen: Sequence[bool], name: str)
     )
 
 
+def _from_data_set(path: Path) -> Vocabulary:
+    """The classes of a data.yaml or a folder; each name is taken whole."""
+    try:
+        names = tuple(map(_clean, data_set_names(path)))
+        return Vocabulary(path.stem, names, tuple(map(_lowered, zip(names, strict=True))))
+    except (AnnotationError, VocabularyError) as error:
+        raise VocabularyError(
+            str(error) if str(path) in str(error) else f"'{path}': {error}"
+        ) from error
+
+
 def _from_json(text: str, path: Path) -> Vocabulary:
     """A list of classes, or the categories of a COCO or LVIS annotation file by their ids."""
     try:
@@ -776,6 +791,15 @@ def _from_json(text: str, path: Path) -> Vocabulary:
         )
     if not categories:
         raise VocabularyError(f"Vocabulary file '{path}' is empty: it lists no categories.")
+    rows = content.get("annotations")
+    headings = heading_ids(categories, rows if isinstance(rows, list) else ())
+    if headings:
+        _log.warning(
+            "Of '%s' %s no class: no object has it, it is a heading of others.",
+            path,
+            " and ".join(f"'{c['name']}' is" for c in categories if c["id"] in headings),
+        )
+    categories = [category for category in categories if category["id"] not in headings]
     categories.sort(key=lambda category: category["id"])
     return Vocabulary(
         path.stem,

@@ -130,8 +130,8 @@ def evaluate_detections(
         raise AnnotationError(
             f"There is no photo to evaluate: {truth.source!r} lists none. Give a file that does."
         )
-    asked = [photo for photo in photos if photo.id in detections]
-    check_photos(truth.source, asked, images_dir)
+    asked: Sequence[Photo] = [photo for photo in photos if photo.id in detections]
+    asked = check_photos(truth.source, asked, images_dir)
     names = _categories_by_name(truth, photos, predictor.vocabulary) if labels == "ours" else None
     counted = _answered(truth, names, predictor.vocabulary)
     if not asked:

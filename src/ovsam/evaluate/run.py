@@ -8,10 +8,9 @@ authors' variant, `point-true-box`; an oracle alone is told the name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from ovsam.data.check import check_instance
 from ovsam.data.coco import Annotations, Instance, Photo
+from ovsam.data.labelme import photo_source
 from ovsam.errors import AnnotationError, PhotoError, PromptError, quoted
 from ovsam.evaluate.boundary import boundary_iou
 from ovsam.evaluate.calibration import Calibration, calibrate
@@ -37,6 +37,7 @@ from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
 from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_iou
 from ovsam.photo import check_whole, read_photo, read_photo_size
+from ovsam.photo_files import PhotoFolder
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import Vocabulary
 
@@ -268,7 +269,9 @@ def right_name(
 
 
 def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None) -> Sequence[Photo]:
-    """The first photos that have instances, all of them there and of the annotated size.
+    """The first photos that have instances, named as they lie in the folder.
+
+    All of them are there and of the annotated size.
 
     Raises:
         AnnotationError: no photo has an instance, one is missing or of another size, or a mask is
@@ -284,9 +287,8 @@ def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None)
             f"{len(annotations.photos):,} photos and marks nothing on them{but}. Give a file with "
             "objects."
         )
-    check_photos(annotations.source, photos, images_dir)
     annotations.check_masks(photos)
-    return photos
+    return check_photos(annotations.source, photos, images_dir)
 
 
 def read_annotated_photo(photo: Photo, images_dir: Path) -> NDArray[np.uint8]:
@@ -297,7 +299,7 @@ def read_annotated_photo(photo: Photo, images_dir: Path) -> NDArray[np.uint8]:
         PhotoError: it cannot be read.
     """
     with _of_photo(photo):
-        pixels = read_photo(images_dir / photo.file_name)
+        pixels = read_photo(photo_source(images_dir / photo.file_name))
     _check_size(photo, images_dir, pixels.shape)
     return pixels
 
@@ -320,8 +322,8 @@ def _check_size(photo: Photo, images_dir: Path, size_hw: tuple[int, ...]) -> Non
         )
 
 
-def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> None:
-    """Refuse to begin while a photo is missing, or is another than the annotated one.
+def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> Sequence[Photo]:
+    """The photos, named as they lie in the folder; all must be there and the annotated ones.
 
     Only headers and ends are read, except of PNG files, which may say at their end how they are
     turned, and of files that do not end as their format does.
@@ -331,21 +333,25 @@ def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> None
             size.
         PhotoError: a photo is none, or cut short.
     """
-    missing = [
-        photo for photo in photos if not os.path.isfile(images_dir / photo.file_name)
-    ]  # unlike Path's, never raises
+    folder = PhotoFolder(images_dir)
+    places = [folder.find(photo.file_name) for photo in photos]
+    missing = [photo for photo, place in zip(photos, places, strict=True) if place is None]
     if missing:
         raise AnnotationError(
             f"{len(missing)} of {len(photos)} photos are missing in {str(images_dir)!r}, first "
             f"{quoted(missing[0].file_name)} (id {missing[0].id} of {source!r}). Give the folder "
             "of the photos with --images."
         )
-    for photo in photos:
-        path = images_dir / photo.file_name
+    found = []
+    for photo, place in zip(photos, places, strict=True):
+        assert place is not None
         with _of_photo(photo):
+            path = photo_source(place)
             size_hw = read_photo_size(path)
             check_whole(path)
         _check_size(photo, images_dir, size_hw)
+        found.append(replace(photo, file_name=place.relative_to(images_dir).as_posix()))
+    return found
 
 
 def _fits(asked: tuple[Photo, Sequence[tuple[Instance, str]]], rows: Sequence[Outcome]) -> bool:

@@ -26,8 +26,9 @@ def check(
     path: Annotated[
         Path,
         typer.Argument(
-            help="An annotation file in COCO's format (also LVIS, Objects365, V3Det), or a folder: "
-            "SA-1B, `images/` and `masks/`, or a folder or tar file for each class.",
+            help="An annotation file in COCO's format (also LVIS, Objects365, V3Det), YOLO's "
+            "data.yaml, or a folder: LabelMe, YOLO, SA-1B, `images/` and `masks/`, or a folder or "
+            "tar file for each class.",
             show_default=False,
         ),
     ],
@@ -85,6 +86,7 @@ def _print(found: Contents) -> None:
     from rich import box as boxes
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     objects = sum(found.instances.values())
@@ -101,8 +103,12 @@ def _print(found: Contents) -> None:
         rows.append(("boxes without a mask", f"{found.without_mask:,}"))
     if found.crowds:
         rows.append(("crowd regions, left out", f"{found.crowds:,}"))
+    if found.headings:
+        rows.append(("headings, no classes", ", ".join(found.headings)))
+    rows += [("ignored", f"{count:,} {what}") for what, count in found.ignored.items()]
+    rows += [("note", f"{count:,} {what}") for what, count in found.notes.items()]
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     console.print(table)
     if not unnamed:
         common = found.instances.most_common(CLASSES_SHOWN)
@@ -144,5 +150,8 @@ def _as_dict(found: Contents) -> dict[str, object]:
         "sizes": dict(found.sizes),
         "boxes_without_mask": found.without_mask,
         "crowd_regions": found.crowds,
+        "headings": list(found.headings),
+        "ignored": dict(found.ignored),
+        "notes": dict(found.notes),
         "problems": found.problems,
     }

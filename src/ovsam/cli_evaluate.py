@@ -65,9 +65,19 @@ _PROMPTS = (
 def evaluate(
     context: typer.Context,
     annotations: Annotated[
-        Path, typer.Argument(help="COCO instance annotations (.json).", show_default=False)
+        Path,
+        typer.Argument(
+            help="Photos with named masks: an annotation file in COCO's format (.json), a folder "
+            "of LabelMe's, or YOLO's data.yaml (of several parts, `val`) or folder.",
+            show_default=False,
+        ),
     ],
-    images: Annotated[Path, typer.Option(help="The folder of the photos.", show_default=False)],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="The photos of an annotation file. Left out: beside it.", show_default=False
+        ),
+    ] = None,
     prompts: Annotated[
         EvaluationKind,
         typer.Option(
@@ -116,7 +126,7 @@ def evaluate(
 
     Example: ovsam evaluate instances_val2017.json --images val2017 --prompts point --by-class
     """
-    from ovsam.data.coco import read_annotations
+    from ovsam.data.layouts import read_annotated
     from ovsam.evaluate.asked import asked
     from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
     from ovsam.evaluate.run import chosen_photos, counted
@@ -133,14 +143,14 @@ def evaluate(
     if clicks is not None:
         _refuse_beside_clicks(context)
     if reliability is not None:
-        check_output(reliability, (".png",), [images])
+        check_output(reliability, (".png",), [annotations, *filter(None, [images])])
 
         from ovsam.evaluate.reliability import draw_reliability
-    content = read_annotations(annotations, crowds.value)
+    content, photos_dir = read_annotated(annotations, images, crowds.value)
     names = load_vocabulary(vocabulary)
     if unseen is not None:
         names = names.with_unseen(_listed(unseen))
-    photos = chosen_photos(content, images, limit)  # all checks come before the model
+    photos = chosen_photos(content, photos_dir, limit)  # all checks come before the model
     if clicks is None:
         counted(content, photos, names)
 
@@ -159,7 +169,7 @@ def evaluate(
         report = ask(
             predictor,
             content,
-            images,
+            photos_dir,
             zoom=zoom,
             photos=photos,
             journal=journal,
@@ -186,8 +196,9 @@ def compare(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Photos with objects: an annotation file in COCO's format, a folder or a list of "
-            "folders of SA-1B (val.txt), or a folder with `images/` and `masks/`.",
+            help="Photos with objects: an annotation file in COCO's format, a folder of LabelMe's, "
+            "YOLO's data.yaml or folder, a folder or a list of folders of SA-1B (val.txt), or a "
+            "folder with `images/` and `masks/`.",
             show_default=False,
         ),
     ],
@@ -233,7 +244,7 @@ def compare(
         check_output(json_path, (".json",), [data])
     if journal is not None:
         check_output(journal, (".jsonl",))
-    data_set = read_data_set(data, images)
+    data_set = read_data_set(data, images, split="val")
     names = load_vocabulary(["object"])  # names play no part, but a predictor has some
 
     import ovsam
@@ -368,7 +379,7 @@ def _print_report(report: Report, by_class: bool) -> None:
     typer.echo(
         f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
         f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
-        f"calibration error (ECE) {report.calibration.error:.3f}"
+        f"calibration: ECE {report.calibration.error:.3f}"
     )
     print_left_out(report.not_counted, len(report.outcomes))
     if report.merged:

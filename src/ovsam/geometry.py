@@ -16,8 +16,8 @@ from pycocotools import mask as coco_mask
 from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
 
 from ovsam.errors import AnnotationError, quoted
-from ovsam.photo import DEFAULT_MAX_PIXELS
 
+DEFAULT_MAX_PIXELS = 128 * 2**20  # of a photo, hence of a mask
 # What one object of a file may ask for: pycocotools walks along every edge pixel by pixel, and
 # merges each polygon with all before it.
 MAX_POLYGONS = 10_000

@@ -25,6 +25,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from ovsam.errors import PhotoError
+from ovsam.geometry import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
+from ovsam.label_map import map_numbers
 from ovsam.photo_damage import (
     PNG_SIGNATURE,
     DamagedError,
@@ -39,7 +41,6 @@ from ovsam.photo_damage import (
 )
 from ovsam.tiff import Tiff
 
-DEFAULT_MAX_PIXELS = 128 * 2**20
 PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
     *(".avif", ".heic", ".heif"),
@@ -164,27 +165,26 @@ def check_whole(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
 
 
 def read_label_map(path: Path) -> NDArray[np.generic]:
-    """The numbers of a PNG `(H, W)` as they stand there: a palette's indices, not its colours.
+    """The numbers of a picture of masks `(H, W)`, see `label_map.map_numbers`.
 
     It is checked for damage as a photo is.
 
     Raises:
-        PhotoError: there is no such file, it is damaged, it has more than `DEFAULT_MAX_PIXELS`, or
-            more than one channel.
+        PhotoError: there is no such file, it is damaged, or it has more than `DEFAULT_MAX_PIXELS`.
     """
     file, name = _opened(path, "Mask")
     with file as opened:
         pixels = _decode(_stored(opened, name, DEFAULT_MAX_PIXELS), name)
     if isinstance(pixels, Image.Image):
-        values = np.asarray(pixels.convert("L") if pixels.mode == "1" else pixels)
-        mode = pixels.mode
-    else:
-        values, mode = pixels, f"{pixels.shape[2:]} of {pixels.dtype}"
-    if values.ndim == 3 and (values == values[..., :1]).all():
-        values = values[..., 0]  # grey saved as colour
-    if values.ndim != 2:
-        raise PhotoError(f"{name} must have one channel (labels), got mode {mode}.")
-    return values
+        return map_numbers(pixels)
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]  # grey saved as colour
+    if pixels.ndim != 2:
+        raise PhotoError(
+            f"{name} must have one number for each pixel, got {pixels.shape[2]} of {pixels.dtype}. "
+            "Save it as PNG."
+        )
+    return pixels
 
 
 def _opened(

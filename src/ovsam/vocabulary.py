@@ -18,7 +18,8 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ovsam.errors import VocabularyError, quoted
+from ovsam.class_lists import data_set_names, heading_ids, lists_classes
+from ovsam.errors import AnnotationError, VocabularyError, quoted
 from ovsam.hierarchy import Kinds, hierarchy
 
 _log = logging.getLogger(__name__)
@@ -210,7 +211,7 @@ class Vocabulary:
         """
         if (named := self._class_named(written)) is not None:
             return named
-        others = {self._class_named(synonym) for synonym in synonyms} - {None}
+        others = {self._class_named(part) for part in (*synonyms, *_split(written))} - {None}
         return others.pop() if len(others) == 1 else None
 
     def _class_named(self, written: str) -> str | None:
@@ -482,10 +483,11 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
 
     Args:
         spec: a built-in name (see `builtin_vocabularies`); a list of names; the path of a text
-            file, a table (.csv), a list (.json) or a COCO or LVIS annotation file (.json); or
-            names separated by commas, "cat, dog/puppy, coffee mug", where a slash separates the
-            synonyms of a class. A single name that looks like a built-in one ("cocoo") needs a
-            comma at its end, so that a slip is not taken for a class.
+            file, a table (.csv), a list (.json), a COCO or LVIS annotation file (.json), a
+            data.yaml of YOLO or its folder, or a folder of LabelMe's files; or names separated by
+            commas, "cat, dog/puppy, coffee mug", where a slash separates the synonyms of a class.
+            A single name that looks like a built-in one ("cocoo") needs a comma at its end, so
+            that a slip is not taken for a class.
 
     A slash is part of a name where a single letter stands beside it ("w/o helmet", "N/A", "km/h
     sign"), numbers on both sides ("24/7 shop"), capitals on both ("AC/DC adapter"), or a word such
@@ -518,7 +520,9 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
         return _read_file(spec)
     if not isinstance(spec, str):
         return Vocabulary.from_names(spec)
-    if spec.strip().lower().endswith((".txt", ".csv", ".json")):
+    if spec in _BUILTIN:
+        return _builtin(spec)
+    if spec.strip().lower().endswith((".txt", ".csv", ".json")) or lists_classes(spec.strip()):
         return _read_file(Path(spec.strip()))
     return typed_vocabulary(spec)
 
@@ -597,7 +601,8 @@ def _objects365_spellings() -> dict[str, str]:
 
 
 def _choices() -> str:
-    return f"{', '.join(_BUILTIN)}, a .txt, .csv or .json file, or class names such as 'cat, dog'"
+    names = ", ".join(_BUILTIN)
+    return f"{names}, a .txt, .csv, .json or .yaml file, or class names such as 'cat, dog'"
 
 
 @cache
@@ -617,6 +622,8 @@ def _builtin_text(name: str) -> str:
 
 
 def _read_file(path: Path) -> Vocabulary:
+    if lists_classes(str(path)):
+        return _from_data_set(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -842,6 +849,17 @@ def _whole_row(names: Sequence[str], *, seen: bool = True) -> _Row:
     return _Row(first, _lowered([first, *names[1:]]), "!" not in marks, not seen or "~" in marks)
 
 
+def _from_data_set(path: Path) -> Vocabulary:
+    """The classes of a data.yaml or a folder; each name is taken whole."""
+    try:
+        names = tuple(map(_clean, data_set_names(path)))
+        return Vocabulary(path.stem, names, tuple(map(_lowered, zip(names, strict=True))))
+    except (AnnotationError, VocabularyError) as error:
+        raise VocabularyError(
+            str(error) if str(path) in str(error) else f"'{path}': {error}"
+        ) from error
+
+
 def _from_json(text: str, path: Path) -> Vocabulary:
     """A list of classes, or the categories of a COCO or LVIS annotation file by their ids."""
     try:
@@ -883,6 +901,15 @@ def _from_json(text: str, path: Path) -> Vocabulary:
         )
     if not categories:
         raise VocabularyError(f"Vocabulary file '{path}' is empty: it lists no categories.")
+    objects = content.get("annotations")
+    headings = heading_ids(categories, objects if isinstance(objects, list) else ())
+    if headings:
+        _log.warning(
+            "Of '%s' %s no class: no object has it, it is a heading of others.",
+            path,
+            " and ".join(f"'{c['name']}' is" for c in categories if c["id"] in headings),
+        )
+    categories = [category for category in categories if category["id"] not in headings]
     categories.sort(key=lambda category: category["id"])
     rows = [
         _Row(

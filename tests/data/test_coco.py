@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovsam.class_lists import heading_ids
 from ovsam.data.coco import parse_annotations, read_annotations
 from ovsam.errors import AnnotationError
+from ovsam.evaluate.truth import parse_truth
+from ovsam.vocabulary import load_vocabulary
 
 GOOD: dict[str, Any] = {
     "images": [
@@ -109,26 +112,140 @@ def test_area_may_be_missing() -> None:
             r"\(id \d+\) of 'annotations' has a name that is none, '  ': it must be plain text\. "
             r"Correct it or take it out; 'ovsam data check' lists all that is wrong\.$",
         ),
-        ("categories.0.name", " / ", "has a name that is none, ' / '"),
+        ("categories.0.name", " _ ", "has a name that is none, ' _ '"),
         ("categories.0.synonyms", ["a\0b"], r"has a name that is none, '.*,a\\x00b': it must"),
         ("categories.0.synonyms", "puss", "a list of texts as 'synonyms', got 'puss'"),
         ("images.0.neg_category_ids", [8], "listed categories as 'neg_category_ids'"),
         ("images.0.not_exhaustive_category_ids", 7, "as 'not_exhaustive_category_ids'"),
         ("annotations.0.category_id", 8, "category 8, which is not listed"),
         ("annotations.0.image_id", 3, "photo 3, which is not listed"),
-        ("annotations.0.bbox", ..., "lacks 'bbox'"),
         ("annotations.0.bbox", [1, 2, 3], "four numbers"),
         ("annotations.0.bbox", [1, 2, -3, 4], "four numbers"),
         ("annotations.0.bbox", [1, 2, float("nan"), 4], "four numbers"),
         ("annotations.0.bbox", "1,2,3,4", "four numbers"),
-        ("annotations.0.bbox", None, "four numbers"),
+        ("annotations.0.segmentation", None, "lacks 'bbox', and 'segmentation' to find it from"),
+        ("annotations.0.segmentation", [], "lacks 'bbox', and 'segmentation' to find it from"),
+        (
+            "annotations.0.segmentation",
+            [[1, 2]],
+            r"lacks 'bbox', and A polygon must be .* 3 points",
+        ),
+        ("annotations.0.segmentation", {"size": [6, 8], "counts": [48]}, "mask covers no pixel"),
         ("annotations.0.area", -1, "area of 0 or more"),
         ("annotations.0.area", "6", "area of 0 or more"),
     ],
 )
 def test_broken_parts_are_named(path: str, value: object, message: str) -> None:
+    content = changed(path, value)
+    if "lacks 'bbox'" in message or "no pixel" in message:
+        del content["annotations"][0]["bbox"]
     with pytest.raises(AnnotationError, match=message):
-        parse_annotations(changed(path, value))
+        parse_annotations(content)
+
+
+@pytest.mark.parametrize("bbox", [..., None, []])
+@pytest.mark.parametrize(
+    ("segmentation", "box_xyxy"),
+    [
+        ([[1, 2, 4, 2, 4, 4.5, 1, 4]], (1, 2, 4, 4.5)),
+        ([[1, 2, 4, 2, 4, 4], [0, 3, 1, 3, 1, 5]], (0, 2, 4, 5)),
+        ({"size": [6, 8], "counts": [8, 2, 4, 2, 32]}, (1, 2, 3, 4)),
+    ],
+)
+def test_a_missing_box_is_that_of_the_mask(
+    bbox: object, segmentation: object, box_xyxy: tuple[float, ...]
+) -> None:
+    content = changed("annotations.0.bbox", bbox)
+    content["annotations"][0] |= {"segmentation": segmentation, "area": None}
+    [instance] = parse_annotations(content).instances
+    assert instance.box_xyxy == box_xyxy
+    assert np.isnan(instance.area)
+
+
+@pytest.mark.parametrize(
+    ("name", "synonyms"),
+    [
+        ("w/o helmet", ("w/o helmet",)),
+        ("N/A", ("n/a",)),
+        ("24/7 shop", ("24/7 shop",)),
+        ("bag, paper", ("bag, paper",)),
+        ("hot_or_cold", ("hot or cold",)),
+        ("coffee_mug", ("coffee mug",)),
+        ("!dog", ("!dog",)),
+    ],
+)
+def test_a_name_is_one_name_and_is_not_split(name: str, synonyms: tuple[str, ...]) -> None:
+    [category] = parse_annotations(changed("categories.0.name", name)).categories
+    assert (category.name, category.synonyms) == (name, synonyms)
+
+
+def test_synonyms_that_the_file_lists_are_names_each() -> None:
+    content = changed("categories.0.synonyms", ["Puss", "cat, house", "CAT", " "])
+    assert parse_annotations(content).categories[0].synonyms == ("cat", "puss", "cat, house")
+
+
+@pytest.mark.parametrize("written", ["Flower/Other", "flower_or_other", "Other,flower"])
+def test_a_name_of_several_parts_is_the_class_of_a_part(written: str) -> None:
+    annotations = parse_annotations(changed("categories.0.name", written))
+    assert annotations.names_in(load_vocabulary("flower, dog")) == {written: "flower"}
+
+
+CAT = {"id": 7, "name": "cat", "supercategory": "cat"}
+
+
+@pytest.mark.parametrize(
+    ("others", "headings"),
+    [
+        ([{"id": 0, "name": "cat", "supercategory": "none"}], ("cat",)),
+        ([{"id": 0, "name": "cat"}], ("cat",)),
+        ([{"id": 0, "name": "Cat_"}], ("Cat_",)),
+        ([{"id": 0, "name": "dog", "supercategory": "none"}], ()),
+        (
+            [
+                {"id": 0, "name": "pets", "supercategory": "none"},
+                {"id": 1, "name": "dog", "supercategory": "pets"},
+            ],
+            ("pets",),
+        ),
+        (
+            [
+                {"id": 0, "name": "dog", "supercategory": "dog"},  # a class, also of puppies
+                {"id": 1, "name": "puppy", "supercategory": "dog"},
+            ],
+            (),
+        ),
+    ],
+)
+def test_a_heading_that_no_object_has_is_no_class(
+    others: list[dict[str, Any]], headings: tuple[str, ...]
+) -> None:
+    content = changed("categories", [*others, CAT])
+    found = parse_annotations(content)
+    kept = [row for row in [*others, CAT] if row is CAT or row["name"] not in headings]
+    assert found.headings == headings
+    assert [category.name for category in found.categories] == [row["name"] for row in kept]
+    assert found.category_ids == tuple(row["id"] for row in kept)
+    truth = parse_truth(content)
+    assert {number: one.name for number, one in truth.categories.items()} == {
+        row["id"]: row["name"] for row in kept
+    }
+
+
+def test_a_heading_that_objects_have_is_a_class() -> None:
+    content = changed("categories", [{"id": 0, "name": "pets", "supercategory": "none"}, CAT])
+    content["categories"][1]["supercategory"] = "pets"
+    content["annotations"][1]["category_id"] = 0
+    assert parse_annotations(content).headings == ()
+
+
+def test_without_any_object_only_what_is_marked_is_a_heading() -> None:
+    categories = [
+        {"id": 0, "name": "pets", "supercategory": "none"},
+        CAT | {"supercategory": "pets"},
+    ]
+    assert heading_ids(categories, []) == {0}
+    assert heading_ids([{"id": 0, "name": "pets"}, categories[1]], []) == frozenset()
+    assert heading_ids([{"id": 0, "name": "pets"}, categories[1]], [{"category_id": 7}]) == {0}
 
 
 @pytest.mark.parametrize(

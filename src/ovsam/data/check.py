@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,9 @@ class Contents:
         instances: objects by class name; "" where they have no names.
         sizes: objects by `SIZES`.
         without_mask: objects that have a box only.
+        headings: categories that are no classes.
+        ignored: what is no part of the data set, by what it is.
+        notes: how many photos something was done to, by what.
         problems: one sentence for each thing that is wrong.
         samples: some photos, chosen evenly at random.
     """
@@ -45,6 +48,9 @@ class Contents:
     instances: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
     without_mask: int = 0
+    headings: tuple[str, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     samples: list[ListedPhoto] = field(default_factory=list)
 
@@ -73,6 +79,8 @@ def check(
         layout=listing.layout,
         classes=tuple(category.name for category in listing.categories),
         crowds=listing.crowds,
+        headings=listing.headings,
+        ignored=listing.ignored,
         problems=problems,
     )
     rng = np.random.default_rng(0)
@@ -95,6 +103,7 @@ def check(
 def _check_photo(photo: ListedPhoto, found: Contents) -> bool:
     """Count the photo and its objects; whether the photo can be used."""
     found.problems += photo.problems
+    found.notes.update(photo.notes)
     name = _named(photo)
     if photo.label is not None:
         found.instances[photo.label] += 1
@@ -104,7 +113,9 @@ def _check_photo(photo: ListedPhoto, found: Contents) -> bool:
     try:
         size_hw = check_whole(photo.open())
     except OvsamError as error:
-        found.problems.append(str(error) if photo.member is None else f"{name}: {error}")
+        problem = str(error) if photo.member is None else f"{name}: {error}"
+        if problem not in photo.problems:
+            found.problems.append(problem)
     usable = size_hw is not None and photo.size_hw in (None, size_hw)
     if size_hw is not None and not usable:
         found.problems.append(
@@ -114,11 +125,13 @@ def _check_photo(photo: ListedPhoto, found: Contents) -> bool:
     if size_hw is None:
         return False
     for instance in photo.instances:
-        _count(instance, found)
+        mask = None
         try:
-            check_instance(instance, size_hw)
+            mask = None if instance.segmentation is None else instance.mask(size_hw)
+            check_instance(instance, size_hw, mask)
         except AnnotationError as error:
             found.problems.append(f"Photo {name}: {error}")
+        _count(instance, found, mask)
     return usable
 
 
@@ -126,9 +139,11 @@ def _named(photo: ListedPhoto) -> str:
     return f"'{photo.path}'" if photo.member is None else f"'{photo.member}' of '{photo.path}'"
 
 
-def _count(instance: Instance, found: Contents) -> None:
+def _count(instance: Instance, found: Contents, mask: NDArray[np.bool_] | None) -> None:
     x0, y0, x1, y1 = instance.box_xyxy
-    area = instance.area if np.isfinite(instance.area) else (x1 - x0) * (y1 - y0)
+    area = instance.area
+    if not np.isfinite(area):
+        area = (x1 - x0) * (y1 - y0) if mask is None else float(np.count_nonzero(mask))
     found.instances[instance.category] += 1
     found.sizes[SIZES[int(area >= SMALL_AREA) + int(area >= LARGE_AREA)]] += 1
     found.without_mask += instance.segmentation is None

@@ -15,12 +15,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 from ovsam.bounded_json import read_json_file
+from ovsam.class_lists import heading_ids
 from ovsam.data.crowds import Crowds, crowds_as_objects
 from ovsam.errors import AnnotationError, VocabularyError, quoted
-from ovsam.geometry import check_segmentation, segmentation_to_mask
+from ovsam.geometry import check_segmentation, segmentation_to_mask, segmentation_to_rle
 from ovsam.photo import DEFAULT_MAX_PIXELS
+from ovsam.photo_files import leaves_folder
 from ovsam.structures import LARGEST
 from ovsam.vocabulary import Vocabulary
 
@@ -39,7 +42,7 @@ class Category:
 
     Attributes:
         name: as the file writes it.
-        synonyms: what it is called, lower case: the name split by the vocabulary's rule, then
+        synonyms: what it is called, lower case: the whole name with blanks for underscores, then
             the synonyms that the file lists.
         frequency: LVIS's rare "r", common "c" or frequent "f"; "" where the file does not say.
     """
@@ -109,6 +112,8 @@ class Annotations:
         photos: in the file's order.
         instances: in the file's order.
         categories: the classes, in the file's order.
+        category_ids: the id of each.
+        headings: names of categories that are no classes, see `class_lists.heading_ids`.
         crowds_by_photo: how many crowd regions each photo has; photos without are not in it.
         source: the file's name, for messages.
     """
@@ -116,6 +121,8 @@ class Annotations:
     photos: tuple[Photo, ...]
     instances: tuple[Instance, ...]
     categories: tuple[Category, ...] = ()
+    category_ids: tuple[int, ...] = ()
+    headings: tuple[str, ...] = ()
     crowds_by_photo: Mapping[int, int] = field(default_factory=dict)
     source: str = "annotations"
 
@@ -208,12 +215,13 @@ def collect_annotations(
 ) -> Annotations:
     """The same, with what is wrong handed to `report`; rows that cannot be used are left out.
 
-    Two categories of one name are reported, and taken for one class.
+    Two categories of one name are reported, and taken for one class; a heading of others is none.
 
     Raises:
         AnnotationError: one of the three tables is missing.
     """
     tables = {key: _table(content, key, source) for key in ("images", "annotations", "categories")}
+    headings = _headings(tables["categories"], tables["annotations"])
     categories: dict[int, Category] = {}
     named: dict[str, int] = {}  # the first category of a name
     photos: dict[int, Photo] = {}
@@ -231,6 +239,8 @@ def collect_annotations(
                 where = f"{key}[{index}] (id {number}) of {source!r}"
                 if key == "categories":
                     categories[number] = category = _category(row, where)
+                    if number in headings:
+                        continue
                     first = named.setdefault(category.name, number)
                     if first != number:
                         raise AnnotationError(
@@ -248,8 +258,15 @@ def collect_annotations(
             except AnnotationError as error:
                 report(error)
     _warn_of_shares(instances, photos.values(), source)
+    classes = {number: one for number, one in categories.items() if number not in headings}
     return Annotations(
-        tuple(photos.values()), tuple(instances), tuple(categories.values()), crowds, source
+        photos=tuple(photos.values()),
+        instances=tuple(instances),
+        categories=tuple(classes.values()),
+        category_ids=tuple(classes),
+        headings=tuple(categories[number].name for number in categories if number in headings),
+        crowds_by_photo=crowds,
+        source=source,
     )
 
 
@@ -265,6 +282,15 @@ def _warn_of_shares(instances: Sequence[Instance], photos: Iterable[Photo], sour
             "must be x, y, width, height in pixels: multiply by the photo's sides.",
             source,
         )
+
+
+def _headings(
+    categories: Sequence[Mapping[str, Any]], annotations: Sequence[Mapping[str, Any]]
+) -> frozenset[int]:
+    sound = [
+        row for row in categories if type(row.get("id")) is int and isinstance(row.get("name"), str)
+    ]
+    return heading_ids(sound, annotations)
 
 
 def parse_sa1b(
@@ -285,7 +311,7 @@ def parse_sa1b(
             if number in ids and "id" in row:
                 raise AnnotationError(f"{where} repeats the id {number}.")
             ids.add(number)
-            instances.append(_mask(row, number, 0, "", where))
+            instances.append(_mask(row, number, 0, "", size_hw, where))
         except AnnotationError as error:
             report(error)
     return size_hw, tuple(instances)
@@ -308,13 +334,15 @@ def _category(row: Mapping[str, Any], where: str) -> Category:
 
 
 def named_category(name: str, texts: Sequence[str], where: str, frequency: str = "") -> Category:
-    """A class with the synonyms that `texts` give; `where` names it in errors.
+    """A class that is called by each of these texts, whole; `where` names it in errors.
 
     Raises:
-        AnnotationError: the texts hold no name.
+        AnnotationError: a text is no name.
     """
+    called = [" ".join(text.replace("_", " ").split()) for text in texts]
+    synonyms = tuple(dict.fromkeys(text.lower() for text in called if text))
     try:
-        [synonyms] = Vocabulary.from_names([",".join(texts)]).synonyms
+        Vocabulary(where, (called[0],), (synonyms,))
     except VocabularyError as error:
         raise AnnotationError(
             f"{where} has a name that is none, {quoted(','.join(texts))}: it must be plain text."
@@ -328,8 +356,7 @@ def _photo(row: Mapping[str, Any], categories: Mapping[int, Category], where: st
         file_name = "/".join(row["coco_url"].split("/")[-2:])
     else:
         file_name = _text(row, "file_name", where)
-    named = Path(file_name)
-    if named.anchor or ".." in named.parts:
+    if leaves_folder(file_name):
         raise AnnotationError(
             f"{where} must have a path within the folder of the photos as 'file_name', got "
             f"{quoted(file_name)}."
@@ -383,15 +410,16 @@ def _instance(
             f"{where} has the category {category_id}, which is not listed in 'categories'."
         )
     number, name = _integer(row, "id", where), categories[category_id].name
-    instance = _mask(row, number, photo_id, name, where)
+    instance = _mask(row, number, photo_id, name, photos[photo_id].size_hw, where)
     if instance.segmentation == []:  # how many tools write that there are boxes only
         instance = replace(instance, segmentation=None)
     (x0, y0, x1, y1), (height, width) = instance.box_xyxy, photos[photo_id].size_hw
     # A box of no size on the edge is one pixel just outside: COCO's own files have such.
     if x0 > width or y0 > height or x1 < 0 or y1 < 0:
+        bbox = row.get("bbox") or [x0, y0, x1 - x0, y1 - y0]
         raise AnnotationError(
-            f"{where} has the bbox {quoted(row['bbox'])} (x, y, width, height), which lies outside "
-            f"of its photo of {width} x {height} pixels."
+            f"{where} has the bbox {quoted(bbox)} (x, y, width, height), which lies outside of its "
+            f"photo of {width} x {height} pixels."
         )
     return instance
 
@@ -404,19 +432,43 @@ def _is_crowd(row: Mapping[str, Any], where: str) -> bool:
 
 
 def _mask(
-    row: Mapping[str, Any], number: int, photo_id: int, category: str, where: str
+    row: Mapping[str, Any],
+    number: int,
+    photo_id: int,
+    category: str,
+    size_hw: tuple[int, int] | None,
+    where: str,
 ) -> Instance:
-    area = as_float(row["area"]) if "area" in row else None
-    if area is not None and not 0 <= area < math.inf:  # nor is NaN
-        raise AnnotationError(f"{where} must have an area of 0 or more, got {quoted(row['area'])}.")
-    return Instance(
-        id=number,
-        photo_id=photo_id,
-        category=category,
-        box_xyxy=_box_xyxy(_value(row, "bbox", where), where),
-        area=math.nan if area is None else area,
-        segmentation=row.get("segmentation"),
-    )
+    given = row.get("area")
+    area = math.nan if given is None else as_float(given)
+    if given is not None and not 0 <= area < math.inf:  # nor is NaN
+        raise AnnotationError(f"{where} must have an area of 0 or more, got {quoted(given)}.")
+    bbox, segmentation = row.get("bbox"), row.get("segmentation")
+    if bbox in (None, []):
+        box_xyxy = _box_of_mask(segmentation, size_hw, where)
+    else:
+        box_xyxy = _box_xyxy(bbox, where)
+    return Instance(number, photo_id, category, box_xyxy, area, segmentation)
+
+
+def _box_of_mask(
+    segmentation: Any, size_hw: tuple[int, int] | None, where: str
+) -> tuple[float, float, float, float]:
+    """The box of an object that has a mask only: around its polygons, as COCO's are."""
+    if size_hw is None or segmentation in (None, [], {}):
+        raise AnnotationError(f"{where} lacks 'bbox', and 'segmentation' to find it from.")
+    try:
+        if isinstance(segmentation, Mapping):
+            box = coco_mask.toBbox(segmentation_to_rle(segmentation, size_hw))
+            if not box[2:].all():
+                raise AnnotationError("its mask covers no pixel.")
+            return _at_least_a_pixel(*box.tolist())
+        check_segmentation(segmentation, size_hw)
+    except AnnotationError as error:
+        raise AnnotationError(f"{where} lacks 'bbox', and {error}") from error
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in segmentation])
+    least, sides = points.min(axis=0), np.ptp(points, axis=0)
+    return _at_least_a_pixel(*least.tolist(), *sides.tolist())
 
 
 def _box_xyxy(bbox: object, where: str) -> tuple[float, float, float, float]:
@@ -425,7 +477,12 @@ def _box_xyxy(bbox: object, where: str) -> tuple[float, float, float, float]:
         raise AnnotationError(
             f"{where} must have a bbox of four numbers x, y, width, height, got {quoted(bbox)}."
         )
-    x, y, width, height = numbers
+    return _at_least_a_pixel(*numbers)
+
+
+def _at_least_a_pixel(
+    x: float, y: float, width: float, height: float
+) -> tuple[float, float, float, float]:
     return x, y, x + max(width, 1.0), y + max(height, 1.0)
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ovsam.data.coco import Category
-from ovsam.data.layouts import ListedPhoto, Photos, list_photos
+from ovsam.data.layouts import ListedPhoto, Photos, Split, list_photos
 from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError
 
@@ -153,19 +153,22 @@ def all_annotations(data_sets: Iterable[DataSet]) -> int | None:
     return None if None in counts else sum(count or 0 for count in counts)
 
 
-def read_data_set(path: Path, images: Path | None = None, name: str | None = None) -> DataSet:
+def read_data_set(
+    path: Path, images: Path | None = None, name: str | None = None, split: Split = "train"
+) -> DataSet:
     """The data set at `path`, in any layout of `layouts`.
 
     Args:
         path: an annotation file or a folder.
         images: the photos of an annotation file; None = beside it.
         name: what to call it; None = as the file or the folder.
+        split: the part of a `data.yaml` that lists several.
 
     Raises:
         AnnotationError: nothing there can be used.
     """
     problems: list[str] = []
-    listing = list_photos(path, images, lambda error: problems.append(str(error)))
+    listing = list_photos(path, images, lambda error: problems.append(str(error)), split)
     if not len(listing.photos):
         why = f" First: {problems[0]}" if problems else ""
         raise AnnotationError(f"'{path}' lists no photo that can be used.{why}")

@@ -194,7 +194,7 @@ def right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any]
                 "image_id": photo_id,
                 "category_id": row["category_id"],
                 "segmentation": code,
-                "area": float(row["area"] if "area" in row else rle_area(code)),
+                "area": float(rle_area(code) if row.get("area") is None else row["area"]),
                 "iscrowd": int(bool(row.get("iscrowd"))),
             }
         )

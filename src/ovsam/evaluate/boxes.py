@@ -148,8 +148,8 @@ def plan(
             f"There is no photo to evaluate: {truth.source!r} lists none. Give a file that does."
         )
     boxes = detections.by_photo
-    asked = [photo for photo in photos if photo.id in boxes]
-    check_photos(truth.source, asked, images_dir)
+    with_boxes = [photo for photo in photos if photo.id in boxes]
+    asked = check_photos(truth.source, with_boxes, images_dir)
     names = _categories_by_name(truth, photos, vocabulary) if labels == "ours" else None
     counted = _answered(truth, names, vocabulary)
     if not asked:

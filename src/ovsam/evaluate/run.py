@@ -8,7 +8,6 @@ authors' variant, `point-true-box`; an oracle alone is told the name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from ovsam.data.check import check_instance
 from ovsam.data.coco import Annotations, Instance, Photo
 from ovsam.data.crowds import IF_OBJECTS, OPTION
+from ovsam.data.labelme import photo_source
 from ovsam.errors import AnnotationError, PhotoError, PromptError, quoted
 from ovsam.evaluate.boundary import boundary_iou
 from ovsam.evaluate.calibration import Calibration, calibrate
@@ -39,6 +39,7 @@ from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
 from ovsam.evaluate.workers import Workers
 from ovsam.geometry import mask_iou
 from ovsam.photo import check_whole, read_photo
+from ovsam.photo_files import PhotoFolder
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import Vocabulary
 
@@ -275,7 +276,9 @@ def right_name(
 
 
 def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None) -> Sequence[Photo]:
-    """The first photos that have instances, all of them there and of the annotated size.
+    """The first photos that have instances, named as they lie in the folder.
+
+    All of them are there and of the annotated size.
 
     Raises:
         AnnotationError: no photo has an instance, one is missing or of another size, or a mask is
@@ -292,9 +295,8 @@ def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None)
             f"There is no instance to evaluate in {annotations.source!r}: it lists "
             f"{len(annotations.photos):,} photos and marks nothing on them{but}. {so}"
         )
-    check_photos(annotations.source, photos, images_dir)
     annotations.check_masks(photos)
-    return photos
+    return check_photos(annotations.source, photos, images_dir)
 
 
 def photos_left_out(annotations: Annotations, photos: Sequence[Photo]) -> LeftOut:
@@ -314,7 +316,7 @@ def read_annotated_photo(photo: Photo, images_dir: Path) -> NDArray[np.uint8]:
         PhotoError: it cannot be read.
     """
     with _of_photo(photo):
-        pixels = read_photo(images_dir / photo.file_name)
+        pixels = read_photo(photo_source(images_dir / photo.file_name))
     _check_size(photo, images_dir, pixels.shape)
     return pixels
 
@@ -337,8 +339,8 @@ def _check_size(photo: Photo, images_dir: Path, size_hw: tuple[int, ...]) -> Non
         )
 
 
-def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> None:
-    """Refuse to begin while a photo is missing, or is another than the annotated one.
+def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> Sequence[Photo]:
+    """The photos, named as they lie in the folder; all must be there and the annotated ones.
 
     Every photo is decoded: what passes here is read in the run, which takes far longer.
 
@@ -347,20 +349,23 @@ def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> None
             size.
         PhotoError: a photo is none, or cut short.
     """
-    missing = [
-        photo for photo in photos if not os.path.isfile(images_dir / photo.file_name)
-    ]  # unlike Path's, never raises
+    folder = PhotoFolder(images_dir)
+    places = [folder.find(photo.file_name) for photo in photos]
+    missing = [photo for photo, place in zip(photos, places, strict=True) if place is None]
     if missing:
         raise AnnotationError(
             f"{len(missing)} of {len(photos)} photos are missing in {str(images_dir)!r}, first "
             f"{quoted(missing[0].file_name)} (id {missing[0].id} of {source!r}). Give the folder "
             "of the photos with --images."
         )
-    for photo in photos:
-        path = images_dir / photo.file_name
+    found = []
+    for photo, place in zip(photos, places, strict=True):
+        assert place is not None
         with _of_photo(photo):
-            size_hw = check_whole(path)
+            size_hw = check_whole(photo_source(place))
         _check_size(photo, images_dir, size_hw)
+        found.append(replace(photo, file_name=place.relative_to(images_dir).as_posix()))
+    return found
 
 
 def _fits(asked: tuple[Photo, Sequence[tuple[Instance, str]]], rows: Sequence[Outcome]) -> bool:

@@ -62,11 +62,10 @@ def read_truth(path: Path, crowds: Crowds = "left-out") -> Truth:
 def parse_truth(content: Any, source: str = "annotations") -> Truth:
     """The same from already parsed JSON; `source` names it in errors."""
     annotations = parse_annotations(content, source)
-    ids = [row["id"] for row in content["categories"]]
     return Truth(
         source=source,
         annotations=annotations,
         rows=content["annotations"],
         photo_rows=content["images"],
-        categories=dict(zip(ids, annotations.categories, strict=True)),
+        categories=dict(zip(annotations.category_ids, annotations.categories, strict=True)),
     )

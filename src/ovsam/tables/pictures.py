@@ -81,7 +81,7 @@ def answer_again(
     photos = {photo.id: photo for photo in annotations.photos}
     instances = {one.id: one for one in annotations.instances if one.id in set(chosen)}
     shown = [photos[one.photo_id] for one in instances.values()]
-    check_photos(annotations.source, shown, images_dir)
+    photos |= {photo.id: photo for photo in check_photos(annotations.source, shown, images_dir)}
     found = {}
     for key in chosen:
         instance = instances[key]
@@ -129,8 +129,10 @@ def draw_side_by_side(
     Returns:
         `(H, W, 3)` uint8 RGB.
     """
-    photos = {photo.id: photo for photo in annotations.photos}
     instances = {instance.id: instance for instance in annotations.instances}
+    drawn = {instances[key].photo_id for case in cases for key in case.annotation_ids}
+    named = [photo for photo in annotations.photos if photo.id in drawn]
+    photos = {photo.id: photo for photo in check_photos(annotations.source, named, images_dir)}
     columns = 1 + len(answers)
     rows = sum(len(case.annotation_ids) for case in cases)
     height = _HEADING + len(cases) * _HEADING + rows * (CELL + _CAPTION)

@@ -144,7 +144,7 @@ def test_a_corrupt_photo_is_named() -> None:
         ([], "nowhere", "vit.pth", "There is no data set at 'nowhere'"),
         ([], "data", "nothing", "Unknown teacher 'nothing'"),
         (["--size", "128"], "data", "vit.pth", "sees photos at 64 pixels, not at 128"),
-        (["--device", "abacus"], "data", "vit.pth", "The device 'abacus' cannot be used"),
+        (["--device", "abacus"], "data", "vit.pth", "device must be 'cpu', 'cuda' or 'mps'"),
         (["--part", "3/2"], "data", "vit.pth", "--part must be i/n with i from 1 to n"),
         (["--part", "half"], "data", "vit.pth", "for example 2/4, got 'half'"),
         (["-o", "vit.pth/cache", "--yes"], "data", "vit.pth", "Cannot make the folder"),

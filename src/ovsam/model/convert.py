@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ovsam.bounded_json import parse_json
 from ovsam.config import DecoderConfig, ModelConfig
-from ovsam.errors import CheckpointError
+from ovsam.errors import CheckpointError, quoted
 from ovsam.model.build import MODELS, expected_state, named_config, split_baseline
 from ovsam.model.weights import (
     check_finite,
@@ -251,6 +251,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         is_zip = zipfile.is_zipfile(path)
         if is_zip and _is_torchscript(path):
             return _read_openai(path)
+        if is_zip:
+            check_archive(path)
         # Only the zip format, which torch.save has written since 1.6, can be mapped into memory.
         with warnings.catch_warnings():  # an odd pickle protocol is no concern of the user's
             warnings.simplefilter("ignore")
@@ -293,6 +295,22 @@ def _check_stored(tensors: Mapping[str, Tensor], path: Path) -> None:
     if wrong:
         raise CheckpointError(
             f"'{path}' holds tensors that are no weights, or larger than itself: {listed(wrong)}."
+        )
+
+
+def check_archive(path: Path) -> None:
+    """Hold a zip archive of `torch.save` against its checksums, at which torch does not look.
+
+    Raises:
+        CheckpointError: some part of it is not what was written.
+        Exception: whatever zipfile makes of a damaged archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        spoilt = archive.testzip()
+    if spoilt is not None:
+        raise CheckpointError(
+            f"'{path}' is damaged: {quoted(spoilt)} in it is not what its checksum says. Fetch it "
+            "again."
         )
 
 

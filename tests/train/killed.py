@@ -72,9 +72,9 @@ COMMANDS = {
 def prepare(folder: Path) -> None:
     """Data and recipes for all three; works in that folder from then on."""
     write_folder(folder)
-    (folder / "photos").mkdir()
+    (folder / "photos" / "a").mkdir(parents=True)
     for i in range(8):
-        Image.new("RGB", (60, 40), (i, 90, 200 - i)).save(folder / "photos" / f"{i}.png")
+        Image.new("RGB", (60, 40), (i, 90, 200 - i)).save(folder / "photos" / "a" / f"{i}.png")
     (folder / "label.toml").write_text(LABEL)
     (folder / "distill.toml").write_text(DISTILL)
     os.chdir(folder)

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -461,13 +460,12 @@ def test_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("--version").stdout == "ovsam 1.2.3 of ovsam\n"
 
 
-def test_help_is_fast_and_loads_no_torch() -> None:
+def test_help_loads_no_torch() -> None:
     code = (
         "import sys; from ovsam.cli import app; app(['--help'], standalone_mode=False); "
         "sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
     )
     source = str(Path(cli.__file__).parent.parent)
-    start = time.perf_counter()
     result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -477,7 +475,6 @@ def test_help_is_fast_and_loads_no_torch() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "segment" in result.stdout
-    assert time.perf_counter() - start < 10  # torch alone takes longer on a busy machine
 
 
 @pytest.mark.usefixtures("fake")

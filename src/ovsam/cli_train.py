@@ -221,10 +221,10 @@ def _warn(sentences: list[str], what: str) -> None:
 def _agree(estimate: Estimate, yes: bool) -> None:
     from datetime import timedelta
 
-    gibs = estimate.bytes / 2**30
-    size = f"{gibs:,.1f} GiB" if gibs >= 1 else f"{1024 * gibs:,.1f} MiB"
+    from ovsam.train.feature_cache import in_bytes
+
     typer.echo(
-        f"{estimate.photos:,} photos to do: {size} on disk, about "
+        f"{estimate.photos:,} photos to do: {in_bytes(estimate.bytes)} on disk, about "
         f"{timedelta(seconds=round(estimate.seconds))} at the pace of the first"
     )
     if yes:

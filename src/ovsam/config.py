@@ -1,75 +1,134 @@
-"""The numbers of a model, as frozen dataclasses that travel inside its checkpoint as JSON."""
+"""The numbers of a model, as frozen dataclasses that travel inside its checkpoint as JSON.
+
+A checkpoint may come from anybody, so every field has bounds. They are far beyond what any model
+here has, and low enough that a model within them can be laid out, without its weights, at once.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid")
+TOKEN_HEADS = 8  # of the class token of Table 6 (the paper does not say)
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("it must be printable, in one line")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Width = Annotated[int, Field(ge=1, le=16384)]
+"""Channels of a layer."""
+NoneOrWidth = Annotated[int, Field(ge=0, le=16384)]
+Depth = Annotated[int, Field(ge=1, le=128)]
+"""Blocks behind each other."""
+_Blocks = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=128)]
+Cells = Annotated[int, Field(ge=1, le=64)]
+"""Side of a square that is pooled or attended to."""
+Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
+"""Side of what the model sees, in pixels; the trunks' last maps have stride 32."""
+Grey = Annotated[float, Field(ge=0, le=255)]
+_Deviation = Annotated[float, Field(ge=0.001, le=255)]
+_Context = Annotated[float, Field(ge=0.1, le=100)]
+_Scale = Annotated[float, Field(ge=0.001, le=100)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class EncoderConfig:
     """The frozen vision-language encoder."""
 
-    kind: str
+    kind: Name
     """`open_clip`, `lite`, or `none` for SAM alone, which has no such encoder."""
-    architecture: str
+    architecture: Name
     """open_clip's name of the image trunk, or one of `efficientnet.SCALES`."""
-    channels: tuple[int, int, int, int]
+    channels: tuple[NoneOrWidth, NoneOrWidth, NoneOrWidth, NoneOrWidth]
     """Channels of C2..C5 (strides 4, 8, 16, 32)."""
-    text_dim: int
+    text_dim: NoneOrWidth
     """Width of the text embeddings."""
-    pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    pixel_mean: tuple[Grey, Grey, Grey] = (123.675, 116.28, 103.53)
     """Mean of the red, green and blue values 0..255 that the trunk was trained with."""
-    pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    pixel_std: tuple[_Deviation, _Deviation, _Deviation] = (58.395, 57.12, 57.375)
     """Their standard deviation."""
-    pool_size: int = 12
+    pool_size: Cells = 12
     """Side of the region that the encoder's own head pools, in cells."""
+
+    @model_validator(mode="after")
+    def _sees(self) -> Self:
+        widths = (*self.channels, self.text_dim)
+        if self.kind == "none" and any(widths):
+            raise ValueError("channels and text_dim must be 0 where kind is none")
+        if self.kind != "none" and not all(widths):
+            raise ValueError("channels and text_dim must be greater than 0")
+        return self
+
+
+def _check_blocks(dim: int, depth: int, heads: int, global_blocks: Sequence[int]) -> None:
+    """What holds for the blocks of any vision transformer."""
+    if dim % heads:
+        raise ValueError(f"dim must be a multiple of heads, got {dim} and {heads}")
+    if len(set(global_blocks)) < len(global_blocks) or any(i >= depth for i in global_blocks):
+        raise ValueError(f"global_blocks must be different numbers less than depth, {depth}")
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class AdapterConfig:
     """The SAM2CLIP adapter (paper §3.2)."""
 
-    dim: int = 1280
-    depth: int = 5
-    heads: int = 16
-    window: int = 14
+    dim: Width = 1280
+    depth: Depth = 5
+    heads: Width = 16
+    window: Cells = 14
     """Side of an attention window in tokens."""
-    global_blocks: tuple[int, ...] = (4,)
+    global_blocks: _Blocks = (4,)
     """Blocks that attend to the whole photo instead."""
     multi_scale: bool = True
     """C2..C5, or C4 alone (Table 5)."""
     position_embedding: bool = True
     """Whether the checkpoint brings SAM's absolute position embedding."""
 
+    @model_validator(mode="after")
+    def _blocks(self) -> Self:
+        _check_blocks(self.dim, self.depth, self.heads, self.global_blocks)
+        return self
+
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class SamConfig:
     """SAM's own image encoder, which a baseline has in place of the adapter."""
 
-    dim: int
-    depth: int
-    heads: int
-    global_blocks: tuple[int, ...]
+    dim: Width
+    depth: Depth
+    heads: Width
+    global_blocks: _Blocks
     """Blocks that attend to the whole photo."""
-    window: int = 14
+    window: Cells = 14
     """Side of the other blocks' windows in tokens."""
+
+    @model_validator(mode="after")
+    def _blocks(self) -> Self:
+        _check_blocks(self.dim, self.depth, self.heads, self.global_blocks)
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class DecoderConfig:
     """SAM's mask decoder."""
 
-    mask_tokens: int = 4
+    mask_tokens: Literal[1, 4] = 4
     """4 = SAM (one clear answer, three alternatives); 1 = the authors' release."""
     iou_head: bool = True
     """Whether it estimates the quality of its masks; the authors' release does not."""
-    mlp_dim: int = 2048
-    iou_dim: int = 256
+    mlp_dim: Width = 2048
+    iou_dim: Width = 256
     high_resolution: bool = False
     """Whether stride-8 and stride-4 features of the trunk sharpen the edges."""
     box_as_mask: bool = False
@@ -83,13 +142,23 @@ class RegionConfig:
     kind: Literal["pyramid", "token", "token+clip"] = "pyramid"
     """What embeds a region (Table 6): RoIAlign on a feature pyramid; a class token that attends to
     C5; or that token joined with what C5 holds under the mask."""
-    fpn_dim: int = 256
-    """Channels of the pyramid, or of the class token."""
-    levels: tuple[int, ...] = (0, 1, 2, 3)
-    """Which of C2..C5 the feature pyramid is built of."""
-    finest_scale: int = 56
+    fpn_dim: Width = 256
+    """Channels of the pyramid, or of the class token; of the token a multiple of `TOKEN_HEADS`."""
+    levels: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=3)], ...], Field(min_length=1, max_length=4)
+    ] = (0, 1, 2, 3)
+    """Which of C2..C5 the feature pyramid is built of, the finest first."""
+    finest_scale: Annotated[int, Field(ge=1, le=4096)] = 56
     """A region of less than twice this side (pixels) is read from the finest level."""
-    roi_size: int = 12
+    roi_size: Cells = 12
+
+    @model_validator(mode="after")
+    def _head(self) -> Self:
+        if any(b <= a for a, b in pairwise(self.levels)):
+            raise ValueError("levels must be different and ascend")
+        if self.kind != "pyramid" and self.fpn_dim % TOKEN_HEADS:
+            raise ValueError(f"fpn_dim must be a multiple of {TOKEN_HEADS} for a class token")
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -99,7 +168,7 @@ class BaselineConfig:
     cuts: Literal["image", "features", "nothing"]
     """What is cut: the photo, so that the encoder sees each object's square (Image-Crop); or what
     the encoder made of the whole photo (Feature-Crop); or nothing: an oracle names (SAM alone)."""
-    context_tokens: int = 0
+    context_tokens: Annotated[int, Field(ge=0, le=64)] = 0
     """Learned tokens before a class's name in place of the prompt templates (CoOp); 0 = none."""
     conv_adapter: Literal["vit-adapter", "mimdet"] | None = None
     """Learned convolutions beside the frozen trunk that change its C5, or none."""
@@ -114,16 +183,16 @@ class BaselineConfig:
 class ZoomConfig:
     """Re-encoding the square around an object (ZoomIn of RITM and f-BRS)."""
 
-    size: int
+    size: Side
     """Side of the square as the model sees it, in pixels; a multiple of 32."""
-    contexts: tuple[float, ...]
+    contexts: Annotated[tuple[_Context, ...], Field(min_length=1, max_length=16)]
     """Sides of the squares as multiples of the longer side of the object's box, the widest last. An
     object in a given box is looked at in all of them and the masks are averaged; another, whose
     box is a guess, in the last."""
-    click_scales: tuple[float, ...] = ()
+    click_scales: Annotated[tuple[_Scale, ...], Field(max_length=16)] = ()
     """Sides of the squares in which the object under a click is looked for, as multiples of the
     photo's longer side; none = look at the whole photo only."""
-    click_size: int = 128
+    click_size: Side = 128
     """Side of these squares as the model sees them, in pixels; a multiple of 32."""
 
 
@@ -131,11 +200,11 @@ class ZoomConfig:
 class CalibrationConfig:
     """What makes probabilities of a model's scores (Guo et al., ICML 2017); `ovsam calibrate`."""
 
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=0.001, le=1000)
     """Divides the log scores before the softmax. 1 = not calibrated."""
-    threshold: float = Field(default=0.0, ge=0, le=1)
+    threshold: Share = 0.0
     """An object whose first name is less probable is none of the vocabulary's classes."""
-    classes: int = Field(default=0, ge=0)
+    classes: int = Field(default=0, ge=0, le=10_000_000)
     """How many classes the vocabulary had that both were found with. Probabilities shrink as a
     vocabulary grows, so the threshold is for vocabularies of at most so many."""
 
@@ -144,14 +213,14 @@ class CalibrationConfig:
 class ModelConfig:
     """Everything that decides the shapes and the arithmetic of a model."""
 
-    name: str
-    image_size: int
+    name: Name
+    image_size: Side
     """The photo's longest side as the model sees it, in pixels."""
     encoder: EncoderConfig
     adapter: AdapterConfig = AdapterConfig()
     sam: SamConfig | None = None
     """What encodes the photo for the masks in place of the adapter, or None."""
-    embed_dim: int = 256
+    embed_dim: Annotated[int, Field(ge=16, le=16384, multiple_of=16)] = 256
     """Channels of the embedding that adapter, prompt encoder and decoder share."""
     decoder: DecoderConfig = DecoderConfig()
     region: RegionConfig = RegionConfig()
@@ -159,13 +228,13 @@ class ModelConfig:
     """What names an object in place of the region head, or None for the paper's own model."""
     zoom: ZoomConfig | None = None
     """How to zoom, or None for a model that answers from the whole photo by default."""
-    logit_scale: float = 100.0
+    logit_scale: Annotated[float, Field(ge=0.001, le=10_000)] = 100.0
     """Multiplies cosines with the class prototypes (exp(4.6052))."""
-    fusion_alpha: float = 0.1
+    fusion_alpha: Share = 0.1
     """Weight of the frozen encoder's score for classes that the region head was trained on."""
-    fusion_beta: float = 0.9
+    fusion_beta: Share = 0.9
     """The same for all other classes (paper §3.2)."""
-    seen_classes: tuple[str, ...] = ()
+    seen_classes: Annotated[tuple[str, ...], Field(max_length=1_000_000), FailFast()] = ()
     """Names (any synonym) of the classes that the region head was trained on."""
     calibration: CalibrationConfig = CalibrationConfig()
     """Fitted to the weights, so a model that is trained anew has none."""

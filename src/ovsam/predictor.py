@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -1010,10 +1012,10 @@ def load(
     from ovsam.model.text import PLAIN_TEMPLATES, openai_templates
 
     names = load_vocabulary(vocabulary)
-    _check_device(device)
+    check_device(device)
     folder = _cache_folder(cache_dir)
     name, baseline = str(name_or_path), ""
-    if not Path(name).is_file():  # a file's name may end in anything
+    if not os.path.isfile(name):  # a file's name may end in anything
         name, baseline = split_baseline(name)
     restored = restore(locate(name, cache_dir), baseline)
     tower = restored.text_tower
@@ -1040,12 +1042,12 @@ def locate(name: str, cache_dir: str | Path | None = None) -> Path:
         return fetch(name, cache_dir)
     path = Path(name)
     own = name.removesuffix(SINGLE)
-    if not path.exists() and (own in MODELS or own.partition("+")[0] in SAMS):
+    if not os.path.exists(path) and (own in MODELS or own.partition("+")[0] in SAMS):
         raise CheckpointError(
             f"The weights of '{name}' do not come with ovsam. Make a checkpoint with 'ovsam "
             "convert' or 'ovsam train' (docs/baselines.md, docs/train.md) and give its path."
         )
-    if not path.exists() and not path.suffix:
+    if not os.path.exists(path) and not path.suffix:
         raise CheckpointError(
             f"Unknown model '{name}'. Choose lite, {', '.join(RELEASES)}, or give the path of a "
             "checkpoint."
@@ -1059,10 +1061,20 @@ def _cache_folder(cache_dir: str | Path | None) -> Path:
     return Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam")
 
 
-def _check_device(device: str) -> None:
-    kind = device.partition(":")[0]
-    if kind not in ("cpu", "cuda", "mps"):
-        raise OvsamError(f"device must be 'cpu', 'cuda' or 'mps', got '{device}'.")
+def check_device(device: str) -> None:
+    """Refuse a device that nothing can be computed on.
+
+    Args:
+        device: "cpu", "cuda" or "mps"; of several with its number, like "cuda:1".
+
+    Raises:
+        OvsamError: it is none of these, or this machine has not got it.
+    """
+    if not re.fullmatch(r"cpu(:0)?|(cuda|mps)(:[0-9]{1,3})?", str(device)):
+        raise OvsamError(
+            "device must be 'cpu', 'cuda' or 'mps', or one of several like 'cuda:1', got "
+            f"{quoted(device)}."
+        )
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -366,9 +366,9 @@ def spoilt(draw: st.DrawFn, good: Any) -> bytes:
 
 
 def fuzzed(function: Callable[..., None]) -> Any:
-    """Every day the same files, and never a hang."""
+    """Every day the same files; a hang fails, a slow machine does not."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    deadline = timedelta(seconds=5)
+    deadline = timedelta(minutes=5)
     limits = settings(
         max_examples=examples(150),
         derandomize=True,

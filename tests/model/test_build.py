@@ -70,6 +70,7 @@ def test_restore_gives_back_what_was_saved(tmp_path: Path, monkeypatch: pytest.M
 def test_restore_names_what_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch)
     state = build(SMALL).state_dict()
+    state |= {f"text.{n}": t for n, t in build_text_encoder(SMALL).state_dict().items()}
     del state["mask_decoder.label_token.weight"]
     state["mask_decoder.iou_token.weight"] = torch.zeros(1, 256)
     state["adapter.level_encoding.weight"] = torch.zeros(4, 63)

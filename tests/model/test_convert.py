@@ -12,12 +12,11 @@ from safetensors.torch import load_file, save_file
 from ovsam.config import DecoderConfig
 from ovsam.errors import CheckpointError
 from ovsam.model import convert as module
-from ovsam.model.build import named_config, restore
+from ovsam.model.build import expected_state, named_config, restore
 from ovsam.model.convert import (
     KEY_MAP,
     KEY_MAP_SAM_DECODER,
     convert,
-    expected_shapes,
     read_tensors,
     released_config,
     rename,
@@ -46,7 +45,7 @@ UNUSED = {
 def test_every_released_name_is_accounted_for(sam_decoder: bool) -> None:
     """Forth: each name has a place with its shape, or is known to be unused."""
     table = KEY_MAP_SAM_DECODER if sam_decoder else KEY_MAP
-    expected = expected_shapes(released_config("rn50x16", sam_decoder=sam_decoder))
+    expected = expected_state(released_config("rn50x16", sam_decoder=sam_decoder))
     for part, shapes in KEYS.items():
         file = FILE_OF_PART[part]
         for name, shape in shapes.items():
@@ -55,7 +54,7 @@ def test_every_released_name_is_accounted_for(sam_decoder: bool) -> None:
             if renamed is None:
                 assert name.startswith(UNUSED[sam_decoder][file]), name
             else:
-                assert expected[renamed] == tuple(shape), name
+                assert tuple(expected[renamed].shape) == tuple(shape), name
 
 
 @pytest.mark.parametrize("sam_decoder", [False, True])
@@ -68,7 +67,7 @@ def test_every_tensor_of_the_model_has_a_released_name(sam_decoder: bool) -> Non
         for name in shapes
     ]
     assert len({pair for pair in renamed if pair[1]}) == sum(1 for pair in renamed if pair[1])
-    expected = expected_shapes(released_config("rn50x16", sam_decoder=sam_decoder))
+    expected = expected_state(released_config("rn50x16", sam_decoder=sam_decoder))
     wanted = {name for name in expected if not name.startswith("text.")}
     assert wanted == {name for _, name in renamed if name}
 

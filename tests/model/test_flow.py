@@ -18,7 +18,10 @@ CONFIGS = {
     "release": ONE_TOKEN,
     "SAM's decoder": replace(TINY, decoder=DecoderConfig(mlp_dim=32)),
     "single scale, positions": replace(
-        TINY, adapter=AdapterConfig(dim=32, depth=1, heads=4, window=4, multi_scale=False)
+        TINY,
+        adapter=AdapterConfig(
+            dim=32, depth=1, heads=4, window=4, global_blocks=(), multi_scale=False
+        ),
     ),
 }
 BOXES = torch.tensor([[10.0, 20, 90, 70], [0, 0, 128, 128], [64, 64, 80, 90]])

@@ -51,9 +51,8 @@ def build_small(decoder: DecoderConfig, sam_decoder: bool) -> OVSAM:
         "sam": seeded(SHAPES["sam"], prefix="sam."),
         "clip": clip,
     }
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     table = KEY_MAP_SAM_DECODER if sam_decoder else KEY_MAP
-    fill(model, assemble(sources, table, shapes), "the reference")
+    fill(model, assemble(sources, table, model.state_dict()), "the reference")
     return model.eval()
 
 

@@ -9,11 +9,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from ovsam.data.skipped import Skipped
@@ -187,6 +190,97 @@ def test_a_half_written_checkpoint_is_not_believed(tmp_path: Path) -> None:
     straight = run_toy(tmp_path.with_name("straight"), toy_settings(steps=8, save_every=4))
     for name, weights in straight.averaged.items():
         assert torch.equal(again.averaged[name], weights)
+
+
+def flip(path: Path) -> None:
+    """A bit of a weight."""
+    weight = torch.load(path, weights_only=True)["model"]["hidden.weight"]
+    content = bytearray(path.read_bytes())
+    content[content.index(weight.numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        *((flip, name) for name in ("state.pt", "averaged.pt")),
+        *((cut, name) for name in ("state.pt", "averaged.pt", "about.json")),
+        *((empty, name) for name in ("state.pt", "averaged.pt", "about.json")),
+        *((Path.unlink, name) for name in ("state.pt", "averaged.pt", "about.json")),
+    ],
+)
+def test_of_damaged_checkpoints_the_one_before_is_gone_on_from(
+    damage: Callable[[Path], None], name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Torch's own reader takes a flipped bit for the number that it makes."""
+    settings = toy_settings(steps=8, save_every=4)
+    straight = run_toy(tmp_path, settings)
+    newest = tmp_path / "checkpoints" / "00000008"
+    damage(newest / name)
+    again = run_toy(tmp_path, settings)
+    assert f"'{newest}' cannot be read (" in caplog.text
+    for key, weights in straight.averaged.items():
+        assert torch.equal(again.averaged[key], weights)
+    cut(newest / "state.pt")
+    cut(newest.with_name("00000004") / "state.pt")
+    with pytest.raises(TrainingError, match=r"^No checkpoint in .* can be read\. Delete that"):
+        run_toy(tmp_path, settings)
+
+
+def test_one_run_at_a_time_in_a_folder(tmp_path: Path) -> None:
+    """Its lock ends with the process, and is no file."""
+    script = (
+        "import sys, time; from pathlib import Path; from ovsam.train.alone import alone_in\n"
+        "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(3600)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(TrainingError, match=r"^Another run is going on in .*\. Wait for it"):
+            run_toy(tmp_path)
+        assert not list(tmp_path.iterdir())
+    finally:
+        other.kill()
+        other.communicate()
+    assert run_toy(tmp_path).averaged
+    assert run_toy(tmp_path).averaged, "nor does a run in this process leave it held"
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's writer says that it failed, not why; what the disk then takes is gone on with."""
+    settings = toy_settings(steps=8, save_every=4)
+    straight = run_toy(tmp_path / "straight", settings)
+    save = Fabric.save
+
+    def full(self: Fabric, path: Path, *arguments: Any, **options: Any) -> None:
+        if path.parent.name.startswith("00000008"):
+            path.write_bytes(b"half")
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64")
+        save(self, path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fabric, "save", full)
+        with pytest.raises(OSError, match=r"cannot be written, perhaps for lack of space"):
+            run_toy(tmp_path / "full", settings)
+    assert [path.name for path in checkpoints(tmp_path / "full")] == ["00000004"]
+    again = run_toy(tmp_path / "full", settings)
+    for name, weights in straight.averaged.items():
+        assert torch.equal(again.averaged[name], weights)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "checkpoints").iterdir() if path.suffix != ".tmp")
 
 
 def test_a_finished_run_gives_its_weights_again(tmp_path: Path) -> None:

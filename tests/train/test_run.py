@@ -133,6 +133,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 ENGINE = """
 [engine]
 steps = 2
+precision = "32-true"
 clip = 5.0
 workers = 0
 log_every = 1

@@ -11,7 +11,7 @@ import timm
 import torch
 from torch import nn
 
-from ovsam.errors import CheckpointError, OvsamError, TrainingError
+from ovsam.errors import CheckpointError, OvsamError
 from ovsam.model import build
 from ovsam.model.weights import save_checkpoint
 from ovsam.train.teacher import Teacher, load_teacher
@@ -166,5 +166,5 @@ def test_what_is_refused(
 
 def test_an_unknown_device_is_one_sentence(tmp_path: Path) -> None:
     path = write_sam(tmp_path / "vit.pth", sam_encoder())
-    with pytest.raises(TrainingError, match=r"^The device 'abacus' cannot be used"):
-        load_teacher(str(path), device="abacus")
+    with pytest.raises(OvsamError, match=r"^device must be 'cpu', .* got 'meta'\.$"):
+        load_teacher(str(path), device="meta")

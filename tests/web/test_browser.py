@@ -26,6 +26,8 @@ from web.pages import PagePredictor
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 data = pytest.importorskip("skimage.data", reason="scikit-image, which carries the photo, is not")
 expect = playwright.expect
+HANG_MS = 120_000  # only a page that hangs takes as long
+expect.set_options(timeout=HANG_MS)
 
 CHROMIUM = os.environ.get("OVSAM_CHROMIUM") or shutil.which("chromium")
 FLAGS = [
@@ -58,7 +60,7 @@ def running(predictor: Segmenter, photo: Path | None, **options: Any) -> Iterato
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(HANG_MS / 1000)
         listener.close()
 
 
@@ -93,7 +95,7 @@ def page(browser: Any) -> Iterator[Page]:
             else None
         ),
     )
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(HANG_MS)
     yield page
     context.close()
     assert troubles == []
@@ -140,7 +142,7 @@ def alpha(page: Page, x: float, y: float) -> int:
 
 def expect_mask(page: Page, *, on: tuple[float, float], off: tuple[float, float]) -> None:
     """Wait until the mask covers one photo pixel and not the other."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG_MS / 1000
     while not (alpha(page, *on) and not alpha(page, *off)):
         assert time.monotonic() < deadline, f"mask at {on}: {alpha(page, *on)}, {off}: not 0"
         page.wait_for_timeout(20)
@@ -359,10 +361,12 @@ def test_any_window_and_pixel_ratio(
     assert page.evaluate("document.getElementById('overlay').width") == round(box["width"] * ratio)
     page.mouse.click(*at(page, 200, 130))
     expect(page.locator(NAMED)).to_have_text("cat")
-    assert alpha(page, 215, 130) > 0 and alpha(page, 300, 130) == 0
+    expect_mask(page, on=(215, 130), off=(300, 130))
     page.set_viewport_size({"width": width - 60, "height": height})
-    page.wait_for_timeout(100)
-    assert alpha(page, 215, 130) > 0 and alpha(page, 300, 130) == 0
+    page.wait_for_function(
+        "overlay.width == Math.round(overlay.getBoundingClientRect().width * devicePixelRatio)"
+    )
+    expect_mask(page, on=(215, 130), off=(300, 130))
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     context.close()
 
@@ -372,20 +376,21 @@ def test_slow_answers_never_overtake(
 ) -> None:
     predict = PagePredictor.predict
 
+    moved = threading.Event()
+
     def slow(self: PagePredictor, *args: Any, **options: Any) -> Any:
-        time.sleep(0.3)
+        moved.wait(HANG_MS / 1000)
         return predict(self, *args, **options)
 
     monkeypatch.setattr(PagePredictor, "predict", slow)
     ready(page, url)
-    began = time.monotonic()
     for x in range(50, 400, 10):
         page.mouse.move(*at(page, x, 150))
     page.mouse.click(*at(page, 400, 150))
+    moved.set()
     expect(page.locator(NAMED)).to_have_text("cat")
-    seconds = time.monotonic() - began
     expect_mask(page, on=(410, 150), off=(60, 150))
-    assert len(predictor.prompts) <= seconds / 0.3 + 1  # of 35 hovers, one at a time
+    assert len(predictor.prompts) <= 4  # of 35 hovers: the first, the last, and the click
 
 
 def test_token_in_the_address(page: Page, predictor: PagePredictor, chelsea: Path) -> None:
@@ -402,17 +407,17 @@ def test_with_the_real_model(page: Page, chelsea: Path) -> None:
     if not hasattr(ovsam, "load"):
         pytest.skip("the model has not landed")
     with running(ovsam.load("lite"), chelsea) as url:
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(HANG_MS)
         ready(page, url)
         page.mouse.click(*at(page, 120, 90))
-        expect(page.locator(NAMED)).not_to_be_empty(timeout=60_000)
+        expect(page.locator(NAMED)).not_to_be_empty()
         assert len(names(page)) == 5
         page.keyboard.press("Escape")
         page.mouse.move(*at(page, 10, 5))
         page.mouse.down()
         page.mouse.move(*at(page, 330, 295), steps=5)
         page.mouse.up()
-        expect(page.locator(NAMED)).to_have_text("cat", timeout=60_000)
+        expect(page.locator(NAMED)).to_have_text("cat")
         page.get_by_label("Vocabulary", exact=True).fill("kitten, coffee mug")
         page.keyboard.press("Enter")
-        expect(page.locator(NAMED)).to_have_text("kitten", timeout=60_000)
+        expect(page.locator(NAMED)).to_have_text("kitten")

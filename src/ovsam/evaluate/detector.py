@@ -21,7 +21,7 @@ from ovsam.evaluate.photo_by_photo import Progress
 from ovsam.evaluate.run import check_photos, read_annotated_photo
 from ovsam.evaluate.truth import Truth
 from ovsam.model.convert import read_tensors
-from ovsam.model.weights import fill
+from ovsam.model.weights import check_finite, fill
 
 _CLASS_SCORES = "roi_heads.box_predictor.cls_score.weight"  # (classes and background, features)
 _COUNTER = "num_batches_tracked"  # of a batch norm that is trained; unused where it is not
@@ -51,6 +51,7 @@ def load_detector(weights: Path) -> nn.Module:
     )
     counters = {k: v for k, v in detector.state_dict().items() if k.endswith(_COUNTER)}
     fill(detector, {**counters, **state}, weights)
+    check_finite(state, weights)
     return detector.eval()
 
 

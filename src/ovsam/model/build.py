@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ovsam.bounded_json import JsonError, parse_json
 from ovsam.config import (
     AdapterConfig,
     BaselineConfig,
@@ -35,7 +38,7 @@ from ovsam.model.context import PromptContext
 from ovsam.model.efficientnet import SCALES
 from ovsam.model.features import ImageEncoder, NoEncoder
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.weights import fill, load_checkpoint, read_metadata
+from ovsam.model.weights import Header, differences, fill, load_checkpoint, read_metadata
 from ovsam.vocabulary import load_vocabulary
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "lite.safetensors"  # `lite`, with the package
@@ -262,12 +265,23 @@ def _joined(name: str, sam: str, clip: str) -> ModelConfig:
 
 
 def build(config: ModelConfig) -> OVSAM:
-    """A model with random weights; build it on `torch.device("meta")` to see shapes only."""
+    """A model with random weights; build it on `torch.device("meta")` to see shapes only.
+
+    Raises:
+        CheckpointError: an encoder that is unknown, or whose numbers are not those given.
+    """
+    baseline = config.baseline
+    if config.encoder.kind == "none" and (
+        config.sam is None or baseline is None or baseline.cuts != "nothing"
+    ):
+        raise CheckpointError(
+            f"'{config.name}' has no encoder, so that it needs SAM's own and nothing that names."
+        )
     context = None
-    if config.baseline is not None and config.baseline.context_tokens:
+    if baseline is not None and baseline.context_tokens:
         is_clip = config.encoder.kind == "open_clip"
         width = clip_token_width(config.encoder) if is_clip else config.encoder.text_dim
-        context = PromptContext(config.baseline.context_tokens, width)
+        context = PromptContext(baseline.context_tokens, width)
     return OVSAM(config, _build_encoder(config.encoder), context)
 
 
@@ -318,6 +332,72 @@ class Restored:
     text_vectors: dict[str, NDArray[np.float32]]
 
 
+def expected_state(config: ModelConfig) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint of this configuration, CLIP's text included, on `meta`.
+
+    Not for `lite`, whose text side is no part of it.
+
+    Raises:
+        CheckpointError: see `build`; or the encoder's maps or its text are not as wide as it says.
+    """
+    with torch.device("meta"), torch.no_grad():  # no time and memory for weights
+        model = build(config)
+        state = dict(model.state_dict())
+        encoder = config.encoder
+        if encoder.kind != "none":
+            maps = model.encoder(torch.empty(1, 3, 64, 64))
+            widths = tuple(each.shape[1] for each in maps)
+            _check_told(encoder, "channels", widths, encoder.channels)
+        if encoder.kind == "open_clip":
+            text = build_text_encoder(config)
+            _check_told(encoder, "text_dim", text.dim, encoder.text_dim)
+            state |= {f"text.{name}": tensor for name, tensor in text.state_dict().items()}
+    position = state.get("encoder.visual.attnpool.positional_embedding")
+    if position is not None:
+        cells = math.isqrt(len(position) - 1)
+        _check_told(encoder, "pool_size", cells, encoder.pool_size)
+    return state
+
+
+def _check_told(encoder: EncoderConfig, field: str, found: object, told: object) -> None:
+    if found != told:
+        raise CheckpointError(
+            f"The {encoder.kind} architecture '{encoder.architecture}' has {field} {found}, the "
+            f"configuration says {told}."
+        )
+
+
+def check_header(path: str | Path, config: ModelConfig, header: Header) -> None:
+    """Refuse a checkpoint whose tensors are not those of its model, before any of them is read.
+
+    Args:
+        path: of the file, for the message.
+        config: its configuration.
+        header: of the file.
+
+    Raises:
+        CheckpointError: names what is missing, unexpected or of another shape.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in expected_state(config).items()}
+    found = header.shapes
+    if config.encoder.kind != "open_clip":
+        text = {name: shape for name, shape in found.items() if name.startswith("text.")}
+        _check_text_vectors(config, path, header.metadata, text)
+        found = {name: shape for name, shape in found.items() if name not in text}
+    problems = differences(expected, found)
+    if problems:
+        raise CheckpointError(f"The weights in '{path}' do not fit the model: {problems}.")
+
+
+def read_model(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """A checkpoint's configuration and all tensors of its model by name, as float32.
+
+    Raises:
+        CheckpointError: see `load_checkpoint` and `check_header`.
+    """
+    return load_checkpoint(path, partial(check_header, path))
+
+
 def restore(path: str | Path, baseline: str = "") -> Restored:
     """A model and its text side from an ovsam checkpoint.
 
@@ -327,9 +407,9 @@ def restore(path: str | Path, baseline: str = "") -> Restored:
             it is.
 
     Raises:
-        CheckpointError: see `load_checkpoint`; or the weights do not fit the configuration.
+        CheckpointError: see `read_model`.
     """
-    config, state = load_checkpoint(path)
+    config, state = read_model(path)
     if baseline:
         config = as_baseline(config, baseline)
         if config.baseline is not None and config.baseline.learns:
@@ -354,18 +434,40 @@ def restore(path: str | Path, baseline: str = "") -> Restored:
 def _text_vectors(
     config: ModelConfig, path: str | Path, text_state: dict[str, Tensor]
 ) -> dict[str, NDArray[np.float32]]:
+    shapes = {name: tuple(tensor.shape) for name, tensor in text_state.items()}
+    names = _check_text_vectors(config, path, read_metadata(path), shapes)
     if not text_state:
         return {}
-    try:
-        names = json.loads(read_metadata(path).get(TEXT_NAMES, "[]"))
-    except json.JSONDecodeError:
-        names = None
-    vectors = text_state.get(TEXT_VECTORS)
-    if not isinstance(names, list) or vectors is None:
+    return dict(zip(names, text_state[TEXT_VECTORS].numpy(), strict=True))
+
+
+def _check_text_vectors(
+    config: ModelConfig,
+    path: str | Path,
+    metadata: Mapping[str, str],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> list[str]:
+    """The names whose vectors a checkpoint brings along, in their order."""
+    if not shapes:
+        return []
+    names = text_names(metadata)
+    if names is None or TEXT_VECTORS not in shapes:
         raise CheckpointError(f"'{path}' does not say which names its text vectors embed.")
-    if len(text_state) > 1 or tuple(vectors.shape) != (len(names), config.encoder.text_dim):
+    wanted = (len(names), config.encoder.text_dim)
+    if len(shapes) > 1 or shapes[TEXT_VECTORS] != wanted:
         raise CheckpointError(
-            f"The text vectors in '{path}' must have shape ({len(names)}, "
-            f"{config.encoder.text_dim}), got {tuple(vectors.shape)}. Fetch the file again."
+            f"The text vectors in '{path}' must have shape {wanted}, got "
+            f"{shapes[TEXT_VECTORS]}. Fetch the file again."
         )
-    return {str(name): vector for name, vector in zip(names, vectors.numpy(), strict=True)}
+    return names
+
+
+def text_names(metadata: Mapping[str, str]) -> list[str] | None:
+    """The names that a checkpoint brings vectors of; None where what it says is no such list."""
+    try:
+        names = parse_json(metadata.get(TEXT_NAMES, "[]"))
+    except JsonError:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return names

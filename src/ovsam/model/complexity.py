@@ -34,7 +34,7 @@ from ovsam.model.features import ImageEncoder
 from ovsam.model.label import PyramidHead, RegionHead, TokenHead
 from ovsam.model.mask import MaskDecoder
 from ovsam.model.prompt import PromptEncoder
-from ovsam.model.weights import load_checkpoint
+from ovsam.model.weights import read_config
 
 T = TypeVar("T")
 
@@ -149,9 +149,9 @@ def _config(name: str) -> ModelConfig:
     if own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
         return named_config(name)
     if Path(name).is_file():  # a file's name may end in anything
-        return load_checkpoint(name)[0]
+        return read_config(name)
     if Path(own).is_file():
-        return as_baseline(load_checkpoint(own)[0], ending)
+        return as_baseline(read_config(own), ending)
     raise CheckpointError(
         f"There is no model '{name}'. Give the path of a checkpoint or one of: "
         f"{', '.join(model_names())}."

@@ -10,24 +10,29 @@ the published one.
 from __future__ import annotations
 
 import hashlib
-import json
-import pickle
+import os
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ovsam.bounded_json import parse_json
 from ovsam.config import DecoderConfig, ModelConfig
-from ovsam.errors import CheckpointError
-from ovsam.model.build import MODELS, build, build_text_encoder, named_config, split_baseline
-from ovsam.model.weights import differences, listed, save_checkpoint
+from ovsam.errors import CheckpointError, quoted
+from ovsam.model.build import MODELS, expected_state, named_config, split_baseline
+from ovsam.model.weights import (
+    check_finite,
+    check_kinds,
+    differences,
+    listed,
+    read_safetensors,
+    save_checkpoint,
+)
 from ovsam.vocabulary import COCO_BASE, load_vocabulary
 
 Table = tuple[tuple[str, str | None], ...]
@@ -141,7 +146,7 @@ def convert(
             f"'{model}' is made from {', '.join(table)}; got {', '.join(paths)}. Give just these."
         )
     sources = {name: read_tensors(path) for name, path in paths.items()}
-    state = assemble(sources, table, expected_shapes(config))
+    state = assemble(sources, table, expected_state(config))
     files = ", ".join(Path(path).name for path in paths.values())
     save_checkpoint(output, state, config, {"licence": licence, "source": f"converted: {files}"})
     return config
@@ -167,33 +172,17 @@ def released_config(
     return replace(config, seen_classes=tuple(seen_classes))
 
 
-def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of every tensor of a checkpoint of this configuration, CLIP's text included.
-
-    Not for `lite`, whose text side is no part of it.
-    """
-    with torch.device("meta"):
-        parts = {"": build(config).state_dict()}
-        if config.encoder.kind == "open_clip":
-            parts["text."] = build_text_encoder(config).state_dict()
-    return {
-        prefix + name: tuple(tensor.shape)
-        for prefix, state in parts.items()
-        for name, tensor in state.items()
-    }
-
-
 def assemble(
     sources: Mapping[str, Mapping[str, Tensor]],
     table: Mapping[str, Table],
-    expected: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """Rename and join the tensors of all files; a later file wins.
 
     Args:
         sources: the tensors of each file, by the names of `table`.
         table: `KEY_MAP` or `KEY_MAP_SAM_DECODER`.
-        expected: shapes that the model wants.
+        expected: the tensors that the model wants, which may live on `meta`.
 
     Raises:
         CheckpointError: see `convert`.
@@ -207,10 +196,11 @@ def assemble(
                 unknown.append(f"{source}: {name} {tuple(tensor.shape)}")
             elif renamed is not None:
                 state[renamed] = tensor
-    for name in expected.keys() - state.keys():
-        if name.endswith(".num_batches_tracked"):  # a counter of training that some files drop
-            state[name] = torch.zeros((), dtype=torch.long)
-    problems = differences(expected, {name: tuple(t.shape) for name, t in state.items()})
+    add_counters(state, expected)
+    problems = differences(
+        {name: tuple(t.shape) for name, t in expected.items()},
+        {name: tuple(t.shape) for name, t in state.items()},
+    )
     if unknown:
         problems = f"{len(unknown)} unknown: {listed(unknown)}; {problems}".removesuffix("; ")
     if problems:
@@ -218,7 +208,16 @@ def assemble(
             f"The files do not make up this model: {problems}. "
             "Check that each file was given in its place and belongs to this model."
         )
+    check_kinds(expected, state, "the files")
+    check_finite(state, "the files")
     return {name: state[name] for name in expected}
+
+
+def add_counters(state: dict[str, Tensor], expected: Iterable[str]) -> None:
+    """Add the counters of training that a model has and some files drop."""
+    for name in expected:
+        if name.endswith(".num_batches_tracked") and name not in state:
+            state[name] = torch.zeros((), dtype=torch.long)
 
 
 def rename(name: str, table: Table) -> tuple[str | None, bool]:
@@ -244,16 +243,28 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         CheckpointError: missing, damaged, or a file that could run code when it is read.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path's, never raises
         raise CheckpointError(f"There is no file '{path}'.")
-    if _is_torchscript(path):
-        return _read_openai(path)
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
     try:
-        content = _read(path)
-    except (OSError, RuntimeError, EOFError, SafetensorError, zipfile.BadZipFile) as error:
-        first = str(error).strip().partition("\n")[0].rstrip(".")
-        raise CheckpointError(f"'{path}' is damaged or holds no weights ({first}).") from error
-    except (pickle.UnpicklingError, LookupError, ValueError, TypeError, AttributeError) as error:
+        is_zip = zipfile.is_zipfile(path)
+        if is_zip and _is_torchscript(path):
+            return _read_openai(path)
+        if is_zip:
+            check_archive(path)
+        # Only the zip format, which torch.save has written since 1.6, can be mapped into memory.
+        with warnings.catch_warnings():  # an odd pickle protocol is no concern of the user's
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except (OSError, RuntimeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        first = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        raise CheckpointError(
+            f"'{path}' is damaged or holds no weights ({first[:200]})."
+        ) from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # a pickle that is damaged or hostile raises what it likes
         raise CheckpointError(
             f"'{path}' is damaged, or holds more than tensors, which could run foreign code when "
             "it is read. Fetch it again, or save its state dict alone as safetensors."
@@ -266,24 +277,56 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
     if not tensors:
         raise CheckpointError(f"'{path}' holds no tensors.")
+    _check_stored(tensors, path)
     return tensors
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
+def _check_stored(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that no weights are, above all those larger than their file."""
+    size = path.stat().st_size
+    wrong = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.layout != torch.strided
+        or tensor.is_quantized
+        or tensor.device.type != "cpu"
+        or tensor.numel() * tensor.element_size() > size
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"'{path}' holds tensors that are no weights, or larger than itself: {listed(wrong)}."
+        )
+
+
+def check_archive(path: Path) -> None:
+    """Hold a zip archive of `torch.save` against its checksums, at which torch does not look.
+
+    Raises:
+        CheckpointError: some part of it is not what was written.
+        Exception: whatever zipfile makes of a damaged archive.
+    """
     with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+        spoilt = archive.testzip()
+    if spoilt is not None:
+        raise CheckpointError(
+            f"'{path}' is damaged: {quoted(spoilt)} in it is not what its checksum says. Fetch it "
+            "again."
+        )
 
 
-def _read(path: Path) -> object:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    # Only the zip format, which torch.save has written since 1.6, can be mapped into memory.
-    is_zip = zipfile.is_zipfile(path)
-    with warnings.catch_warnings():  # an odd pickle protocol is no concern of the user's
-        warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+def _is_torchscript(path: Path) -> bool:
+    """Whether a zip archive is a program; refuses another that would unpack to more than it is."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        return True
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise CheckpointError(
+            f"'{path}' is a packed archive, which no file of weights is. Unpack it and give the "
+            "file within."
+        )
+    return False
 
 
 def _read_openai(path: Path) -> dict[str, Tensor]:
@@ -313,7 +356,7 @@ def seen_classes_of(path: str | Path) -> tuple[str, ...]:
     vocabulary = load_vocabulary(path)
     content = None
     if path.suffix.lower() == ".json":
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
     if not isinstance(content, dict):
         return tuple(names[0] for names in vocabulary.synonyms)
     # The vocabulary has the order of the categories' ids.

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovsam.config import RegionConfig
+from ovsam.config import TOKEN_HEADS, RegionConfig
 from ovsam.model.bank import Bank
 from ovsam.model.layers import MLP
 from ovsam.model.roi_align import roi_align
 
-TOKEN_LAYERS, TOKEN_HEADS = 2, 8  # of the class token (the paper does not say)
+TOKEN_LAYERS = 2  # of the class token (the paper does not say)
 
 
 class FeaturePyramid(nn.Module):

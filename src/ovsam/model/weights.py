@@ -4,15 +4,23 @@ The metadata (strings, as safetensors has it) holds `format` = "ovsam-1", `confi
 `ModelConfig` as JSON, `parts` = a fingerprint of each part as JSON, `lacks` = a JSON list of what
 SAM offers and this checkpoint cannot, and what the caller adds (`licence`, `source`, ...). A part
 is the first component of a tensor's name: `encoder`, `adapter`, `mask_decoder`, `text`, ...
+
+A file may come from anybody. Its header is read within bounds and held against the file's size and
+the model that it says it is; only then is memory taken for its tensors, which are copied out of it:
+a file that is written anew later changes no model that is in use.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -20,13 +28,66 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ovsam.bounded_json import JsonError, parse_json
 from ovsam.config import ModelConfig
-from ovsam.errors import CheckpointError
+from ovsam.errors import CheckpointError, quoted
 
 FORMAT = "ovsam-1"
 NAMES_SHOWN = 12  # of the tensors that an error message lists
+NAME_SHOWN = 300  # characters of each
+HEADER_BYTES = 8 * 2**20  # at most, of a file's header; `lite` has 50 kB
+CONFIG_BYTES = 4 * 2**20  # at most, of the configuration in it, most of it names of classes
+FILE_BYTES = 8 * 2**30  # at most; the largest model that can be made has 5 GiB
+DTYPES = {
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+}
+"""What weights may be stored as, by safetensors' names; whole numbers only count batches."""
 
 _CONFIG = TypeAdapter(ModelConfig)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor as a file's header describes it.
+
+    Attributes:
+        dtype: one of `DTYPES`.
+        shape: of the tensor.
+        start: its first byte in the file.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def bytes(self) -> int:
+        """How many it takes."""
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says before its tensors.
+
+    Attributes:
+        metadata: strings by name.
+        stored: its tensors by name.
+    """
+
+    metadata: dict[str, str]
+    stored: dict[str, Stored]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The tensors' shapes by name."""
+        return {name: tensor.shape for name, tensor in self.stored.items()}
+
+
+Check = Callable[[ModelConfig, Header], None]
 
 
 def save_checkpoint(
@@ -130,78 +191,189 @@ def save_with_config(source: str | Path, output: str | Path, config: ModelConfig
     save_checkpoint(output, tensors, config, extra)
 
 
-def load_checkpoint(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+def load_checkpoint(
+    path: str | Path, check: Check | None = None
+) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Read a checkpoint: its configuration and its tensors by name, half precision as float32.
 
+    Args:
+        path: of the file.
+        check: refuses a file by its configuration and header, before any tensor is read.
+
     Raises:
-        CheckpointError: no such file, not a checkpoint of ovsam, truncated or altered, or parts of
-            different checkpoints in one file.
+        CheckpointError: no such file, not a checkpoint of ovsam, truncated or altered, of numbers
+            that no model has, or parts of different checkpoints in one file.
     """
-    _, config, tensors = _checked(path)
+    _, config, tensors = _checked(path, check)
     return config, {name: _full_precision(tensor) for name, tensor in tensors.items()}
 
 
-def _checked(path: str | Path) -> tuple[dict[str, str], ModelConfig, dict[str, Tensor]]:
+def read_config(path: str | Path) -> ModelConfig:
+    """The configuration of a checkpoint, without reading its tensors.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint of ovsam, or its header is damaged.
+    """
+    with _opened(Path(path)) as file:
+        return _config_of(_header(file, Path(path)).metadata, path)
+
+
+def _checked(
+    path: str | Path, check: Check | None = None
+) -> tuple[dict[str, str], ModelConfig, dict[str, Tensor]]:
     """Metadata, configuration and tensors as they are stored, or `CheckpointError`."""
-    metadata, tensors = _read(Path(path))
-    if metadata.get("format") != FORMAT:
-        found = f"its format is '{metadata['format']}'" if "format" in metadata else "it names none"
-        raise CheckpointError(
-            f"'{path}' is not an ovsam checkpoint: expected the format '{FORMAT}', {found}. "
-            "Turn released weights into one with 'ovsam convert'."
-        )
-    config = _parse_config(metadata.get("config", ""), path)
-    _check_fingerprints(metadata.get("parts", ""), tensors, path)
-    return metadata, config, tensors
+    with _opened(Path(path)) as file:
+        header = _header(file, Path(path))
+        config = _config_of(header.metadata, path)
+        if check is not None:
+            check(config, header)
+        tensors = _tensors(file, header, path)
+    _check_fingerprints(header.metadata.get("parts", ""), tensors, path)
+    check_finite(tensors, path)
+    return header.metadata, config, tensors
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of a safetensors file, without reading its tensors."""
     with _opened(Path(path)) as file:
-        return dict(file.metadata() or {})
+        return _header(file, Path(path)).metadata
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    with _opened(path) as file:
-        try:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise CheckpointError(f"The checkpoint '{path}' is damaged: {error}.") from error
-        return dict(file.metadata() or {}), tensors
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of any safetensors file of weights, as they are stored.
+
+    Raises:
+        CheckpointError: no such file, damaged, or of other numbers than weights are.
+    """
+    with _opened(Path(path)) as file:
+        return _tensors(file, _header(file, Path(path)), path)
 
 
-def _opened(path: Path) -> safe_open:
-    if not path.exists():
+def _opened(path: Path) -> BinaryIO:
+    if not os.path.exists(path):  # unlike Path's, never raises
         raise CheckpointError(f"There is no checkpoint at '{path}'.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"'{path}' is not a file. Give the path of a .safetensors file.")
     try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError, ValueError) as error:
+        return path.open("rb")
+    except OSError as error:
+        raise CheckpointError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+
+
+def _header(file: BinaryIO, path: Path) -> Header:
+    """The header of an open file, its size told before it is read."""
+    try:
+        size = int.from_bytes(file.read(8), "little")
+        whole = os.fstat(file.fileno()).st_size
+        if whole > FILE_BYTES:
+            raise _not_readable(path, f"it has {whole:,} bytes, {FILE_BYTES:,} at most")
+        if size > HEADER_BYTES:
+            raise _not_readable(path, f"its header has {size:,} bytes, {HEADER_BYTES:,} at most")
+        if 8 + size > whole:
+            raise _not_readable(path, "it ends within its header")
+        with safe_open(path, framework="numpy"):
+            pass  # it holds what each tensor takes against the file's size
+        content = parse_json(file.read(size))
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise _not_readable(path, _one_line(error)) from error
+    if not isinstance(content, dict):
+        raise _not_readable(path, "its header is no JSON object")
+    metadata = content.pop("__metadata__", None) or {}
+    try:
+        stored = {
+            name: Stored(row["dtype"], tuple(row["shape"]), 8 + size + row["data_offsets"][0])
+            for name, row in content.items()
+        }
+        metadata = {str(name): str(text) for name, text in metadata.items()}
+    except (LookupError, TypeError, AttributeError) as error:  # it was changed meanwhile
+        raise _not_readable(path, "its header is not safetensors'") from error
+    return Header(metadata, stored)
+
+
+def _tensors(file: BinaryIO, header: Header, path: str | Path) -> dict[str, Tensor]:
+    """Copies of the tensors that a header describes."""
+    foreign = [f"{n} {quoted(t.dtype)}" for n, t in header.stored.items() if t.dtype not in DTYPES]
+    if foreign:
         raise CheckpointError(
-            f"'{path}' is damaged or not a safetensors file ({error}). "
-            "Fetch it again, or turn released weights into one with 'ovsam convert'."
-        ) from error
+            f"'{path}' holds numbers that are no weights: {listed(foreign)}; expected one of "
+            f"{', '.join(DTYPES)}."
+        )
+    tensors = {}
+    try:
+        for name, stored in header.stored.items():
+            tensor = torch.empty(stored.shape, dtype=DTYPES[stored.dtype])
+            if stored.bytes:
+                file.seek(stored.start)
+                target = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+                # A buffered reader fills it but for the file's end.
+                if file.readinto(target) < len(target):  # type: ignore[attr-defined]
+                    raise CheckpointError(f"The checkpoint '{path}' ends before its tensor {name}.")
+            tensors[name] = tensor
+    except (OSError, RuntimeError, MemoryError) as error:
+        raise CheckpointError(f"The tensors of '{path}' cannot be read: {_one_line(error)}.") from (
+            error
+        )
+    return tensors
 
 
-def _parse_config(text: str, path: str | Path) -> ModelConfig:
+def _not_readable(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"'{path}' is damaged or not a safetensors file ({reason}). "
+        "Fetch it again, or turn released weights into one with 'ovsam convert'."
+    )
+
+
+def _one_line(error: Exception) -> str:
+    """The first line of what an error says, without a full stop, and short."""
+    text = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _config_of(metadata: Mapping[str, str], path: str | Path) -> ModelConfig:
+    if metadata.get("format") != FORMAT:
+        named = "format" in metadata
+        found = f"its format is {quoted(metadata['format'])}" if named else "it names none"
+        raise CheckpointError(
+            f"'{path}' is not an ovsam checkpoint: expected the format '{FORMAT}', {found}. "
+            "Turn released weights into one with 'ovsam convert'."
+        )
+    text = metadata.get("config", "")
+    if len(text) > CONFIG_BYTES:
+        raise CheckpointError(
+            f"The configuration in '{path}' cannot be used: it has {len(text):,} characters, "
+            f"{CONFIG_BYTES:,} at most."
+        )
     try:
         return _CONFIG.validate_json(text)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}"
-            for item in error.errors(include_url=False)
-        ]
+        count = error.error_count()
+        problems = [f"{count:,} things are wrong with it"]
+        if count <= 10 * NAMES_SHOWN:  # else they take more memory than the file
+            details = error.errors(include_url=False, include_context=False, include_input=False)
+            problems = [
+                f"{_place(detail['loc'])}: {_one_line(ValueError(detail['msg']))}".replace(
+                    "Value error, ", ""
+                )
+                for detail in details
+            ]
         raise CheckpointError(
             f"The configuration in '{path}' cannot be used: {listed(problems, '; ')}. "
             "It may come from another version of ovsam."
         ) from error
 
 
+def _place(parts: Iterable[int | str]) -> str:
+    """A field's name within the configuration, in one line and short, whatever it is."""
+    name = ".".join(map(str, parts)) or "config"
+    return name if name.isprintable() and len(name) <= 80 else quoted(name)
+
+
 def _check_fingerprints(text: str, tensors: Mapping[str, Tensor], path: str | Path) -> None:
     try:
-        expected = json.loads(text)
-    except json.JSONDecodeError:
+        expected = parse_json(text)
+    except JsonError:
         expected = None
     if not isinstance(expected, dict):
         raise CheckpointError(f"'{path}' has no fingerprints of its parts. Convert it again.")
@@ -211,8 +383,26 @@ def _check_fingerprints(text: str, tensors: Mapping[str, Tensor], path: str | Pa
     )
     if foreign:
         raise CheckpointError(
-            f"The parts of '{path}' do not belong together: {', '.join(foreign)} differ from what "
+            f"The parts of '{path}' do not belong together: {listed(foreign)} differ from what "
             "the file was written with. Fetch or convert it again."
+        )
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        CheckpointError: names the tensors that hold something infinite or not a number.
+    """
+    wrong = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"'{source}' holds weights that are not finite: {listed(wrong)}. Whoever trained them "
+            "should look at an earlier checkpoint."
         )
 
 
@@ -229,13 +419,41 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> 
         source: where they come from, for the message.
 
     Raises:
-        CheckpointError: names every tensor that is missing, unexpected, or of another shape.
+        CheckpointError: names every tensor that is missing, unexpected, of another shape, or of
+            whole numbers where the module has others.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    own = module.state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     problems = differences(expected, {name: tuple(t.shape) for name, t in state.items()})
     if problems:
         raise CheckpointError(f"The weights in '{source}' do not fit the model: {problems}.")
+    check_kinds(own, state, source)
     module.load_state_dict(state, strict=True, assign=True)
+
+
+def check_kinds(
+    expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str | Path
+) -> None:
+    """Refuse weights of another kind of number than a model has.
+
+    Args:
+        expected: the model's, by name; they may live on `meta`.
+        state: those to be put in their place.
+        source: where they come from, for the message.
+
+    Raises:
+        CheckpointError: names the tensors that are complex, or of whole numbers where the model
+            has others, or the other way round.
+    """
+    wrong = [
+        f"{name} {str(state[name].dtype).removeprefix('torch.')}"
+        for name, tensor in expected.items()
+        if state[name].is_complex() or state[name].is_floating_point() != tensor.is_floating_point()
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"The weights in '{source}' are not of the model's kind of numbers: {listed(wrong)}."
+        )
 
 
 def differences(
@@ -259,8 +477,11 @@ def differences(
 
 
 def listed(names: Iterable[str], separator: str = ", ") -> str:
-    """Names in one line, the first few if there are many."""
+    """Names in one line, the first few if there are many; each short, whatever it is."""
     names = list(names)
     more = len(names) - NAMES_SHOWN
-    shown = separator.join(names[:NAMES_SHOWN])
+    shown = separator.join(
+        name if name.isprintable() and len(name) <= NAME_SHOWN else quoted(name)
+        for name in names[:NAMES_SHOWN]
+    )
     return f"{shown} and {more} more" if more > 0 else shown

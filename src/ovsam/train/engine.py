@@ -11,11 +11,11 @@ import json
 import logging
 import math
 import os
-import pickle
 import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, astuple, dataclass, fields, is_dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -32,8 +32,11 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, Dataset
 
+from ovsam.bounded_json import parse_json
 from ovsam.data.skipped import Skipped, too_many
 from ovsam.errors import OvsamError, TrainingError
+from ovsam.model.convert import check_archive
+from ovsam.train.alone import alone_in
 from ovsam.train.record import Record
 from ovsam.train.schedule import rate_share
 from ovsam.train.settings import EngineSettings
@@ -170,12 +173,15 @@ class Engine:
 
         Raises:
             TrainingError: a loss or gradient is not finite, more than 1% of the data cannot be
-                used, or the folder holds another run.
+                used, the folder holds another run or one that is going on, or no checkpoint in it
+                can be read.
+            OSError: the folder cannot be written.
         """
         settings = {n: json.dumps(v) for n, v in asdict(self.settings).items() if n not in FREE}
         decided = {**settings, **(decided_by or {})}
-        run = _Run(self.fabric, self.settings, self.folder, stage, batches, draw, decided)
-        return run.to_the_end()
+        with alone_in(self.folder) if self.fabric.is_global_zero else nullcontext():
+            run = _Run(self.fabric, self.settings, self.folder, stage, batches, draw, decided)
+            return run.to_the_end()
 
 
 def _fast_precision(accelerator: str) -> Literal["32-true", "bf16-mixed"]:
@@ -401,10 +407,9 @@ class _Run:
             "history": self._gathered(self.history),
             "skipped": [astuple(one) for one in sorted(_united(self._gathered(self.skipped)))],
         }
-        trained = {"model": lambda name, _: name in self.parameters}
-        self.fabric.save(temporary / "state.pt", state, filter=trained)
+        self._write(temporary / "state.pt", state)
         self._swap_average()
-        self.fabric.save(temporary / "averaged.pt", {"model": self.stage}, filter=trained)
+        self._write(temporary / "averaged.pt", {"model": self.stage})
         if self.draw is not None:
             picture = self.stage(self.draw)
             if self.fabric.is_global_zero:
@@ -422,17 +427,60 @@ class _Run:
                 shutil.rmtree(old)
         self.fabric.barrier()
 
+    def _write(self, path: Path, state: dict[str, Any]) -> None:
+        trained = {"model": lambda name, _: name in self.parameters}
+        try:
+            self.fabric.save(path, state, filter=trained)
+        except RuntimeError as error:  # torch's writer says no more of a full disk
+            reason = str(error).strip().partition("\n")[0]
+            raise OSError(
+                f"'{path}' cannot be written, perhaps for lack of space ({reason})"
+            ) from (error)
+
     def _resume(self) -> None:
         saved = _checkpoints(self.folder)
         if not saved:
             self.record.begin()
             return
-        self._check_same_run(saved[-1])
-        averaged = self._loaded(saved[-1] / "averaged.pt", {"model": self.stage})
+        for checkpoint in reversed(saved):
+            try:
+                self._load(checkpoint)
+                break
+            except TrainingError:  # it is of another run
+                raise
+            except Exception as error:  # what is damaged raises what it likes
+                reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+                log.warning(
+                    "The checkpoint '%s' cannot be read (%s): it is left out.", checkpoint, reason
+                )
+        else:
+            raise TrainingError(
+                f"No checkpoint in '{self.folder / CHECKPOINTS}' can be read. Delete that folder "
+                "to begin anew, or choose another output folder."
+            )
+        if len(set(self._gathered(self.step))) > 1:
+            raise TrainingError(
+                f"The processes do not see the same checkpoints in '{self.folder}'. All of them "
+                "must see one folder."
+            )
+        if self.fabric.is_global_zero:
+            self.record.forget_after(self.step)
+            log.info("continuing at step %d of %s", self.step, checkpoint)
+
+    def _load(self, checkpoint: Path) -> None:
+        """Take over all that a checkpoint holds; raises whatever its damage makes torch raise.
+
+        Raises:
+            TrainingError: it is of another run.
+        """
+        self._check_same_run(checkpoint, _decided_by(checkpoint))
+        check_archive(checkpoint / "averaged.pt")
+        check_archive(checkpoint / "state.pt")
+        load = partial(self.fabric.load, strict=False, weights_only=True)
+        load(checkpoint / "averaged.pt", {"model": self.stage})
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
         objects = {"model": self.stage, "optimizer": self.optimizer}
-        state = averaged | self._loaded(saved[-1] / "state.pt", objects)
-        self.step = state["step"]
+        state = load(checkpoint / "state.pt", objects)
         histories = state["history"]
         if len(histories) == self.fabric.world_size:
             self.history = histories[self.fabric.global_rank]
@@ -441,28 +489,9 @@ class _Run:
             Skipped(one, "It cannot be used.") if isinstance(one, str) else Skipped(*one)
             for one in state["skipped"]
         }
-        if self.fabric.is_global_zero:
-            self.record.forget_after(self.step)
-            log.info("continuing at step %d of %s", self.step, saved[-1])
+        self.step = state["step"]
 
-    def _loaded(self, path: Path, objects: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return self.fabric.load(path, objects, strict=False, weights_only=True)
-        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            raise TrainingError(
-                f"The checkpoint '{path.parent}' is damaged ({type(error).__name__}). Delete that "
-                "folder to go on from the one before it."
-            ) from error
-
-    def _check_same_run(self, checkpoint: Path) -> None:
-        try:
-            about = json.loads((checkpoint / ABOUT).read_text(encoding="utf-8"))
-            theirs = about["decided_by"]
-        except (OSError, ValueError, LookupError) as error:
-            raise TrainingError(
-                f"The checkpoint '{checkpoint}' is damaged ({type(error).__name__}). Delete that "
-                "folder to go on from the one before it."
-            ) from error
+    def _check_same_run(self, checkpoint: Path, theirs: Mapping[str, str]) -> None:
         mine = self.decided_by
         other = sorted(n for n in mine.keys() | theirs.keys() if mine.get(n) != theirs.get(n))
         if other:
@@ -519,7 +548,15 @@ def _flush(path: Path) -> None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Complete ones, oldest first."""
-    return sorted(path for path in (folder / CHECKPOINTS).glob("*") if path.suffix != ".tmp")
+    return sorted(path for path in (folder / CHECKPOINTS).glob("[0-9]" * 8) if path.is_dir())
+
+
+def _decided_by(checkpoint: Path) -> dict[str, str]:
+    """What decided the run that a checkpoint is of."""
+    about = parse_json((checkpoint / ABOUT).read_bytes())
+    if not isinstance(about, dict) or not isinstance(about["decided_by"], dict):
+        raise ValueError("it does not say what decided its run")
+    return about["decided_by"]
 
 
 def _memory_gb() -> float:

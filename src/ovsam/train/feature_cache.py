@@ -23,14 +23,16 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ovsam.bounded_json import parse_json
 from ovsam.data.layouts import ListedPhoto, Report, list_photos
 from ovsam.data.skipped import AT_MOST
 from ovsam.errors import OutputError, PhotoError, TrainingError
@@ -44,6 +46,7 @@ NAMED = 3  # photos that an error names
 BYTES = 2  # of a number in half precision
 
 _FEATURES = "features"
+_Length = Annotated[int, Field(gt=0, le=2**20)]
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -54,11 +57,11 @@ class Contents:
     """What a person calls the teacher."""
     fingerprint: str
     """Of the teacher's weights."""
-    image_size: int
+    image_size: Annotated[int, Field(gt=0)]
     """The photo's longest side as the teacher sees it, in pixels."""
-    feature_shape: tuple[int, int, int]
+    feature_shape: tuple[_Length, _Length, _Length]
     """(C, h, w) of a photo's embedding."""
-    shard_size: int
+    shard_size: Annotated[int, Field(gt=0)]
     """Photos in a shard; the last one has fewer."""
     photos: tuple[str, ...]
     """Their names, in the order of the shards."""
@@ -306,8 +309,8 @@ class FeatureCacher:
         free = shutil.disk_usage(_existing(self.folder)).free
         if size > free:
             raise OutputError(
-                f"Cannot cache {len(names):,} photos in '{self.folder}': they need {_gib(size)}, "
-                f"and {_gib(free)} are free."
+                f"Cannot cache {len(names):,} photos in '{self.folder}': they need "
+                f"{in_bytes(size)}, and {in_bytes(free)} are free."
             )
         timed: list[float] = []
         for name in names[:TRIED]:
@@ -433,17 +436,20 @@ def _read_shard(folder: Path, contents: Contents, index: int) -> _Shard:
     with _opened(path) as file:
         try:
             metadata = file.metadata() or {}
-            kept, skipped = json.loads(metadata["photos"]), json.loads(metadata["skipped"])
-            shape = tuple(file.get_slice(_FEATURES).get_shape())
-            shard = _Shard(path, tuple(kept), dict(skipped), metadata["checksum"])
+            kept, skipped = parse_json(metadata["photos"]), parse_json(metadata["skipped"])
+            rows = file.get_slice(_FEATURES)
+            shape, is_half = tuple(rows.get_shape()), rows.get_dtype() == "F16"
+            if not isinstance(kept, list) or not isinstance(skipped, dict) or not is_half:
+                raise TypeError("what a shard has")
+            shard = _Shard(path, tuple(kept), skipped, metadata["checksum"])
             fingerprint = metadata["fingerprint"]
         except (SafetensorError, LookupError, ValueError, TypeError) as error:
             raise _corrupt(path, f"it lacks {error}") from error
-    rows = [name for name in contents.shard(index) if name not in shard.skipped]
+    wanted = [name for name in contents.shard(index) if name not in shard.skipped]
     if (
         fingerprint != contents.fingerprint
         or shape != (len(shard.photos), *contents.feature_shape)
-        or list(shard.photos) != rows
+        or list(shard.photos) != wanted
     ):
         raise _corrupt(path, "it is of another teacher, size or photo list")
     return shard
@@ -557,5 +563,12 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def _gib(size: float) -> str:
-    return f"{size / 2**30:,.1f} GiB"
+def in_bytes(size: int) -> str:
+    """A size on disk as a person reads it.
+
+    Example:
+        >>> in_bytes(3 * 2**29), in_bytes(2**20)
+        ('1.5 GiB', '1.0 MiB')
+    """
+    unit, name = (2**30, "GiB") if size >= 2**30 else (2**20, "MiB")
+    return f"{size / unit:,.1f} {name}"

@@ -23,14 +23,17 @@ from ovsam.model.build import (
     as_baseline,
     build,
     build_text_encoder,
+    expected_state,
     named_config,
+    read_model,
     split_baseline,
+    text_names,
 )
 from ovsam.model.clip import ClipTextEncoder
 from ovsam.model.convert import (
     KEY_MAP_SAM,
     KEY_MAP_SAM_DECODER,
-    expected_shapes,
+    add_counters,
     read_tensors,
     rename,
 )
@@ -44,7 +47,13 @@ from ovsam.model.text import (
     readable_names,
 )
 from ovsam.model.text_store import TextStore
-from ovsam.model.weights import differences, load_checkpoint, read_metadata, save_checkpoint
+from ovsam.model.weights import (
+    check_finite,
+    check_kinds,
+    differences,
+    read_metadata,
+    save_checkpoint,
+)
 from ovsam.train.lite_model import initial_model
 from ovsam.train.recipe import StartSettings
 from ovsam.vocabulary import Vocabulary, plain_name
@@ -116,7 +125,7 @@ def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
 def _from_checkpoint(name: str, start: StartSettings) -> Start:
     assert start.checkpoint is not None
     path = SHIPPED if start.checkpoint == "lite" else Path(start.checkpoint)
-    config, state = load_checkpoint(path)
+    config, state = read_model(path)
     if config.name + SINGLE == name and "adapter" in start.anew:  # Table 5: all else is the same
         adapter = replace(config.adapter, multi_scale=False)
         config = replace(config, name=name, adapter=adapter)
@@ -151,7 +160,6 @@ def _from_checkpoint(name: str, start: StartSettings) -> Start:
 
 
 def _from_files(config: ModelConfig, files: Mapping[str, str]) -> Start:
-    model = build(config)
     state: dict[str, Tensor] = {}
     for source, path in files.items():
         table = KEY_MAP_SAM_DECODER if config.sam is None else KEY_MAP_SAM
@@ -162,19 +170,26 @@ def _from_files(config: ModelConfig, files: Mapping[str, str]) -> Start:
             if key == "image_encoder.pos_embed" and config.sam is None:  # are the adapter's, too
                 renamed = "adapter.pos_embed"
             if renamed is not None:
-                state[renamed] = tensor.float()
+                state[renamed] = tensor
+    model = build(config)
     fresh = {k: v for k, v in model.state_dict().items() if k.partition(".")[0] in RANDOM_PARTS}
     state = {**fresh, **state}
-    expected = expected_shapes(config)
-    for key in expected.keys() - state.keys():
-        if key.endswith(".num_batches_tracked"):
-            state[key] = torch.zeros((), dtype=torch.long)
-    problems = differences(expected, {key: tuple(value.shape) for key, value in state.items()})
+    expected = expected_state(config)
+    add_counters(state, expected)
+    problems = differences(
+        {key: tuple(value.shape) for key, value in expected.items()},
+        {key: tuple(value.shape) for key, value in state.items()},
+    )
+    named = "' and '".join(files.values())
     if problems:
-        named = " and ".join(f"'{path}'" for path in files.values())
         raise CheckpointError(
-            f"{named} do not make up '{config.name}': {problems}. Check the files."
+            f"'{named}' do not make up '{config.name}': {problems}. Check the files."
         )
+    check_kinds(expected, state, named)
+    check_finite(state, named)
+    state = {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
     text = {key: value for key, value in state.items() if key.startswith("text.")}
     model.load_state_dict({key: value for key, value in state.items() if key not in text})
     return Start(model, text, {}, names_learnt=False)
@@ -254,7 +269,7 @@ def write_trained(
     if start.model.context is not None:  # no name is embedded without it
         metadata.pop(TEXT_NAMES, None)
     elif config.encoder.kind == "lite":  # common names need no text tower
-        known = json.loads(metadata.get(TEXT_NAMES, "[]"))
+        known = text_names(metadata) or []
         new = sorted({text for synonyms in seen for text in synonyms} - set(known))
         if new:
             vectors = [state[TEXT_VECTORS].float()] if known else []

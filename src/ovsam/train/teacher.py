@@ -20,7 +20,8 @@ from ovsam.model.build import SHIPPED, restore
 from ovsam.model.convert import read_tensors
 from ovsam.model.features import ImageEncoder, freeze
 from ovsam.model.image import Frame, to_pixels
-from ovsam.model.weights import fill, fingerprints
+from ovsam.model.weights import check_finite, fill, fingerprints
+from ovsam.predictor import check_device
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer_sam import VisionTransformerSAM
@@ -102,29 +103,22 @@ def load_teacher(source: str, image_size: int | None = None, device: str = "cpu"
     Raises:
         CheckpointError: no such teacher or file, a file that does not fit (every tensor that is
             missing or unexpected is named), or the hub cannot be reached.
-        TrainingError: the teacher cannot see photos at this size, or there is no such device.
+        TrainingError: the teacher cannot see photos at this size.
+        OvsamError: there is no such device; see `check_device`.
     """
+    check_device(device)
     if source in SAMS:
         teacher = _sam(source, _pretrained(source))
     elif Path(source).suffix in (".pth", ".pt", ".bin"):
         teacher = _sam(Path(source).stem, _from_file(Path(source)))
     else:
-        return _on_device(_own(source, image_size), device)
+        return _own(source, image_size).to(device)
     if image_size not in (None, teacher.image_size):
         raise TrainingError(
             f"The teacher '{source}' sees photos at {teacher.image_size} pixels, not at "
             f"{image_size}: leave the size out."
         )
-    return _on_device(teacher, device)
-
-
-def _on_device(teacher: Teacher, device: str) -> Teacher:
-    try:
-        return teacher.to(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TrainingError(
-            f"The device '{device}' cannot be used on this machine. Use 'cpu'."
-        ) from error
+    return teacher.to(device)
 
 
 class _Own(nn.Module):
@@ -218,6 +212,7 @@ def _from_file(path: Path) -> VisionTransformerSAM:
         vit = VisionTransformerSAM(num_classes=0, use_rel_pos=True, norm_layer=_norm(), **arguments)
     renamed = checkpoint_filter_fn(state, vit)  # type: ignore[no-untyped-call]
     fill(vit, {key: tensor.float() for key, tensor in renamed.items()}, path)
+    check_finite(state, path)
     return vit
 
 

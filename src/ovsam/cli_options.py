@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ovsam.cli_signals import INTERRUPTED, TERMINATED, Terminated
 from ovsam.cli_streams import explain, prepare_streams, say
-from ovsam.errors import OvsamError, UsageError, VocabularyError
+from ovsam.errors import OvsamError, UsageError, VocabularyError, quoted
 
 if TYPE_CHECKING:
     from ovsam.vocabulary import Vocabulary
@@ -101,7 +101,7 @@ def complete_devices() -> list[str]:
 
 def _check_device(device: str) -> str:
     if device.partition(":")[0] not in complete_devices():
-        raise typer.BadParameter(f"must be cpu, cuda or mps, got '{device}'.")
+        raise UsageError(f"--device must be cpu, cuda or mps, got {quoted(device)}.")
     return device
 
 

@@ -52,7 +52,8 @@ def leave(number: int, _: FrameType | None) -> None:
     """End the process at once, as a handler of a signal."""
     interrupted = number == signal.SIGINT
     with suppress(Exception):
-        print("interrupted" if interrupted else "terminated", file=sys.stderr, flush=True)
+        sys.stderr.write("interrupted\n" if interrupted else "terminated\n")
+        sys.stderr.flush()
     os._exit(INTERRUPTED if interrupted else TERMINATED)
 
 

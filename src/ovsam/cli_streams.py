@@ -61,7 +61,8 @@ def explain(error: OSError) -> str:
 def say(sentence: str) -> None:
     """Print a line on stderr, if anything can be printed there."""
     with suppress(OSError):
-        print(sentence, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
     _drop_unprintable()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -142,7 +143,13 @@ def segment(
 
     Example: `ovsam segment photo.jpg --box 10,20,200,180 --point "120,80; 5,9,0"`
     """
-    from ovsam.output import PICTURE_SUFFIXES, check_output, write_beside_others, write_picture
+    from ovsam.output import (
+        PICTURE_SUFFIXES,
+        check_output,
+        numbered,
+        write_beside_others,
+        write_picture,
+    )
     from ovsam.overlay import draw_overlay
     from ovsam.photo import DEFAULT_MAX_PIXELS, read_photo
     from ovsam.prompt_text import parse_prompts
@@ -157,8 +164,10 @@ def segment(
     unnamed = output is None and json_path is None
     if unnamed:
         output = Path(f"{photo.stem}_ovsam.png")
-    if output is not None:
-        check_output(output, PICTURE_SUFFIXES, () if unnamed else [photo])
+        free = next(path for path in numbered(output) if not os.path.lexists(path))
+        check_output(free, PICTURE_SUFFIXES)
+    elif output is not None:
+        check_output(output, PICTURE_SUFFIXES, [photo])
     if json_path is not None:
         check_output(json_path, (".json",), [photo, Path(vocabulary)])
     names = narrowed(load_vocabulary(vocabulary), only)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ovsam.cli_signals import INTERRUPTED, TERMINATED, Terminated
-from ovsam.cli_streams import explain, prepare_streams, say
+from ovsam.cli_streams import explain, give_up_on_streams, prepare_streams, say
 from ovsam.errors import OvsamError, UsageError, VocabularyError, quoted
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Group(TyperGroup):
             say(f"error: {explain(error)}")
         except MemoryError:
             say("error: The memory does not suffice. Give a smaller photo, or fewer at a time.")
+        finally:
+            give_up_on_streams()
         raise SystemExit(_FAILED)
 
     def invoke(self, ctx: Any) -> Any:
@@ -105,6 +108,16 @@ def _check_device(device: str) -> str:
     return device
 
 
+def typed_names(text: str) -> str:
+    """Names in UTF-8 that a terminal without it, as under `LANG=C`, handed over as bytes."""
+    if os.path.exists(text):
+        return text
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        return text
+
+
 ModelOption = Annotated[
     str,
     typer.Option(
@@ -120,6 +133,7 @@ VocabularyOption = Annotated[
         "file with one class per line, a table (.csv), a list or an annotation file (.json), or "
         'names: "cat, dog/puppy, coffee mug".',
         metavar="NAMES",
+        callback=typed_names,
         autocompletion=complete_vocabularies,
     ),
 ]

@@ -49,13 +49,11 @@ def print_file(text: str) -> None:
 
 
 def explain(error: OSError) -> str:
-    """What the system refused, as a sentence; what cannot be printed is not tried again."""
+    """What the system refused, as a sentence."""
     reason = error.strerror or str(error)
-    if _drop_unprintable():
-        return f"Cannot write to the standard output: {reason}."
-    if error.filename is not None:
-        return f"The system refuses {os.fsdecode(error.filename)!r}: {reason}."
-    return f"The system refused: {reason}."
+    if error.filename is None:  # else it is said there
+        return f"Cannot write the output: {reason}."
+    return f"The system refuses {os.fsdecode(error.filename)!r}: {reason}."
 
 
 def say(sentence: str) -> None:
@@ -63,22 +61,18 @@ def say(sentence: str) -> None:
     with suppress(OSError):
         sys.stderr.write(f"{sentence}\n")
         sys.stderr.flush()
-    _drop_unprintable()
 
 
-def _drop_unprintable() -> bool:
-    """Whether the standard output takes no more; the end of the process then does not fail."""
-    failed = []
+def give_up_on_streams() -> None:
+    """Drop what a stream did not take, so that it is not tried again when the process ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            failed.append(stream)
             with suppress(OSError, ValueError):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno())
                 os.close(nowhere)
-    return sys.stdout in failed
 
 
 def print_table(table: Table) -> None:

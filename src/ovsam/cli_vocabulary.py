@@ -17,6 +17,7 @@ from ovsam.cli_options import (
     OnlyOption,
     complete_vocabularies,
     narrowed,
+    typed_names,
 )
 from ovsam.cli_streams import print_file, print_table
 from ovsam.errors import VocabularyError
@@ -38,6 +39,7 @@ SpecArgument = Annotated[
         'list or an annotation file (.json), or names: "cat, dog/puppy, coffee mug".',
         metavar="NAMES",
         show_default=False,
+        callback=typed_names,
         autocompletion=complete_vocabularies,
     ),
 ]

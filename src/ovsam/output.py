@@ -98,7 +98,7 @@ def write_beside_others(path: Path, pixels: NDArray[np.uint8]) -> Path:
     try:
         with unfinished(path) as temporary:
             _fill(temporary, picture_bytes(path, pixels))
-            return next(name for name in _numbered(path) if _take_name(temporary, name))
+            return next(name for name in numbered(path) if _take_name(temporary, name))
     except OSError as error:
         raise _refused(path, error) from error
 
@@ -166,8 +166,8 @@ def _fill(temporary: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _numbered(path: Path) -> Iterator[Path]:
-    """`a.png`, `a-2.png`, `a-3.png`, ..."""
+def numbered(path: Path) -> Iterator[Path]:
+    """The names that `write_beside_others` tries: `a.png`, `a-2.png`, `a-3.png`, ..."""
     yield path
     for number in count(2):
         yield path.with_stem(f"{path.stem}-{number}")
@@ -189,10 +189,10 @@ def _take_name(temporary: Path, name: Path) -> bool:
 
 
 def _refused(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"Cannot write {str(path)!r}: {error.strerror or error}. "
-        "Check the folder's permissions and free space."
-    )
+    advice = "Check the folder's permissions and free space."
+    if isinstance(error, FileNotFoundError):
+        advice = "Its folder is gone; make it again."
+    return OutputError(f"Cannot write {str(path)!r}: {error.strerror or error}. {advice}")
 
 
 def write_picture(path: Path, pixels: NDArray[np.uint8]) -> Path:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,11 @@ class TextStore:
                 unknown.append(text)
             else:
                 found[text] = np.asarray(vector, np.float32)
-        if not unknown or self._path is None or not self._path.exists():
+        if not unknown or self._path is None:
             return found
         try:
+            if not self._path.exists():
+                return found
             rows = list(self._read(self._path, model, unknown))
         except (sqlite3.Error, OSError) as error:
             self._give_up(self._path, error)
@@ -106,7 +109,7 @@ class TextStore:
         """Log why the file was of no use; move it away if it is damaged."""
         # Damage is a plain DatabaseError; its subclass OperationalError is a lock, a full disk…
         if type(error) is not sqlite3.DatabaseError:
-            _log.warning("Text embeddings are not kept on disk: %s: %s.", path, error)
+            _say_once(f"Text embeddings are not kept on disk: {path}: {error}.")
             return
         spoilt = path.with_name(f"{path.name}.damaged")
         _log.warning("Text embeddings start anew: %s: %s. Moved to %s.", path, error, spoilt)
@@ -114,6 +117,11 @@ class TextStore:
             path.replace(spoilt)
         except OSError as failure:
             _log.warning("Could not move %s: %s.", path, failure)
+
+
+@cache
+def _say_once(sentence: str) -> None:
+    _log.warning("%s", sentence)
 
 
 @contextmanager

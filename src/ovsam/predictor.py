@@ -7,6 +7,7 @@ embeddings of vocabularies, so both can be shared by threads.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -853,7 +854,6 @@ def load(
 
     names = load_vocabulary(vocabulary)
     _check_device(device)
-    folder = _cache_folder(cache_dir)
     name, baseline = str(name_or_path), ""
     if not Path(name).is_file():  # a file's name may end in anything
         name, baseline = split_baseline(name)
@@ -863,7 +863,7 @@ def load(
     templates = PLAIN_TEMPLATES if tower is None else openai_templates()
     if (context := restored.model.context) is not None:
         encoder, templates = InContext(encoder, context.tokens), PLAIN_TEMPLATES
-    store = TextStore(folder / "text.sqlite", seed=restored.text_vectors)
+    store = TextStore(_text_file(cache_dir), seed=restored.text_vectors)
     return Predictor(restored.model, encoder, templates, store, names, device, zoom)
 
 
@@ -895,10 +895,18 @@ def locate(name: str, cache_dir: str | Path | None = None) -> Path:
     return path
 
 
-def _cache_folder(cache_dir: str | Path | None) -> Path:
+def _text_file(cache_dir: str | Path | None) -> Path | None:
+    """Where embeddings of names are kept; None = nowhere, for there is no home."""
     import platformdirs
 
-    return Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam")
+    try:
+        folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam")
+    except RuntimeError:
+        logging.getLogger(__name__).warning(
+            "Text embeddings are not kept on disk: there is no home folder."
+        )
+        return None
+    return folder / "text.sqlite"
 
 
 def _check_device(device: str) -> None:

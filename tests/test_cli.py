@@ -51,9 +51,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
 
 
-def assert_error(result: Any, message: str) -> None:
-    """One sentence on stderr that holds `message`, nothing on stdout, exit code 1."""
-    assert result.exit_code == 1, result.output
+def assert_error(result: Any, message: str, code: int = 1) -> None:
+    """One sentence on stderr that holds `message`, nothing on stdout, this exit code."""
+    assert result.exit_code == code, result.output
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
@@ -124,7 +124,7 @@ def test_segment_with_one_kind_of_names_only(run: Run) -> None:
     assert content["vocabulary"] == {"name": name, "classes": 10, "notes": []}
     assert [label["name"] for label in content["objects"][0]["labels"][:2]] == ["bicycle", "car"]
     os.remove("out.json")
-    assert_error(run(*words, "--only", "vehicel"), "Did you mean vehicle")
+    assert_error(run(*words, "--only", "vehicel"), "Did you mean vehicle", 2)
     assert not Path("out.json").exists()
 
 
@@ -172,7 +172,7 @@ def test_coordinates_are_those_of_the_upright_photo(run: Run) -> None:
     Image.new("RGB", (300, 200)).save("turned.jpg", exif=exif)
     run("segment", "turned.jpg", "--point", "150,290", "--json", "out.json")
     assert json.loads(Path("out.json").read_text())["size"] == {"width": 200, "height": 300}
-    assert_error(run("segment", "turned.jpg", "--point", "290,150"), "outside the photo")
+    assert_error(run("segment", "turned.jpg", "--point", "290,150"), "outside the photo", 2)
 
 
 def test_bracketed_name_is_shown_as_it_is(run: Run, fake: FakePredictor) -> None:
@@ -185,13 +185,6 @@ def test_bracketed_name_is_shown_as_it_is(run: Run, fake: FakePredictor) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["photo.jpg"], "Nothing to segment: point at an object with --point x,y"),
-        (["photo.jpg", "--point", "5,5,0"], "only where the object is not"),
-        (["photo.jpg", "--point", "x"], "is not a number"),
-        (["photo.jpg", "--box", "9,9,1,1"], "x0 < x1"),
-        (["photo.jpg", "--box", "0,0,nan,9"], "finite"),
-        (["photo.jpg", "--point", "301,5"], "outside the photo"),
-        (["photo.jpg", "--box", "300,0,310,9"], "outside the photo"),
         (["none.jpg", "--point", "5,5"], "none.jpg"),
         ([".", "--point", "5,5", "-o", "o.png"], "."),
         (["bad.jpg", "--point", "5,5"], "bad.jpg"),
@@ -199,22 +192,48 @@ def test_bracketed_name_is_shown_as_it_is(run: Run, fake: FakePredictor) -> None
         (["photo.jpg", "--point", "5,5", "--vocabulary", "cat, !cat"], "twice"),
         (["photo.jpg", "--point", "5,5", "--vocabulary", "coca"], "no vocabulary 'coca'"),
         (["photo.jpg", "--point", "5,5", "--vocabulary", ""], "empty"),
-        (["photo.jpg", "--point", "5,5", "-o", "out.gif"], "must end in .png"),
         (["photo.jpg", "--point", "5,5", "-o", "no/out.png"], "does not exist"),
         (["photo.jpg", "--point", "5,5", "-o", "photo.jpg"], "the input itself"),
-        (["photo.jpg", "--point", "5,5", "--json", "out.txt"], "must end in .json"),
-        (["photo.jpg", "--point", "5,5", "--json", "/dev/stdout"], "must end in .json"),
     ],
 )
 def test_segment_errors_before_the_model_is_loaded(
     run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    assert_refused_before_any_work(run, monkeypatch, arguments, message, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Nothing to segment: point at an object with --point x,y"),
+        (["--point", "5,5,0"], "only where the object is not"),
+        (["--point", "x"], "is not a number"),
+        (["--box", "9,9,1,1"], "x0 < x1"),
+        (["--box", "0,0,nan,9"], "finite"),
+        (["--point", "301,5"], "outside the photo"),
+        (["--box", "300,0,310,9"], "outside the photo"),
+        (["--point", "5,5", "-o", "out.gif"], "must end in .png"),
+        (["--point", "5,5", "--json", "out.txt"], "must end in .json"),
+        (["--point", "5,5", "--json", "/dev/stdout"], "must end in .json"),
+        (["--point", "5,5", "--only", "vehicel"], "Did you mean vehicle"),
+        (["--point", "5,5", "--device", "tpu"], "--device must be cpu, cuda or mps, got 'tpu'."),
+    ],
+)
+def test_wrong_use_exits_with_2(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    assert_refused_before_any_work(run, monkeypatch, ["photo.jpg", *arguments], message, 2)
+
+
+def assert_refused_before_any_work(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str, code: int
 ) -> None:
     def load(*_: object, **__: object) -> None:
         raise AssertionError("the model must not be loaded")
 
     monkeypatch.setattr(ovsam, "load", load, raising=False)
     Path("bad.jpg").write_bytes(b"no photo")
-    assert_error(run("segment", *arguments), message)
+    assert_error(run("segment", *arguments), message, code)
     assert sorted(os.listdir()) == ["bad.jpg", "photo.jpg"]
 
 
@@ -266,7 +285,7 @@ def test_evaluate_reports_unseen_classes_apart(run: Run) -> None:
     assert report["by_novelty"]["base"]["instances"] == 0
     assert_error(run(*call, "--unseen", "unicorn"), "has no class 'unicorn' to be marked")
     assert_error(run(*call, "--unseen", "coco-ov"), "has no class 'coco-ov' to be marked")
-    assert_error(run(*call, "--unseen", " ,"), "--unseen must name classes")
+    assert_error(run(*call, "--unseen", " ,"), "--unseen must name classes", 2)
 
 
 @pytest.mark.usefixtures("fake")
@@ -387,7 +406,7 @@ def test_evaluate_errors(run: Run) -> None:
         "the input itself",
     )
     evaluate = ("evaluate", "instances.json", "--images", ".")
-    assert_error(run(*evaluate, "--reliability", "trust.jpg"), "must end in .png")
+    assert_error(run(*evaluate, "--reliability", "trust.jpg"), "must end in .png", 2)
     for option, *value in (
         ["--by-class"],
         ["--reliability", "t.png"],
@@ -395,7 +414,7 @@ def test_evaluate_errors(run: Run) -> None:
         ["--unseen", "cat"],
     ):
         refused = run(*evaluate, "--clicks", "2", option, *value)
-        assert_error(refused, f"masks alone: leave out {option}, or --clicks")
+        assert_error(refused, f"masks alone: leave out {option}, or --clicks", 2)
     Path("empty").mkdir()
     result = run("evaluate", "instances.json", "--images", "empty")
     assert result.exit_code == 1
@@ -457,7 +476,9 @@ def test_demo_hands_over_to_the_server(
 
 def test_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: f"1.2.3 of {name}")
-    assert run("--version").stdout == "ovsam 1.2.3 of ovsam\n"
+    first, terms = run("--version").stdout.splitlines()
+    assert first == "ovsam 1.2.3 of ovsam"
+    assert "weights have terms of their own" in terms
 
 
 def test_help_loads_no_torch() -> None:

@@ -145,9 +145,6 @@ def test_a_corrupt_photo_is_named() -> None:
         ([], "nowhere", "vit.pth", "There is no data set at 'nowhere'"),
         ([], "data", "nothing", "Unknown teacher 'nothing'"),
         (["--size", "128"], "data", "vit.pth", "sees photos at 64 pixels, not at 128"),
-        (["--device", "abacus"], "data", "vit.pth", "device must be 'cpu', 'cuda' or 'mps'"),
-        (["--part", "3/2"], "data", "vit.pth", "--part must be i/n with i from 1 to n"),
-        (["--part", "half"], "data", "vit.pth", "for example 2/4, got 'half'"),
         (["-o", "vit.pth/cache", "--yes"], "data", "vit.pth", "Cannot make the folder"),
         (["--shard", "3"], "data", "vit.pth", "'cache' is in shards of 2 photos, not of 3"),
     ],
@@ -155,8 +152,23 @@ def test_a_corrupt_photo_is_named() -> None:
 def test_errors_are_one_sentence(options: list[str], data: str, teacher: str, message: str) -> None:
     if "--shard" in options:
         assert run("--yes").exit_code == 0
-    result = run(*options, data=data, teacher=teacher)
-    assert result.exit_code == 1, result.output
+    assert_one_sentence(run(*options, data=data, teacher=teacher), message, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "abacus"], "--device must be cpu, cuda or mps, got 'abacus'."),
+        (["--part", "3/2"], "--part must be i/n with i from 1 to n"),
+        (["--part", "half"], "for example 2/4, got 'half'"),
+    ],
+)
+def test_values_that_no_option_has(options: list[str], message: str) -> None:
+    assert_one_sentence(run(*options), message, 2)
+
+
+def assert_one_sentence(result: Any, message: str, code: int) -> None:
+    assert result.exit_code == code, result.output
     errors = result.stderr.splitlines()
     assert len(errors) == 1
     assert errors[0].startswith("error: ")

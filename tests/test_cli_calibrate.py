@@ -66,5 +66,5 @@ def test_calibrate_refuses_what_it_cannot_calibrate(
 def test_calibrate_refuses_a_name_before_any_work(tmp_path: Path) -> None:
     words = ["calibrate", "val.json", "--images", "photos", "-o", str(tmp_path / "out.pth")]
     result = CliRunner().invoke(cli.app, words)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "must end in .safetensors" in result.stderr

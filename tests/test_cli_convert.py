@@ -48,7 +48,7 @@ def test_errors_are_one_sentence(tmp_path: Path, options: list[str]) -> None:
     assert result.stderr.startswith("error: ") and "sam.pth" in result.stderr
     assert not output.exists()
     result = CliRunner().invoke(app, ["convert", str(tmp_path / "out.pth"), *options])
-    assert result.exit_code == 1 and "must end in .safetensors" in result.stderr
+    assert result.exit_code == 2 and "must end in .safetensors" in result.stderr
 
 
 def test_sam_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

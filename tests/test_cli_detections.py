@@ -108,18 +108,18 @@ def test_limit_and_names_that_are_no_class(run: Run, fake: FakePredictor) -> Non
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("code", "arguments", "message"),
     [
-        (("--labels", "ours", "--vocabulary", "person, cup"), "of the class 'emu'"),
-        (("--labels", "detector", "--vocabulary", "coco"), "--vocabulary is for --labels ours"),
-        (("--labels", "detector", "--results-out", "boxes.json"), "it is the input itself"),
-        (("--labels", "detector", "--json", "truth.json"), "it is the input itself"),
-        (("--labels", "detector", "--json", "a.json", "--results-out", "a.json"), "the same file"),
+        (1, ("--labels", "ours", "--vocabulary", "person, cup"), "of the class 'emu'"),
+        (2, ("--labels", "detector", "--vocabulary", "coco"), "--vocabulary is for --labels ours"),
+        (1, ("--labels", "detector", "--results-out", "boxes.json"), "it is the input itself"),
+        (1, ("--labels", "detector", "--json", "truth.json"), "it is the input itself"),
+        (2, ("--labels", "detector", "--json", "a.json", "--results-out", "a.json"), "same file"),
     ],
 )
-def test_what_is_refused(run: Run, arguments: tuple[str, ...], message: str) -> None:
+def test_what_is_refused(run: Run, code: int, arguments: tuple[str, ...], message: str) -> None:
     result = run(*ASKED, *arguments)
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == code, result.output
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
 

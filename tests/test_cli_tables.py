@@ -106,17 +106,17 @@ def test_what_pictures_refuses(run: Run) -> None:
     assert run(*report, "a.json").exit_code == 0
     assert run(*report, "b.json").exit_code == 0
 
-    def refused(*arguments: str) -> str:
+    def refused(*arguments: str, code: int = 1) -> str:
         result = run("pictures", *arguments)
-        assert result.exit_code == 1, result.output
+        assert result.exit_code == code, result.output
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
         assert not Path("c.png").exists()
         return str(result.stderr)
 
     asked = ("data/truth.json", "a.json", "b.json", "--images")
-    assert "two reports or more" in refused(*TRUTH, "a.json", "-o", "c.png")
-    assert "must end in .png" in refused(*asked, "data/photos", "-o", "c.jpg")
+    assert "two reports or more" in refused(*TRUTH, "a.json", "-o", "c.png", code=2)
+    assert "must end in .png" in refused(*asked, "data/photos", "-o", "c.jpg", code=2)
     assert "photos are missing" in refused(*asked, "run", "-o", "c.png")
     Path("a.json").write_text(json.dumps({**json.loads(Path("b.json").read_text()), "asked": 3}))
     assert "is no report" in refused(*asked, "data/photos", "-o", "c.png")

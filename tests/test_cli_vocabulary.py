@@ -219,12 +219,27 @@ def test_build_with_lite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (["search", "cat", "--vocabulary", "cocoo"], "There is no vocabulary 'cocoo'"),
         (["diff", "coco", "cocoo"], "There is no vocabulary 'cocoo'"),
         (["build", "cat, !Cat"], "has the class 'Cat' twice"),
-        (["build", "coco", "--model", "nothing"], "nothing"),
+        (["build", "coco", "--model", "nothing.pth"], "nothing.pth"),
     ],
 )
 def test_errors_are_one_sentence(arguments: list[str], message: str) -> None:
-    result = run(*arguments)
-    assert result.exit_code == 1, result.output
+    assert_one_sentence(run(*arguments), message, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "coco", "--model", "nothing"], "Unknown model 'nothing'"),
+        (["build", "coco", "--device", "tpu"], "--device must be cpu, cuda or mps, got 'tpu'."),
+        (["show", "coco", "--only", "vehicel"], "Did you mean vehicle"),
+    ],
+)
+def test_values_that_no_option_has(arguments: list[str], message: str) -> None:
+    assert_one_sentence(run(*arguments), message, 2)
+
+
+def assert_one_sentence(result: Any, message: str, code: int) -> None:
+    assert result.exit_code == code, result.output
     assert result.stdout == ""
     errors = result.stderr.splitlines()
     assert len(errors) == 1

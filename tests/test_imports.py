@@ -16,6 +16,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "ovsam"
 GROUND = (
     "errors",
     "bounded_json",
+    "extras",
     "structures",
     "output",
     "geometry",
@@ -43,8 +44,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("train", "evaluate"),
     ("tables",),
     ("web",),
-    ("cli_options", "cli_progress"),
-    ("cli", "__main__", *(f"cli_{part}" for part in COMMANDS)),
+    ("cli_signals", "cli_streams", "cli_options", "cli_progress"),
+    ("cli", "__main__", "cli_models", *(f"cli_{part}" for part in COMMANDS)),
 )
 # The steps of the figure meet in model/ovsam.py only, through tensors.
 STEPS = ("image", "features", "adapter", "prompt", "mask", "label", "text")

@@ -6,24 +6,23 @@
     >>> found = predictor.predict(photo, ovsam.Prompt(points_xy=[[220, 130]]))  # doctest: +SKIP
     >>> found[0].mask.shape, found[0].labels[0][:3]  # doctest: +SKIP
 
-Importing this package is cheap: torch is imported when a model is.
+Importing this package costs nothing: each name is imported where it is first used, torch with a
+model.
 """
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from ovsam.errors import OvsamError
-from ovsam.photo import read_photo
-from ovsam.structures import Label, Prediction, Prompt
-from ovsam.vocabulary import Vocabulary, load_vocabulary
-
 if TYPE_CHECKING:
+    from ovsam.errors import OvsamError
+    from ovsam.photo import read_photo
     from ovsam.predictor import EncodedImage, Predictor, load
     from ovsam.sam import SamPredictor
+    from ovsam.structures import Label, Prediction, Prompt
+    from ovsam.vocabulary import Vocabulary, load_vocabulary
 
-__version__ = metadata.version("ovsam")
+    __version__: str
 
 __all__ = [
     "EncodedImage",
@@ -39,17 +38,32 @@ __all__ = [
     "read_photo",
 ]
 
-_LAZY = {
-    "EncodedImage": "ovsam.predictor",
-    "Predictor": "ovsam.predictor",
-    "load": "ovsam.predictor",
-    "SamPredictor": "ovsam.sam",
+_HOMES = {
+    "EncodedImage": "predictor",
+    "Label": "structures",
+    "OvsamError": "errors",
+    "Prediction": "structures",
+    "Predictor": "predictor",
+    "Prompt": "structures",
+    "SamPredictor": "sam",
+    "Vocabulary": "vocabulary",
+    "load": "predictor",
+    "load_vocabulary": "vocabulary",
+    "read_photo": "photo",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("ovsam")
+    if name not in _HOMES:
         raise AttributeError(f"module 'ovsam' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    return getattr(import_module(f"ovsam.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

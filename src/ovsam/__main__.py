@@ -1,5 +1,20 @@
-"""`python -m ovsam`, and `torchrun -m ovsam`: the command."""
+"""The command: `ovsam`, `python -m ovsam`, `torchrun -m ovsam`."""
 
-from ovsam.cli import app
+from __future__ import annotations
 
-app()
+from ovsam.cli_signals import end_at_once_on_signals, end_quietly_on_signals
+
+
+def main() -> None:
+    """Run the command; all that it needs is imported when Ctrl-C is taken care of."""
+    end_quietly_on_signals()
+    from ovsam.cli import app
+
+    try:
+        app()
+    finally:
+        end_at_once_on_signals()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,79 +2,60 @@
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from ovsam import (
     cli_calibrate,
     cli_data,
     cli_detections,
     cli_evaluate,
+    cli_models,
     cli_tables,
     cli_train,
     cli_vocabulary,
 )
 from ovsam.cli_options import (
+    LOOK,
+    PAPER,
+    TEACH,
+    Command,
     DeviceOption,
+    Group,
     MaxPixelsOption,
     ModelOption,
     OnlyOption,
     VocabularyOption,
     ZoomOption,
+    complete_models,
+    narrowed,
 )
 from ovsam.cli_progress import embed_names
-from ovsam.errors import OvsamError, PromptError
+from ovsam.cli_streams import print_table
+from ovsam.errors import PromptError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ovsam.model.complexity import Complexity
     from ovsam.predictor import Predictor
     from ovsam.structures import Prediction, Prompt
 
-_INTERRUPTED = 130
-
-
-class _Group(TyperGroup):
-    """Turns what a user can cause into one sentence on stderr and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:  # Typer's click, vendored or not
-        try:
-            return super().invoke(ctx)
-        except OvsamError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from error
-        except KeyboardInterrupt as error:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(_INTERRUPTED) from error
-
-
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
 
-app.add_typer(cli_data.app, name="data")
-app.add_typer(cli_train.app)
-app.add_typer(cli_evaluate.app)
-app.add_typer(cli_detections.app)
-app.add_typer(cli_calibrate.app)
-app.add_typer(cli_tables.app)
-app.add_typer(cli_vocabulary.app, name="vocabulary")
-
 
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"ovsam {metadata.version('ovsam')}")
+        typer.echo("code: Apache-2.0; weights have terms of their own, see 'ovsam models'")
         raise typer.Exit
 
 
@@ -85,12 +66,15 @@ def main(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Open-vocabulary SAM: click or box an object in a photo, get its mask and its name."""
+    """Open-vocabulary SAM: click or box an object in a photo, get its mask and its name.
+
+    Each command has an example in its own help, as in `ovsam segment -h`.
+    """
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=LOOK)
 def segment(
-    photo: Annotated[Path, typer.Argument(help="The photo.", show_default=False)],
+    photo: Annotated[Path, typer.Argument(help="The photo.", metavar="PHOTO", show_default=False)],
     box: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,7 +96,9 @@ def segment(
     ] = None,
     vocabulary: VocabularyOption = "coco",
     only: OnlyOption = None,
-    top: Annotated[int, typer.Option(min=1, help="How many names for each object.")] = 5,
+    top: Annotated[
+        int, typer.Option(min=1, help="How many names for each object.", metavar="N")
+    ] = 5,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -120,6 +106,7 @@ def segment(
             max=1,
             help="An object whose first name has a lower score is none of these. Left out: what "
             "the model was calibrated with.",
+            metavar="P",
             show_default=False,
         ),
     ] = None,
@@ -128,14 +115,21 @@ def segment(
         typer.Option(
             "--output",
             "-o",
-            help="The picture to write: .png, .jpg or .webp. With neither this nor --json, "
-            "PHOTO's name with _ovsam.png in the current folder.",
+            help="The picture to write: .png, .jpg or .webp; replaced if it is there. With "
+            "neither this nor --json, PHOTO's name with _ovsam.png in the current folder, or "
+            "_ovsam-2.png and so on: none is replaced.",
+            metavar="FILE",
             show_default=False,
         ),
     ] = None,
     json_path: Annotated[
         Path | None,
-        typer.Option("--json", help="The results as a .json file.", show_default=False),
+        typer.Option(
+            "--json",
+            help="The results as a .json file, replaced if it is there.",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = None,
     model: ModelOption = "lite",
     zoom: ZoomOption = None,
@@ -147,9 +141,16 @@ def segment(
     Coordinates are pixels of the photo as you see it (turned upright), from its top left corner.
     Each --box and each --point is one object; boxes are numbered first.
 
-    Example: ovsam segment photo.jpg --box 10,20,200,180 --point "120,80; 140,95,0"
+    Example: `ovsam segment photo.jpg --box 10,20,200,180 --point "120,80; 5,9,0"`
     """
-    from ovsam.output import PICTURE_SUFFIXES, check_output
+    from ovsam.output import (
+        PICTURE_SUFFIXES,
+        check_output,
+        numbered,
+        write_beside_others,
+        write_picture,
+    )
+    from ovsam.overlay import draw_overlay
     from ovsam.photo import DEFAULT_MAX_PIXELS, read_photo
     from ovsam.prompt_text import parse_prompts
     from ovsam.vocabulary import load_vocabulary
@@ -160,15 +161,16 @@ def segment(
             "Nothing to segment: point at an object with --point x,y or draw a box around it with "
             "--box x0,y0,x1,y1."
         )
-    if output is None and json_path is None:
+    unnamed = output is None and json_path is None
+    if unnamed:
         output = Path(f"{photo.stem}_ovsam.png")
-    if output is not None:
+        free = next(path for path in numbered(output) if not os.path.lexists(path))
+        check_output(free, PICTURE_SUFFIXES)
+    elif output is not None:
         check_output(output, PICTURE_SUFFIXES, [photo])
     if json_path is not None:
         check_output(json_path, (".json",), [photo, Path(vocabulary)])
-    names = load_vocabulary(vocabulary)
-    if only:
-        names = names.only(*only)
+    names = narrowed(load_vocabulary(vocabulary), only)
     pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
     size_hw = (pixels.shape[0], pixels.shape[1])
     for prompt in prompts:
@@ -180,22 +182,32 @@ def segment(
     embed_names(predictor)
     predictions = predictor.predict(predictor.encode(pixels), prompts, top=top, threshold=threshold)
 
+    if json_path is not None:
+        _write_json(json_path, predictor, photo, size_hw, prompts, predictions)
+    if output is not None:
+        write = write_beside_others if unnamed else write_picture
+        output = write(output, draw_overlay(pixels, predictions, prompts))
     _print_objects(prompts, predictions)
     if not predictor.has_oracle and not all(prediction.calibrated for prediction in predictions):
         _say_not_calibrated(predictor, threshold)
-    if output is not None:
-        _write_overlay(output, pixels, prompts, predictions)
-    if json_path is not None:
-        _write_json(json_path, predictor, photo, size_hw, prompts, predictions)
+    for path in (output, json_path):
+        if path is not None:
+            typer.echo(f"wrote {path}")
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=LOOK)
 def demo(
     photo: Annotated[
-        Path | None, typer.Argument(help="A photo to begin with.", show_default=False)
+        Path | None,
+        typer.Argument(help="A photo to begin with.", metavar="PHOTO", show_default=False),
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 = any free one.")] = 7860,
+    host: Annotated[
+        str, typer.Option(help="The address to serve on.", metavar="ADDRESS")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="The port; 0 = any free one.", metavar="N"),
+    ] = 7860,
     model: ModelOption = "lite",
     vocabulary: VocabularyOption = "coco",
     token: Annotated[
@@ -203,6 +215,7 @@ def demo(
         typer.Option(
             help="A secret that every request must carry. Left out: one is made up, unless only "
             "this machine can reach the page.",
+            metavar="TEXT",
             show_default=False,
         ),
     ] = None,
@@ -212,7 +225,10 @@ def demo(
     max_pixels: MaxPixelsOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Open a local page: click objects in a photo, see their masks and names."""
+    """Open a local page: click objects in a photo, see their masks and names.
+
+    Example: `ovsam demo photo.jpg --vocabulary "cat, dog/puppy, coffee mug"`
+    """
     from ovsam.photo import DEFAULT_MAX_PIXELS, read_photo
     from ovsam.vocabulary import load_vocabulary
     from ovsam.web.server import serve
@@ -229,7 +245,6 @@ def demo(
     serve(predictor, photo, host, port, token, open_browser, max_pixels=limit)
 
 
-@app.command()
 def complexity(
     models: Annotated[
         list[str] | None,
@@ -237,10 +252,14 @@ def complexity(
             help="Models by name, or checkpoints by path. Left out: all that have a name.",
             metavar="[MODEL]...",
             show_default=False,
+            autocompletion=complete_models,
         ),
     ] = None,
 ) -> None:
-    """Count parameters and multiply-adds, part by part, beside the paper's figures."""
+    """Count parameters and multiply-adds, part by part, beside the paper's figures.
+
+    Example: `ovsam complexity lite rn50x16-coco`
+    """
     from ovsam.model.complexity import PROMPTS, model_names
     from ovsam.model.complexity import complexity as count
 
@@ -252,28 +271,41 @@ def complexity(
     )
 
 
-@app.command()
 def convert(
     output: Annotated[
-        Path, typer.Argument(help="The .safetensors file to write.", show_default=False)
+        Path,
+        typer.Argument(
+            help="The .safetensors file to write, replaced if it is there.",
+            metavar="FILE",
+            show_default=False,
+        ),
     ],
-    sam: Annotated[Path, typer.Option(help="SAM ViT-H, sam_vit_h_4b8939.pth.", show_default=False)],
+    sam: Annotated[
+        Path,
+        typer.Option(help="SAM ViT-H, sam_vit_h_4b8939.pth.", metavar="FILE", show_default=False),
+    ],
     clip: Annotated[
         Path | None,
         typer.Option(
             help="CLIP, open_clip_model.safetensors of timm/resnet50x16_clip.openai. Left out: SAM "
             "alone.",
+            metavar="FILE",
             show_default=False,
         ),
     ] = None,
     sam2clip: Annotated[
         Path | None,
-        typer.Option(help="The authors' adapter, sam2clip_vith_rn50x16.pth.", show_default=False),
+        typer.Option(
+            help="The authors' adapter, sam2clip_vith_rn50x16.pth.",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = None,
     clip2sam: Annotated[
         Path | None,
         typer.Option(
             help="Their region head and decoder: clip2sam_coco_rn50x16.pth, or the one for LVIS.",
+            metavar="FILE",
             show_default=False,
         ),
     ] = None,
@@ -281,7 +313,8 @@ def convert(
         str,
         typer.Option(
             help="The model that these files make up. SAM's and CLIP's alone make up a baseline, "
-            "such as sam-vit-h+rn50x16-feature-crop, SAM's alone sam-vit-h-oracle."
+            "such as sam-vit-h+rn50x16-feature-crop, SAM's alone sam-vit-h-oracle.",
+            metavar="MODEL",
         ),
     ] = "rn50x16",
     sam_decoder: Annotated[
@@ -297,11 +330,15 @@ def convert(
         typer.Option(
             help="The classes that the region head was trained on: those of a release, "
             "rn50x16-coco or rn50x16-lvis; a text file, one a line; or LVIS's annotations "
-            "(.json), rare classes left out."
+            "(.json), rare classes left out.",
+            metavar="CLASSES",
         ),
     ] = "rn50x16-coco",
 ) -> None:
-    """Make one checkpoint of the authors' weights (non-commercial use only), or of SAM and CLIP."""
+    """Make one checkpoint of the authors' weights (non-commercial use only), or of SAM and CLIP.
+
+    Example: `ovsam convert sam.safetensors --sam sam_vit_h_4b8939.pth --model sam-vit-h-oracle`
+    """
     from ovsam.output import check_output
 
     given = [path for path in (sam2clip, clip2sam, sam, clip) if path is not None]
@@ -329,7 +366,6 @@ def convert(
 
 def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None:
     from rich import box as boxes
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -351,10 +387,7 @@ def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None
             "-" if score != score else f"{score:.2f}",
             Text("\n".join(lines)),  # Text: a name in [brackets] is no markup
         )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
+    print_table(table)
 
 
 def _say_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
@@ -369,16 +402,6 @@ def _say_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
         else " None is refused unless --threshold says so."
     )
     typer.echo(f"The names' scores only rank them: the model {why}.{refuses}")
-
-
-def _write_overlay(
-    path: Path, pixels: NDArray[np.uint8], prompts: list[Prompt], predictions: list[Prediction]
-) -> None:
-    from ovsam.output import write_picture
-    from ovsam.overlay import draw_overlay
-
-    write_picture(path, draw_overlay(pixels, predictions, prompts))
-    typer.echo(f"wrote {path}")
 
 
 def _write_json(
@@ -401,7 +424,6 @@ def _write_json(
         predictions=predictions,
     )
     write_atomically(path, to_json_bytes(document))
-    typer.echo(f"wrote {path}")
 
 
 def _print_complexity(counts: Complexity) -> None:
@@ -429,3 +451,16 @@ def _print_complexity(counts: Complexity) -> None:
         multiply_adds, parameters = counts.paper
         add("the paper", "", parameters, multiply_adds)
     Console().print(table)
+
+
+# In the order of the help.
+app.add_typer(cli_models.app)
+app.add_typer(cli_vocabulary.app, name="vocabulary", rich_help_panel=LOOK)
+app.add_typer(cli_evaluate.app)
+app.add_typer(cli_detections.app)
+app.add_typer(cli_calibrate.app)
+app.add_typer(cli_data.app, name="data", rich_help_panel=TEACH)
+app.add_typer(cli_train.app)
+app.add_typer(cli_tables.app)
+app.command(cls=Command, rich_help_panel=PAPER)(complexity)
+app.command(cls=Command, rich_help_panel=PAPER)(convert)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsam.cli_options import (
+    MEASURE,
+    Command,
     CrowdsKind,
     CrowdsOption,
     DeviceOption,
+    ImagesOption,
     JsonOption,
     LimitOption,
     ModelOption,
@@ -27,22 +30,24 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=MEASURE)
 def calibrate(
     annotations: Annotated[
         Path,
         typer.Argument(
             help="COCO instance annotations (.json) of photos that the model was not trained on.",
+            metavar="ANNOTATIONS",
             show_default=False,
         ),
     ],
-    images: Annotated[Path, typer.Option(help="The folder of the photos.", show_default=False)],
+    images: ImagesOption,
     output: Annotated[
         Path,
         typer.Option(
             "--output",
             "-o",
             help="The .safetensors file to write: the same model, calibrated.",
+            metavar="FILE",
             show_default=False,
         ),
     ],
@@ -58,7 +63,7 @@ def calibrate(
     Finds the temperature under which the annotated names are most likely, and the score below
     which an object is none of the vocabulary's classes. Masks and the order of names stay.
 
-    Example: ovsam calibrate instances_val2017.json --images val2017 -o calibrated.safetensors
+    Example: `ovsam calibrate instances.json --images photos -o calibrated.safetensors`
     """
     from ovsam.data.coco import read_annotations
     from ovsam.export import to_json_bytes
@@ -96,12 +101,13 @@ def calibrate(
     with bar("photos") as progress:
         scores = collect_scores(predictor, content, images, photos=photos, progress=progress)
     found = fit(scores)
-    _print_fit(found)
     save_with_config(checkpoint, output, replace(predictor.config, calibration=found.calibration))
-    typer.echo(f"wrote {output}")
     if json_path is not None:
         write_atomically(json_path, to_json_bytes(_as_dict(found, predictor.name, names.name)))
-        typer.echo(f"wrote {json_path}")
+    _print_fit(found)
+    for path in (output, json_path):
+        if path is not None:
+            typer.echo(f"wrote {path}")
 
 
 def _as_dict(found: Fit, model: str, vocabulary: str) -> dict[str, object]:

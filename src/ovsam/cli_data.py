@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovsam.cli_options import Command, Group, ImagesBesideOption
+
 if TYPE_CHECKING:
     from ovsam.data.check import Contents
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="markdown")
 
 SHOWN = 20  # problems on screen; the JSON file has them all
 CLASSES_SHOWN = 15
@@ -18,10 +20,13 @@ CLASSES_SHOWN = 15
 
 @app.callback()
 def main() -> None:
-    """Look at data sets."""
+    """Look at data sets.
+
+    Example: `ovsam data check annotations.json --images photos`
+    """
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     path: Annotated[
         Path,
@@ -29,28 +34,33 @@ def check(
             help="An annotation file in COCO's format (also LVIS, Objects365, V3Det), YOLO's "
             "data.yaml, or a folder: LabelMe, YOLO, SA-1B, `images/` and `masks/`, or a folder or "
             "tar file for each class.",
+            metavar="DATA",
             show_default=False,
         ),
     ],
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="The photos of an annotation file. Left out: beside it.", show_default=False
-        ),
-    ] = None,
+    images: ImagesBesideOption = None,
     decode: Annotated[  # noqa: ARG001 - every photo is decoded now; scripts may still ask for it
         bool, typer.Option("--decode", hidden=True)
     ] = False,
     sheet: Annotated[
         Path | None,
-        typer.Option(help="A picture of some photos with their masks.", show_default=False),
+        typer.Option(
+            help="A picture of some photos with their masks, to be written.",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = None,
     json_path: Annotated[
         Path | None,
-        typer.Option("--json", help="All findings as a .json file.", show_default=False),
+        typer.Option(
+            "--json", help="All findings as a .json file.", metavar="FILE", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Say what a data set contains and what is wrong with it; exit code 1 if anything is."""
+    """Say what a data set contains and what is wrong with it; exit code 1 if anything is.
+
+    Example: `ovsam data check annotations.json --images photos --sheet sheet.png`
+    """
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
@@ -71,13 +81,14 @@ def check(
             images,
             progress=lambda done: bar.update(task, description=f"{done:,} photos"),
         )
-    _print(found)
-    if sheet is not None:
-        write_picture(sheet, contact_sheet(found.samples))
-        typer.echo(f"wrote {sheet}")
     if json_path is not None:
         write_atomically(json_path, to_json_bytes(_as_dict(found)))
-        typer.echo(f"wrote {json_path}")
+    if sheet is not None:
+        write_picture(sheet, contact_sheet(found.samples))
+    _print(found)
+    for written in (sheet, json_path):
+        if written is not None:
+            typer.echo(f"wrote {written}")
     if found.problems:
         raise typer.Exit(1)
 

@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsam.cli_options import (
+    MEASURE,
+    Command,
     CrowdsKind,
     CrowdsOption,
     DeviceOption,
+    ImagesOption,
     JournalOption,
     JsonOption,
     LimitOption,
     ModelOption,
     WorkersOption,
     ZoomOption,
+    complete_vocabularies,
     is_given,
 )
 from ovsam.cli_progress import bar, embed_names
 from ovsam.cli_report import print_left_out
-from ovsam.errors import OvsamError
+from ovsam.errors import UsageError
 
 if TYPE_CHECKING:
     from ovsam.evaluate.boxes import DetectionReport
@@ -38,36 +42,41 @@ class LabelSource(StrEnum):
     ours = "ours"
 
 
-ImagesOption = Annotated[
-    Path, typer.Option("--images", help="The folder of the photos.", show_default=False)
-]
-
-
-@app.command("evaluate-detections")
+@app.command("evaluate-detections", cls=Command, rich_help_panel=MEASURE)
 def evaluate_detections(
     context: typer.Context,
     annotations: Annotated[
         Path,
-        typer.Argument(help="COCO or LVIS instance annotations (.json).", show_default=False),
+        typer.Argument(
+            help="COCO or LVIS instance annotations (.json).",
+            metavar="ANNOTATIONS",
+            show_default=False,
+        ),
     ],
     results: Annotated[
         Path,
         typer.Argument(
             help="A detector's boxes in COCO's results format (.json), as Detectron2, MMDetection, "
             "Ultralytics and `ovsam detect` write them.",
+            metavar="BOXES",
             show_default=False,
         ),
     ],
     images: ImagesOption,
     labels: Annotated[
         LabelSource,
-        typer.Option(help="Whose names count; the detector's scores rank in either case."),
+        typer.Option(
+            help="Whose names count, detector or ours; the detector's scores rank in either case.",
+            metavar="WHOSE",
+        ),
     ],
     vocabulary: Annotated[
         str,
         typer.Option(
             help="With `--labels ours`, the names to choose from: a built-in vocabulary, a text "
-            "file with one class per line, an annotation file (.json), or a list."
+            "file with one class per line, an annotation file (.json), or a list.",
+            metavar="NAMES",
+            autocompletion=complete_vocabularies,
         ),
     ] = "coco",
     crowds: CrowdsOption = CrowdsKind.left_out,
@@ -75,7 +84,9 @@ def evaluate_detections(
     results_out: Annotated[
         Path | None,
         typer.Option(
-            help="The masks in COCO's results format, as a .json file.", show_default=False
+            help="The masks in COCO's results format, as a .json file.",
+            metavar="FILE",
+            show_default=False,
         ),
     ] = None,
     model: ModelOption = "lite",
@@ -87,8 +98,7 @@ def evaluate_detections(
 ) -> None:
     """Measure masks for a detector's boxes: mask AP by COCO's rules, or by LVIS's.
 
-    Example: ovsam evaluate-detections instances_val2017.json boxes.json --images val2017
-    --labels detector
+    Example: `ovsam evaluate-detections val.json boxes.json --images photos --labels ours`
     """
     from ovsam.evaluate.asked import asked
     from ovsam.evaluate.boxes import evaluate_detections as run
@@ -106,9 +116,9 @@ def evaluate_detections(
     if journal is not None:
         check_output(journal, (".jsonl",))
     if json_path is not None and json_path == results_out:
-        raise OvsamError("--json and --results-out name the same file. Give them two names.")
+        raise UsageError("--json and --results-out name the same file. Give them two names.")
     if labels is LabelSource.detector and is_given(context, "vocabulary"):
-        raise OvsamError(
+        raise UsageError(
             "--vocabulary is for --labels ours: the detector's names are those of its file. Leave "
             "it out, or ask for our names."
         )
@@ -138,9 +148,6 @@ def evaluate_detections(
             workers=None if workers is None else Workers(load, workers),
             progress=progress,
         )
-    _print(report)
-    objects = sum(len(truth.annotations.by_photo.get(photo.id, ())) for photo in planned.photos)
-    print_left_out(report.not_counted, objects)
     if json_path is not None:
         made_from = asked(
             annotations=annotations,
@@ -151,19 +158,27 @@ def evaluate_detections(
         )
         made_from |= {"crowds": crowds.value}
         write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
-        typer.echo(f"wrote {json_path}")
     if results_out is not None:
         write_atomically(results_out, results_to_json(report.results))
-        typer.echo(f"wrote {results_out}")
+    _print(report)
+    objects = sum(len(truth.annotations.by_photo.get(photo.id, ())) for photo in planned.photos)
+    print_left_out(report.not_counted, objects)
+    for path in (json_path, results_out):
+        if path is not None:
+            typer.echo(f"wrote {path}")
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=MEASURE)
 def detect(
-    photos: Annotated[Path, typer.Argument(help="The folder of the photos.", show_default=False)],
+    photos: Annotated[
+        Path,
+        typer.Argument(help="The folder of the photos.", metavar="FOLDER", show_default=False),
+    ],
     annotations: Annotated[
         Path,
         typer.Argument(
             help="The annotation file (.json) that gives the photos and classes their ids.",
+            metavar="ANNOTATIONS",
             show_default=False,
         ),
     ],
@@ -172,20 +187,25 @@ def detect(
         typer.Option(
             help="Weights of torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, .pth or "
             ".safetensors. Nothing is downloaded.",
+            metavar="FILE",
             show_default=False,
         ),
     ],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="The boxes in COCO's results format.", show_default=False
+            "--output",
+            "-o",
+            help="The .json file to write: the boxes in COCO's results format.",
+            metavar="FILE",
+            show_default=False,
         ),
     ],
     limit: LimitOption = None,
 ) -> None:
     """Find objects with a small detector from torchvision: boxes for `evaluate-detections`.
 
-    Example: ovsam detect val2017 instances_val2017.json --weights detector.pth -o boxes.json
+    Example: `ovsam detect photos val.json --weights detector.pth -o boxes.json`
     """
     from ovsam.evaluate.detections import results_to_json
     from ovsam.evaluate.truth import read_truth

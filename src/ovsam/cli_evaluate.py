@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsam.cli_options import (
+    MEASURE,
+    Command,
     CrowdsKind,
     CrowdsOption,
     DeviceOption,
+    ImagesBesideOption,
     JournalOption,
     JsonOption,
     LimitOption,
@@ -21,11 +24,12 @@ from ovsam.cli_options import (
     VocabularyOption,
     WorkersOption,
     ZoomOption,
+    complete_models,
     is_given,
 )
 from ovsam.cli_progress import bar, embed_names
 from ovsam.cli_report import print_left_out
-from ovsam.errors import OvsamError
+from ovsam.errors import UsageError
 
 if TYPE_CHECKING:
     from ovsam.evaluate.agreement import AgreementReport
@@ -56,12 +60,12 @@ class EvaluationKind(StrEnum):
 
 
 _PROMPTS = (
-    "Annotated boxes, the same with SAM's noise (a tenth of their sides), centre points of "
-    "annotated masks, or any points of them"
+    "Annotated boxes (box), the same with SAM's noise, a tenth of their sides (noisy-box), centre "
+    "points of annotated masks (point), or any points of them (random-point)"
 )
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=MEASURE)
 def evaluate(
     context: typer.Context,
     annotations: Annotated[
@@ -69,20 +73,17 @@ def evaluate(
         typer.Argument(
             help="Photos with named masks: an annotation file in COCO's format (.json), a folder "
             "of LabelMe's, or YOLO's data.yaml (of several parts, `val`) or folder.",
+            metavar="ANNOTATIONS",
             show_default=False,
         ),
     ],
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="The photos of an annotation file. Left out: beside it.", show_default=False
-        ),
-    ] = None,
+    images: ImagesBesideOption = None,
     prompts: Annotated[
         EvaluationKind,
         typer.Option(
             help=f"{_PROMPTS}; or centre points where, as the authors measure, the name is that of "
-            "the annotated box."
+            "the annotated box (point-true-box).",
+            metavar="KIND",
         ),
     ] = EvaluationKind.box,
     clicks: Annotated[
@@ -91,6 +92,7 @@ def evaluate(
             min=1,
             help="Instead, click each object so often, each time where the mask is most wrong, "
             "and report the IoU after each click (NoC is usually counted with 20).",
+            metavar="N",
             show_default=False,
         ),
     ] = None,
@@ -100,6 +102,7 @@ def evaluate(
         typer.Option(
             help='Classes of the vocabulary that were held back in training, "cat, dog"; they are '
             "reported apart, as novel. Left out: those that the vocabulary marks.",
+            metavar="CLASSES",
             show_default=False,
         ),
     ] = None,
@@ -112,6 +115,7 @@ def evaluate(
         Path | None,
         typer.Option(
             help="A plot of how far the names' scores can be trusted, as a .png file.",
+            metavar="FILE",
             show_default=False,
         ),
     ] = None,
@@ -124,7 +128,7 @@ def evaluate(
 ) -> None:
     """Measure a model on annotated photos: mean IoU of its masks, share of right names.
 
-    Example: ovsam evaluate instances_val2017.json --images val2017 --prompts point --by-class
+    Example: `ovsam evaluate annotations.json --images photos --prompts point`
     """
     from ovsam.data.layouts import read_annotated
     from ovsam.evaluate.asked import asked
@@ -176,22 +180,23 @@ def evaluate(
             workers=shared,
             progress=progress,
         )
-    if isinstance(report, ClickReport):
-        _print_clicks(report)
-    else:
-        _print_report(report, by_class)
     if json_path is not None:
         made_from = asked(annotations=annotations, model=model, vocabulary=vocabulary, limit=limit)
         made_from |= {"crowds": crowds.value}
         write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
-        typer.echo(f"wrote {json_path}")
     if reliability is not None and not isinstance(report, ClickReport):
         title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"
         draw_reliability(report.calibration, title, reliability)
-        typer.echo(f"wrote {reliability}")
+    if isinstance(report, ClickReport):
+        _print_clicks(report)
+    else:
+        _print_report(report, by_class)
+    for path in (json_path, reliability):
+        if path is not None:
+            typer.echo(f"wrote {path}")
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=MEASURE)
 def compare(
     data: Annotated[
         Path,
@@ -199,30 +204,35 @@ def compare(
             help="Photos with objects: an annotation file in COCO's format, a folder of LabelMe's, "
             "YOLO's data.yaml or folder, a folder or a list of folders of SA-1B (val.txt), or a "
             "folder with `images/` and `masks/`.",
+            metavar="DATA",
             show_default=False,
         ),
     ],
     teacher: Annotated[
         str,
         typer.Option(
-            help="The model to compare with: its name, or the path of a converted checkpoint.",
+            help="The model to compare with: its name, or the path of a checkpoint.",
+            metavar="MODEL",
             show_default=False,
+            autocompletion=complete_models,
         ),
     ],
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="The photos of an annotation file. Left out: beside it.", show_default=False
-        ),
-    ] = None,
-    prompts: Annotated[PromptKind, typer.Option(help=f"{_PROMPTS}.")] = PromptKind.box,
+    images: ImagesBesideOption = None,
+    prompts: Annotated[
+        PromptKind, typer.Option(help=f"{_PROMPTS}.", metavar="KIND")
+    ] = PromptKind.box,
     json_path: JsonOption = None,
     model: ModelOption = "lite",
     zoom: ZoomOption = None,
     limit: LimitOption = None,
     objects: Annotated[
         int | None,
-        typer.Option(min=1, help="Only the largest objects of each photo.", show_default=False),
+        typer.Option(
+            min=1,
+            help="Only the largest objects of each photo.",
+            metavar="N",
+            show_default=False,
+        ),
     ] = None,
     journal: JournalOption = None,
     workers: WorkersOption = None,
@@ -230,7 +240,7 @@ def compare(
 ) -> None:
     """Measure how alike two models' masks are: mean IoU where both are asked the same.
 
-    Example: ovsam compare bsds500/val.txt --model student.safetensors --teacher lite
+    Example: `ovsam compare val.txt --model student.safetensors --teacher lite`
     """
     from ovsam.data.dataset import read_data_set
     from ovsam.evaluate.agreement import agreement, load_pair
@@ -272,11 +282,12 @@ def compare(
             workers=None if workers is None else Workers(load, workers),
             progress=progress,
         )
-    _print_agreement(report, model, teacher)
     if json_path is not None:
         made_from = asked(annotations=data, model=model, teacher=teacher, limit=limit)
         made_from |= {"objects": objects, "listed": data_set.fingerprint}
         write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
+    _print_agreement(report, model, teacher)
+    if json_path is not None:
         typer.echo(f"wrote {json_path}")
 
 
@@ -284,7 +295,7 @@ def _listed(unseen: str) -> list[str]:
     """The names, each as it is written: what means the same is not one class here."""
     names = [name.strip() for name in unseen.split(",") if name.strip()]
     if not names:
-        raise OvsamError(
+        raise UsageError(
             "--unseen must name classes of the vocabulary, separated by commas, got none. Give "
             "some, or leave it out."
         )
@@ -296,7 +307,7 @@ def _refuse_beside_clicks(context: typer.Context) -> None:
     unused = ("prompts", "by_class", "reliability", "unseen")
     given = [f"--{name.replace('_', '-')}" for name in unused if is_given(context, name)]
     if given:
-        raise OvsamError(
+        raise UsageError(
             "--clicks begins in the middle of each object and measures masks alone: leave out "
             f"{' and '.join(given)}, or --clicks."
         )

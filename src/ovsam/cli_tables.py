@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovsam.cli_options import PAPER, Command, DeviceOption, ImagesOption
 from ovsam.cli_progress import bar
-from ovsam.errors import OutputError, OvsamError
+from ovsam.cli_streams import print_file
+from ovsam.errors import OutputError, OvsamError, UsageError
 
 if TYPE_CHECKING:
     from ovsam.tables.page import Pictures, Section
@@ -19,19 +21,24 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=PAPER)
 def tables(
     run: Annotated[
         Path,
         typer.Argument(
             help="The run folder: checkpoints, and the reports that the figures are read from.",
+            metavar="RUN",
             show_default=False,
         ),
     ],
     data: Annotated[
         Path,
         typer.Option(
-            "--data", "-d", help="The folder that the data sets lie in.", show_default=False
+            "--data",
+            "-d",
+            help="The folder that the data sets lie in.",
+            metavar="FOLDER",
+            show_default=False,
         ),
     ],
     output: Annotated[
@@ -40,6 +47,7 @@ def tables(
             "--output",
             "-o",
             help="The folder for tables.md, tables.html and the plots. Left out: the run folder.",
+            metavar="FOLDER",
             show_default=False,
         ),
     ] = None,
@@ -49,6 +57,7 @@ def tables(
             "--set",
             help="Which tables: paper, the paper's own; lite, the same in small; or a TOML file of "
             "your own (docs/tables.md).",
+            metavar="SET",
         ),
     ] = "lite",
     commands: Annotated[
@@ -63,7 +72,7 @@ def tables(
 
     What was not measured is a gap with its reason.
 
-    Example: ovsam tables my-run --data photos -o my-tables
+    Example: `ovsam tables my-run --data photos -o my-tables`
     """
     from ovsam.tables.table_set import Folders, read_table_set, script
 
@@ -77,7 +86,7 @@ def tables(
     if commands:
         from ovsam.tables.results import Results
 
-        typer.echo(script(wanted, folders, Results(wanted, folders).unusable()), nl=False)
+        print_file(script(wanted, folders, Results(wanted, folders).unusable()))
         return
     if not run.is_dir():
         raise OvsamError(
@@ -111,8 +120,8 @@ def _write(wanted: TableSet, folders: Folders, output: Path) -> None:
     beside += [(shown.name, shown.content) for shown in page.pictures if shown.content is not None]
     for name, content in beside:
         write_atomically(output / name, content)
-    write_atomically(output / "tables.md", to_markdown(page).encode())
-    write_atomically(output / "tables.html", to_html(page).encode())
+    write_atomically(output / "tables.md", to_markdown(page).encode(errors="replace"))
+    write_atomically(output / "tables.html", to_html(page).encode(errors="replace"))
     gaps = [gap for section in sections for row in section.filled.rows for gap in row.gaps]
     typer.echo(f"wrote {output / 'tables.md'} and {output / 'tables.html'}")
     if gaps:
@@ -143,12 +152,14 @@ def _pictures(wanted: TableSet, entry: PictureEntry, folders: Folders) -> Pictur
     return Pictures(entry.title, path.name, content, gap, command)
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=PAPER)
 def pictures(
     annotations: Annotated[
         Path,
         typer.Argument(
-            help="The annotation file (.json) that the reports are about.", show_default=False
+            help="The annotation file (.json) that the reports are about.",
+            metavar="ANNOTATIONS",
+            show_default=False,
         ),
     ],
     reports: Annotated[
@@ -156,25 +167,34 @@ def pictures(
         typer.Argument(
             help="Two or more reports of `ovsam evaluate --json`. The last one tells which objects "
             "are best and worst.",
+            metavar="REPORT...",
             show_default=False,
         ),
     ],
-    images: Annotated[
-        Path, typer.Option("--images", help="The folder of the photos.", show_default=False)
-    ],
+    images: ImagesOption,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The picture, .png.", show_default=False)
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The .png file to write.",
+            metavar="FILE",
+            show_default=False,
+        ),
     ],
     each: Annotated[
-        int, typer.Option(min=1, help="How many objects of each kind, from as many photos.")
+        int,
+        typer.Option(
+            min=1, help="How many objects of each kind, from as many photos.", metavar="N"
+        ),
     ] = 3,
-    device: Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')] = "cpu",
+    device: DeviceOption = "cpu",
 ) -> None:
     """Draw models side by side: best, worst and random objects, and where they disagree.
 
     Each report's model is asked again about the objects that are drawn.
 
-    Example: ovsam pictures instances_val2017.json one.json other.json --images val2017 -o both.png
+    Example: `ovsam pictures val.json one.json other.json --images photos -o both.png`
     """
     from ovsam.data.coco import read_annotations
     from ovsam.output import check_output
@@ -183,7 +203,7 @@ def pictures(
 
     check_output(output, (".png",), [annotations, images, *reports])
     if len(reports) < 2:
-        raise OvsamError("Give two reports or more, one for each model to show.")
+        raise UsageError("Give two reports or more, one for each model to show.")
     answers = [read_answers(path) for path in reports]
     content = read_annotations(annotations)
     for one in answers:

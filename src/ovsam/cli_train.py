@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.errors import TrainingError
+from ovsam.cli_options import TEACH, Command, DeviceOption, ImagesBesideOption
+from ovsam.errors import TrainingError, UsageError
+from ovsam.extras import check_installed
 
 if TYPE_CHECKING:
     from ovsam.train.feature_cache import Estimate
@@ -18,17 +20,30 @@ app = typer.Typer()
 _SHOWN = 10  # warnings on screen
 
 
+def complete_recipes() -> list[str]:
+    """Names of the recipes that ship, for the shell."""
+    from ovsam.train.recipe import shipped_recipes
+
+    return list(shipped_recipes())
+
+
 RecipeArgument = Annotated[
     str,
     typer.Argument(
         help="A recipe that ships with ovsam, or a TOML file of your own (docs/train.md).",
+        metavar="RECIPE",
         show_default=False,
+        autocompletion=complete_recipes,
     ),
 ]
 DataOption = Annotated[
     Path,
     typer.Option(
-        "--data", "-d", help="The folder that the recipe's paths lie in.", show_default=False
+        "--data",
+        "-d",
+        help="The folder that the recipe's paths lie in.",
+        metavar="FOLDER",
+        show_default=False,
     ),
 ]
 OutputOption = Annotated[
@@ -38,6 +53,7 @@ OutputOption = Annotated[
         "-o",
         help="The folder for checkpoints, record, report and the finished weights. "
         "A run that was stopped goes on where it was.",
+        metavar="FOLDER",
     ),
 ]
 SetOption = Annotated[
@@ -48,30 +64,38 @@ SetOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=TEACH)
 def distill(
     recipe: RecipeArgument,
     data: DataOption,
     output: OutputOption = Path("distill-run"),
     changes: SetOption = None,
 ) -> None:
-    """Stage 1, SAM2CLIP: teach an adapter the embedding of SAM."""
+    """Stage 1, SAM2CLIP: teach an adapter the embedding of SAM.
+
+    Example: `ovsam distill sam2clip-lite --data photos -o my-run`
+    """
     _carry_out(recipe, data, output, changes or [], {"distill"})
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=TEACH)
 def train(
     recipe: RecipeArgument,
     data: DataOption,
     output: OutputOption = Path("train-run"),
     changes: SetOption = None,
 ) -> None:
-    """Stage 2, CLIP2SAM, or all learned parts at once: teach masks and names."""
+    """Stage 2, CLIP2SAM, or all learned parts at once: teach masks and names.
+
+    Example: `ovsam train finetune --data my-photos -o my-run`
+    """
     _carry_out(recipe, data, output, changes or [], {"label", "joint"})
 
 
 def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: set[str]) -> None:
     import logging
+
+    check_installed("Training")
 
     from ovsam.train.recipe import read_recipe
 
@@ -79,7 +103,7 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
     recipe = read_recipe(name, changes)
     if recipe.stage not in stages:
         other = "distill" if recipe.stage == "distill" else "train"
-        raise TrainingError(
+        raise UsageError(
             f"'{name}' is a recipe of stage {recipe.stage}: use 'ovsam {other} {name}'."
         )
     if not data.is_dir():
@@ -101,12 +125,13 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
     typer.echo(f"wrote {path}")
 
 
-@app.command("cache-features")
+@app.command("cache-features", cls=Command, rich_help_panel=TEACH)
 def cache_features(
     data: Annotated[
         Path,
         typer.Argument(
             help="The photos: an annotation file or a folder, as in `ovsam data check`.",
+            metavar="DATA",
             show_default=False,
         ),
     ],
@@ -116,6 +141,7 @@ def cache_features(
             "--output",
             "-o",
             help="The folder of the cache. A run that was stopped goes on where it was.",
+            metavar="FOLDER",
             show_default=False,
         ),
     ],
@@ -123,37 +149,37 @@ def cache_features(
         str,
         typer.Option(
             help='"sam-vit-h", "sam-vit-l", "sam-vit-b" (fetched from the hub), SAM\'s official '
-            '.pth, "lite", or an ovsam checkpoint.'
+            '.pth, "lite", or an ovsam checkpoint.',
+            metavar="MODEL",
         ),
     ] = "sam-vit-h",
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="The photos of an annotation file. Left out: beside it.", show_default=False
-        ),
-    ] = None,
+    images: ImagesBesideOption = None,
     size: Annotated[
         int | None,
         typer.Option(
             min=32,
             help="A photo's longest side as the teacher sees it, in pixels. Left out: the "
             "teacher's own; SAM has no other (1024).",
+            metavar="N",
             show_default=False,
         ),
     ] = None,
     shard: Annotated[
         int,
         typer.Option(
-            min=1, help="Photos in a file; a run that is stopped loses the work on one file."
+            min=1,
+            help="Photos in a file; a run that is stopped loses the work on one file.",
+            metavar="N",
         ),
     ] = 256,
     part: Annotated[
         str,
         typer.Option(
-            help="i/n: make the i-th of n parts, to share the work among n processes or machines."
+            help="Make the I-th of N parts, to share the work among N processes or machines.",
+            metavar="I/N",
         ),
     ] = "1/1",
-    device: Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')] = "cpu",
+    device: DeviceOption = "cpu",
     verify: Annotated[
         bool,
         typer.Option(
@@ -164,7 +190,10 @@ def cache_features(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Begin without asking.")] = False,
 ) -> None:
-    """Compute a teacher's embeddings of photos once and keep them on disk, for `ovsam distill`."""
+    """Compute a teacher's embeddings of photos once and keep them on disk, for `ovsam distill`.
+
+    Example: `ovsam cache-features sa1b/train.txt --teacher sam-vit-h -o sa1b/features`
+    """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -207,7 +236,7 @@ def _part(text: str) -> tuple[int, int]:
         index, count = map(int, numbers)
         if 1 <= index <= count:
             return index, count
-    raise TrainingError(f"--part must be i/n with i from 1 to n, for example 2/4, got '{text}'.")
+    raise UsageError(f"--part must be i/n with i from 1 to n, for example 2/4, got '{text}'.")
 
 
 def _warn(sentences: list[str], what: str) -> None:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ovsam.cli_options import OnlyOption
+from ovsam.cli_options import (
+    Command,
+    DeviceOption,
+    Group,
+    ModelOption,
+    OnlyOption,
+    complete_vocabularies,
+    narrowed,
+    typed_names,
+)
+from ovsam.cli_streams import print_file, print_table
 from ovsam.errors import VocabularyError
 from ovsam.vocabulary import (
     Vocabulary,
@@ -18,21 +28,19 @@ from ovsam.vocabulary import (
     load_vocabulary,
 )
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="markdown")
 
 SHOWN = 20  # classes on screen where there may be thousands
-_WIDTH = 200  # of tables that go to a file
 
 SpecArgument = Annotated[
     str,
     typer.Argument(
         help="A built-in vocabulary's name, a text file with one class per line, a table (.csv), a "
         'list or an annotation file (.json), or names: "cat, dog/puppy, coffee mug".',
-        metavar="VOCABULARY",
+        metavar="NAMES",
         show_default=False,
+        callback=typed_names,
+        autocompletion=complete_vocabularies,
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="List all, not only the first.")]
@@ -97,12 +105,18 @@ class Difference:
 
 @app.callback()
 def main() -> None:
-    """Look at vocabularies: the names that an object's name is chosen from."""
+    """Look at vocabularies: the names that an object's name is chosen from.
+
+    Example: `ovsam vocabulary show coco`
+    """
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_() -> None:
-    """Say which vocabularies are built in."""
+    """Say which vocabularies are built in.
+
+    Example: `ovsam vocabulary list`
+    """
     from rich import box as boxes
     from rich.table import Table
 
@@ -113,10 +127,10 @@ def list_() -> None:
     for name, description in builtin_vocabularies().items():
         vocabulary = load_vocabulary(name)
         table.add_row(name, f"{len(vocabulary):,}", f"{_count_names(vocabulary):,}", description)
-    _print_table(table)
+    print_table(table)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     vocabulary: SpecArgument,
     only: OnlyOption = None,
@@ -125,11 +139,9 @@ def show(
 
     A `!` marks a class that is never the answer, a `~` one that was held back in training.
 
-    Example: ovsam vocabulary show lvis > mine.txt
+    Example: `ovsam vocabulary show lvis > mine.txt`
     """
-    names = load_vocabulary(vocabulary)
-    if only:
-        names = names.only(*only)
+    names = narrowed(load_vocabulary(vocabulary), only)
     notes = builtin_notes(vocabulary) if vocabulary in builtin_vocabularies() else ""
     counts = f"{names.name}: {len(names):,} classes, {_count_names(names):,} names"
     lines = [f"# {line}" for line in (counts, *notes.splitlines())]
@@ -138,25 +150,33 @@ def show(
     for name, texts, may, unseen in every:
         marks = ("" if may else "!") + ("~" if unseen else "")
         lines.append(marks + ", ".join((name, *_others(name, texts))))
-    typer.echo("\n".join(lines))
+    print_file("\n".join([*lines, ""]))
 
 
-@app.command()
+@app.command(cls=Command)
 def search(
     words: Annotated[
-        str, typer.Argument(help="What a name begins with or holds.", show_default=False)
+        str,
+        typer.Argument(
+            help="What a name begins with or holds.", metavar="WORDS", show_default=False
+        ),
     ],
     vocabulary: Annotated[
         list[str] | None,
         typer.Option(
             help="Where to look: as for `ovsam segment`. Repeat for more. Left out: in all that "
             "are built in.",
+            metavar="NAMES",
             show_default=False,
+            autocompletion=complete_vocabularies,
         ),
     ] = None,
     everything: AllOption = False,
 ) -> None:
-    """Find classes by a name: those called so, then those with the words in a longer name."""
+    """Find classes by a name: those called so, then those with the words in a longer name.
+
+    Example: `ovsam vocabulary search "coffee cup" --vocabulary 22k`
+    """
     from rich import box as boxes
     from rich.table import Table
     from rich.text import Text
@@ -180,12 +200,12 @@ def search(
             f"No class of {', '.join(specs)} has '{wanted[:60]}' in a name. Give fewer letters or "
             "another vocabulary."
         )
-    _print_table(table)
+    print_table(table)
     if hidden:
         typer.echo(f"… and {hidden:,} more; --all lists them")
 
 
-@app.command()
+@app.command(cls=Command)
 def diff(
     first: SpecArgument,
     second: SpecArgument,
@@ -195,7 +215,7 @@ def diff(
 
     Classes are the same if they have a name in common, whatever its case, or else a meaning.
 
-    Example: ovsam vocabulary diff coco lvis
+    Example: `ovsam vocabulary diff coco lvis`
     """
     ours, theirs = load_vocabulary(first), load_vocabulary(second)
     found = Difference.between(ours, theirs)
@@ -220,15 +240,16 @@ def diff(
     _print_list("unseen in one of them only", found.unseen, everything)
 
 
-@app.command()
+@app.command(cls=Command)
 def build(
     vocabulary: SpecArgument,
-    model: Annotated[
-        str, typer.Option(help="A model's name, or the path of a converted checkpoint.")
-    ] = "lite",
-    device: Annotated[str, typer.Option(help='Where to compute: "cpu", "cuda", "mps".')] = "cpu",
+    model: ModelOption = "lite",
+    device: DeviceOption = "cpu",
 ) -> None:
-    """Compute the embeddings of a vocabulary ahead of its first use; they are kept on disk."""
+    """Compute the embeddings of a vocabulary ahead of its first use; they are kept on disk.
+
+    Example: `ovsam vocabulary build 22k`
+    """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -326,12 +347,3 @@ def _print_list(title: str, names: Iterable[str], everything: bool) -> None:
         typer.echo(f"  {name}")
     if len(names) > SHOWN and not everything:
         typer.echo(f"  … and {len(names) - SHOWN:,} more; --all lists them")
-
-
-def _print_table(table: Table) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
-    console.print(table)

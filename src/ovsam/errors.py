@@ -5,11 +5,15 @@ class OvsamError(ValueError):
     """Base of every error that bad input or a bad file can cause."""
 
 
+class UsageError(OvsamError):
+    """What was asked for is wrong in itself, whatever the files hold."""
+
+
 class PhotoError(OvsamError):
     """The photo cannot be read as an image."""
 
 
-class PromptError(OvsamError):
+class PromptError(UsageError):
     """A point, box or mask prompt is malformed or lies outside its photo."""
 
 
@@ -19,6 +23,10 @@ class VocabularyError(OvsamError):
 
 class CheckpointError(OvsamError):
     """A weights file is corrupt, foreign, incomplete, or its parts do not belong together."""
+
+
+class UnknownModelError(CheckpointError, UsageError):
+    """No model has that name."""
 
 
 class AnnotationError(OvsamError):
@@ -31,6 +39,10 @@ class TrainingError(OvsamError):
 
 class OutputError(OvsamError):
     """A result cannot be written where it was asked for."""
+
+
+class OutputNameError(OutputError, UsageError):
+    """A result's name does not say a format that it can be written in."""
 
 
 def quoted(value: object) -> str:

@@ -64,5 +64,10 @@ def photo_to_json(
 
 
 def to_json_bytes(document: dict[str, object]) -> bytes:
-    """UTF-8 JSON with a final newline; refuses NaN, which is not JSON."""
-    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """UTF-8 JSON with a final newline; refuses NaN, which is not JSON.
+
+    A byte of a file's name that is no UTF-8 is escaped as the lone surrogate that Python has for
+    it; its `json` gives the same name back.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode(errors="backslashreplace")  # JSON escapes a surrogate the same way

@@ -155,7 +155,7 @@ class Hierarchy:
     @cached_property
     def telling(self) -> dict[str, str]:
         """The kinds that an object may be said to be, with the words for them."""
-        words = [word.partition(" = ")[0] for word in _said_kinds()]
+        words = [word.partition(" = ")[0] for word in said_kinds()]
         return {
             self._said.get(w) or max(sorted(self._called[w]), key=self._counts.__getitem__): w
             for w in words
@@ -164,7 +164,7 @@ class Hierarchy:
     @cached_property
     def _said(self) -> dict[str, str]:
         """The synsets of the kinds whose words might mean another."""
-        pairs = (word.partition(" = ") for word in _said_kinds())
+        pairs = (word.partition(" = ") for word in said_kinds())
         return {word: synset for word, _, synset in pairs if synset}
 
 
@@ -248,7 +248,8 @@ def regular_singulars(word: str) -> Iterator[str]:
             yield f"{word.removesuffix(end)}{new}"
 
 
-def _said_kinds() -> list[str]:
+def said_kinds() -> list[str]:
+    """The words for what an object may be said to be, some with their synset: `bat = n123`."""
     return [word for line in _lines("said_kinds") for word in line.split(", ")]
 
 

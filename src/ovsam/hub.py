@@ -97,7 +97,12 @@ def fetch(name: str, cache_dir: str | Path | None = None) -> Path:
 
 def release_path(name: str, cache_dir: str | Path | None = None) -> Path:
     """Where `fetch` puts the converted checkpoint of a release."""
-    folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam") / "models"
+    try:
+        folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam") / "models"
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"There is no home folder to keep '{name}' in. Set HOME or XDG_CACHE_HOME."
+        ) from error
     return folder / f"{name}.safetensors"
 
 

@@ -28,7 +28,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ovsam.config import ModelConfig, ZoomConfig
-from ovsam.errors import CheckpointError, OvsamError, PhotoError, PromptError, quoted
+from ovsam.errors import (
+    CheckpointError,
+    OvsamError,
+    PhotoError,
+    PromptError,
+    UnknownModelError,
+    UsageError,
+    quoted,
+)
 from ovsam.geometry import mask_to_box_xyxy, masks_to_boxes_xyxy
 from ovsam.hierarchy import hierarchy
 from ovsam.model.image import Frame, resample, to_pixels, whole_photo_logits
@@ -1013,7 +1021,6 @@ def load(
 
     names = load_vocabulary(vocabulary)
     check_device(device)
-    folder = _cache_folder(cache_dir)
     name, baseline = str(name_or_path), ""
     if not os.path.isfile(name):  # a file's name may end in anything
         name, baseline = split_baseline(name)
@@ -1023,7 +1030,7 @@ def load(
     templates = PLAIN_TEMPLATES if tower is None else openai_templates()
     if (context := restored.model.context) is not None:
         encoder, templates = InContext(encoder, context.tokens), PLAIN_TEMPLATES
-    store = TextStore(folder / "text.sqlite", seed=restored.text_vectors)
+    store = TextStore(_text_file(cache_dir), seed=restored.text_vectors)
     return Predictor(restored.model, encoder, templates, store, names, device, zoom)
 
 
@@ -1048,17 +1055,25 @@ def locate(name: str, cache_dir: str | Path | None = None) -> Path:
             "convert' or 'ovsam train' (docs/baselines.md, docs/train.md) and give its path."
         )
     if not os.path.exists(path) and not path.suffix:
-        raise CheckpointError(
+        raise UnknownModelError(
             f"Unknown model '{name}'. Choose lite, {', '.join(RELEASES)}, or give the path of a "
             "checkpoint."
         )
     return path
 
 
-def _cache_folder(cache_dir: str | Path | None) -> Path:
+def _text_file(cache_dir: str | Path | None) -> Path | None:
+    """Where embeddings of names are kept; None = nowhere, for there is no home."""
     import platformdirs
 
-    return Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam")
+    try:
+        folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam")
+    except RuntimeError:
+        logging.getLogger(__name__).warning(
+            "Text embeddings are not kept on disk: there is no home folder."
+        )
+        return None
+    return folder / "text.sqlite"
 
 
 def check_device(device: str) -> None:
@@ -1068,10 +1083,11 @@ def check_device(device: str) -> None:
         device: "cpu", "cuda" or "mps"; of several with its number, like "cuda:1".
 
     Raises:
-        OvsamError: it is none of these, or this machine has not got it.
+        UsageError: it is none of these.
+        OvsamError: this machine has not got it.
     """
     if not re.fullmatch(r"cpu(:0)?|(cuda|mps)(:[0-9]{1,3})?", str(device)):
-        raise OvsamError(
+        raise UsageError(
             "device must be 'cpu', 'cuda' or 'mps', or one of several like 'cuda:1', got "
             f"{quoted(device)}."
         )

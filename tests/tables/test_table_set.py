@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,24 +43,26 @@ def test_commands_of_a_report(tmp_path: Path) -> None:
     )
 
 
-def test_script_makes_what_is_missing_once_and_in_order(tmp_path: Path) -> None:
-    """Run with an `ovsam` that notes what it is asked and makes its output."""
+def test_script_makes_what_is_missing_once_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run with a Python whose `-m ovsam` notes what it is asked and makes its output."""
     tables = read_table_set(written(tmp_path))
     where = folders(tmp_path)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "ovsam").write_text(
-        f"#!/bin/sh\necho $1 >> {tmp_path}/asked\n"
+    python = tmp_path / "my python"
+    monkeypatch.setattr(sys, "executable", str(python))
+    python.write_text(
+        f'#!/bin/sh\n[ "$1 $2" = "-m ovsam" ] || exit 1\nshift 2\necho $1 >> {tmp_path}/asked\n'
         "for last; do :; done\n"
         'if [ $1 = train ]; then mkdir -p "$last"; last="$last/lite.safetensors"; fi\n'
         ': > "$last"\n'
     )
-    (tmp_path / "bin" / "ovsam").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    python.chmod(0o755)
 
     def asked(*unusable: str) -> list[str]:
         (tmp_path / "asked").write_text("")
         lines = script(tables, where, unusable)
-        subprocess.run(["sh"], input=lines, text=True, check=True, env=environment)
+        subprocess.run(["sh"], input=lines, text=True, check=True)
         return (tmp_path / "asked").read_text().split()
 
     assert asked() == ["evaluate", "train", "evaluate", "pictures"]

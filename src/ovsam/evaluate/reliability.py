@@ -5,17 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from ovsam.errors import OvsamError
 from ovsam.evaluate.calibration import Calibration
+from ovsam.extras import missing
 from ovsam.output import write_atomically
 
 try:
     from matplotlib.figure import Figure
 except ImportError as error:
-    raise OvsamError(
-        "The reliability plot is drawn with matplotlib, which is not installed: pip install "
-        "'ovsam[train]'."
-    ) from error
+    raise missing("The reliability plot", "matplotlib") from error
 
 
 def draw_reliability(calibration: Calibration, title: str, path: Path) -> None:

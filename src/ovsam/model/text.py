@@ -290,7 +290,7 @@ def _large_bank(
     if vectors is None:
         computed = _embeddings(grouped_order(synonyms), encoder, templates, store, progress)
         vectors = torch.from_numpy(computed.astype(np.float16))
-        if path is not None:
+        if path is not None and store.writes:
             write_vectors(path, vectors)
     return Bank.of(vectors, counts)
 

@@ -30,12 +30,16 @@ class TextStore:
         path: the file, made with its folder when first written; None keeps all in memory.
         seed: embeddings that came with the checkpoint, by the text model and the prompt templates
             that this store is used with. Looked at first, never written.
+
+    Attributes:
+        writes: whether what is new is kept on disk.
     """
 
     def __init__(
         self, path: Path | None, seed: Mapping[str, NDArray[np.floating]] | None = None
     ) -> None:
         self._path = path
+        self.writes = path is not None
         self._seed = seed or {}
         self._memory: dict[tuple[str, str], NDArray[np.float32]] = {}
         self._lock = threading.Lock()
@@ -61,12 +65,15 @@ class TextStore:
                 unknown.append(text)
             else:
                 found[text] = np.asarray(vector, np.float32)
-        if not unknown or self._path is None or not self._path.exists():
+        if not unknown or self._path is None:
             return found
         try:
+            if not self._path.exists():
+                return found
             rows = list(self._read(self._path, model, unknown))
         except (sqlite3.Error, OSError) as error:
-            self._give_up(self._path, error)
+            if not self._start_anew(self._path, error):
+                self._path, self.writes = None, False  # said once is enough
             return found
         for text, blob in rows:
             if len(blob) == 4 * dim:
@@ -77,12 +84,13 @@ class TextStore:
 
     def put(self, model: str, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         """Keep vectors `(dim,)` by their texts, under the key `model`."""
-        if self._path is not None:
+        if self._path is not None and self.writes:
             try:
                 self._write(self._path, model, vectors)
                 return
             except (sqlite3.Error, OSError) as error:
-                self._give_up(self._path, error)
+                if not self._start_anew(self._path, error):
+                    self.writes = False  # said once is enough; what is there can still be read
         with self._lock:
             self._memory.update({(model, text): vector for text, vector in vectors.items()})
 
@@ -102,18 +110,20 @@ class TextStore:
         with _connected(path) as connection, connection:
             connection.executemany("INSERT OR REPLACE INTO embedding VALUES (?, ?, ?)", rows)
 
-    def _give_up(self, path: Path, error: Exception) -> None:
-        """Log why the file was of no use; move it away if it is damaged."""
+    def _start_anew(self, path: Path, error: Exception) -> bool:
+        """Log why the file was of no use; whether it was damaged, and is moved away."""
         # Damage is a plain DatabaseError; its subclass OperationalError is a lock, a full disk…
         if type(error) is not sqlite3.DatabaseError:
             _log.warning("Text embeddings are not kept on disk: %s: %s.", path, error)
-            return
+            return False
         spoilt = path.with_name(f"{path.name}.damaged")
         _log.warning("Text embeddings start anew: %s: %s. Moved to %s.", path, error, spoilt)
         try:
             path.replace(spoilt)
         except OSError as failure:
             _log.warning("Could not move %s: %s.", path, failure)
+            return False
+        return True
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ovsam.errors import OvsamError
+from ovsam.extras import missing
 from ovsam.tables.results import FilledTable
 from ovsam.tables.table_set import Cost
 
@@ -16,10 +16,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 except ImportError as error:
-    raise OvsamError(
-        "Accuracy against cost is drawn with matplotlib, which is not installed: pip install "
-        "'ovsam[train]'."
-    ) from error
+    raise missing("The plot of accuracy against cost", "matplotlib") from error
 
 _UNITS: dict[Cost, tuple[str, float]] = {
     "multiply_adds": ("multiply-adds, G", 1e9),

@@ -9,6 +9,7 @@ checked for are the same description.
 from __future__ import annotations
 
 import shlex
+import sys
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
@@ -296,6 +297,9 @@ def script(tables: TableSet, folders: Folders, unusable: Collection[str] = ()) -
             again, and the pictures that were drawn from them.
     """
     lines = ["#!/bin/sh", "# Makes what is missing, in order.", "set -e"]
+    lines.append(
+        f'ovsam() {{ {shlex.quote(sys.executable)} -m ovsam "$@"; }}  # whose script it is'
+    )
     old = [folders.report(name) for name in tables.reports if name in unusable]
     old += [
         folders.picture(entry.name)

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ovsam.errors import OvsamError
+from ovsam.extras import missing
 
 try:
     import matplotlib
     from matplotlib import pyplot
 except ImportError as error:
-    raise OvsamError(
-        "Training draws its curves with matplotlib, which is not installed: pip install "
-        "'ovsam[train]'."
-    ) from error
+    raise missing("Training, which draws its curves,", "matplotlib") from error
 
 SMOOTHED_OVER = 8  # rows of the log
 

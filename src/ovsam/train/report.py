@@ -54,7 +54,7 @@ def write_report(folder: Path, recipe: dict[str, Any], skipped: Sequence[Skipped
             lines = [f"- `{one.name}`: {one.why}" for one in left_out[:LISTED]]
             more = len(left_out) - LISTED
             parts.append("\n".join([*lines, *([f"- ... and {more:,} more"] if more > 0 else ())]))
-    write_atomically(folder / REPORT, ("\n\n".join(parts) + "\n").encode())
+    write_atomically(folder / REPORT, ("\n\n".join(parts) + "\n").encode(errors="replace"))
 
 
 def _row(cells: Any) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ovsam.errors import CheckpointError, TrainingError
+from ovsam.extras import missing
 from ovsam.hub import RELEASES, fetch
 from ovsam.model.adapter import Adapter
 from ovsam.model.build import SHIPPED, restore
@@ -248,7 +249,5 @@ def _timm() -> ModuleType:
     try:
         import timm
     except ImportError as error:
-        raise CheckpointError(
-            "SAM as a teacher needs the package timm: pip install 'ovsam[train]'."
-        ) from error
+        raise missing("SAM as a teacher", "timm") from error
     return timm

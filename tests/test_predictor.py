@@ -412,7 +412,7 @@ def test_many_prompts_are_answered_in_groups(
         sizes.append(len(some))
         return answers(self, encoded, some, *rest)
 
-    monkeypatch.setattr(predicting, "PROMPTS_AT_ONCE", 4)
+    monkeypatch.setattr(predicting, "SQUARES_AT_ONCE" if zoom else "PROMPTS_AT_ONCE", 4)
     monkeypatch.setattr(Predictor, "_answers", spy)
     grouped = predictor.predict(photo, prompts, zoom=zoom)
     assert sizes == [4, 4, 1]

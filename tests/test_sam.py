@@ -576,10 +576,11 @@ def odd_arrays(draw: st.DrawFn, shapes: st.SearchStrategy[tuple[int, ...]] = SHA
         numbers = np.array(flat, np.float32).reshape(shape)
         finite = np.where(np.isfinite(numbers), numbers, 1)
         array = numbers if kind[0] in "fc" else np.clip(finite, 0, 99)
-        array = array.astype("i8").astype(kind) if kind == "M8[s]" else array.astype(kind)
+        whole = array.astype("i8") if kind == "M8[s]" else array
+        array = np.asarray(whole.astype(kind))
     form = draw(st.sampled_from(["array", "list", "tensor"]))
     if form == "tensor" and kind not in ("U3", "O", "M8[s]"):
-        return torch.from_numpy(np.asarray(array))
+        return torch.from_numpy(array)
     return array.tolist() if form == "list" else array
 
 

@@ -49,7 +49,7 @@ from ovsam.vocabulary import Vocabulary, load_vocabulary
 _log = logging.getLogger(__name__)
 
 VOCABULARIES_KEPT = 16
-PROMPTS_AT_ONCE = 64  # bounds the memory of many prompts; a multiple of what is zoomed at once
+PROMPTS_AT_ONCE = 64  # where the model does not zoom; bounds the memory of many prompts
 MOST_BYTES = 2**32  # of all masks of a call
 SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
@@ -324,8 +324,9 @@ class Predictor:
         zoom = self.zoom if zoom is None else zoom
         calibrated = self._calibrated(resolved)
         predictions: list[Prediction] = []
-        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            some = slice(start, start + PROMPTS_AT_ONCE)
+        at_once = SQUARES_AT_ONCE if zoom else PROMPTS_AT_ONCE
+        for start in range(0, len(prompts), at_once):
+            some = slice(start, start + at_once)
             answers = self._answers(encoded, prompts[some], multimask, zoom)
             if told is not None or prototypes is None:
                 assert told is not None

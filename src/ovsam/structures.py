@@ -43,7 +43,9 @@ def _real_array(name: str, value: ArrayLike, most: int, kinds: str = "iuf") -> N
         if array.dtype == object and array.size <= most:  # as table libraries give rows
             array = np.array([_real(number) for number in array.flat]).reshape(array.shape)
         # Text, truth values, dates and complex numbers would become numbers without a word.
-        if array.size and array.dtype.kind not in kinds:
+        if not array.size:
+            array = np.zeros(array.shape)
+        if array.dtype.kind not in kinds:
             raise TypeError(array.dtype)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of tensors, Runtime
         raise PromptError(f"{name} must be an array of numbers, got {quoted(value)}.") from error

@@ -425,6 +425,7 @@ def test_more_masks_than_fit_are_refused_before_the_work(
 ) -> None:
     each = HEIGHT * WIDTH + 4 * 32 * 32  # bytes
     monkeypatch.setattr(predicting, "MOST_BYTES", 6 * each)
+    monkeypatch.setattr(predicting, "PROMPTS_AT_ONCE", 2)
     prompts = [PROMPTS["box"]] * 7
     assert len(predictor.predict(photo, prompts[:6])) == 6
     message = r"The masks of 7 prompts on a photo of 200 x 150 pixels .* Ask for 6 at a time"

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ovsam.errors import PromptError, quoted
-from ovsam.geometry import clip_box_xyxy
 
 LARGEST = 1e9  # no coordinate and no logit is larger: float32 has room to compute with them
 MOST_POINTS = 1000  # of one prompt: memory grows with their square
@@ -160,6 +159,8 @@ class Prompt:
         Raises:
             PromptError: see `check_inside`.
         """
+        from ovsam.geometry import clip_box_xyxy  # not above: it brings OpenCV along
+
         self.check_inside(size_hw)
         if self.box_xyxy is None:
             return self

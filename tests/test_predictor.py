@@ -412,7 +412,7 @@ def test_many_prompts_are_answered_in_groups(
         sizes.append(len(some))
         return answers(self, encoded, some, *rest)
 
-    monkeypatch.setattr(predicting, "PROMPTS_AT_ONCE", 4)
+    monkeypatch.setattr(predicting, "SQUARES_AT_ONCE" if zoom else "PROMPTS_AT_ONCE", 4)
     monkeypatch.setattr(Predictor, "_answers", spy)
     grouped = predictor.predict(photo, prompts, zoom=zoom)
     assert sizes == [4, 4, 1]
@@ -425,6 +425,7 @@ def test_more_masks_than_fit_are_refused_before_the_work(
 ) -> None:
     each = HEIGHT * WIDTH + 4 * 32 * 32  # bytes
     monkeypatch.setattr(predicting, "MOST_BYTES", 6 * each)
+    monkeypatch.setattr(predicting, "PROMPTS_AT_ONCE", 2)
     prompts = [PROMPTS["box"]] * 7
     assert len(predictor.predict(photo, prompts[:6])) == 6
     message = r"The masks of 7 prompts on a photo of 200 x 150 pixels .* Ask for 6 at a time"

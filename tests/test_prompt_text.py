@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuzzing import examples
 from ovsam.errors import PromptError
 from ovsam.prompt_text import format_prompt, parse_prompts
 from ovsam.structures import Prompt
@@ -121,11 +122,13 @@ def test_formatted_prompt_reads_back(points: list[tuple[float, float, int]], box
     assert np.array_equal(np.asarray(again.point_labels), np.asarray(prompt.point_labels))
 
 
-@given(st.text(max_size=30))
+@pytest.mark.fuzz
+@settings(max_examples=examples(300))
+@given(st.text(max_size=30) | st.text("0123456789+-.,; eExX_infa\u0663\n", max_size=40))
 def test_any_text_is_a_prompt_or_a_prompt_error(text: str) -> None:
     boxed: tuple[list[str], list[str]] = ([text], [])
     for boxes, points in (boxed, boxed[::-1]):
         try:
             assert len(parse_prompts(boxes, points)) == 1
         except PromptError as error:
-            assert str(error)
+            assert "\n" not in str(error)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from segment_anything import SamPredictor as TheirSamPredictor
@@ -17,6 +19,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTra
 from segment_anything.utils.transforms import ResizeLongestSide as TheirResize
 from torch import Tensor, nn
 
+from fuzzing import examples
 from ovsam import sam
 from ovsam.config import DecoderConfig
 from ovsam.errors import OvsamError, PhotoError, PromptError
@@ -85,6 +88,14 @@ def same(theirs: TheirSamPredictor) -> SamPredictor:
     model.mask_decoder.load_state_dict(theirs.model.mask_decoder.state_dict())
     model.adapter = Fixed()  # type: ignore[assignment]
     return SamPredictor(tiny_predictor(model=model))
+
+
+@pytest.fixture(scope="module")
+def wide() -> SamPredictor:
+    """One that has a photo."""
+    predictor = SamPredictor(tiny_predictor())
+    predictor.set_image(photo())
+    return predictor
 
 
 @pytest.fixture
@@ -311,15 +322,15 @@ def test_several_objects_at_once(ours: SamPredictor) -> None:
         {"point_coords": points, "point_labels": labels},
         {"point_coords": points, "point_labels": labels, "box": boxes, "mask_input": coarse},
     ]
-    for given in several:
-        masks, scores, low_res = ours.predict(**given)
+    for asked in several:
+        masks, scores, low_res = ours.predict(**asked)
         assert masks.shape == (3, 3, 90, 130)
         assert masks.dtype == np.bool_
         assert (scores.shape, low_res.shape) == ((3, 3), (3, 3, 32, 32))
         names = ours.labels
         assert len(names) == 3
         for i in range(3):
-            alone: dict[str, Any] = {name: value[i : i + 1] for name, value in given.items()}
+            alone: dict[str, Any] = {name: value[i : i + 1] for name, value in asked.items()}
             one, score, _ = ours.predict(**alone)
             assert one.shape == (3, 90, 130)
             assert (one != masks[i]).mean() < 1e-3
@@ -422,13 +433,13 @@ def test_shares_of_the_photo_are_warned_of(
 def test_pillow_images(ours: SamPredictor) -> None:
     image, box = photo(), np.array([10, 20, 90, 80])
     logits = []
-    for given, image_format in (
+    for shown, image_format in (
         (image, "RGB"),
         (Image.fromarray(image), "RGB"),
         (Image.fromarray(image).convert("RGBA"), "RGB"),
         (Image.fromarray(np.ascontiguousarray(image[..., ::-1])), "BGR"),
     ):
-        ours.set_image(given, image_format)
+        ours.set_image(shown, image_format)
         logits.append(ours.predict(box=box)[2])
     for other in logits[1:]:
         np.testing.assert_array_equal(logits[0], other)
@@ -547,6 +558,54 @@ def test_errors(ours: SamPredictor, prompt: dict[str, Any], message: str) -> Non
     ours.set_image(photo())
     with pytest.raises(PromptError, match=message):
         ours.predict(**prompt)
+
+
+KINDS = st.sampled_from(["f4", "f8", "i8", "u1", "b1", "c8", "U3", "O", "M8[s]", "f2"])
+SHAPES = st.sampled_from(
+    [(), (0,), (2,), (4,), (1, 2), (3, 2), (1, 4), (2, 4), (0, 4), (1, 3, 2), (2, 3, 2), (2, 2, 2)]
+)
+PLAIN = st.floats(0, 90, width=32) | st.floats(width=32) | st.integers(-1, 1).map(float)
+
+
+@st.composite
+def odd_arrays(draw: st.DrawFn, shapes: st.SearchStrategy[tuple[int, ...]] = SHAPES) -> Any:
+    """Numbers of many types and shapes, sometimes as a tensor or a list."""
+    shape, kind = draw(shapes), draw(KINDS)
+    flat = draw(st.lists(PLAIN, min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
+    with np.errstate(all="ignore"):
+        numbers = np.array(flat, np.float32).reshape(shape)
+        finite = np.where(np.isfinite(numbers), numbers, 1)
+        array = numbers if kind[0] in "fc" else np.clip(finite, 0, 99)
+        whole = array.astype("i8") if kind == "M8[s]" else array
+        array = np.asarray(whole.astype(kind))
+    form = draw(st.sampled_from(["array", "list", "tensor"]))
+    if form == "tensor" and kind not in ("U3", "O", "M8[s]"):
+        return torch.from_numpy(array)
+    return array.tolist() if form == "list" else array
+
+
+@pytest.mark.fuzz
+@settings(max_examples=examples(100), deadline=None)
+@given(
+    points=st.none() | odd_arrays(),
+    labels=st.none() | odd_arrays(st.sampled_from([(), (1,), (3,), (1, 3), (2, 3), (2, 2)])),
+    box=st.none() | odd_arrays(),
+    mask=st.none() | st.just(COARSE) | odd_arrays(st.sampled_from([(1, 1), (2, 1, 1, 1)])),
+    multimask=st.booleans(),
+    logits=st.booleans(),
+)
+def test_whatever_is_given_is_answered_or_refused(
+    wide: SamPredictor, points: Any, labels: Any, box: Any, mask: Any, multimask: bool, logits: bool
+) -> None:
+    try:
+        masks, scores, low_res = wide.predict(points, labels, box, mask, multimask, logits)
+    except OvsamError as error:
+        assert "\n" not in str(error)
+        return
+    assert masks.shape[-3:] == (3 if multimask else 1, 90, 130)
+    assert masks.dtype == (np.float32 if logits else np.bool_)
+    assert masks.shape[:-2] == scores.shape == low_res.shape[:-2]
+    assert np.isfinite(low_res).all()
 
 
 def test_errors_of_the_image(ours: SamPredictor) -> None:

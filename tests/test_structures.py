@@ -83,7 +83,9 @@ def test_points_are_positive_unless_labelled() -> None:
 def test_lists_are_taken_too() -> None:
     prompt = Prompt([[1, 2]], [0], [0, 0, 4, 4])
     assert prompt.box_xyxy is not None and prompt.box_xyxy.tolist() == [0, 0, 4, 4]
-    assert Prompt([], box_xyxy=[0, 0, 4, 4]).points_xy.shape == (0, 2)
+    empties: list[Any] = [[], (), [[]], np.zeros((0, 2), "c8"), np.zeros(0, "M8[s]")]
+    for empty in empties:
+        assert Prompt(empty, [], box_xyxy=[0, 0, 4, 4]).points_xy.shape == (0, 2)
 
 
 def test_frozen_and_independent_of_the_callers_arrays() -> None:

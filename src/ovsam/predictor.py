@@ -60,8 +60,8 @@ from ovsam.vocabulary import Vocabulary, load_vocabulary
 _log = logging.getLogger(__name__)
 
 VOCABULARIES_KEPT = 16
-PROMPTS_AT_ONCE = 64  # bounds the memory of many prompts; a multiple of what is zoomed at once
-MOST_BYTES = 2**32  # of all masks of a call
+PROMPTS_AT_ONCE = 64  # where the model does not zoom; bounds the memory of many prompts
+MOST_BYTES = 2**32  # of all masks of a call with more prompts
 SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
 ZOOM_CONTEXT = 1.6  # for models that do not zoom unless told to
@@ -306,7 +306,7 @@ class Predictor:
 
         Args:
             encoded: what `encode` gave.
-            prompts: one for each object, in photo pixels; as many as have masks of 4 GiB together.
+            prompts: one for each object, in photo pixels: 64, or as many as have masks of 4 GiB.
             vocabulary: what to choose the names from; None = the predictor's own. A built-in
                 name, a file, a comma list, names, or a `Vocabulary`.
             multimask: three masks for each prompt instead of one, best first.
@@ -346,8 +346,9 @@ class Predictor:
         zoom = self.zoom if zoom is None else zoom
         calibrated = self._calibrated(resolved)
         predictions: list[Prediction] = []
-        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            some = slice(start, start + PROMPTS_AT_ONCE)
+        at_once = SQUARES_AT_ONCE if zoom else PROMPTS_AT_ONCE
+        for start in range(0, len(prompts), at_once):
+            some = slice(start, start + at_once)
             answers = self._answers(encoded, prompts[some], multimask, zoom)
             if told is not None or prototypes is None:
                 assert told is not None
@@ -429,7 +430,7 @@ class Predictor:
                 )
         height, width = encoded.size_hw
         most = MOST_BYTES // ((3 if multimask else 1) * (height * width + 4 * low_res**2))
-        if len(prompts) > most:
+        if len(prompts) > (most := max(most, PROMPTS_AT_ONCE)):
             raise PromptError(
                 f"The masks of {len(prompts):,} prompts on a photo of {width} x {height} pixels "
                 f"take too much memory at once. Ask for {most:,} at a time."

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ovsam.errors import PromptError, quoted
-from ovsam.geometry import clip_box_xyxy
 
 LARGEST = 1e9  # no coordinate and no logit is larger: float32 has room to compute with them
 MOST_POINTS = 1000  # of one prompt: memory grows with their square
@@ -43,7 +42,9 @@ def _real_array(name: str, value: ArrayLike, most: int, kinds: str = "iuf") -> N
         if array.dtype == object and array.size <= most:  # as table libraries give rows
             array = np.array([_real(number) for number in array.flat]).reshape(array.shape)
         # Text, truth values, dates and complex numbers would become numbers without a word.
-        if array.size and array.dtype.kind not in kinds:
+        if not array.size:
+            array = np.zeros(array.shape)
+        if array.dtype.kind not in kinds:
             raise TypeError(array.dtype)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # of tensors, Runtime
         raise PromptError(f"{name} must be an array of numbers, got {quoted(value)}.") from error
@@ -158,6 +159,8 @@ class Prompt:
         Raises:
             PromptError: see `check_inside`.
         """
+        from ovsam.geometry import clip_box_xyxy  # not above: it brings OpenCV along
+
         self.check_inside(size_hw)
         if self.box_xyxy is None:
             return self

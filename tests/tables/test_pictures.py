@@ -13,9 +13,11 @@ from fakes import FakePredictor
 from made_run import folders, outcome, write_report
 from ovsam.data.coco import parse_annotations
 from ovsam.errors import OvsamError
+from ovsam.structures import Prompt
 from ovsam.tables.cases import Case, read_answers
 from ovsam.tables.pictures import (
     CELL,
+    _Row,
     answer_again,
     draw_side_by_side,
     read_picture,
@@ -115,6 +117,16 @@ def test_cells_show_the_square_around_the_object(images: Path, tmp_path: Path) -
     assert (abs(cells[2][inside].astype(int) - 40) < 5).all(), "no mask"
     edges = [(np.abs(cell.astype(int) - cells[0]).sum(-1) > 60).any() for cell in cells[1:]]
     assert edges == [True, True], "the prompt's box"
+
+
+@pytest.mark.parametrize("out", [5, 300, 1e6])
+def test_of_a_box_that_sticks_out_the_part_in_the_photo_is_shown(images: Path, out: float) -> None:
+    annotations = parse_annotations(CONTENT)
+    cells = []
+    for box in ((0.0, 5.0, 40.0, 60.0), (-out, 5.0, 40.0, 60 + 3 * out)):
+        row = _Row(annotations.photos[0], replace(annotations.instances[0], box_xyxy=box), images)
+        cells.append(row.draw(row.mask, Prompt(box_xyxy=box)))
+    assert (cells[0] == cells[1]).all()
 
 
 def test_picture_is_of_its_reports(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ from ovsam.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from ovsam.predictor import Predictor
 
+ASKED_AT_ONCE = 64  # bounds the memory of masks; as many as are answered together without zoom
+
 
 @dataclass(frozen=True)
 class Report:
@@ -399,8 +401,8 @@ def ask(
     kind: EvaluationKind,
     zoom: bool | None,
     top: int = 5,
-) -> list[tuple[Prompt, Prediction]]:
-    """Point at instances of a photo `(H, W, 3)` as a kind of evaluation does.
+) -> Iterator[tuple[Prompt, Prediction]]:
+    """Point at instances of a photo `(H, W, 3)` as a kind of evaluation does, some at a time.
 
     Args:
         predictor: who is asked.
@@ -419,15 +421,18 @@ def ask(
     ]
     true_boxes = [instance.box_xyxy for instance, _ in asked]
     names = [name for _, name in asked]
-    predictions = predictor.predict(
-        predictor.encode(pixels),
-        prompts,
-        zoom=zoom,
-        top=top,
-        name_boxes_xyxy=true_boxes if kind == "point-true-box" else None,
-        right_names=names if predictor.has_oracle else None,
-    )
-    return list(zip(prompts, predictions, strict=True))
+    encoded = predictor.encode(pixels)
+    for first in range(0, len(prompts), ASKED_AT_ONCE):
+        some = slice(first, first + ASKED_AT_ONCE)
+        predictions = predictor.predict(
+            encoded,
+            prompts[some],
+            zoom=zoom,
+            top=top,
+            name_boxes_xyxy=true_boxes[some] if kind == "point-true-box" else None,
+            right_names=names[some] if predictor.has_oracle else None,
+        )
+        yield from zip(prompts[some], predictions, strict=True)
 
 
 def _outcome(

@@ -32,7 +32,6 @@ from ovsam.photo_damage import (
     check_bmp,
     check_gif,
     check_heif,
-    check_webp,
     read_jpeg,
     read_png,
     webp_size,
@@ -309,7 +308,9 @@ def _opener(head: bytes) -> Callable[[BinaryIO], _Stored] | None:
 
 
 def _of_pillow(
-    file: BinaryIO, reader: Callable[[BinaryIO], ImageFile], check: Callable[[bytes], None]
+    file: BinaryIO,
+    reader: Callable[[BinaryIO], ImageFile],
+    check: Callable[[bytes], None] = lambda _: None,
 ) -> _Stored:
     image = reader(file)
 
@@ -341,7 +342,7 @@ def _open_jpeg(file: BinaryIO) -> _Stored:
 
 
 def _open_webp(file: BinaryIO) -> _Stored:
-    return _of_pillow(file, WebPImageFile, check_webp)
+    return _of_pillow(file, WebPImageFile)
 
 
 def _open_gif(file: BinaryIO) -> _Stored:

@@ -131,12 +131,12 @@ def turned(kind: str, pixels: NDArray[np.uint8], orientation: int) -> bytes:
         return head + png_chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + mid + end
     if kind.startswith("TIFF, "):
         return encoded(stored, "TIFF", exif=exif, compression=kind.removeprefix("TIFF, "))
-    options: dict[str, Any] = {
+    options: dict[str, dict[str, Any]] = {
         "JPEG": {"quality": 98, "subsampling": 0},
         "WEBP": {"lossless": True},
         "AVIF": {"quality": 95, "subsampling": "4:4:4"},
-    }.get(kind, {})
-    return encoded(stored, kind, exif=exif, **options)
+    }
+    return encoded(stored, kind, exif=exif, **options.get(kind, {}))
 
 
 @pytest.mark.parametrize("orientation", sorted(ORIENTED))

@@ -207,6 +207,14 @@ def test_many_scans_of_a_large_size_are_not_decoded() -> None:
     )
 
 
+@pytest.mark.parametrize(("place", "value"), [(4, 12), (9, 2)])
+def test_a_jpeg_that_no_decoder_knows_is_called_unsupported(place: int, value: int) -> None:
+    data = bytearray(jpeg())
+    data[data.index(b"\xff\xc0") + place] = value  # 12 bits, two colours
+    with pytest.raises(PhotoError, match=r"rare kind .* not supported\. Save it as a PNG or JPEG"):
+        read_photo(bytes(data))
+
+
 # The others
 
 
@@ -330,7 +338,6 @@ def damage(draw: st.DrawFn, data: bytes) -> bytes:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-@pytest.mark.filterwarnings("ignore")  # Pillow reports odd metadata as warnings
 def test_damage_gives_a_photo_or_one_sentence(kind: str, data: st.DataObject) -> None:
     sound = SOUND[kind]()
     spoilt = data.draw(damage(sound))

@@ -247,6 +247,7 @@ def read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
 
     Raises:
         DamagedError: something is wrong or missing.
+        UnsupportedError: it is of a kind that no decoder here knows.
     """
     check_markers(data)
     try:
@@ -260,6 +261,8 @@ def read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
         over = re.search(r"(\d+) extraneous bytes before marker 0xd9", reason)
         if reason.startswith("Corrupt JPEG data: ") and (over is None or int(over[1]) > _PADDING):
             raise DamagedError(reason.removeprefix("Corrupt JPEG data: ")) from error
+        if reason.startswith(("Unsupported JPEG process", "Unsupported JPEG data precision")):
+            raise UnsupportedError(f"a JPEG of a rare kind ({reason})") from error
         return None
 
 

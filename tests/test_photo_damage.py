@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -190,6 +191,8 @@ def test_a_jpeg_whose_code_runs_out_or_is_left_over(options: dict[str, Any]) -> 
     assert_refused(data[:end], "it has no end|it ends early")
     few = data[:end] + b"\0" * 4 + data[end:]  # some cameras write an even number of bytes
     assert np.array_equal(read_photo(few), read_photo(data))
+    junk = data[:20] + b"\0" * 4 + data[20:]  # before the second segment
+    assert np.array_equal(read_photo(junk), read_photo(data))
 
 
 def test_restart_markers_in_order() -> None:
@@ -327,6 +330,18 @@ def damage(draw: st.DrawFn, data: bytes) -> bytes:
             case "cut":
                 del spoilt[at:]
     return bytes(spoilt)
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_from_a_path_as_from_bytes(kind: str, tmp_path: Path) -> None:
+    data = SOUND[kind]()
+    path = tmp_path / "photo"
+    path.write_bytes(data)
+    photo = read_photo(data)
+    assert np.array_equal(read_photo(path), photo)
+    assert read_photo_size(path) == check_whole(path) == photo.shape[:2]
+    with path.open("rb") as file:
+        assert np.array_equal(read_photo(file), photo)
 
 
 @pytest.mark.parametrize("kind", SOUND)

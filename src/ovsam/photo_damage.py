@@ -227,7 +227,8 @@ def inflated_size(parts: list[bytes], limit: int) -> int:
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _MOST_SCANNED = 2**31  # pixels times scans: a progressive photo has about ten, of all its pixels
-_PADDING = 16  # bytes that some cameras leave between the last pixel and the end
+_PADDING = 16  # bytes that some cameras leave before the end, or between parts of the header
+_LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0x(d9|e.|fe|db|c0|c2|dd)")
 
 
 def read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
@@ -258,7 +259,7 @@ def read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
         return pixels
     except ValueError as error:
         reason = str(error)
-        over = re.search(r"(\d+) extraneous bytes before marker 0xd9", reason)
+        over = _LEFT_OVER.search(reason)
         if reason.startswith("Corrupt JPEG data: ") and (over is None or int(over[1]) > _PADDING):
             raise DamagedError(reason.removeprefix("Corrupt JPEG data: ")) from error
         if reason.startswith(("Unsupported JPEG process", "Unsupported JPEG data precision")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import struct
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, _imaging
 
 from fuzzing import examples
 from ovsam.errors import PhotoError
@@ -256,6 +257,20 @@ def test_a_few_bytes_that_promise_many_pixels_are_not_decoded(
     monkeypatch.setattr("PIL.Image.core.new", lambda *_: pytest.fail("memory was taken"))
     with pytest.raises(PhotoError, match=r"needs|cannot hold|not within|not hold"):
         read_photo(data)
+
+
+def test_what_libtiff_complains_of_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+    if not hasattr(ctypes.CDLL(_imaging.__file__), "TIFFSetErrorHandler"):
+        pytest.skip("libtiff is no shared library here")
+    fax = io.BytesIO()
+    Image.fromarray(GREY > 99).save(fax, "TIFF", compression="group4")
+    for data, reason in ((fax.getvalue(), "Bad code word"), (compressed("tiff_lzw"), "table|data")):
+        spoilt = bytearray(data)
+        middle = len(data) // 2
+        spoilt[middle : middle + 8] = b"\xff" * 8
+        with pytest.raises(PhotoError, match=reason):
+            read_photo(bytes(spoilt))
+    assert capfd.readouterr().err == ""
 
 
 def test_a_directory_without_end_and_one_that_follows_itself() -> None:

@@ -69,7 +69,7 @@ _DECODER_ERRORS = (
 )
 
 # How they call a file that is sound, but not for them.
-_NOT_SUPPORTED = re.compile(r"[Uu]nsupported|cannot handle \d+-(bit|layer)")
+_NOT_SUPPORTED = re.compile(r"[Uu]nsupported|not installed|cannot handle \d+-(bit|layer)")
 
 _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,

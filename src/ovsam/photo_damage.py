@@ -226,7 +226,8 @@ def inflated_size(parts: list[bytes], limit: int) -> int:
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_MOST_SCANNED = 2**31  # pixels times scans: a progressive photo has about ten, of all its pixels
+_SCANS = 16  # a progressive photo has about ten; more are a matter of its size
+_MOST_SCANNED = 2**31  # pixels times scans, each of which is a pass over all pixels
 _PADDING = 16  # bytes that some cameras leave before the end, or between parts of the header
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0x(d9|e.|fe|db|c0|c2|dd)")
 
@@ -297,7 +298,7 @@ def check_markers(data: bytes) -> None:
         at += length
         if marker == 0xDA:
             scans, within_scan, expected = scans + 1, True, 0
-            if scans > 3 and scans * size > _MOST_SCANNED:  # each costs a pass over all pixels
+            if scans > _SCANS and scans * size > _MOST_SCANNED:
                 raise DamagedError(f"it has {scans} scans of {size:,} pixels")
 
 

@@ -238,6 +238,8 @@ class Tiff:
         Raises:
             DamagedError: one is missing, lies elsewhere, or has another length than it needs.
         """
+        if self._compression == _JPEG_OLD:
+            return []  # which may have none; libtiff looks after the rest
         height, _ = self.size_hw
         rows, columns, count = self._grid()
         planes = self.samples if self._planar else 1
@@ -247,8 +249,6 @@ class Tiff:
             raise DamagedError(f"it needs {count * planes} strips or tiles and has {len(offsets)}")
         bits = columns * self.bits * (1 if self._planar else self.samples)
         row_bytes = math.ceil(bits / 8)
-        if self._photometric == _YCBCR and self._subsampled:
-            row_bytes = 0  # not known: only JPEG and the like subsample
         if not any(lengths):  # old programs left them out
             if self._compression != _RAW and len(offsets) > 1:
                 raise DamagedError("it does not say how long its strips are")
@@ -267,7 +267,7 @@ class Tiff:
             most_rows = _MOST_ROWS.get(self._compression, needed) * length
             if needed > most or needed > most_rows * row_bytes:
                 raise DamagedError(f"{length:,} bytes cannot hold the rows of a strip")
-            found.append(Piece(offset, length, needed, full))
+            found.append(Piece(offset, length, needed, full))  # more than it needs if subsampled
         self._check_places(found)
         return found
 
@@ -304,7 +304,7 @@ class Tiff:
             content = data[piece.offset : piece.offset + piece.length]
             if self._compression == _JPEG:
                 check_markers(content)
-            if unpacked is None or not piece.unpacked:
+            if unpacked is None:
                 continue
             wanted = (piece.unpacked, piece.unpacked_full)
             size = unpacked(content, piece.unpacked_full)
@@ -315,6 +315,8 @@ class Tiff:
                 raise DamagedError("a strip of it does not hold the rows that it should")
 
     def _unpacked_size(self) -> Callable[[bytes, int], int] | None:
+        if self._photometric == _YCBCR and self._subsampled:
+            return None  # which `pixels` reads of JPEG alone
         if self._compression == _RAW:
             return lambda content, _: len(content)
         if self._compression in _DEFLATE:

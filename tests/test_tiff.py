@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -13,7 +15,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, _imaging
 
 from fuzzing import examples
 from ovsam.errors import PhotoError
@@ -105,7 +107,7 @@ def test_floating_point_predictor() -> None:
 
 @pytest.mark.parametrize(
     "compression",
-    ["tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "lzma", "zstd", "raw"],
+    ["tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "lzma", "raw"],
 )
 @pytest.mark.parametrize("rows", [None, 8])
 def test_lossless_compressions(compression: str, rows: int | None) -> None:
@@ -204,7 +206,7 @@ def test_the_rest_is_called_unsupported(data: bytes) -> None:
 def test_the_checksum_of_deflate_finds_every_changed_byte() -> None:
     data = compressed("tiff_adobe_deflate")
     strip = tifffile.TiffFile(io.BytesIO(data)).pages[0]
-    start, length = strip.dataoffsets[0], strip.databytecounts[0]  # type: ignore[union-attr]
+    start, length = strip.dataoffsets[0], strip.databytecounts[0]
     for place in range(start, start + length, 7):
         spoilt = bytearray(data)
         spoilt[place] ^= 0x10
@@ -241,7 +243,7 @@ def test_numbers_that_cannot_be(change: tuple[int, int], sentence: str) -> None:
 @pytest.mark.parametrize("rows", [1, 2**31 - 1])
 @pytest.mark.parametrize(
     "compression",
-    ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group3", "zstd"],
+    ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group3"],
 )
 def test_a_few_bytes_that_promise_many_pixels_are_not_decoded(
     compression: str, rows: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -252,9 +254,23 @@ def test_a_few_bytes_that_promise_many_pixels_are_not_decoded(
     data = with_tag(with_tag(with_tag(file.getvalue(), 256, size[0]), 257, size[1]), 278, rows)
     if compression == "group3" and size[0] > 1000:
         pytest.skip("a fax may be of white alone: a few bytes, and wide")
-    monkeypatch.setattr(Image.core, "new", lambda *_: pytest.fail("memory was taken"))
+    monkeypatch.setattr("PIL.Image.core.new", lambda *_: pytest.fail("memory was taken"))
     with pytest.raises(PhotoError, match=r"needs|cannot hold|not within|not hold"):
         read_photo(data)
+
+
+def test_what_libtiff_complains_of_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+    if not hasattr(ctypes.CDLL(_imaging.__file__), "TIFFSetErrorHandler"):
+        pytest.skip("libtiff is no shared library here")
+    fax = io.BytesIO()
+    Image.fromarray(GREY > 99).save(fax, "TIFF", compression="group4")
+    for data, reason in ((fax.getvalue(), "Bad code word"), (compressed("tiff_lzw"), "table|data")):
+        spoilt = bytearray(data)
+        middle = len(data) // 2
+        spoilt[middle : middle + 8] = b"\xff" * 8
+        with pytest.raises(PhotoError, match=reason):
+            read_photo(bytes(spoilt))
+    assert capfd.readouterr().err == ""
 
 
 def test_a_directory_without_end_and_one_that_follows_itself() -> None:
@@ -270,22 +286,24 @@ def test_a_directory_without_end_and_one_that_follows_itself() -> None:
     assert np.array_equal(read_photo(bytes(looped)), RGB)
 
 
-@given(st.integers(0, 7), st.integers(0, 200), st.integers(0, 255), st.data())
+KINDS: tuple[Callable[[], bytes], ...] = (
+    lambda: tiff(RGB, photometric="rgb", tile=(16, 16)),
+    lambda: tiff(RGB, photometric="rgb", compression="zlib", predictor=True),
+    lambda: tiff(RGB.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"),
+    lambda: tiff(GREY.astype(np.uint16), bigtiff=True),
+    lambda: tiff((RGB / 255).astype(np.float32), photometric="rgb", byteorder=">"),
+    lambda: compressed("tiff_lzw", tiffinfo={278: 8, 317: 2}),
+    lambda: compressed("jpeg"),
+    lambda: compressed("packbits"),
+)
+
+
+@given(st.sampled_from(KINDS), st.integers(0, 200), st.integers(0, 255), st.data())
 @pytest.mark.fuzz
 @settings(max_examples=examples(200), derandomize=True, deadline=None)
 def test_any_damage_is_refused_or_leaves_the_size_that_is_said(
-    which: int, place: int, value: int, data: st.DataObject
+    made: Callable[[], bytes], place: int, value: int, data: st.DataObject
 ) -> None:
-    made = [
-        lambda: tiff(RGB, photometric="rgb", tile=(16, 16)),
-        lambda: tiff(RGB, photometric="rgb", compression="zlib", predictor=True),
-        lambda: tiff(RGB.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"),
-        lambda: tiff(GREY.astype(np.uint16), bigtiff=True),
-        lambda: tiff((RGB / 255).astype(np.float32), photometric="rgb", byteorder=">"),
-        lambda: compressed("tiff_lzw", tiffinfo={278: 8, 317: 2}),
-        lambda: compressed("jpeg"),
-        lambda: compressed("packbits"),
-    ][which]
     spoilt = bytearray(made())
     spoilt[place] = value
     if data.draw(st.booleans()):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import sys
+import warnings
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,7 +36,6 @@ from ovsam.photo_damage import (
     check_bmp,
     check_gif,
     check_heif,
-    check_webp,
     read_jpeg,
     read_png,
     webp_size,
@@ -67,6 +68,9 @@ _DECODER_ERRORS = (
     cv2.error,
     Image.DecompressionBombError,
 )
+
+# How they call a file that is sound, but not for them.
+_NOT_SUPPORTED = re.compile(r"[Uu]nsupported|not installed|cannot handle \d+-(bit|layer)")
 
 _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -238,7 +242,8 @@ def _stored(file: BinaryIO, name: str, max_pixels: int) -> _Stored:
     try:
         if open_ is _open_webp:  # whose reader takes memory for its canvas when it opens
             check_size(*webp_size(head))
-        stored = open_(file)
+        with _without_warnings():
+            stored = open_(file)
     except PhotoError:
         raise  # from `check_size`
     except UnsupportedError as error:
@@ -250,6 +255,9 @@ def _stored(file: BinaryIO, name: str, max_pixels: int) -> _Stored:
             "trust the file, save it as PNG or JPEG and raise the limit with --max-pixels."
         ) from error
     except (DamagedError, *_DECODER_ERRORS) as error:
+        if _NOT_SUPPORTED.search(str(error)):
+            kind = UnsupportedError(f"an image of a rare kind ({_reason(error)})")
+            raise _unsupported(name, kind) from error
         raise PhotoError(
             f"{name} starts like an image but has no pixels that can be read "
             f"({_reason(error)}). It may be damaged or cut short: copy or download it again."
@@ -260,7 +268,8 @@ def _stored(file: BinaryIO, name: str, max_pixels: int) -> _Stored:
 
 def _decode(stored: _Stored, name: str) -> Image.Image | NDArray[Any]:
     try:
-        pixels = stored.pixels()
+        with _without_warnings():
+            pixels = stored.pixels()
     except UnsupportedError as error:
         raise _unsupported(name, error) from error
     except (DamagedError, *_DECODER_ERRORS) as error:
@@ -274,6 +283,14 @@ def _decode(stored: _Stored, name: str) -> Image.Image | NDArray[Any]:
             f"has {size[0]} x {size[1]}. Copy or download it again."
         )
     return pixels
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of odd metadata and of its own limit, in lines for programmers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _unsupported(name: str, error: UnsupportedError) -> PhotoError:
@@ -309,7 +326,9 @@ def _opener(head: bytes) -> Callable[[BinaryIO], _Stored] | None:
 
 
 def _of_pillow(
-    file: BinaryIO, reader: Callable[[BinaryIO], ImageFile], check: Callable[[bytes], None]
+    file: BinaryIO,
+    reader: Callable[[BinaryIO], ImageFile],
+    check: Callable[[bytes], None] = lambda _: None,
 ) -> _Stored:
     image = reader(file)
 
@@ -341,7 +360,7 @@ def _open_jpeg(file: BinaryIO) -> _Stored:
 
 
 def _open_webp(file: BinaryIO) -> _Stored:
-    return _of_pillow(file, WebPImageFile, check_webp)
+    return _of_pillow(file, WebPImageFile)
 
 
 def _open_gif(file: BinaryIO) -> _Stored:

@@ -226,8 +226,10 @@ def inflated_size(parts: list[bytes], limit: int) -> int:
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_MOST_SCANNED = 2**31  # pixels times scans: a progressive photo has about ten, of all its pixels
-_PADDING = 16  # bytes that some cameras leave between the last pixel and the end
+_SCANS = 16  # a progressive photo has about ten; more are a matter of its size
+_MOST_SCANNED = 2**31  # pixels times scans, each of which is a pass over all pixels
+_PADDING = 16  # bytes that some cameras leave before the end, or between parts of the header
+_LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0x(d9|e.|fe|db|c0|c2|dd)")
 
 
 def read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
@@ -247,6 +249,7 @@ def read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
 
     Raises:
         DamagedError: something is wrong or missing.
+        UnsupportedError: it is of a kind that no decoder here knows.
     """
     check_markers(data)
     try:
@@ -257,9 +260,11 @@ def read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
         return pixels
     except ValueError as error:
         reason = str(error)
-        over = re.search(r"(\d+) extraneous bytes before marker 0xd9", reason)
+        over = _LEFT_OVER.search(reason)
         if reason.startswith("Corrupt JPEG data: ") and (over is None or int(over[1]) > _PADDING):
             raise DamagedError(reason.removeprefix("Corrupt JPEG data: ")) from error
+        if reason.startswith(("Unsupported JPEG process", "Unsupported JPEG data precision")):
+            raise UnsupportedError(f"a JPEG of a rare kind ({reason})") from error
         return None
 
 
@@ -293,7 +298,7 @@ def check_markers(data: bytes) -> None:
         at += length
         if marker == 0xDA:
             scans, within_scan, expected = scans + 1, True, 0
-            if scans > 3 and scans * size > _MOST_SCANNED:  # each costs a pass over all pixels
+            if scans > _SCANS and scans * size > _MOST_SCANNED:
                 raise DamagedError(f"it has {scans} scans of {size:,} pixels")
 
 
@@ -301,7 +306,10 @@ def check_markers(data: bytes) -> None:
 
 
 def webp_size(head: bytes) -> tuple[int, int]:
-    """Width and height of the canvas, from the first 30 bytes of the file.
+    """Width and height of the canvas of a WebP, from the first 30 bytes of the file.
+
+    The rest is left to its decoder, libwebp, which refuses what is shorter than it says and code
+    that breaks. The format has no checksums: other changed bits give other pixels.
 
     Raises:
         DamagedError: they are none of a WebP.
@@ -321,26 +329,6 @@ def webp_size(head: bytes) -> tuple[int, int]:
             int.from_bytes(head[28:30], "little") & 0x3FFF,
         )
     raise DamagedError("its header is not one of a WebP")
-
-
-def check_webp(data: bytes) -> None:
-    """Check that a WebP is as long as it says and that its chunks fill it.
-
-    The format has no checksums: changed bits within the pixels often break the code, which the
-    decoder then says, and else give other pixels and cannot be told.
-
-    Raises:
-        DamagedError: something is wrong or missing.
-    """
-    end = 8 + int.from_bytes(data[4:8], "little")
-    if end > len(data):
-        raise DamagedError(f"it should have {end:,} bytes and has {len(data):,}")
-    at = 12
-    while at + 8 <= end:
-        at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
-        at += at & 1
-    if at not in (end, end + 1):  # the last byte may be missing that makes a length even
-        raise DamagedError("its chunks do not fill it")
 
 
 def check_gif(data: bytes) -> None:

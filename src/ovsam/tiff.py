@@ -7,18 +7,21 @@ eight bits, which it does not know in most arrangements, are fetched as plain by
 
 from __future__ import annotations
 
+import ctypes
 import io
 import lzma
 import math
 import struct
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, _imaging
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ovsam.photo_damage import DamagedError, UnsupportedError, check_markers, inflated_size
@@ -235,6 +238,8 @@ class Tiff:
         Raises:
             DamagedError: one is missing, lies elsewhere, or has another length than it needs.
         """
+        if self._compression == _JPEG_OLD:
+            return []  # which may have none; libtiff looks after the rest
         height, _ = self.size_hw
         rows, columns, count = self._grid()
         planes = self.samples if self._planar else 1
@@ -244,8 +249,6 @@ class Tiff:
             raise DamagedError(f"it needs {count * planes} strips or tiles and has {len(offsets)}")
         bits = columns * self.bits * (1 if self._planar else self.samples)
         row_bytes = math.ceil(bits / 8)
-        if self._photometric == _YCBCR and self._subsampled:
-            row_bytes = 0  # not known: only JPEG and the like subsample
         if not any(lengths):  # old programs left them out
             if self._compression != _RAW and len(offsets) > 1:
                 raise DamagedError("it does not say how long its strips are")
@@ -264,7 +267,7 @@ class Tiff:
             most_rows = _MOST_ROWS.get(self._compression, needed) * length
             if needed > most or needed > most_rows * row_bytes:
                 raise DamagedError(f"{length:,} bytes cannot hold the rows of a strip")
-            found.append(Piece(offset, length, needed, full))
+            found.append(Piece(offset, length, needed, full))  # more than it needs if subsampled
         self._check_places(found)
         return found
 
@@ -289,10 +292,9 @@ class Tiff:
 
         Only deflate (zlib) has a checksum, so that no damage to its pixels passes. Without
         compression, and with PackBits and LZMA, each strip must hold its rows exactly; with the
-        other compressions libtiff says where a code breaks or runs out, but for fax codes, which
-        it fills up. Changed pixels that leave the lengths as they were cannot be told, and neither
-        can changed colours of a palette or numbers in the header that fit: the format has no
-        checksum of its own.
+        other compressions libtiff says where a code breaks or runs out. Changed pixels that leave
+        the lengths as they were cannot be told, and neither can changed colours of a palette or
+        numbers in the header that fit: the format has no checksum of its own.
 
         Raises:
             DamagedError: something is wrong or missing.
@@ -302,7 +304,7 @@ class Tiff:
             content = data[piece.offset : piece.offset + piece.length]
             if self._compression == _JPEG:
                 check_markers(content)
-            if unpacked is None or not piece.unpacked:
+            if unpacked is None:
                 continue
             wanted = (piece.unpacked, piece.unpacked_full)
             size = unpacked(content, piece.unpacked_full)
@@ -313,6 +315,8 @@ class Tiff:
                 raise DamagedError("a strip of it does not hold the rows that it should")
 
     def _unpacked_size(self) -> Callable[[bytes, int], int] | None:
+        if self._photometric == _YCBCR and self._subsampled:
+            return None  # which `pixels` reads of JPEG alone
         if self._compression == _RAW:
             return lambda content, _: len(content)
         if self._compression in _DEFLATE:
@@ -333,7 +337,7 @@ class Tiff:
 
         Raises:
             UnsupportedError: samples are arranged as is not read.
-            OSError: they cannot be decoded.
+            DamagedError: they cannot be decoded.
         """
         if self._as_bytes:
             return self._colours(data)
@@ -343,8 +347,7 @@ class Tiff:
             image = self._opened(data, {t: v for t, v in self.tags.items() if t != ORIENTATION})
         except SyntaxError as error:
             raise UnsupportedError(self._described()) from error
-        image.load()
-        return image
+        return _decoded(image)
 
     def _described(self) -> str:
         """In a few words, for who has to convert it."""
@@ -398,7 +401,7 @@ class Tiff:
             at: (4, tuple(piece.offset for piece in pieces)),
             lengths: (4, tuple(piece.length for piece in pieces)),
         }
-        return np.array(self._opened(data, tags))
+        return np.asarray(_decoded(self._opened(data, tags)))
 
     def _colours(self, data: bytes) -> Image.Image | NDArray[Any]:
         """What `pixels` returns of a picture that is `_as_bytes`."""
@@ -425,6 +428,50 @@ class Tiff:
         if meaning == 1:
             colours = _not_multiplied(colours, opacity)
         return np.dstack([colours, opacity])
+
+
+def _decoded(image: TiffImageFile) -> TiffImageFile:
+    """Decode it, holding libtiff to what it complains of: Pillow forgives, and fax codes go on."""
+    with _complaints() as heard:
+        try:
+            image.load()
+        except OSError as error:
+            raise DamagedError(heard[0] if heard else str(error)) from error
+    if heard:
+        raise DamagedError(heard[0])
+    return image
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """The first thing that libtiff calls an error in this thread, which it else prints.
+
+    Nothing is heard where libtiff is no shared library; then it prints as ever.
+    """
+    heard: list[str] = []
+    owner = threading.get_ident()
+
+    def hear(_: bytes, text: bytes, _values: int) -> None:
+        if not heard and threading.get_ident() == owner:
+            heard.append(text.partition(b"%")[0].decode("latin-1").strip())
+
+    try:
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+    except (OSError, AttributeError):
+        yield heard
+        return
+    set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    handler = _HANDLER(hear)
+    with _ONE_AT_A_TIME:  # the handler is libtiff's only one
+        before = set_handler(ctypes.cast(handler, ctypes.c_void_p))
+        try:
+            yield heard
+        finally:
+            set_handler(before)
+
+
+_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class _OneTiff(TiffImageFile):

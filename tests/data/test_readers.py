@@ -23,7 +23,7 @@ from PIL import Image
 
 from fuzzing import examples
 from ovsam.data.coco import collect_annotations, parse_sa1b, read_annotations, read_json
-from ovsam.data.layouts import list_photos
+from ovsam.data.layouts import ListedPhoto, list_photos
 from ovsam.errors import OvsamError
 from ovsam.evaluate.average_precision import right_rows
 from ovsam.evaluate.detections import read_detections
@@ -419,20 +419,41 @@ def test_any_list_of_names_is_read_or_refused(name: str, folder: Path, data: st.
         assert len(vocabulary) and all(map(str.strip, vocabulary.classes))
 
 
-@fuzzed
-@given(data=st.data())
-def test_any_label_map_is_read_or_is_a_problem(folder: Path, data: st.DataObject) -> None:
+@pytest.fixture(scope="session")
+def good_label_map() -> bytes:
+    good = io.BytesIO()
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8) // 16).save(good, "png")
+    return good.getvalue()
+
+
+def listed_with_mask(folder: Path, mask: bytes) -> ListedPhoto:
+    """A photo of 8 x 6 pixels beside a mask; all problems are sentences about the mask."""
     root = folder / "label maps"
     (root / "images").mkdir(parents=True, exist_ok=True)
     (root / "masks").mkdir(exist_ok=True)
     Image.new("RGB", (8, 6)).save(root / "images/a.png")
-    good = io.BytesIO()
-    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8) // 16).save(good, "png")
     path = root / "masks/a.png"
-    path.write_bytes(data.draw(damaged(good.getvalue())))
+    path.write_bytes(mask)
     [photo] = list_photos(root, None, lambda error: pytest.fail(str(error))).photos
     for problem in photo.problems:
         assert_one_sentence(OvsamError(problem), path)
+    return photo
+
+
+def test_a_label_map_with_any_byte_missing_is_a_problem(
+    folder: Path, good_label_map: bytes
+) -> None:
+    for place in range(len(good_label_map)):
+        spoilt = good_label_map[:place] + good_label_map[place + 1 :]
+        assert len(listed_with_mask(folder, spoilt).problems) == 1, place
+
+
+@fuzzed
+@given(data=st.data())
+def test_any_label_map_is_read_or_is_a_problem(
+    folder: Path, good_label_map: bytes, data: st.DataObject
+) -> None:
+    photo = listed_with_mask(folder, data.draw(damaged(good_label_map)))
     assert photo.problems or [one.mask((6, 8)).sum() for one in photo.instances] == [16, 16]
 
 

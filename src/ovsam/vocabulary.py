@@ -217,7 +217,7 @@ class Vocabulary:
         whole = plain_name(written.replace("_", " "))
         if self.name.partition(",")[0] == "objects365":
             whole = _objects365_spellings().get(whole, whole)
-        wanted = [whole, *(plain_name(part) for part in _split(written)[:1])]
+        wanted = [plain_name(written), whole, *map(plain_name, _split(written)[:1])]
         known = (known[text] for known in self._by_name for text in wanted if text in known)
         return next(known, None)
 
@@ -538,16 +538,15 @@ def typed_vocabulary(text: str) -> Vocabulary:
     name = text.strip()
     if name in _BUILTIN:
         return _builtin(name)
-    listed = re.sub(r"[\r\n，、]+", ",", name)  # commas of other scripts, too
-    words = [item[0] for item in _ITEM.finditer(listed) if item[0].strip()]
+    words = typed_names(name)
     if not words:
         raise VocabularyError(f"The vocabulary is empty. Give one of {_choices()}.")
-    if "," not in listed:
+    if words == [name]:  # without so much as a comma behind it
         _check_single(name)
     for word in words if len(words) > 1 else ():
-        if word.strip() in _BUILTIN:
+        if word in _BUILTIN:
             raise VocabularyError(
-                f"'{word.strip()}' is a built-in vocabulary and stands alone. To join two, "
+                f"'{word}' is a built-in vocabulary and stands alone. To join two, "
                 "write them to one file with 'ovsam vocabulary show'."
             )
     return Vocabulary.from_names(words)
@@ -1014,6 +1013,29 @@ def plain_name(name: str) -> str:
     name = _SHAPES.sub("", _INVISIBLE.sub("", name)).translate(_DRAWN_ALIKE)
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
     return " ".join(plain.translate(_DRAWN_ALIKE).split())
+
+
+def typed_name(name: str) -> str:
+    """A name as it is written in a list or a text file: in quotes where it needs them.
+
+    >>> print(typed_name("w/o helmet"), typed_name("bag, paper"))
+    w/o helmet "bag, paper"
+    """
+    if _split(name) == [name] and name[0] not in f"{_QUOTES}!~#{{":
+        return name
+    quote = "'" if '"' in name else '"'
+    return f"{quote}{name}{quote}"
+
+
+def typed_names(text: str) -> list[str]:
+    """What stands between commas or line breaks; a name in quotes keeps its commas.
+
+    >>> typed_names("cat, 'bag, paper'")
+    ['cat', "'bag, paper'"]
+    """
+    listed = re.sub(r"[\r\n，、]+", ",", text)  # commas of other scripts, too
+    items = (item[0].strip() for item in _ITEM.finditer(listed.strip()))
+    return [item for item in items if item]
 
 
 def _is_plain(joined: str) -> bool:

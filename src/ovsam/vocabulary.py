@@ -73,6 +73,7 @@ _ITEM = re.compile(
     r"""(?P<marks>[!~\s]*)(?:"(?P<a>[^"]*)"|'(?P<b>[^']*)'|“(?P<c>[^”]*)”|‘(?P<d>[^’]*)’)"""
     r"""\s*(?=,|$)|[^,]+"""
 )
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _QUOTES = "\"'“‘"
 _JOINING = frozenset(  # words that are no name: a slash beside one is part of a name
     "and,or,on,off,in,out,up,down,yes,no,with,without,his,her,he,she".split(",")
@@ -709,7 +710,10 @@ def _each_meaning_once(
             owners.setdefault(text, same)
     if merged:
         _log.warning(
-            "Of vocabulary '%s' %s: they mean the same and are one class.", name, some(merged)
+            "Of vocabulary '%s' %s: they mean the same and are one class. In quotes a name stays a "
+            "class of its own.",
+            name,
+            some(merged),
         )
     return _vocabulary(name, kept, templates, notes)
 
@@ -973,7 +977,7 @@ def _separates(before: str, after: str) -> bool:
     ends = [*before.split()[-1:], *after.split()[:1]]
     if len(ends) < 2:
         return True  # no name on one side
-    words = [word if word.isalnum() else re.sub(r"\W", "", word) for word in ends]
+    words = [word if word.isalnum() else _PUNCTUATION.sub("", word) for word in ends]
     return not (
         any(map(_is_fragment, words))
         or all(word[0].isdigit() for word in words)

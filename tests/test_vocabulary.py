@@ -301,7 +301,8 @@ def test_a_slash_in_a_name(name: str, tmp_path: Path) -> None:
     categories = [{"id": 1, "name": name}, {"id": 2, "name": "stone"}]
     (tmp_path / "coco.json").write_text(json.dumps({"categories": categories}))
     files = [tmp_path / file for file in ("v.txt", "v.csv", "v.json", "coco.json")]
-    for spec in (f"{name}, stone", [name, "stone"], *files):
+    specs: list[Any] = [f"{name}, stone", [name, "stone"], *files]
+    for spec in specs:
         entries = load_vocabulary(spec)
         assert entries.classes == (name, "stone")
         assert entries.synonyms == (whole, ("stone",))
@@ -405,7 +406,7 @@ def test_names_that_look_the_same_are_one(names: tuple[str, ...], tmp_path: Path
         alone = load_vocabulary([name, "stone"])
         assert alone.synonyms == entries.synonyms
     with pytest.raises(VocabularyError, match="twice"):
-        Vocabulary("v", names[:2], [(name,) for name in names[:2]])
+        Vocabulary("v", names[:2], tuple((name,) for name in names[:2]))
     for file, text in (
         ("v.txt", "\n".join(names)),
         ("v.csv", "\n".join(names)),
@@ -417,7 +418,7 @@ def test_names_that_look_the_same_are_one(names: tuple[str, ...], tmp_path: Path
 
 
 def test_a_vocabulary_s_own_names_are_composed_and_shown_as_typed() -> None:
-    made = Vocabulary("v", (f" {DECOMPOSED.title()}  Noir\u200b", "dog"), [(DECOMPOSED,), ("DOG",)])
+    made = Vocabulary("v", (f" {DECOMPOSED.title()}  Noir\u200b", "dog"), ((DECOMPOSED,), ("DOG",)))
     assert made.classes == ("Caf\xe9 Noir", "dog")
     assert made.synonyms == ((COMPOSED,), ("dog",))
     assert load_vocabulary(["ＣＡＦÉ", "dog"]).classes[0] == "ＣＡＦÉ"

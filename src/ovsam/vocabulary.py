@@ -861,7 +861,9 @@ def _from_json(text: str, path: Path) -> Vocabulary:
                     f"Class {number} of vocabulary file '{path}' has {odd[0][:60]!r}, which is "
                     f"none of {', '.join(_KEYS)}. Rename it or take it out."
                 )
-        items = [{"name": item} if isinstance(item, str) else item for item in content]
+        items: list[dict[str, Any]] = [
+            {"name": item} if isinstance(item, str) else item for item in content
+        ]
         rows = [
             _whole_row(
                 list(map(_clean, [item["name"], *item.get("synonyms", ())])),

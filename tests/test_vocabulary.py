@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fuzzing
@@ -453,6 +453,34 @@ def test_any_typed_text_is_a_vocabulary_or_one_sentence(text: str) -> None:
     if not entries.is_builtin:
         again = load_vocabulary([vocabulary.typed_name(name) for name in entries.classes])
         assert len(again) <= len(entries)
+
+
+@pytest.mark.fuzz
+@settings(max_examples=fuzzing.examples(100), suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["categories", "id", "name", "synonyms", "seen", "frequency"]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_json_is_a_vocabulary_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, content: object
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(content))
+    try:
+        assert len(load_vocabulary(path)) >= 1
+    except VocabularyError as error:
+        assert "\n" not in str(error)
+        assert str(path) in str(error)
 
 
 @pytest.mark.parametrize("name", FILES)

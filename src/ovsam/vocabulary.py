@@ -6,7 +6,6 @@ import csv
 import difflib
 import hashlib
 import io
-import json
 import logging
 import re
 import unicodedata
@@ -18,6 +17,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ovsam.bounded_json import JsonError, parse_json
 from ovsam.errors import VocabularyError, quoted
 from ovsam.hierarchy import Kinds, hierarchy
 
@@ -848,8 +848,8 @@ def _whole_row(names: Sequence[str], *, seen: bool = True) -> _Row:
 def _from_json(text: str, path: Path) -> Vocabulary:
     """A list of classes, or the categories of a COCO or LVIS annotation file by their ids."""
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content: Any = parse_json(text)
+    except JsonError as error:
         raise VocabularyError(
             f"Vocabulary file '{path}' is not valid JSON: {error}. It may be cut short: copy or "
             "write it again."
@@ -877,7 +877,7 @@ def _from_json(text: str, path: Path) -> Vocabulary:
         raise VocabularyError(
             f"Class {number} of vocabulary file '{path}' must be a name, or like "
             '{"name": "cat", "synonyms": ["kitty"], "seen": true}, '
-            f"got {str(content[number - 1])[:80]}."
+            f"got {quoted(content[number - 1])}."
         )
     categories = content.get("categories") if isinstance(content, dict) else None
     if not isinstance(categories, list) or not all(map(_is_category, categories)):

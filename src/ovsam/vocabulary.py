@@ -68,9 +68,11 @@ _DRAWN_ALIKE = str.maketrans(
     | dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4`", "'")
     | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
 )
-# A name in quotes, perhaps with marks before it, or what stands between two commas.
+# A name in quotes, perhaps with marks before it, or what stands between two commas. The bounds keep
+# many quotes without an end from being read to the end of the text, each of them.
 _ITEM = re.compile(
-    r"""(?P<marks>[!~\s]*)(?:"(?P<a>[^"]*)"|'(?P<b>[^']*)'|“(?P<c>[^”]*)”|‘(?P<d>[^’]*)’)"""
+    r"""(?P<marks>[!~\s]*)(?:"(?P<a>[^"]{,1000})"|'(?P<b>[^']{,1000})'"""
+    r"""|“(?P<c>[^”]{,1000})”|‘(?P<d>[^’]{,1000})’)"""
     r"""\s*(?=,|$)|[^,]+"""
 )
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")

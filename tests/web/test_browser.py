@@ -22,7 +22,7 @@ from ovsam.geometry import decode_rle
 from ovsam.web.app import create_app
 from ovsam.web.segmenter import Segmenter
 from ovsam.web.server import listen
-from web.pages import PagePredictor
+from web.pages import PagePredictor, png_bytes
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 data = pytest.importorskip("skimage.data", reason="scikit-image, which carries the photo, is not")
@@ -413,6 +413,18 @@ def test_what_became_of_names_is_shown(page: Page, url: str) -> None:
     field.fill("teapot")
     page.keyboard.press("Enter")
     expect(page.locator("#vocabulary-note")).to_have_text("In use: custom, 1 name.")
+
+
+def test_names_of_files_are_no_markup(page: Page, url: str) -> None:
+    ready(page, url)
+    name = "<img src=x onerror=alert(1)><b>.png"
+    file = {"name": name, "mimeType": "image/png", "buffer": png_bytes(60, 40)}
+    page.locator("#file").set_input_files(file)
+    expect(page.locator("#photo-name")).to_have_text(f"{name} · 60 × 40")
+    assert page.locator("#photo-name img, #status img, .bar b").count() == 0
+    page.locator("#file").set_input_files({**file, "buffer": b"no photo"})
+    expect(page.locator("#status.error")).to_be_visible()
+    assert page.locator("#status *").count() == 0
 
 
 def test_a_preview_that_is_refused_is_not_complained_of(page: Page, url: str) -> None:

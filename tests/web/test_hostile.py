@@ -239,12 +239,14 @@ def test_idle_connections_are_no_hindrance(server: Server) -> None:
         b'{"vocabulary": "' + b"a, " * 150_000 + b'", "points": [[5, 5, 1]]}',
         b'{"vocabulary": "' + b"/" * 300_000 + b'", "points": [[5, 5, 1]]}',
         b'{"vocabulary": "' + b"a/" * 100_000 + b'", "points": [[5, 5, 1]]}',
+        b'{"vocabulary": "!' + b"'a" * 150_000 + b'", "points": [[5, 5, 1]]}',
+        b'{"vocabulary": "' + "“ab cd ef gh,".encode() * 9_999 + b'", "points": [[5, 5, 1e3]]}',
         b"{" + b",".join(b'"k%d": 1' % i for i in range(200_000)) + b"}",
         b"null",
         b"",
         b"\x00" * 1000,
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_questions_that_are_none(server: Server, body: bytes) -> None:
     with httpx.Client(base_url=server.url, timeout=60) as client:

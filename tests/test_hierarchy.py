@@ -285,6 +285,21 @@ def test_everyday_words_find_their_class(word: str, name: str) -> None:
     assert load_vocabulary("22k").class_of(word) == name
 
 
+def test_a_kind_that_the_list_itself_forces_is_not_said() -> None:
+    animals = load_vocabulary("coco").only("animal")
+    even = np.full(len(animals), 1 / len(animals))
+    assert animals.kinds.most_specific(even, 0.8) is None
+    animals = load_vocabulary("beagle, poodle, robin, goldfish")
+    assert animals.kinds.most_specific(np.array([0.5, 0.4, 0.1, 0.0]), 0.8) == ("dog", 0.9)
+    assert animals.kinds.most_specific(np.array([0.3, 0.2, 0.3, 0.2]), 0.8) is None
+    # What is never the answer is no way out.
+    with_cup = load_vocabulary("beagle, poodle, robin, goldfish, !cup")
+    assert with_cup.kinds.most_specific(np.array([0.3, 0.2, 0.3, 0.2, 0.0]), 0.8) is None
+    could_be = load_vocabulary("beagle, poodle, robin, goldfish, cup").kinds
+    kind = could_be.most_specific(np.array([0.3, 0.2, 0.3, 0.2, 0.0]), 0.8)
+    assert kind is not None and kind[0] == "animal"
+
+
 def test_a_kind_that_one_class_alone_speaks_for_is_not_said() -> None:
     assert most_specific("couch, daybed, cup", 0.6, 0.02, 0.38, level=0.5) is None
     assert most_specific("couch, daybed, cup", 0.6, 0.2, 0.2, level=0.5) == "sofa"

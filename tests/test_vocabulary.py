@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fuzzing
 from ovsam import vocabulary
 from ovsam.errors import VocabularyError
 from ovsam.hierarchy import hierarchy
@@ -282,11 +283,252 @@ def test_rule_for_names(name: str, display: str, synonyms: tuple[str, ...]) -> N
     assert (entry.name, len(entry)) == ("custom", 1)
 
 
+ONE_NAME = (
+    "w/o helmet", "w/ helmet", "N/A", "24/7 shop", "A/C unit", "AC/DC adapter", "HDMI/VGA cable",
+    "TV/PC", "km/h sign", "I/O port", "1/2 cup", "3/4-inch pipe", "door w/glass", "and/or",
+    "on/off switch", "yes/no", "his/her shoes", "c/o",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_NAME)
+def test_a_slash_in_a_name(name: str, tmp_path: Path) -> None:
+    """In a list, a text file, a table, JSON and categories alike."""
+    whole = (name.lower(),)
+    (tmp_path / "v.txt").write_text(f"{name}\nstone\n")
+    (tmp_path / "v.csv").write_text(f"{name}\nstone\n")
+    (tmp_path / "v.json").write_text(json.dumps([name, "stone"]))
+    categories = [{"id": 1, "name": name}, {"id": 2, "name": "stone"}]
+    (tmp_path / "coco.json").write_text(json.dumps({"categories": categories}))
+    files = [tmp_path / file for file in ("v.txt", "v.csv", "v.json", "coco.json")]
+    specs: list[Any] = [f"{name}, stone", [name, "stone"], *files]
+    for spec in specs:
+        entries = load_vocabulary(spec)
+        assert entries.classes == (name, "stone")
+        assert entries.synonyms == (whole, ("stone",))
+        assert entries.class_of(name) == name
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("cat/kitten", ("cat", "kitten")),
+        ("TV/monitor", ("tv", "monitor")),
+        ("coffee_mug/cup", ("coffee mug", "cup")),
+        ("cat/kitten/kitty", ("cat", "kitten", "kitty")),
+        ("t-shirt/tee", ("t-shirt", "tee")),
+        ("thing 1/object 1", ("thing 1", "object 1")),
+        ("猫/犬", ("猫", "犬")),
+        ("TV / PC", ("tv", "pc")),  # with blanks it always separates
+        ("A / C", ("a", "c")),
+        ("w/o lid/open jar", ("w/o lid", "open jar")),
+        ('"cat/kitten"', ("cat/kitten",)),  # in quotes it never does
+        ("'cat/kitten'/puss", ("'cat", "kitten'", "puss")),
+        ("“bag, paper”, sack", ("bag, paper", "sack")),
+        ("'flag_or_banner'", ("flag or banner",)),
+    ],
+)
+def test_a_slash_between_names(typed: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    assert Vocabulary.from_names([typed]).synonyms == (names,)
+    (tmp_path / "v.txt").write_text(f"{typed}\n")
+    assert load_vocabulary(tmp_path / "v.txt").synonyms == (names,)
+
+
+def test_category_names_of_a_file_are_whole(tmp_path: Path) -> None:
+    written = ["cat/kitten", "bag, paper", "flag_or_banner", '"quoted"', "!mark"]
+    categories: list[dict[str, object]] = [
+        {"id": i, "name": name} for i, name in enumerate(written)
+    ]
+    categories[0]["synonyms"] = ["puss/kitty", "cat"]  # LVIS's
+    (tmp_path / "a.json").write_text(json.dumps({"categories": categories}))
+    entries = load_vocabulary(tmp_path / "a.json")
+    assert entries.classes == ("cat/kitten", "bag, paper", "flag or banner", '"quoted"', "!mark")
+    assert entries.synonyms[:2] == (("cat/kitten", "puss/kitty", "cat"), ("bag, paper",))
+    assert all(entries.answerable)
+
+
+def test_quotes_keep_a_class_apart() -> None:
+    for typed in (
+        "bus, 'double-decker bus'",
+        '"bus", double-decker bus',
+        'bus,"double-decker bus"',
+    ):
+        entries = load_vocabulary(typed)
+        assert entries.synonyms == (("bus",), ("double-decker bus",))
+        assert entries.notes == ()
+    entries = load_vocabulary(["bus", "cat"])
+    assert entries.with_class('"double-decker bus"').classes[2] == "double-decker bus"
+    with pytest.raises(VocabularyError, match="or put this one in quotes"):
+        entries.with_class("double-decker bus")
+    marked = load_vocabulary("!\"bag, paper\", ~'cup'")
+    assert marked.classes == ("bag, paper", "cup")
+    assert (marked.answerable, marked.unseen) == ((False, True), (False, True))
+
+
+def test_the_end_of_a_quote_is_not_looked_for_without_bounds() -> None:
+    """Or else many quotes without an end are read to the end of the text, each of them."""
+    assert vocabulary.typed_names(f'"{"a," * 500}"') == [f'"{"a," * 500}"']
+    assert len(vocabulary.typed_names(f'"{"a," * 501}"')) == 502
+    assert len(vocabulary.typed_names("“some quite long name," * 20_000)) == 20_000
+
+
+def test_merged_names_are_noted(caplog: pytest.LogCaptureFixture) -> None:
+    entries = load_vocabulary("bus, double-decker bus, cat")
+    [note] = entries.notes
+    assert note == (
+        "'double-decker bus' is taken as 'bus': they mean the same and are one class. In quotes it "
+        "stays a class of its own."
+    )
+    assert "'double-decker bus' is taken as 'bus'" in caplog.text
+    assert entries.with_class("dog").notes == ()
+    assert entries.fingerprint == dataclasses.replace(entries, notes=()).fingerprint
+
+
+COMPOSED, DECOMPOSED = "caf\xe9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (COMPOSED, DECOMPOSED),
+        ("Ｔ－shirt", "t-shirt", "T‑shirt", "t–shirt", "t−shirt"),
+        ("coffee mug", "coffee\xa0mug", "Coffee\u3000mug", " coffee\u2009mug ", "coffee  mug"),
+        ("coffeemug", "coffee\u200bmug", "\ufeffcoffeemug", "coffee\xadmug", "coffeemug\u200e"),
+        ("ladies’ shoe", "ladies' shoe", "ladies‘ shoe", "ladiesʼ shoe"),
+        ("ﬁsh", "fish", "FISH"),
+        ("heart ❤\ufe0f", "heart ❤"),
+    ],
+)
+def test_names_that_look_the_same_are_one(names: tuple[str, ...], tmp_path: Path) -> None:
+    entries = load_vocabulary([*names, "stone"])
+    assert (len(entries), len(entries.notes)) == (2, len(names) - 1)
+    shown = entries.classes[0]
+    for name in names:
+        assert entries.class_of(name) == shown
+        assert entries.with_unseen([name]).novel == (shown,)
+        assert entries.without(name).classes == ("stone",)
+        assert entries.renamed(name, "pebble").classes[0] == "pebble"
+        with pytest.raises(VocabularyError, match="twice"):
+            entries.with_class(f"'{name}'" if "'" not in name else name)
+        alone = load_vocabulary([name, "stone"])
+        assert alone.synonyms == entries.synonyms
+    with pytest.raises(VocabularyError, match="twice"):
+        Vocabulary("v", names[:2], tuple((name,) for name in names[:2]))
+    for file, text in (
+        ("v.txt", "\n".join(names)),
+        ("v.csv", "\n".join(names)),
+        ("v.json", json.dumps(names)),
+        ("c.json", json.dumps({"categories": [{"id": i, "name": n} for i, n in enumerate(names)]})),
+    ):
+        (tmp_path / file).write_text(text, encoding="utf-8")
+        assert len(load_vocabulary(tmp_path / file)) == 1
+
+
+def test_a_vocabulary_s_own_names_are_composed_and_shown_as_typed() -> None:
+    made = Vocabulary("v", (f" {DECOMPOSED.title()}  Noir\u200b", "dog"), ((DECOMPOSED,), ("DOG",)))
+    assert made.classes == ("Caf\xe9 Noir", "dog")
+    assert made.synonyms == ((COMPOSED,), ("dog",))
+    assert load_vocabulary(["ＣＡＦÉ", "dog"]).classes[0] == "ＣＡＦÉ"
+    assert load_vocabulary(["résumé", "resume"]).classes == ("résumé", "resume")
+
+
+@pytest.mark.fuzz
+@settings(max_examples=fuzzing.examples(200))
+@given(st.text(min_size=1, max_size=12))
+def test_any_name_has_one_plain_form_or_is_refused(name: str) -> None:
+    plain = vocabulary.plain_name(name)
+    assert vocabulary.plain_name(plain) == plain
+    assert vocabulary.plain_name(vocabulary.shown_name(name)) == plain
+    try:
+        entries = Vocabulary("v", (name,), ((name,),))
+    except VocabularyError as error:
+        assert "\n" not in str(error)
+        return
+    assert entries.class_of(entries.classes[0]) == entries.classes[0]
+    assert dataclasses.replace(entries).classes == entries.classes
+
+
+@pytest.mark.fuzz
+@settings(max_examples=fuzzing.examples(200))
+@given(st.text("ab0 ,/_or'\"“”!~#{}\n.cocolvis猫é\u0301\u200b", max_size=20))
+def test_any_typed_text_is_a_vocabulary_or_one_sentence(text: str) -> None:
+    try:
+        entries = vocabulary.typed_vocabulary(text)
+    except VocabularyError as error:
+        assert "\n" not in str(error)
+        return
+    if not entries.is_builtin:
+        again = load_vocabulary([vocabulary.typed_name(name) for name in entries.classes])
+        assert len(again) <= len(entries)
+
+
+@pytest.mark.fuzz
+@settings(max_examples=fuzzing.examples(100), suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["categories", "id", "name", "synonyms", "seen", "frequency"]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_json_is_a_vocabulary_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, content: object
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(content))
+    try:
+        assert len(load_vocabulary(path)) >= 1
+    except VocabularyError as error:
+        assert "\n" not in str(error)
+        assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_fingerprints_of_the_built_in_ones(name: str) -> None:
+    """Cached vectors are found, and reports compared, by them: they do not change unnoticed."""
+    assert (
+        load_vocabulary(name).fingerprint[:12]
+        == {
+            "coco": "8f3d6aeeaf9c",
+            "lvis": "a6359a8143eb",
+            "objects365": "656b0b02b482",
+            "imagenet1k": "a209c6d39d27",
+            "imagenet21k": "9f4f36097354",
+            "22k": "a641ee97a03b",
+        }[name]
+    )
+
+
+@pytest.mark.parametrize("name", ["dog", "coffee mug", "cocoa", "cat/kitten", "猫"])
+def test_a_single_name_is_a_vocabulary(name: str) -> None:
+    assert load_vocabulary(name).classes == load_vocabulary(f"{name},").classes
+    assert len(load_vocabulary(name)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("cocoo", "coco"), ("COCO", "coco"), ("imagenet", "imagenet1k"), ("lvsi", "lvis"),
+     ("object365", "objects365"), ("22K", "22k"), ("coco_ov", "coco-ov")],
+)  # fmt: skip
+def test_a_slip_in_a_built_in_name_is_no_class(name: str, meant: str) -> None:
+    with pytest.raises(VocabularyError, match=rf"did you mean {meant}\? A class .* '{name},'\.$"):
+        load_vocabulary(name)
+    assert load_vocabulary(f"{name},").classes == (name.replace("_", " "),)
+
+
 @pytest.mark.parametrize(
     ("spec", "classes"),
     [
         ("cat, dog, coffee mug", ("cat", "dog", "coffee mug")),
         ("cat,", ("cat",)),
+        ("cat\ndog\r\n", ("cat", "dog")),
+        ("cat， dog、cup", ("cat", "dog", "cup")),
         ("cat/kitten, dog", ("cat", "dog")),
         (["cat, kitten", "dog"], ("cat", "dog")),
         (("cat",), ("cat",)),
@@ -506,7 +748,10 @@ def test_a_hundred_thousand_names() -> None:
 
 @given(CLASSES)
 def test_text_file_round_trip(entries: list[tuple[list[str], bool]]) -> None:
-    lines = [("" if answer else "! ") + ", ".join(names) for names, answer in entries]
+    lines = [
+        ("" if answer else "! ") + ", ".join(map(vocabulary.typed_name, names))
+        for names, answer in entries
+    ]
     rows, templates = vocabulary._read_lines("\n".join(lines), "v")
     assert not templates
     parsed = vocabulary._vocabulary("v", rows)

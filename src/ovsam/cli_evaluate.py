@@ -293,7 +293,9 @@ def compare(
 
 def _listed(unseen: str) -> list[str]:
     """The names, each as it is written: what means the same is not one class here."""
-    names = [name.strip() for name in unseen.split(",") if name.strip()]
+    from ovsam.vocabulary import typed_names
+
+    names = typed_names(unseen)
     if not names:
         raise UsageError(
             "--unseen must name classes of the vocabulary, separated by commas, got none. Give "

@@ -26,6 +26,9 @@ from ovsam.vocabulary import (
     builtin_notes,
     builtin_vocabularies,
     load_vocabulary,
+    plain_name,
+    shown_name,
+    typed_name,
 )
 
 app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="markdown")
@@ -84,7 +87,7 @@ class Difference:
             same.add(there)
             mine = dict.fromkeys(_all_names(first, here))
             others = dict.fromkeys(_all_names(second, there))
-            if name.lower() != second.classes[there].lower():
+            if plain_name(name) != plain_name(second.classes[there]):
                 shown[name] = second.classes[there]
             if mine.keys() != others.keys():
                 names[name] = _without(mine, others), _without(others, mine)
@@ -149,7 +152,7 @@ def show(
     every = zip(names.classes, names.synonyms, names.answerable, names.unseen, strict=True)
     for name, texts, may, unseen in every:
         marks = ("" if may else "!") + ("~" if unseen else "")
-        lines.append(marks + ", ".join((name, *_others(name, texts))))
+        lines.append(marks + ", ".join(map(typed_name, (name, *_others(name, texts)))))
     print_file("\n".join([*lines, ""]))
 
 
@@ -181,7 +184,7 @@ def search(
     from rich.table import Table
     from rich.text import Text
 
-    wanted = " ".join(words.split())
+    wanted = shown_name(words)
     if not _plain(wanted):
         raise VocabularyError("There is nothing to search for. Give a name or its beginning.")
     specs = vocabulary or [name for name in builtin_vocabularies() if name != "coco-ov"]
@@ -296,7 +299,7 @@ def find(vocabulary: Vocabulary, words: str) -> list[int]:
 
 def _plain(text: str) -> str:
     """Its words in lower case and the singular: `Hot-Dogs` -> `hot dog`."""
-    return " ".join(map(_singular, re.findall(r"\w+", text.lower().replace("_", " "))))
+    return " ".join(map(_singular, re.findall(r"\w+", plain_name(text.replace("_", " ")))))
 
 
 def _singular(word: str) -> str:
@@ -308,14 +311,14 @@ def _singular(word: str) -> str:
 
 
 def _all_names(vocabulary: Vocabulary, row: int) -> tuple[str, ...]:
-    return vocabulary.classes[row].lower(), *vocabulary.synonyms[row]
+    return plain_name(vocabulary.classes[row]), *vocabulary.synonyms[row]
 
 
 def _same_classes(vocabulary: Vocabulary, other: Vocabulary) -> list[int | None]:
     """For each class the row of the same one in the other vocabulary: by name, else by meaning."""
     every = [(text, row) for row in range(len(other)) for text in _all_names(other, row)]
     rows = dict(reversed(every))  # of several the first
-    rows |= {name.lower(): row for row, name in enumerate(other.classes)}
+    rows |= {plain_name(name): row for row, name in enumerate(other.classes)}
     meanings = {synset: row for row, synset in enumerate(other.synsets) if synset is not None}
     found = []
     for row, synset in enumerate(vocabulary.synsets):
@@ -331,7 +334,7 @@ def _without(texts: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
 
 def _others(name: str, texts: Iterable[str]) -> tuple[str, ...]:
     """A class's names without the one that is shown."""
-    return _without(texts, [name.lower()])
+    return _without(texts, [plain_name(name)])
 
 
 def _count_names(vocabulary: Vocabulary) -> int:

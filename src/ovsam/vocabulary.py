@@ -6,7 +6,6 @@ import csv
 import difflib
 import hashlib
 import io
-import json
 import logging
 import re
 import unicodedata
@@ -18,6 +17,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ovsam.bounded_json import JsonError, parse_json
 from ovsam.class_lists import data_set_names, heading_ids, lists_classes
 from ovsam.errors import AnnotationError, VocabularyError, quoted
 from ovsam.hierarchy import Kinds, hierarchy
@@ -69,11 +69,14 @@ _DRAWN_ALIKE = str.maketrans(
     | dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4`", "'")
     | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
 )
-# A name in quotes, perhaps with marks before it, or what stands between two commas.
+# A name in quotes, perhaps with marks before it, or what stands between two commas. The bounds keep
+# many quotes without an end from being read to the end of the text, each of them.
 _ITEM = re.compile(
-    r"""(?P<marks>[!~\s]*)(?:"(?P<a>[^"]*)"|'(?P<b>[^']*)'|“(?P<c>[^”]*)”|‘(?P<d>[^’]*)’)"""
+    r"""(?P<marks>[!~\s]*)(?:"(?P<a>[^"]{,1000})"|'(?P<b>[^']{,1000})'"""
+    r"""|“(?P<c>[^”]{,1000})”|‘(?P<d>[^’]{,1000})’)"""
     r"""\s*(?=,|$)|[^,]+"""
 )
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _QUOTES = "\"'“‘"
 _JOINING = frozenset(  # words that are no name: a slash beside one is part of a name
     "and,or,on,off,in,out,up,down,yes,no,with,without,his,her,he,she".split(",")
@@ -218,7 +221,7 @@ class Vocabulary:
         whole = plain_name(written.replace("_", " "))
         if self.name.partition(",")[0] == "objects365":
             whole = _objects365_spellings().get(whole, whole)
-        wanted = [whole, *(plain_name(part) for part in _split(written)[:1])]
+        wanted = [plain_name(written), whole, *map(plain_name, _split(written)[:1])]
         known = (known[text] for known in self._by_name for text in wanted if text in known)
         return next(known, None)
 
@@ -542,16 +545,15 @@ def typed_vocabulary(text: str) -> Vocabulary:
     name = text.strip()
     if name in _BUILTIN:
         return _builtin(name)
-    listed = re.sub(r"[\r\n，、]+", ",", name)  # commas of other scripts, too
-    words = [item[0] for item in _ITEM.finditer(listed) if item[0].strip()]
+    words = typed_names(name)
     if not words:
         raise VocabularyError(f"The vocabulary is empty. Give one of {_choices()}.")
-    if "," not in listed:
+    if words == [name]:  # without so much as a comma behind it
         _check_single(name)
     for word in words if len(words) > 1 else ():
-        if word.strip() in _BUILTIN:
+        if word in _BUILTIN:
             raise VocabularyError(
-                f"'{word.strip()}' is a built-in vocabulary and stands alone. To join two, "
+                f"'{word}' is a built-in vocabulary and stands alone. To join two, "
                 "write them to one file with 'ovsam vocabulary show'."
             )
     return Vocabulary.from_names(words)
@@ -717,7 +719,10 @@ def _each_meaning_once(
             owners.setdefault(text, same)
     if merged:
         _log.warning(
-            "Of vocabulary '%s' %s: they mean the same and are one class.", name, some(merged)
+            "Of vocabulary '%s' %s: they mean the same and are one class. In quotes a name stays a "
+            "class of its own.",
+            name,
+            some(merged),
         )
     return _vocabulary(name, kept, templates, notes)
 
@@ -863,8 +868,8 @@ def _from_data_set(path: Path) -> Vocabulary:
 def _from_json(text: str, path: Path) -> Vocabulary:
     """A list of classes, or the categories of a COCO or LVIS annotation file by their ids."""
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content: Any = parse_json(text)
+    except JsonError as error:
         raise VocabularyError(
             f"Vocabulary file '{path}' is not valid JSON: {error}. It may be cut short: copy or "
             "write it again."
@@ -876,7 +881,9 @@ def _from_json(text: str, path: Path) -> Vocabulary:
                     f"Class {number} of vocabulary file '{path}' has {odd[0][:60]!r}, which is "
                     f"none of {', '.join(_KEYS)}. Rename it or take it out."
                 )
-        items = [{"name": item} if isinstance(item, str) else item for item in content]
+        items: list[dict[str, Any]] = [
+            {"name": item} if isinstance(item, str) else item for item in content
+        ]
         rows = [
             _whole_row(
                 list(map(_clean, [item["name"], *item.get("synonyms", ())])),
@@ -890,7 +897,7 @@ def _from_json(text: str, path: Path) -> Vocabulary:
         raise VocabularyError(
             f"Class {number} of vocabulary file '{path}' must be a name, or like "
             '{"name": "cat", "synonyms": ["kitty"], "seen": true}, '
-            f"got {str(content[number - 1])[:80]}."
+            f"got {quoted(content[number - 1])}."
         )
     categories = content.get("categories") if isinstance(content, dict) else None
     if not isinstance(categories, list) or not all(map(_is_category, categories)):
@@ -1001,7 +1008,7 @@ def _separates(before: str, after: str) -> bool:
     ends = [*before.split()[-1:], *after.split()[:1]]
     if len(ends) < 2:
         return True  # no name on one side
-    words = [word if word.isalnum() else re.sub(r"\W", "", word) for word in ends]
+    words = [word if word.isalnum() else _PUNCTUATION.sub("", word) for word in ends]
     return not (
         any(map(_is_fragment, words))
         or all(word[0].isdigit() for word in words)
@@ -1041,6 +1048,29 @@ def plain_name(name: str) -> str:
     name = _SHAPES.sub("", _INVISIBLE.sub("", name)).translate(_DRAWN_ALIKE)
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
     return " ".join(plain.translate(_DRAWN_ALIKE).split())
+
+
+def typed_name(name: str) -> str:
+    """A name as it is written in a list or a text file: in quotes where it needs them.
+
+    >>> print(typed_name("w/o helmet"), typed_name("bag, paper"))
+    w/o helmet "bag, paper"
+    """
+    if _split(name) == [name] and name[0] not in f"{_QUOTES}!~#{{":
+        return name
+    quote = "'" if '"' in name else '"'
+    return f"{quote}{name}{quote}"
+
+
+def typed_names(text: str) -> list[str]:
+    """What stands between commas or line breaks; a name in quotes keeps its commas.
+
+    >>> typed_names("cat, 'bag, paper'")
+    ['cat', "'bag, paper'"]
+    """
+    listed = re.sub(r"[\r\n，、]+", ",", text)  # commas of other scripts, too
+    items = (item[0].strip() for item in _ITEM.finditer(listed.strip()))
+    return [item for item in items if item]
 
 
 def _is_plain(joined: str) -> bool:

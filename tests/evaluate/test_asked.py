@@ -41,7 +41,7 @@ def test_a_release_is_told_where_it_was_fetched_and_never_fetched_for_it(
 
 def test_what_is_not_there_has_no_fingerprint() -> None:
     assert model_fingerprint("none") is model_fingerprint("none.safetensors") is None
-    assert vocabulary_fingerprint("none") is vocabulary_fingerprint("none.txt") is None
+    assert vocabulary_fingerprint("cocoo") is vocabulary_fingerprint("none.txt") is None
     assert fingerprint(Path("x" * 5000)) is fingerprint(Path("a\0b")) is None
 
 

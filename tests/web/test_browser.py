@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -21,7 +22,7 @@ from ovsam.geometry import decode_rle
 from ovsam.web.app import create_app
 from ovsam.web.segmenter import Segmenter
 from ovsam.web.server import listen
-from web.pages import PagePredictor
+from web.pages import PagePredictor, png_bytes
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 data = pytest.importorskip("skimage.data", reason="scikit-image, which carries the photo, is not")
@@ -83,7 +84,7 @@ def page(browser: Any) -> Iterator[Page]:
         "console",
         lambda message: (
             troubles.append(message.text)
-            if message.type == "error" and "status of 4" not in message.text
+            if message.type == "error" and not re.search("status of (4|503)", message.text)
             else None
         ),
     )
@@ -222,13 +223,13 @@ def test_vocabulary_changes_in_place(page: Page, url: str, predictor: PagePredic
     field.fill("<b>lynx</b>, <img src=x onerror=alert(1)>")
     field.press("Enter")
     expect(page.locator("#vocabulary-note")).to_have_text("In use: custom, 2 names.")
-    expect(page.locator("#tag")).to_have_text("<b>lynx<")  # a slash parts synonyms
+    expect(page.locator("#tag")).to_have_text("<b>lynx</b>")
     assert names(page)[1] == "<img src=x onerror=alert(1)>"
     assert page.locator("#names img, #names b").count() == 0
-    field.fill("lynx, lynx")
+    field.fill("lynx, !lynx")
     page.get_by_role("button", name="Apply").click()
     expect(page.locator("#vocabulary-note.error")).to_contain_text("lynx")
-    expect(page.locator("#tag")).to_have_text("<b>lynx<")  # the last good one stays in use
+    expect(page.locator("#tag")).to_have_text("<b>lynx</b>")  # the last good one stays in use
     field.fill("")
     field.press("Enter")
     expect(page.locator(NAMED)).to_have_text("cat")
@@ -251,7 +252,7 @@ def test_downloads_agree_with_each_other(page: Page, url: str, tmp_path: Path) -
     assert list(record) == ["model", "vocabulary", "photo", "size", "objects"]
     assert record["photo"] == "chelsea.png"
     assert record["size"] == {"width": WIDTH, "height": HEIGHT}
-    assert record["vocabulary"] == {"name": "custom", "classes": 3}
+    assert record["vocabulary"] == {"name": "custom", "classes": 3, "notes": []}
     [found] = record["objects"]
     [[x, y, label]] = found["prompt"]["points"]
     assert (x, y, label) == (pytest.approx(20, abs=1), pytest.approx(130, abs=1), 1)
@@ -393,6 +394,56 @@ def test_slow_answers_never_overtake(
     assert len(predictor.prompts) <= 4  # of 35 hovers: the first, the last, and the click
 
 
+def test_what_became_of_names_is_shown(page: Page, url: str) -> None:
+    ready(page, url)
+    field, notes = page.get_by_label("Vocabulary", exact=True), page.locator("#vocabulary-notes li")
+    field.fill("bus, double-decker bus, <b>x</b>, <B>x</B>")
+    page.keyboard.press("Enter")
+    expect(page.locator("#vocabulary-note")).to_have_text("In use: custom, 2 names.")
+    expect(notes).to_have_count(2)
+    expect(notes.nth(0)).to_contain_text("'double-decker bus' is taken as 'bus'")
+    expect(notes.nth(1)).to_have_text("'<B>x</B>' is there twice and is one class.")
+    field.fill("bus, 'double-decker bus'")
+    page.keyboard.press("Enter")
+    expect(page.locator("#vocabulary-note")).to_have_text("In use: custom, 2 names.")
+    expect(notes).to_have_count(0)
+    field.fill(",".join(f"thing {i}, thing {i}" for i in range(9)))
+    page.keyboard.press("Enter")
+    expect(notes).to_have_count(6)
+    expect(notes.last).to_have_text("And 4 more.")
+    field.fill("cocoo")
+    page.keyboard.press("Enter")
+    expect(page.locator("#vocabulary-note.error")).to_contain_text("did you mean coco?")
+    expect(notes).to_have_count(0)
+    field.fill("teapot")
+    page.keyboard.press("Enter")
+    expect(page.locator("#vocabulary-note")).to_have_text("In use: custom, 1 name.")
+
+
+def test_names_of_files_are_no_markup(page: Page, url: str) -> None:
+    ready(page, url)
+    name = "<img src=x onerror=alert(1)><b>.png"
+    file = {"name": name, "mimeType": "image/png", "buffer": png_bytes(60, 40)}
+    page.locator("#file").set_input_files(file)
+    expect(page.locator("#photo-name")).to_have_text(f"{name} · 60 × 40")
+    assert page.locator("#photo-name img, #status img, .bar b").count() == 0
+    page.locator("#file").set_input_files({**file, "buffer": b"no photo"})
+    expect(page.locator("#status.error")).to_be_visible()
+    assert page.locator("#status *").count() == 0
+
+
+def test_a_preview_that_is_refused_is_not_complained_of(page: Page, url: str) -> None:
+    ready(page, url)
+    refusal = {"status": 503, "json": {"error": "The server is busy: try again in a moment."}}
+    page.route("**/predict", lambda route: route.fulfill(**refusal))
+    with page.expect_response("**/predict"):
+        page.mouse.move(*at(page, 200, 130))
+    page.wait_for_timeout(50)
+    expect(page.locator("#status.error")).to_have_count(0)
+    page.mouse.click(*at(page, 200, 130))
+    expect(page.locator("#status.error")).to_contain_text("The server is busy")
+
+
 def test_token_in_the_address(page: Page, predictor: PagePredictor, chelsea: Path) -> None:
     with running(predictor, chelsea, token="a b&c") as url:
         ready(page, f"{url}?token=a%20b%26c")
@@ -409,8 +460,13 @@ def test_with_the_real_model(page: Page, chelsea: Path) -> None:
     with running(ovsam.load("lite"), chelsea) as url:
         page.set_default_timeout(HANG_MS)
         ready(page, url)
-        page.mouse.click(*at(page, 120, 90))
+        with page.expect_response("**/predict") as hovered:
+            page.mouse.move(*at(page, 120, 90))
+        expect(page.locator("#tag.preview")).not_to_be_empty()
+        with page.expect_response("**/predict") as clicked:
+            page.mouse.click(*at(page, 120, 90))
         expect(page.locator(NAMED)).not_to_be_empty()
+        assert clicked.value.json() == hovered.value.json()
         assert len(names(page)) == 5
         page.keyboard.press("Escape")
         page.mouse.move(*at(page, 10, 5))

@@ -41,9 +41,10 @@ class Server:
         self.process, self.port = process, int(found[1])
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def resident_bytes(self) -> int:
+    def memory_bytes(self, what: str = "VmRSS") -> int:
+        """What the process has in memory now, or with VmHWM at its highest."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        found = re.search(rf"{what}:\s+(\d+) kB", status)
         assert found
         return int(found[1]) * 1024
 
@@ -62,6 +63,8 @@ class Server:
     def is_well(self) -> bool:
         with httpx.Client(base_url=self.url, timeout=30) as client:
             opened = client.post("/api/photos", content=png_bytes()).json()
+            if "id" not in opened:
+                return False
             path = f"/api/photos/{opened['id']}/predict"
             return client.post(path, json={"points": [[5, 5, 1]]}).status_code == 200
 
@@ -111,7 +114,7 @@ def hasty(start: Callable[[float], Server]) -> Iterator[Server]:
     """One that gives up on what is slow after half a second."""
     server = start(0.5)
     yield server
-    assert server.is_well()
+    assert any(server.is_well() for _ in range(50))  # where the machine is busy, not at once
 
 
 def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
@@ -128,7 +131,7 @@ def status_of(answer: bytes) -> int:
 def test_two_hundred_requests_at_once(server: Server) -> None:
     with httpx.Client(base_url=server.url) as client:
         photo = client.post("/api/photos", content=png_bytes(600, 400)).json()["id"]
-    before = server.resident_bytes()
+    before = server.memory_bytes()
 
     def ask(number: int) -> int:
         with httpx.Client(base_url=server.url, timeout=60) as client:
@@ -144,13 +147,13 @@ def test_two_hundred_requests_at_once(server: Server) -> None:
     # The photo may be dropped to make room for the fifty that are opened meanwhile: 410.
     assert set(answers) <= {200, 201, 410, 503}
     assert answers.count(200) >= 50
-    assert server.resident_bytes() - before < 300 * MEBIBYTE
+    assert server.memory_bytes() - before < 300 * MEBIBYTE
 
 
 def test_an_endless_upload_is_cut_off(server: Server) -> None:
     chunk = b"10000\r\n" + bytes(2**16) + b"\r\n"
     head = request("POST", "/api/photos", b"", "Transfer-Encoding: chunked")
-    before = server.resident_bytes()
+    before = server.memory_bytes()
     with server.connect() as connection:
         connection.sendall(head)
         sent = 0
@@ -163,7 +166,7 @@ def test_an_endless_upload_is_cut_off(server: Server) -> None:
         answer = _all_of(connection)
     assert sent < 64 * MEBIBYTE  # eight, and what the sockets hold
     assert not answer or status_of(answer) == 413
-    assert server.resident_bytes() - before < 100 * MEBIBYTE
+    assert server.memory_bytes() - before < 100 * MEBIBYTE
 
 
 def test_an_announced_size_is_refused_before_it_comes(server: Server) -> None:
@@ -205,7 +208,7 @@ def test_slow_uploads_do_not_keep_others_out_for_long(hasty: Server) -> None:
         with httpx.Client(base_url=hasty.url, timeout=30) as client:
             assert client.get("/api/state").status_code == 200  # which has turns of its own
             reply = client.post("/api/photos", content=png_bytes())
-        assert reply.status_code in (201, 503)
+        assert reply.status_code in (201, 408, 503)
         assert {status_of(_all_of(connection)) for connection in slow} <= {408, 503}
     finally:
         for connection in slow:
@@ -238,12 +241,14 @@ def test_idle_connections_are_no_hindrance(server: Server) -> None:
         b'{"vocabulary": "' + b"a, " * 150_000 + b'", "points": [[5, 5, 1]]}',
         b'{"vocabulary": "' + b"/" * 300_000 + b'", "points": [[5, 5, 1]]}',
         b'{"vocabulary": "' + b"a/" * 100_000 + b'", "points": [[5, 5, 1]]}',
+        b'{"vocabulary": "!' + b"'a" * 150_000 + b'", "points": [[5, 5, 1]]}',
+        b'{"vocabulary": "' + "“ab cd ef gh,".encode() * 9_999 + b'", "points": [[5, 5, 1e3]]}',
         b"{" + b",".join(b'"k%d": 1' % i for i in range(200_000)) + b"}",
         b"null",
         b"",
         b"\x00" * 1000,
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_questions_that_are_none(server: Server, body: bytes) -> None:
     with httpx.Client(base_url=server.url, timeout=60) as client:
@@ -316,19 +321,19 @@ def test_photos_of_others_cannot_be_named(server: Server) -> None:
 
 
 @pytest.mark.long
-def test_uploads_from_many_at_once_keep_memory_bounded(server: Server) -> None:
-    """Sixty people send files of eight mebibytes that are no photos, all at once."""
-    server.is_well()
-    before = server.resident_bytes()
+def test_large_photos_from_many_at_once_keep_memory_bounded(server: Server) -> None:
+    """Each is 46 MiB of pixels. Eight are held, and two at work."""
+    photo = png_bytes(4000, 4000)
 
     def send(_: int) -> int:
         with httpx.Client(base_url=server.url, timeout=120) as client:
-            return client.post("/api/photos", content=bytes(8 * MEBIBYTE)).status_code
+            return client.post("/api/photos", content=photo).status_code
 
-    with ThreadPoolExecutor(60) as pool:
-        answers = list(pool.map(send, range(60)))
-    assert set(answers) <= {415, 503}
-    assert server.resident_bytes() - before < 200 * MEBIBYTE
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(send, range(24)))
+    assert set(answers) <= {201, 503}
+    assert answers.count(201) >= 8
+    assert server.memory_bytes("VmHWM") < 1200 * MEBIBYTE
 
 
 @pytest.mark.fuzz

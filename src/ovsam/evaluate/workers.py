@@ -6,6 +6,7 @@ are: with another number of threads a model rounds differently in the last place
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -85,6 +86,7 @@ def _begin(load: Callable[[], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(THREADS)
+    logging.getLogger("ovsam").setLevel(logging.ERROR)  # the parent has given the warnings
     try:
         _loaded = load()
     except OvsamError as error:  # raised here, the parent would not learn it

@@ -359,7 +359,5 @@ def seen_classes_of(path: str | Path) -> tuple[str, ...]:
         content = parse_json(path.read_text(encoding="utf-8-sig"))
     if not isinstance(content, dict):
         return tuple(names[0] for names in vocabulary.synonyms)
-    # The vocabulary has the order of the categories' ids.
-    categories = sorted(content["categories"], key=lambda category: category["id"])
-    pairs = zip(vocabulary.synonyms, categories, strict=True)
-    return tuple(names[0] for names, category in pairs if category.get("frequency") != "r")
+    pairs = zip(vocabulary.synonyms, vocabulary.unseen, strict=True)
+    return tuple(names[0] for names, unseen in pairs if not unseen)

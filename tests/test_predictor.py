@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ovsam.config import CalibrationConfig, ModelConfig
 from ovsam.errors import OvsamError, PhotoError, PromptError, VocabularyError
 from ovsam.model import text as prototypes
+from ovsam.model.device import check_device
 from ovsam.model.image import Frame
-from ovsam.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed, _named, check_device
+from ovsam.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed, _named
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary import load_vocabulary
 from tiny_model import ONE_TOKEN, TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -26,9 +25,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ovsam.config import ModelConfig, ZoomConfig
-from ovsam.errors import CheckpointError, OvsamError, PhotoError, PromptError, quoted
+from ovsam.errors import CheckpointError, PhotoError, PromptError
 from ovsam.geometry import mask_to_box_xyxy, masks_to_boxes_xyxy
 from ovsam.hierarchy import hierarchy
+from ovsam.model.device import check_device
 from ovsam.model.image import Frame, resample, to_pixels, whole_photo_logits
 from ovsam.model.label import mask_logits_to_boxes
 from ovsam.model.ovsam import OVSAM, Features
@@ -895,25 +895,3 @@ def _cache_folder(cache_dir: str | Path | None) -> Path:
     import platformdirs
 
     return Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam")
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that nothing can be computed on.
-
-    Args:
-        device: "cpu", "cuda" or "mps"; of several with its number, like "cuda:1".
-
-    Raises:
-        OvsamError: it is none of these, or this machine has not got it.
-    """
-    if not re.fullmatch(r"cpu(:0)?|(cuda|mps)(:[0-9]{1,3})?", str(device)):
-        raise OvsamError(
-            "device must be 'cpu', 'cuda' or 'mps', or one of several like 'cuda:1', got "
-            f"{quoted(device)}."
-        )
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise OvsamError(
-            f"The device '{device}' cannot be used on this machine. Use 'cpu'."
-        ) from error

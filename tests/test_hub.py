@@ -105,6 +105,34 @@ def test_a_download_that_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         hub.fetch("rn50x16-coco", tmp_path / "cache")
 
 
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize("error", [TimeoutError("slow"), RuntimeError("xet"), Exception("net")])
+def test_whatever_breaks_a_download_off_is_said(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, local_files_only: bool = False, **__: Any) -> str:
+        raise LocalEntryNotFoundError("x") if local_files_only else error
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
+    with pytest.raises(CheckpointError, match=rf"could not be fetched from the hub \({error}\)"):
+        hub.fetch("rn50x16-coco", tmp_path / "cache")
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize("content", [b"<html>Sign in to this network</html>", None])
+def test_a_download_that_is_not_what_it_should_be(content: bytes | None, tmp_path: Path) -> None:
+    """A page in place of weights, or half of them."""
+    file = tmp_path / "clip2sam.pth"
+    whole = file.read_bytes()
+    file.write_bytes(content or whole[: len(whole) // 2])
+    with pytest.raises(
+        CheckpointError, match=r"damaged.* fetched again once it is deleted"
+    ) as said:
+        hub.fetch("rn50x16-coco", tmp_path / "cache")
+    assert "\n" not in str(said.value)
+    assert not hub.release_path("rn50x16-coco", tmp_path / "cache").exists()
+
+
 def test_an_unknown_release() -> None:
     with pytest.raises(CheckpointError, match="Choose one of: rn50x16-coco, rn50x16-lvis"):
         hub.fetch("rn50x16-mine")

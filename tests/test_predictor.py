@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from fuzzing import examples
 from ovsam import predictor as predicting
 from ovsam.config import CalibrationConfig, ModelConfig
-from ovsam.errors import PhotoError, PromptError, VocabularyError
+from ovsam.errors import OvsamError, PhotoError, PromptError, VocabularyError
 from ovsam.model import text as prototypes
+from ovsam.model.device import check_device
 from ovsam.model.image import Frame
 from ovsam.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed, _named
 from ovsam.structures import Prediction, Prompt
@@ -843,3 +844,17 @@ def test_a_threshold_is_of_the_classes_that_may_be_the_answer() -> None:
     assert found.none_of_these == (True,)
     [found] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")
     assert found.none_of_these == (False,)
+
+
+@pytest.mark.parametrize(
+    "device", ["", " ", "CPU", "meta", "cpu:5", "cpu:", "abacus", "cuda:99", "cuda:-1", "cuda:x\n"]
+)
+def test_a_device_that_is_not_there_is_one_sentence(device: str) -> None:
+    with pytest.raises(OvsamError, match=r"^(The device|device must be) .*\.$") as caught:
+        check_device(device)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_that_is_there() -> None:
+    check_device("cpu")
+    check_device("cpu:0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,6 +113,7 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
         raise TrainingError(f"'{output}' is a file. Give a folder for the run with -o.")
     from ovsam.train.run import run_recipe
 
+    own, threading.excepthook = threading.excepthook, _tell_of_thread
     try:
         path = run_recipe(recipe, data, output)
     except KeyboardInterrupt:
@@ -122,7 +124,16 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
             f"The run in '{output}' stopped: {error}. Mend that; the same command then goes on "
             "from the last checkpoint."
         ) from error
+    finally:
+        threading.excepthook = own
     typer.echo(f"wrote {path}")
+
+
+def _tell_of_thread(stopped: threading.ExceptHookArgs) -> None:
+    """One line in place of a traceback: TensorBoard writes in a thread of its own."""
+    import logging
+
+    logging.getLogger(__name__).warning("The record is not written: %s", stopped.exc_value)
 
 
 @app.command("cache-features", cls=Command, rich_help_panel=TEACH)

@@ -84,14 +84,20 @@ def fetch(name: str, cache_dir: str | Path | None = None) -> Path:
     from ovsam.model.convert import convert
 
     logger.info("Converting %s to %s", name, target)
-    convert(
-        target,
-        sam2clip=paths["sam2clip"],
-        clip2sam=paths["clip2sam"],
-        sam=paths["sam"],
-        clip=paths["clip"],
-        seen_classes=seen_classes(name),
-    )
+    try:
+        convert(
+            target,
+            sam2clip=paths["sam2clip"],
+            clip2sam=paths["clip2sam"],
+            sam=paths["sam"],
+            clip=paths["clip"],
+            seen_classes=seen_classes(name),
+        )
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} A download that is damaged is fetched again once it is deleted "
+            f"({', '.join(str(path) for path in paths.values())})."
+        ) from error
     return target
 
 
@@ -108,7 +114,7 @@ def release_path(name: str, cache_dir: str | Path | None = None) -> Path:
 
 def _download(release: str, file: HubFile, folder: Path | None) -> Path:
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:  # what has been downloaded needs no network
         return Path(
@@ -120,7 +126,7 @@ def _download(release: str, file: HubFile, folder: Path | None) -> Path:
         raise CheckpointError(_advice(release, "The Hugging Face hub cannot be reached"))
     try:
         return Path(hf_hub_download(file.repository, file.name, cache_dir=folder))
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the client passes on what the disk and the net give it
         reason = f"'{file.name}' could not be fetched from the hub ({_first_line(error)})"
         raise CheckpointError(_advice(release, reason)) from error
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -30,15 +29,14 @@ from torch import Tensor
 from ovsam.config import ModelConfig, ZoomConfig
 from ovsam.errors import (
     CheckpointError,
-    OvsamError,
     PhotoError,
     PromptError,
     UnknownModelError,
-    UsageError,
     quoted,
 )
 from ovsam.geometry import mask_to_box_xyxy, masks_to_boxes_xyxy
 from ovsam.hierarchy import hierarchy
+from ovsam.model.device import check_device
 from ovsam.model.image import Frame, resample, to_pixels, whole_photo_logits
 from ovsam.model.label import mask_logits_to_boxes
 from ovsam.model.ovsam import OVSAM, Features
@@ -1075,26 +1073,3 @@ def _text_file(cache_dir: str | Path | None) -> Path | None:
         )
         return None
     return folder / "text.sqlite"
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that nothing can be computed on.
-
-    Args:
-        device: "cpu", "cuda" or "mps"; of several with its number, like "cuda:1".
-
-    Raises:
-        UsageError: it is none of these.
-        OvsamError: this machine has not got it.
-    """
-    if not re.fullmatch(r"cpu(:0)?|(cuda|mps)(:[0-9]{1,3})?", str(device)):
-        raise UsageError(
-            "device must be 'cpu', 'cuda' or 'mps', or one of several like 'cuda:1', got "
-            f"{quoted(device)}."
-        )
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise OvsamError(
-            f"The device '{device}' cannot be used on this machine. Use 'cpu'."
-        ) from error

@@ -397,7 +397,10 @@ def test_what_no_run_has_made_stays(tmp_path: Path) -> None:
     assert [path.name for path in mine.parent.iterdir()] == ["holiday.png"]
 
 
-@pytest.mark.parametrize("torn", ["", "step,learning_rate\n10,1e-3\n20,1e"])
+@pytest.mark.parametrize(
+    "torn",
+    ["", "step,learning_rate\n10,1e-3\n20,1e", "step,learning_rate\n10,1e-3\nx\n\0\n20,1e"],
+)
 def test_a_log_that_was_cut_short_is_gone_on_with(tmp_path: Path, torn: str) -> None:
     (tmp_path / "log.csv").write_text(torn)
     record = Record(tmp_path, ["toy"])

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ovsam.data.layouts import ListedPhoto
@@ -350,3 +352,43 @@ def test_embeddings_are_where_their_cells_are(tmp_path: Path) -> None:
         [[0, 200], [0, 0]],
         [[0, 0]] * 2,
     ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"shard_size": 0}, {"shard_size": -1}, {"image_size": 0}, {"feature_shape": [2, 2**40, 2]}],
+)
+def test_a_header_out_of_bounds(change: dict[str, object], tmp_path: Path, write: Write) -> None:
+    make(tmp_path / "cache", write(2))
+    path = tmp_path / "cache" / "cache.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(TrainingError, match=r"cache\.json' is damaged or of another version"):
+        FeatureCache(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"photos": "[" * 100_000},
+        {"photos": '{"a/00.png": 0, "a/01.png": 1}'},
+        {"skipped": "[]"},
+        {"skipped": "7"},
+    ],
+    ids=str,
+)
+def test_a_shard_whose_metadata_is_another_kind(
+    change: dict[str, str], tmp_path: Path, write: Write
+) -> None:
+    photos, folder = write(2), tmp_path / "cache"
+    make(folder, photos)
+    path = shard_path(folder, 0)
+    with safe_open(path, "pt") as file:
+        metadata, features = file.metadata(), file.get_tensor("features")
+    save_file({"features": features}, path, {**metadata, **change})
+    with pytest.raises(TrainingError, match=r"shard-00000\.safetensors' is corrupt"):
+        FeatureCache(folder)["a/00.png"]
+    save_file({"features": features.float()}, path, metadata)
+    with pytest.raises(TrainingError, match=r"shard-00000\.safetensors' is corrupt"):
+        FeatureCache(folder)["a/00.png"]
+    assert make(folder, photos)[0] == 2
+    assert_colours(folder, photos)

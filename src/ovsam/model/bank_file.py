@@ -30,7 +30,7 @@ def read_vectors(path: Path, size: tuple[int, int]) -> Tensor | None:
             vectors: Tensor = file.get_tensor(_TENSOR)
     except FileNotFoundError:
         return None
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         _log.warning("The names are embedded anew: %s: %s.", path, error)
         return None
     if vectors.shape != size or vectors.dtype != torch.float16 or not _are_units(vectors):

@@ -306,7 +306,7 @@ def _tensors(file: BinaryIO, header: Header, path: str | Path) -> dict[str, Tens
             tensor = torch.empty(stored.shape, dtype=DTYPES[stored.dtype])
             if stored.bytes:
                 file.seek(stored.start)
-                target = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+                target = tensor.reshape(-1).view(torch.uint8).numpy().data
                 # A buffered reader fills it but for the file's end.
                 if file.readinto(target) < len(target):  # type: ignore[attr-defined]
                     raise CheckpointError(f"The checkpoint '{path}' ends before its tensor {name}.")

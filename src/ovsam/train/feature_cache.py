@@ -458,7 +458,7 @@ def _read_shard(folder: Path, contents: Contents, index: int) -> _Shard:
 def _opened(path: Path) -> safe_open:
     try:
         return safe_open(path, framework="pt")
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise _corrupt(path, str(error)) from error
 
 

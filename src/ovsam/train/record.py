@@ -71,8 +71,11 @@ class Record:
         self._first = step + 1
         path = self.folder / CSV
         if path.exists():
-            rows = [row for row in path.read_text().splitlines(keepends=True) if row[-1] == "\n"]
-            kept = [row for row in rows[1:] if int(row.partition(",")[0]) <= step]
+            text = path.read_text(encoding="utf-8", errors="replace")
+            rows = [row for row in text.splitlines(keepends=True) if row[-1] == "\n"]
+            steps = [row.partition(",")[0] for row in rows]
+            told = zip(rows[1:], steps[1:], strict=True)
+            kept = [row for row, at in told if at.isdecimal() and int(at) <= step]
             if rows:
                 write_atomically(path, "".join([rows[0], *kept]).encode())
             else:  # killed before the first row was on the disk

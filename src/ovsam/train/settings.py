@@ -15,7 +15,7 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 class ScheduleSettings:
     """The learning rate: a linear warm-up times a decay."""
 
-    peak: float = Field(gt=0)
+    peak: float = Field(gt=0, le=100)
     """The rate after the warm-up."""
     warm_up: int = Field(default=500, ge=0)
     """Steps until the peak is reached."""
@@ -45,13 +45,13 @@ class EngineSettings:
     schedule: ScheduleSettings
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of data order, augmentation and initial weights."""
-    weight_decay: float = Field(default=0.05, ge=0)
+    weight_decay: float = Field(default=0.05, ge=0, le=100)
     """AdamW's, for matrices and kernels; none for norms and biases."""
     clip: float = Field(gt=0)
     """Greatest norm of the gradient."""
     accumulate: int = Field(default=1, gt=0)
     """Micro-batches of each process that make one step."""
-    average: float = Field(default=3.0, ge=0)
+    average: float = Field(default=3.0, ge=0, le=1000)
     """A run gives the mean of its weights; those after step t count with t to this power, so that
     it spans the same part of a short run as of a long one (Karras et al. 2024, §3.1)."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"

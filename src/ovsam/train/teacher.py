@@ -19,10 +19,10 @@ from ovsam.hub import RELEASES, fetch
 from ovsam.model.adapter import Adapter
 from ovsam.model.build import SHIPPED, restore
 from ovsam.model.convert import read_tensors
+from ovsam.model.device import check_device
 from ovsam.model.features import ImageEncoder, freeze
 from ovsam.model.image import Frame, to_pixels
 from ovsam.model.weights import check_finite, fill, fingerprints
-from ovsam.predictor import check_device
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer_sam import VisionTransformerSAM

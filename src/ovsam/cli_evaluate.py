@@ -369,7 +369,7 @@ def _print_report(report: Report, by_class: bool) -> None:
     typer.echo(
         f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
         f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
-        f"calibration: ECE {report.calibration.error:.3f}"
+        f"calibration (ECE) {report.calibration.error:.3f}"
     )
     if report.left_out:
         typer.echo(f"{report.left_out:,} objects of classes that are never answered do not count")

@@ -506,7 +506,10 @@ def _objects365_spellings() -> dict[str, str]:
 
 
 def _choices() -> str:
-    return f"{', '.join(_BUILTIN)}, a .txt, .csv, .json or .yaml file, or class names such as 'cat, dog'"
+    return (
+        f"{', '.join(_BUILTIN)}, a .txt, .csv, .json or .yaml file, or class names such as "
+        "'cat, dog'"
+    )
 
 
 @cache

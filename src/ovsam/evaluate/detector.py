@@ -76,7 +76,7 @@ def detect(
             those of the annotation file.
     """
     photos = truth.annotations.photos[:limit]
-    photos = check_photos(truth.annotations.source, photos, images_dir)
+    photos = tuple(check_photos(truth.annotations.source, photos, images_dir))
     category_ids = _category_ids(detector, truth)
     results: list[BoxResult] = []
     for done, photo in enumerate(photos, start=1):

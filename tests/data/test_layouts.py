@@ -36,7 +36,12 @@ def labelme(path: Path, *shapes: object, photo: str | None = "", **more: Any) ->
     if photo == "":
         photo = f"{path.stem}.jpg"
         write_photo(path.parent / photo)
-    content: dict[str, Any] = {"version": "5.5.0", "flags": {}, "shapes": list(shapes), "imagePath": photo}
+    content: dict[str, Any] = {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": list(shapes),
+        "imagePath": photo,
+    }
     content |= {"imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
     path.write_text(json.dumps(content | more))
     return path

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from ovsam.bounded_json import parse_json
-from ovsam.class_lists import heading_ids
+from ovsam.class_lists import heading_ids, is_labelme
 from ovsam.errors import AnnotationError, VocabularyError, quoted
 from ovsam.geometry import check_segmentation, segmentation_to_mask, segmentation_to_rle
 from ovsam.photo import DEFAULT_MAX_PIXELS
@@ -475,6 +475,10 @@ def _table(
     expected: str = "COCO's instance annotations (images, annotations, categories)",
 ) -> list[Mapping[str, Any]]:
     table = content.get(key) if isinstance(content, dict) else None
+    if is_labelme(content):
+        raise AnnotationError(
+            f"{source!r} is LabelMe's file of one photo: give the folder that it lies in."
+        )
     if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
         raise AnnotationError(
             f"{source!r} has no list of objects {key!r}, as {expected} have: give such a file."

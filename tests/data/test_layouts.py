@@ -418,7 +418,7 @@ def test_key_points_are_boxes(tmp_path: Path) -> None:
         ("names: {a: cat}\n", "must number its names from 0, got 'a'"),
         ("names: [cat, dog]\nnc: 3\n", "has 2 names, but says that there are '3'"),
         ("names: ['']\n", "a name that is none"),
-        ("a: &a [x]\nb: &b [*a, *a]\nnames: [*b, *b]\n", "a name that is none"),
+        ("a: &a [x]\nb: &b [*a, *a]\nnames: [*b, *b]\n", "it has aliases"),
         ("names: " + "[" * 5000, "no YAML that ovsam reads"),
     ],
 )

@@ -250,7 +250,7 @@ def _mask(shape: Shape, size_hw: tuple[int, int], where: str) -> NDArray[np.bool
         # As LabelMe writes them, 0 and 1 or 0 and 255.
         pixels = read_photo(_decoded(shape.get("mask")), max_pixels=height * width)[..., 0] > 0
     except (PhotoError, ValueError) as error:
-        reason = str(error).rstrip(".")
+        reason = str(error).partition(". ")[0].rstrip(".").replace("The photo", "it")
         raise AnnotationError(f"{where} has a mask that cannot be read ({reason}).") from error
     (left, top), _ = ((round(x), round(y)) for x, y in points)
     rows, columns = pixels.shape

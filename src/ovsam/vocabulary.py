@@ -506,10 +506,8 @@ def _objects365_spellings() -> dict[str, str]:
 
 
 def _choices() -> str:
-    return (
-        f"{', '.join(_BUILTIN)}, a .txt, .csv, .json or .yaml file, or class names such as "
-        "'cat, dog'"
-    )
+    names = ", ".join(_BUILTIN)
+    return f"{names}, a .txt, .csv, .json or .yaml file, or class names such as 'cat, dog'"
 
 
 @cache

@@ -75,8 +75,8 @@ def detect(
         AnnotationError: a photo is missing or of another size, or the detector's classes are not
             those of the annotation file.
     """
-    photos = truth.annotations.photos[:limit]
-    photos = tuple(check_photos(truth.annotations.source, photos, images_dir))
+    listed = truth.annotations.photos[:limit]
+    photos = check_photos(truth.annotations.source, listed, images_dir)
     category_ids = _category_ids(detector, truth)
     results: list[BoxResult] = []
     for done, photo in enumerate(photos, start=1):

@@ -476,6 +476,13 @@ def test_annotations_are_the_same_in_all_layouts(tmp_path: Path) -> None:
         content.check_masks(content.photos)
 
 
+def test_boxes_alone_are_no_masks_to_evaluate(tmp_path: Path) -> None:
+    file = yolo(tmp_path / "set", train_a="", val_b=f"{POLYGON}\n{BOX}\n")
+    annotations, _ = read_annotated(file, None)
+    with pytest.raises(AnnotationError, match=r"A box alone is no mask.*: 1 of 2 objects here"):
+        annotations.check_masks(annotations.photos)
+
+
 def test_objects_are_numbered_through_a_data_set(tmp_path: Path) -> None:
     for name in "ab":
         labelme(tmp_path / f"{name}.json", shape(), shape())

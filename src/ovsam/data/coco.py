@@ -140,9 +140,16 @@ class Annotations:
                 try:
                     check_segmentation(one.segmentation, photo.size_hw)
                 except AnnotationError as error:
+                    what = "Correct it or take it out of the file."
+                    if one.segmentation is None:
+                        boxes = sum(other.segmentation is None for other in self.instances)
+                        what = (
+                            f"A box alone is no mask, which evaluation needs: {boxes:,} of "
+                            f"{len(self.instances):,} objects here have no more."
+                        )
                     raise AnnotationError(
                         f"Annotation {one.id} of {self.source!r}, photo {quoted(photo.file_name)}: "
-                        f"{error} Correct it or take it out of the file."
+                        f"{error} {what}"
                     ) from error
 
     def names_in(self, vocabulary: Vocabulary) -> dict[str, str | None]:

@@ -398,6 +398,27 @@ def test_evaluate_click_by_click(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("fake")
+def test_evaluate_takes_a_folder_of_labelmes(run: Run) -> None:
+    write_annotations()
+    truth = json.loads(Path("instances.json").read_text())
+    [image], [one] = truth["images"], truth["annotations"]
+    x, y, width, height = one["bbox"]
+    corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height]]
+    shapes = [{"label": "cat", "points": corners, "shape_type": "polygon", "group_id": None}]
+    sizes = {"imageHeight": image["height"], "imageWidth": image["width"]}
+    Path("set").mkdir()
+    Path("set/a.json").write_text(
+        json.dumps({"shapes": shapes, "imagePath": f"..\\{image['file_name']}", **sizes})
+    )
+    evaluate = ("evaluate", "set", "--images", ".", "--no-zoom", "--vocabulary", "set")
+    result = run(*evaluate, "--json", "report.json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(Path("report.json").read_text())
+    assert (report["instances"], report["iou"], report["accuracy"]) == (1, 1.0, 1.0)
+    assert_error(run("evaluate", "set", "--no-zoom"), "photos are missing")
+
+
+@pytest.mark.usefixtures("fake")
 def test_evaluate_errors(run: Run) -> None:
     assert_error(run("evaluate", "none.json", "--images", "."), "Cannot read the annotations")
     write_annotations()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import os
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -103,11 +105,14 @@ def test_a_folder_is_listed_only_where_a_name_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = touch(tmp_path, "a.JPG", "b.JPG", "c.jpg")
-    listed = []
-    scan = photo_files.os.scandir
-    monkeypatch.setattr(
-        "ovsam.photo_files.os.scandir", lambda path: (listed.append(path), scan(path))[1]
-    )
+    listed: list[Path] = []
+    scan = os.scandir
+
+    def counted(path: Path) -> Any:
+        listed.append(path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", counted)
     assert folder.find("c.jpg") == tmp_path / "c.jpg"
     assert listed == []
     assert folder.find("a.jpg") == tmp_path / "a.JPG"

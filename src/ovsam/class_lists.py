@@ -74,7 +74,10 @@ def read_data_yaml(path: Path) -> dict[str, Any]:
             raise ValueError(f"it has more than {_LONGEST_YAML:,} bytes")
         # The base loader makes texts, lists and mappings, and nothing else.
         loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=loader)
+        text = path.read_text(encoding="utf-8-sig")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
+            raise ValueError("it has aliases, of which a few lines can make billions of texts")
+        content = yaml.load(text, Loader=loader)
     except OSError as error:
         raise AnnotationError(
             f"Cannot read {str(path)!r}: {error.strerror or error}. Check the path."

@@ -392,7 +392,7 @@ def _print_report(report: Report, by_class: bool) -> None:
     typer.echo(
         f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
         f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
-        f"calibration: ECE {report.calibration.error:.3f}"
+        f"calibration (ECE) {report.calibration.error:.3f}"
     )
     print_left_out(report.not_counted, len(report.outcomes))
     if report.merged:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +20,8 @@ from ovsam.errors import AnnotationError
 from ovsam.geometry import Rle
 
 VOID = 255  # "no label" beside 0, in maps of eight bits
-# Shares of the pixels at borders that lie between a lower and a higher number. Where three objects
-# meet there are a few; where numbers were mixed, a fifth and more; in a wide blur, most.
+# Shares of the pixels at borders that lie between a lower and a higher number. Of sound maps with
+# thin objects a few; where numbers were mixed, a fifth and more; in a wide blur, most.
 _MIXED, _BLURRED = 0.13, 0.6
 _FEW = 8  # pixels, which say nothing
 _MANY, _IN_ORDER = 8, 0.9  # numbers, and the share of their steps, that make a gradient
@@ -62,7 +63,7 @@ CUT = "masks with grey rims, cut at half of white"
 WITH_VOID = f"label maps in which {VOID} is no object but void"
 
 
-def map_numbers(image: Image.Image) -> NDArray[np.generic]:
+def map_numbers(image: Image.Image) -> NDArray[Any]:
     """The number `(H, W)` at each pixel of an opened picture; 0 where it is transparent.
 
     They are its grey values, or a palette's indices where its colours are not shades of grey. A
@@ -90,7 +91,7 @@ def map_numbers(image: Image.Image) -> NDArray[np.generic]:
     return np.where(alpha > 127, values, 0)
 
 
-def _of_palette(image: Image.Image) -> NDArray[np.generic]:
+def _of_palette(image: Image.Image) -> NDArray[Any]:
     indices = np.asarray(image)
     palette = image.getpalette("RGB") or []
     used = np.unique(indices)
@@ -99,11 +100,11 @@ def _of_palette(image: Image.Image) -> NDArray[np.generic]:
     colours = np.array(palette, dtype=np.uint8).reshape(-1, 3)
     greys = colours[used, 0]
     if (colours[used] == greys[:, None]).all() and len(np.unique(greys)) == len(used):
-        return colours[indices, 0]
+        indices = colours[indices, 0]
     return indices
 
 
-def _of_colours(values: NDArray[np.generic], lossy: bool) -> NDArray[np.generic]:
+def _of_colours(values: NDArray[Any], lossy: bool) -> NDArray[Any]:
     colours = values.reshape(-1, values.shape[-1])
     used = colours.any(axis=0)
     if (colours == colours[:, :1]).all() or values.shape[-1] == 1:
@@ -112,10 +113,11 @@ def _of_colours(values: NDArray[np.generic], lossy: bool) -> NDArray[np.generic]
         return np.asarray(Image.fromarray(values.astype(np.uint8)).convert("L"))
     if used.sum() == 1:
         return values[..., int(np.flatnonzero(used)[0])]
-    return (values.astype(np.int32) * np.array([1, 256, 65536], dtype=np.int32)).sum(axis=-1)
+    numbers: NDArray[np.int32] = values.astype(np.int32) @ np.array([1, 256, 65536], np.int32)
+    return numbers
 
 
-def map_objects(numbers: NDArray[np.generic]) -> MapObjects:
+def map_objects(numbers: NDArray[Any]) -> MapObjects:
     """An object for each number but 0, and but 255 in a map of eight bits with others.
 
     Raises:
@@ -155,29 +157,31 @@ class _Borders:
 
     Attributes:
         even: `(N,)` the numbers of pixels whose 8 neighbours have the same.
-        between: the share of the other pixels that have both lower and higher neighbours.
+        between: the share of the other pixels that have both lower and higher neighbours, and lie
+            in no square of 3 x 3 pixels of their number.
         pixels: how many those are.
         numbers: how many different ones they have.
     """
 
-    even: NDArray[np.generic]
+    even: NDArray[Any]
     between: float
     pixels: int
     numbers: int
 
 
-def _borders(numbers: NDArray[np.generic], ranks: NDArray[np.float32]) -> _Borders:
+def _borders(numbers: NDArray[Any], ranks: NDArray[np.float32]) -> _Borders:
     around, edge = np.ones((3, 3), np.uint8), cv2.BORDER_REPLICATE
     least = cv2.erode(ranks, around, borderType=edge)
     greatest = cv2.dilate(ranks, around, borderType=edge)
     uneven = least < greatest
-    between = (least < ranks) & (ranks < greatest)
+    thick = cv2.dilate((~uneven).astype(np.uint8), around) > 0
+    between = (least < ranks) & (ranks < greatest) & ~thick
     pixels = int(np.count_nonzero(between))
     share = pixels / max(1, int(np.count_nonzero(uneven)))
     return _Borders(numbers[~uneven], share, pixels, len(np.unique(ranks[between])))
 
 
-def _is_grey_mask(labels: NDArray[np.generic], borders: _Borders, white: int) -> bool:
+def _is_grey_mask(labels: NDArray[Any], borders: _Borders, white: int) -> bool:
     """Whether white and black are all that is even, and grey is where they meet.
 
     In a map of numbers, most numbers have pixels in the midst of their object.
@@ -197,23 +201,23 @@ def _is_grey_mask(labels: NDArray[np.generic], borders: _Borders, white: int) ->
     return bool(greys.any() or off_white.any())
 
 
-def _is_unclear(labels: NDArray[np.generic], borders: _Borders) -> bool:
+def _is_unclear(labels: NDArray[Any], borders: _Borders) -> bool:
     """Whether small numbers beside an even 255 may be objects in void as well as JPEG's traces."""
     if borders.even.dtype != np.uint8 or labels[-1] != VOID or labels[-2] >= VOID / 10:
         return False
     return bool((borders.even == VOID).any()) and not np.isin(borders.even, labels[:-1]).any()
 
 
-def _is_gradient(numbers: NDArray[np.generic], count: int) -> bool:
+def _is_gradient(numbers: NDArray[Any], count: int) -> bool:
     """Whether many numbers lie in their order: neighbours differ by one, as in a wide blur."""
     if count < _MANY:
         return False
     signed = numbers.astype(np.int64)
     steps = np.abs(np.concatenate([np.diff(signed, axis=axis).ravel() for axis in (0, 1)]))
-    return np.count_nonzero(steps == 1) > _IN_ORDER * np.count_nonzero(steps)
+    return bool(np.count_nonzero(steps == 1) > _IN_ORDER * np.count_nonzero(steps))
 
 
-def _objects(numbers: NDArray[np.generic]) -> Iterator[MapObject]:
+def _objects(numbers: NDArray[Any]) -> Iterator[MapObject]:
     """Each number but 0, by runs along columns: one sweep however many there are."""
     height, width = numbers.shape
     if not numbers.size:

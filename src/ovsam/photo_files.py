@@ -20,6 +20,7 @@ _SYSTEM = frozenset(
     "__macosx,thumbs.db,ehthumbs.db,desktop.ini,$recycle.bin,system volume information,"
     "lost+found,@eadir,@recycle,@recently-snapshot,#recycle,#snapshot,__pycache__,icon\r".split(",")
 )
+_MAY_LEAVE = re.compile(r"\.\.|^[\\/]|[:%]")  # nearly no name has any of these
 _LEAVES = re.compile(r"(?:^|[\\/])\.\.(?:[\\/]|$)|^[\\/]|^[A-Za-z]:[\\/]")
 
 
@@ -43,6 +44,8 @@ def leaves_folder(file_name: str) -> bool:
     >>> [leaves_folder(name) for name in ("a/b.jpg", "/b.jpg", "a/../../b.jpg", "%2e%2e/b.jpg")]
     [False, True, True, True]
     """
+    if not _MAY_LEAVE.search(file_name):
+        return False
     drive = os.path.splitdrive(file_name)[0]
     return bool(drive or _LEAVES.search(file_name) or _LEAVES.search(unquote(file_name)))
 
@@ -78,8 +81,8 @@ class PhotoFolder:
         """
         if leaves_folder(file_name):
             return None
-        if os.path.isfile(exact := self.root / file_name):
-            return exact
+        if os.path.isfile(os.path.join(self.root, file_name)):
+            return self.root / file_name
         parts = PurePosixPath(_plain(file_name)).parts
         for start in range(len(parts)):
             folder = self._folder(parts[start:-1])

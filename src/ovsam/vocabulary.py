@@ -857,8 +857,10 @@ def _whole_row(names: Sequence[str], *, seen: bool = True) -> _Row:
 def _from_data_set(path: Path) -> Vocabulary:
     """The classes of a data.yaml or a folder; each name is taken whole."""
     try:
-        names = tuple(map(_clean, data_set_names(path)))
-        return Vocabulary(path.stem, names, tuple(map(_lowered, zip(names, strict=True))))
+        first: dict[str, str] = {}
+        for name in map(_clean, data_set_names(path)):
+            first.setdefault(name.lower(), name)  # the same in another case is the same
+        return Vocabulary(path.stem, tuple(first.values()), tuple((text,) for text in first))
     except (AnnotationError, VocabularyError) as error:
         raise VocabularyError(
             str(error) if str(path) in str(error) else f"'{path}': {error}"

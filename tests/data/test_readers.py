@@ -6,6 +6,7 @@ raises anything else, hangs, or loses a row without a word.
 
 from __future__ import annotations
 
+import base64
 import copy
 import io
 import json
@@ -34,6 +35,9 @@ from ovsam.photo import DEFAULT_MAX_PIXELS
 from ovsam.vocabulary import load_vocabulary
 
 SQUARE = [[1, 2, 4, 2, 4, 4, 1, 4]]
+_png = io.BytesIO()
+Image.fromarray(np.ones((3, 3), np.uint8)).save(_png, "png")
+MASK = base64.b64encode(_png.getvalue()).decode()
 RLE = {"size": [6, 8], "counts": [8, 2, 4, 2, 32]}
 COCO: dict[str, Any] = {
     "images": [
@@ -70,6 +74,31 @@ RESULTS: list[dict[str, Any]] = [
 SA1B: dict[str, Any] = {
     "image": {"image_id": 1, "file_name": "sa_1.jpg", "width": 8, "height": 6},
     "annotations": [{"id": 3, "bbox": [1, 1, 2, 2], "area": 4, "segmentation": RLE}],
+}
+LABELME: dict[str, Any] = {
+    "version": "5.5.0",
+    "flags": {},
+    "shapes": [
+        {
+            "label": label,
+            "points": points,
+            "group_id": group,
+            "shape_type": kind,
+            "flags": {},
+            "mask": MASK if kind == "mask" else None,
+        }
+        for label, points, group, kind in (
+            ("cat", [[1, 1], [5, 1], [5, 4]], None, "polygon"),
+            ("cat", [[1, 1], [5, 4]], 1, "rectangle"),
+            ("cat", [[3, 3], [3, 5]], 1, "circle"),
+            ("dog", [[1, 1], [2, 2]], None, "line"),
+            ("dog", [[1, 1], [3, 3]], None, "mask"),
+        )
+    ],
+    "imagePath": "..\\file.jpg",
+    "imageData": None,
+    "imageHeight": 6,
+    "imageWidth": 8,
 }
 TRUTH = parse_truth(COCO, "truth.json")
 
@@ -132,6 +161,26 @@ def read_sa1b(path: Path) -> None:
             assert f"Annotation {instance.id}: " in str(error)
 
 
+def read_labelme_folder(path: Path) -> None:
+    """What is wrong is told, and what is right is kept, or counted as ignored."""
+    problems: list[OvsamError] = []
+    listing = list_photos(path.parent, None, problems.append)
+    for error in problems:
+        assert_one_sentence(error, path)
+    if listing.layout != "LabelMe":
+        return  # the file does not say so any more, and its problems are those of SA-1B's
+    content: Any = read_json(path)
+    for photo in listing.photos:
+        for instance in photo.instances:
+            assert instance.mask(photo.size_hw or (6, 8)).any()
+            assert instance.category in {category.name for category in listing.categories}
+    if isinstance(content.get("shapes"), list) and len(listing.photos) and not problems:
+        grouped = [s.get("group_id") for s in content["shapes"] if s.get("group_id") is not None]
+        kept = sum(len(photo.instances) for photo in listing.photos) + len(grouped)
+        left = sum(n for what, n in listing.ignored.items() if what.startswith("shapes"))
+        assert kept + left >= len(content["shapes"])
+
+
 def read_names(path: Path) -> None:
     vocabulary = load_vocabulary(path)
     content: Any = read_json(path)
@@ -149,6 +198,7 @@ READERS: dict[str, tuple[Callable[[Path], None], Any]] = {
     "lvis, leniently": (read_leniently, LVIS),
     "results": (read_results, RESULTS),
     "sa-1b": (read_sa1b, SA1B),
+    "labelme": (read_labelme_folder, LABELME),
     "names of coco": (read_names, COCO),
     "names of lvis": (read_names, LVIS),
 }
@@ -457,6 +507,84 @@ def test_any_label_map_is_read_or_is_a_problem(
     assert photo.problems or [one.mask((6, 8)).sum() for one in photo.instances] == [16, 16]
 
 
+def assert_told(errors: list[OvsamError], folder: Path) -> None:
+    for error in errors:
+        text = str(error)
+        assert "\n" not in text and text.endswith(".") and str(folder) in text
+        text.encode()
+
+
+DATA_YAML = b"path: .\ntrain: images\nval: [../images, list.txt]\nnc: 2\nnames: {0: cat, 1: mug}\n"
+LABELS = b"0 0.5 0.5 0.25 0.5\n1 0.1 0.1 0.9 0.1 0.9 0.9\n\n1 0 0 1 0 1 1 0 1\n"
+
+
+@pytest.mark.parametrize("file", ["data.yaml", "labels/a.txt", "list.txt"])
+@fuzzed
+@given(data=st.data())
+def test_any_file_of_yolo_is_read_or_told(folder: Path, file: str, data: st.DataObject) -> None:
+    root = folder.with_name("yolo")
+    for inner in ("images", "labels"):
+        (root / inner).mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6)).save(root / "images/a.png")
+    good = {"data.yaml": DATA_YAML, "labels/a.txt": LABELS, "list.txt": b"./images/a.png\n"}
+    for name, content in good.items():
+        (root / name).write_bytes(content)
+    (root / file).write_bytes(data.draw(damaged(good[file])))
+    errors: list[OvsamError] = []
+    try:
+        listing = list_photos(root / "data.yaml", None, errors.append)
+        vocabulary = load_vocabulary(root / "data.yaml")
+    except OvsamError as error:
+        assert_told([error], root)
+        return
+    assert_told(errors, root)
+    assert len(vocabulary) == len(listing.categories)
+    assert all(photo.path.resolve().is_relative_to(folder.parent) for photo in listing.photos)
+    for photo in listing.photos:
+        for one in photo.instances:
+            if one.segmentation is not None:
+                assert one.mask((6, 8)).shape == (6, 8)
+    if file == "labels/a.txt" and len(listing.photos):
+        text = (root / file).read_bytes()
+        if not any("cannot be read" in str(error) for error in errors):
+            lines = [line for line in text.decode("utf-8-sig").splitlines() if line.strip()]
+            assert len(listing.photos[0].instances) + len(errors) == len(lines)
+
+
+NAMES = st.lists(
+    st.sampled_from(
+        ["a", ".png", "..", ".", "/", "\\", "%2e", "%5c", "%", "C:", "\0", "\ud800", "é"]
+    ),
+    max_size=6,
+).map("".join)
+
+
+@fuzzed
+@given(name=NAMES)
+def test_any_name_of_a_photo_is_within_its_folder_or_refused(folder: Path, name: str) -> None:
+    inner = folder.with_name("outer") / "inner"
+    inner.mkdir(parents=True, exist_ok=True)
+    for place in (inner, inner.parent):
+        Image.new("RGB", (8, 6)).save(place / "a.png")
+    content = copy.deepcopy(COCO)
+    content["images"][0]["file_name"] = name
+    path = write(folder, json.dumps(content).encode())
+    errors: list[OvsamError] = []
+    listing = list_photos(path, inner, errors.append)
+    for error in errors:
+        assert_one_sentence(error, path)
+    for photo in listing.photos.listed:
+        if "\0" not in str(photo.path) and "\ud800" not in str(photo.path):
+            assert photo.path.resolve().is_relative_to(inner.resolve())
+    labelme = folder.with_name("shapes") / "b.json"
+    labelme.parent.mkdir(exist_ok=True)
+    labelme.write_text(json.dumps(LABELME | {"imagePath": name}))
+    for photo in list_photos(labelme.parent, inner, errors.append).photos.listed:
+        if "\0" not in str(photo.path) and "\ud800" not in str(photo.path):
+            places = (inner.resolve(), labelme.parent.resolve())
+            assert any(photo.path.resolve().is_relative_to(place) for place in places)
+
+
 SETTINGS = {"prompts": "box", "zoom": False}
 
 
@@ -495,7 +623,7 @@ def test_any_journal_is_read_whole_or_refused_and_left_alone(
 )
 def test_a_file_that_is_none_of_it(reader: str, folder: Path, content: bytes) -> None:
     path = write(folder, content)
-    if reader == "sa-1b":
+    if reader in ("sa-1b", "labelme"):
         [photo] = list_photos(folder, None, print).photos
         assert len(photo.problems) == 1
         assert_one_sentence(OvsamError(photo.problems[0]), path)

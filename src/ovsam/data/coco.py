@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from ovsam.bounded_json import read_json_file
-from ovsam.class_lists import heading_ids
+from ovsam.class_lists import heading_ids, is_labelme
 from ovsam.data.crowds import Crowds, crowds_as_objects
 from ovsam.errors import AnnotationError, VocabularyError, quoted
 from ovsam.geometry import check_segmentation, segmentation_to_mask, segmentation_to_rle
@@ -150,9 +150,16 @@ class Annotations:
                 try:
                     check_segmentation(one.segmentation, photo.size_hw)
                 except AnnotationError as error:
+                    what = "Correct it or take it out of the file."
+                    if one.segmentation is None:
+                        boxes = sum(other.segmentation is None for other in self.instances)
+                        what = (
+                            f"A box alone is no mask, which evaluation needs: {boxes:,} of "
+                            f"{len(self.instances):,} objects here have no more."
+                        )
                     raise AnnotationError(
                         f"Annotation {one.id} of {self.source!r}, photo {quoted(photo.file_name)}: "
-                        f"{error} Correct it or take it out of the file."
+                        f"{error} {what}"
                     ) from error
 
     def names_in(self, vocabulary: Vocabulary) -> dict[str, str | None]:
@@ -503,6 +510,10 @@ def _table(
     expected: str = "COCO's instance annotations (images, annotations, categories)",
 ) -> list[Mapping[str, Any]]:
     table = content.get(key) if isinstance(content, dict) else None
+    if is_labelme(content):
+        raise AnnotationError(
+            f"{source!r} is LabelMe's file of one photo: give the folder that it lies in."
+        )
     if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
         raise AnnotationError(
             f"{source!r} has no list of objects {key!r}, as {expected} have: give such a file."

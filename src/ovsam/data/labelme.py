@@ -112,7 +112,8 @@ def photo_source(path: Path) -> Path | bytes:
         data = content.get("imageData") if isinstance(content, dict) else None
         return _decoded(data)
     except (AnnotationError, ValueError) as error:
-        raise PhotoError(f"'{path}' holds no photo as its imageData ({error}).") from error
+        reason = str(error).rstrip(".")
+        raise PhotoError(f"'{path}' holds no photo as its imageData ({reason}).") from error
 
 
 def _decoded(text: object) -> bytes:
@@ -249,7 +250,8 @@ def _mask(shape: Shape, size_hw: tuple[int, int], where: str) -> NDArray[np.bool
         # As LabelMe writes them, 0 and 1 or 0 and 255.
         pixels = read_photo(_decoded(shape.get("mask")), max_pixels=height * width)[..., 0] > 0
     except (PhotoError, ValueError) as error:
-        raise AnnotationError(f"{where} has a mask that cannot be read: {error}") from error
+        reason = str(error).partition(". ")[0].rstrip(".").replace("The photo", "it")
+        raise AnnotationError(f"{where} has a mask that cannot be read ({reason}).") from error
     (left, top), _ = ((round(x), round(y)) for x, y in points)
     rows, columns = pixels.shape
     if left < 0 or top < 0 or left + columns > width or top + rows > height:

@@ -243,10 +243,8 @@ def read_annotated(
         AnnotationError: there is no such data set, something in it is wrong, or its objects have no
             names or no masks.
     """
-    if path.is_file() and path.suffix.lower() not in (".txt", *YAML_SUFFIXES):
+    if not path.is_dir() and path.suffix.lower() not in (".txt", *YAML_SUFFIXES):
         return read_annotations(path, crowds), images or path.parent
-    if not path.exists():
-        raise AnnotationError(f"There is no data set at '{path}'. Check the path.")
     listing = list_photos(path, images, _refuse, "val")
     if not listing.categories or any(photo.label is not None for photo in listing.photos.listed):
         lacks = "masks" if listing.categories else "names"
@@ -403,7 +401,8 @@ def _labelme_photo(
         return folders[folder].find(name)
 
     named = file.image_path.replace("\\", "/")
-    last = PurePosixPath(named).name or f"{path.stem}.jpg"
+    last = PurePosixPath(named).name
+    last = f"{path.stem}.jpg" if not last or leaves_folder(last) else last
     inside = last if leaves_folder(named) else named
     # A path that leads out of the file's folder may lead to another of the data set.
     elsewhere = os.path.normpath(Path(os.path.relpath(path.parent, root), named)).replace("\\", "/")

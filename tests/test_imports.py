@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("train", "evaluate"),
     ("tables",),
     ("web",),
-    ("cli_options", "cli_progress"),
+    ("cli_options", "cli_progress", "cli_report"),
     ("cli", "__main__", *(f"cli_{part}" for part in COMMANDS)),
 )
 # The steps of the figure meet in model/ovsam.py only, through tensors.

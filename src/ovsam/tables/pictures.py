@@ -55,6 +55,20 @@ class Answer:
     right: bool
 
 
+def check_shown(annotations: Annotations, chosen: Sequence[int], images_dir: Path) -> None:
+    """Refuse to begin where a photo or a mask of some objects cannot be used.
+
+    Raises:
+        AnnotationError: a photo is missing or of another size, or a mask is malformed.
+        PhotoError: a photo is none.
+    """
+    wanted = set(chosen)
+    ids = {one.photo_id for one in annotations.instances if one.id in wanted}
+    shown = [photo for photo in annotations.photos if photo.id in ids]
+    check_photos(annotations.source, shown, images_dir)
+    annotations.check_masks(shown)
+
+
 def answer_again(
     predictor: Predictor,
     answers: Answers,
@@ -75,13 +89,11 @@ def answer_again(
         progress: called after each object.
 
     Raises:
-        AnnotationError: a photo is missing or of another size.
+        AnnotationError: a photo is of another size than `check_shown` found.
         OvsamError: the masks are not those that the report is about.
     """
     photos = {photo.id: photo for photo in annotations.photos}
     instances = {one.id: one for one in annotations.instances if one.id in set(chosen)}
-    shown = [photos[one.photo_id] for one in instances.values()]
-    check_photos(annotations.source, shown, images_dir)
     found = {}
     for key in chosen:
         instance = instances[key]

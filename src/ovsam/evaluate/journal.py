@@ -102,7 +102,7 @@ class Journal(Generic[Row]):
             there = os.stat(self.path)
         except OSError as error:
             with suppress(OSError):
-                self._file.truncate(end)
+                self._file.truncate(self._file.seek(end))
             raise self._refused(error) from error
         if not os.path.samestat(there, os.fstat(self._file.fileno())):
             raise OutputError(

@@ -21,8 +21,10 @@ from photo_folder import write_coco
 Run = Callable[..., Any]
 PERSON, EMU = 3, 13  # category ids
 EVALUATE = ("evaluate", "truth.json", "--images", "photos", "--vocabulary", "truth.json")
-DETECTIONS = ("evaluate-detections", "truth.json", "boxes.json", "--images", "photos")
-DETECTIONS = (*DETECTIONS, "--labels", "detector")
+DETECTIONS = (
+    *("evaluate-detections", "truth.json", "boxes.json"),
+    *("--images", "photos", "--labels", "detector"),
+)
 COMPARE = ("compare", "truth.json", "--images", "photos", "--teacher", "lite")
 
 
@@ -102,7 +104,12 @@ def test_crowds_can_be_objects(run: Run, command: tuple[str, ...]) -> None:
 @pytest.mark.usefixtures("loads")
 def test_a_file_of_crowds_alone_can_be_measured(run: Run) -> None:
     """What CVAT writes of masks drawn with a brush."""
-    change(lambda content: [one.update(iscrowd=1) for one in content["annotations"]][:0])
+
+    def brushed(content: dict[str, Any]) -> None:
+        for one in content["annotations"]:
+            one["iscrowd"] = 1
+
+    change(brushed)
     result = run(*EVALUATE)
     assert result.exit_code == 1
     assert result.stderr == (
@@ -244,7 +251,8 @@ def test_only_crowds_become_objects(iscrowd: object, becomes: object) -> None:
     assert first == {"iscrowd": becomes, "id": 4}
     assert others == [{"id": 5}, 7]
     assert content["annotations"][0] == {"iscrowd": iscrowd, "id": 4}, "a copy"
-    for odd in (None, [], {}, {"annotations": 3}):
+    odds: tuple[object, ...] = (None, [], {}, {"annotations": 3})
+    for odd in odds:
         assert crowds_as_objects(odd) == odd
 
 

@@ -24,7 +24,7 @@ from ovsam.data.coco import Annotations, read_annotations
 from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
 from ovsam.evaluate.boxes import LabelSource, evaluate_detections
 from ovsam.evaluate.clicks import evaluate_clicks
-from ovsam.evaluate.detections import Detection
+from ovsam.evaluate.detections import Detection, Detections
 from ovsam.evaluate.run import Report, evaluate
 from ovsam.evaluate.truth import read_truth
 from ovsam.evaluate.workers import Workers
@@ -193,7 +193,8 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
                 ),
                 digits(
                     evaluate_detections(
-                        fake.as_predictor(), truth, found, folder, labels="detector", limit=limit,
+                        fake.as_predictor(), truth, Detections(found), folder,
+                        labels="detector", limit=limit,
                         journal=tmp_path / "boxes.jsonl",
                     )
                 ),
@@ -206,7 +207,7 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
     found[0] = []
     with pytest.raises(OutputError, match="begun with boxes '"):
         evaluate_detections(
-            FakePredictor().as_predictor(), truth, found, folder, labels="detector",
+            FakePredictor().as_predictor(), truth, Detections(found), folder, labels="detector",
             journal=tmp_path / "boxes.jsonl",
         )  # fmt: skip
 
@@ -260,7 +261,7 @@ def test_clicks_and_masks_of_other_objects_are_named(
             fake, annotated, folder, clicks=2, limit=1, journal=tmp_path / f"clicks-{labels}.jsonl"
         )
         evaluate_detections(
-            fake, truth, found, folder, labels=labels, limit=1,
+            fake, truth, Detections(found), folder, labels=labels, limit=1,
             journal=tmp_path / f"{labels}.jsonl",
         )  # fmt: skip
 

@@ -251,7 +251,7 @@ def check_comparable(data_set: DataSet, prompts: PromptKind, image_size: int = 1
         AnnotationError: says why none can.
     """
     problems = list(data_set.problems)
-    for photo in data_set:
+    for photo in data_set.photos:
         if _asked(photo, prompts, image_size, None, problems) is not None:
             return
     raise _nothing_to_compare(data_set, problems)

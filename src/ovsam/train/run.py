@@ -73,8 +73,8 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
     """
     sources, watched = _read_all(recipe, data)
     for source in sources:
-        if (crowds := source.data_set.many_crowds) is not None:
-            log.warning("'%s': %s", source.data_set.name, crowds)
+        if (many := source.data_set.many_crowds) is not None:
+            log.warning("'%s': %s", source.data_set.name, many)
     engine = Engine(recipe.engine, folder)
     torch.manual_seed(recipe.engine.seed)  # of weights that begin at random
     start = starting_model(recipe.model, recipe.start)

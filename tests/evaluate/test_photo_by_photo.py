@@ -220,6 +220,23 @@ def spoil(path: Path, change: Callable[[list[Any]], None]) -> None:
     path.write_text("\n".join([head, json.dumps(line), *others, ""]))
 
 
+def test_masks_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
+    """The evaluator trusts what it is given."""
+    truth, journal = read_truth(folder / "truth.json"), tmp_path / "boxes.jsonl"
+    found = Detections({0: [Detection(0, 1, (1.0, 1.0, 9.0, 9.0), 0.5)]})
+
+    def run() -> None:
+        evaluate_detections(
+            FakePredictor().as_predictor(), truth, found, folder, labels="detector", limit=1,
+            journal=journal,
+        )  # fmt: skip
+
+    run()
+    spoil(journal, lambda rows: rows[0].update(segmentation={"size": [2, 3], "counts": "06"}))
+    with pytest.raises(OutputError, match=r"rows of photo 0 in '.*boxes\.jsonl' are not those of"):
+        run()
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -261,7 +261,7 @@ def read_picture(path: Path, reports: Sequence[Path]) -> tuple[bytes | None, str
             said = picture.info.get(_REPORTS)
     except FileNotFoundError:
         return None, f"{path} is missing"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         return None, f"{path} cannot be read ({error})"
     if said != _digests(reports):
         return None, f"{path} was drawn from other reports; make it again"

@@ -89,11 +89,13 @@ def answer_again(
         progress: called after each object.
 
     Raises:
-        AnnotationError: a photo is of another size than `check_shown` found.
+        AnnotationError: a photo is missing or of another size.
         OvsamError: the masks are not those that the report is about.
     """
     photos = {photo.id: photo for photo in annotations.photos}
     instances = {one.id: one for one in annotations.instances if one.id in set(chosen)}
+    shown = [photos[one.photo_id] for one in instances.values()]
+    check_photos(annotations.source, shown, images_dir)
     found = {}
     for key in chosen:
         instance = instances[key]

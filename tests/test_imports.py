@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("train", "evaluate"),
     ("tables",),
     ("web",),
-    ("cli_signals", "cli_streams", "cli_options", "cli_progress"),
+    ("cli_signals", "cli_streams", "cli_options", "cli_progress", "cli_report"),
     ("cli", "__main__", "cli_models", *(f"cli_{part}" for part in COMMANDS)),
 )
 # The steps of the figure meet in model/ovsam.py only, through tensors.

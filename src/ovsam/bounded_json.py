@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 MAX_BYTES = 8 * 2**30  # of a file: Objects365, the largest set of annotations known, takes 6
 MAX_DEPTH = 100  # of lists and objects in each other; COCO's annotations have five
@@ -71,9 +72,9 @@ def parse_json(text: str | bytes) -> object:
 
 def _check_depth(content: object) -> None:
     """Refuse what is nested so deeply that copying or showing it would fail."""
-    level = [content] if isinstance(content, dict | list) else []
+    level: list[Any] = [content] if isinstance(content, dict | list) else []
     for _ in range(MAX_DEPTH):
-        below: list[object] = []
+        below: list[Any] = []
         for one in level:
             children = one.values() if isinstance(one, dict) else one
             if not {dict, list}.isdisjoint(map(type, children)):  # fast: most are of numbers alone

@@ -99,6 +99,8 @@ def _print(found: Contents) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ovsam.data.crowds import IN_FILE, many_crowds
+
     console = Console()
     objects = sum(found.instances.values())
     unnamed = not found.classes
@@ -136,6 +138,8 @@ def _print(found: Contents) -> None:
             f"Evaluation needs masks: {found.without_mask:,} of the objects have none.",
             highlight=False,
         )
+    if (crowds := many_crowds(found.crowds, objects, IN_FILE)) is not None:
+        console.print(f"note: {crowds}", markup=False, highlight=False, soft_wrap=True)
     if not found.problems:
         console.print("nothing wrong")
         return

@@ -243,7 +243,7 @@ def compare(
     Example: `ovsam compare val.txt --model student.safetensors --teacher lite`
     """
     from ovsam.data.dataset import read_data_set
-    from ovsam.evaluate.agreement import agreement, load_pair
+    from ovsam.evaluate.agreement import agreement, check_comparable, load_pair
     from ovsam.evaluate.asked import asked
     from ovsam.evaluate.workers import Workers
     from ovsam.export import to_json_bytes
@@ -255,6 +255,9 @@ def compare(
     if journal is not None:
         check_output(journal, (".jsonl",))
     data_set = read_data_set(data, images, split="val")
+    if data_set.many_crowds is not None:
+        typer.echo(f"warning: {data_set.many_crowds}", err=True)
+    check_comparable(data_set, prompts.value)
     names = load_vocabulary(["object"])  # names play no part, but a predictor has some
 
     import ovsam
@@ -364,6 +367,8 @@ def _print_agreement(report: AgreementReport, model: str, teacher: str) -> None:
     )
     if report.skipped:
         typer.echo(f"skipped {report.skipped} that cannot be read, first: {report.problems[0]}")
+    if report.not_counted.sentence:
+        typer.echo(report.not_counted.sentence)
 
 
 def _print_report(report: Report, by_class: bool) -> None:

@@ -14,6 +14,7 @@ from ovsam.cli_streams import print_file
 from ovsam.errors import OutputError, OvsamError, UsageError
 
 if TYPE_CHECKING:
+    from ovsam.data.crowds import Crowds
     from ovsam.tables.page import Pictures, Section
     from ovsam.tables.results import Results
     from ovsam.tables.table_set import Folders, PictureEntry, Table, TableSet
@@ -199,18 +200,28 @@ def pictures(
     from ovsam.data.coco import read_annotations
     from ovsam.output import check_output
     from ovsam.tables.cases import check_sources, choose, read_answers
-    from ovsam.tables.pictures import answer_again, draw_side_by_side, write_picture
+    from ovsam.tables.pictures import (
+        answer_again,
+        check_shown,
+        draw_side_by_side,
+        write_picture,
+    )
 
     check_output(output, (".png",), [annotations, images, *reports])
     if len(reports) < 2:
         raise UsageError("Give two reports or more, one for each model to show.")
     answers = [read_answers(path) for path in reports]
-    content = read_annotations(annotations)
+    crowds: Crowds = "objects" if any(one.crowds == "objects" for one in answers) else "left-out"
+    content = read_annotations(annotations, crowds)
     for one in answers:
         check_sources(one, annotations)
     photos = {instance.id: instance.photo_id for instance in content.instances}
     cases = choose(answers, photos, each)
     chosen = list(dict.fromkeys(key for case in cases for key in case.annotation_ids))
+    check_shown(content, chosen, images)
+    every = set().union(*(one.outcomes for one in answers))
+    if apart := sum(any(key not in one.outcomes for one in answers) for key in every):
+        typer.echo(f"{apart:,} objects are not in all reports and are not shown", err=True)
 
     import ovsam
 

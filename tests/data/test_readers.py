@@ -10,8 +10,10 @@ import base64
 import copy
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,15 +25,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fuzzing import examples
+from made_run import SET
 from ovsam.data.coco import collect_annotations, parse_sa1b, read_annotations, read_json
 from ovsam.data.layouts import ListedPhoto, list_photos
 from ovsam.errors import OvsamError
 from ovsam.evaluate.average_precision import right_rows
-from ovsam.evaluate.detections import read_detections
+from ovsam.evaluate.detections import MaskResult, read_detections
 from ovsam.evaluate.journal import Journal
 from ovsam.evaluate.metrics import Outcome
 from ovsam.evaluate.truth import parse_truth, read_truth
+from ovsam.geometry import Rle, rle_area
 from ovsam.photo import DEFAULT_MAX_PIXELS
+from ovsam.tables.cases import check_sources, choose, read_answers
+from ovsam.tables.order import pairs
+from ovsam.tables.results import Results
+from ovsam.tables.table_set import Folders, Row, read_table_set
 from ovsam.vocabulary import load_vocabulary
 
 SQUARE = [[1, 2, 4, 2, 4, 4, 1, 4]]
@@ -39,6 +47,7 @@ _png = io.BytesIO()
 Image.fromarray(np.ones((3, 3), np.uint8)).save(_png, "png")
 MASK = base64.b64encode(_png.getvalue()).decode()
 RLE = {"size": [6, 8], "counts": [8, 2, 4, 2, 32]}
+RLE_TEXT: Rle = {"size": [6, 8], "counts": "8240l0"}
 COCO: dict[str, Any] = {
     "images": [
         {"id": 1, "file_name": "a.png", "width": 8, "height": 6},
@@ -118,6 +127,14 @@ def read_strictly(path: Path) -> None:
     assert annotations.fingerprint
 
 
+def read_with_crowds_as_objects(path: Path) -> None:
+    """As with `--crowds objects`."""
+    annotations = read_annotations(path, "objects")
+    content: Any = read_json(path)
+    assert annotations.crowds == 0
+    assert len(annotations.instances) == len(content["annotations"])
+
+
 def read_rows(path: Path) -> None:
     """As `ovsam evaluate-detections` does before its first photo."""
     truth = read_truth(path)
@@ -189,7 +206,41 @@ def read_names(path: Path) -> None:
     "".join(text for texts in vocabulary.synonyms for text in texts).encode()
 
 
+def read_report(path: Path) -> None:
+    """As `ovsam pictures` does."""
+    answers = read_answers(path)
+    check_sources(answers, path.parent / "none.json")
+    assert answers.label
+    found = choose([answers, answers], {1: 1, 2: 2, 10: 1, 11: 2}, 2)
+    assert {key for case in found for key in case.annotation_ids} <= set(answers.outcomes)
+    for one in answers.outcomes.values():
+        assert 0 <= one["iou"] <= 1 and 0 <= one["score"] <= 1
+
+
+OUTCOME = {"area": 9.5, "iou": 0.5, "boundary_iou": 0.25, "rank": 0, "score": 0.75}
+NAMED = {"category": "cat", "name": "cat"}
+REPORT: dict[str, Any] = {
+    "iou": 0.5,
+    "by_novelty": {"base": {"iou": 0.5, "instances": 2}},
+    "by_class": {"cat": 0.5, "person": 0.25},
+    "instances": 2,
+    "novel": ["cat"],
+    "not_counted": {"crowd_regions": 3},
+    "prompts": "box",
+    "zoom": False,
+    "photos": 2,
+    "outcomes": [{"annotation_id": number, **NAMED, **OUTCOME} for number in (10, 11)],
+    "asked": {
+        "annotations": {"name": "truth.json", "sha256": None},
+        "model": {"name": "lite", "sha256": None},
+        "vocabulary": {"name": "coco-ov", "sha256": None},
+        "limit": None,
+        "crowds": "left-out",
+    },
+}
 READERS: dict[str, tuple[Callable[[Path], None], Any]] = {
+    "report": (read_report, REPORT),
+    "coco, with crowds": (read_with_crowds_as_objects, COCO),
     "coco": (read_strictly, COCO),
     "lvis": (read_strictly, LVIS),
     "coco, with ids": (read_rows, COCO),
@@ -216,6 +267,7 @@ def assert_one_sentence(error: OvsamError, path: Path) -> None:
     assert "\n" not in text
     assert text.endswith(".")
     assert path.name in text
+    assert len(text.replace(str(path), "")) < 1000, "whatever the file holds"
     text.encode()  # can be shown
 
 
@@ -384,6 +436,10 @@ ODD = st.sampled_from(
         *("x\ny", "_or_", ",", "!", [], {}, [[]], [{}], [None], {"": 0}, [0] * 6, [0.5] * 4),
         *([1e9] * 8, {"size": [6, 8], "counts": "o"}, {"size": [6, 8], "counts": [HUGE]}),
         *({"size": [2**31, 2**31], "counts": [2**62]}, {"size": HUGE, "counts": 0}, nested(90)),
+        *({"size": [6, 8], "counts": [2**63, 2**63, 48]}, {"size": [6, 8], "counts": [0] * 999}),
+        *({"size": [6, 8], "counts": "PPPPPPP8" * 999}, {"size": [6, 8], "counts": "0" * 10**5}),
+        *([[0, 0, *[99, 99, 0, 0] * 9999]], [[0, 0, 1, 1, 1, 0]] * 10_001, nested(200)),
+        *("x" * 10**5, ["x"] * 10**4, {"x" * 10**4: 1}, "left-out", "objects"),
     ]
 )
 
@@ -585,6 +641,35 @@ def test_any_name_of_a_photo_is_within_its_folder_or_refused(folder: Path, name:
             assert any(photo.path.resolve().is_relative_to(place) for place in places)
 
 
+@fuzzed
+@given(data=st.data())
+def test_any_report_is_a_row_of_tables_or_a_gap(folder: Path, data: st.DataObject) -> None:
+    where = Folders(folder / "run", folder / "data")
+    path = where.report("plain/box")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    where.data.mkdir(exist_ok=True)
+    (folder / "set.toml").write_text(SET)
+    path.write_bytes(data.draw(spoilt(REPORT)))
+    tables = read_table_set(str(folder / "set.toml"))
+    results = Results(tables, where)
+    [table] = tables.tables
+    filled = results.fill(replace(table, columns=table.columns[:2], rows=ROWS, plot=()))
+    for cell in filled.rows[0].cells:
+        assert cell.value is None or math.isfinite(cell.value)
+        assert (cell.value is None) == (cell.gap is not None)
+    for text in (*filled.rows[0].gaps, *filled.rows[0].sources):
+        assert "\n" not in text and len(text.replace(str(path), "")) < 2000
+    for column in table.columns[:2]:
+        pairs(results, replace(table, rows=ROWS, columns=table.columns[:2], plot=()), column)
+    results.unusable()
+
+
+ROWS = (
+    Row(method="one", reports={"coco": "plain/box"}, paper=(50.0, 40.0)),
+    Row(method="other", reports={"coco": "plain/box"}, paper=(60.0, 30.0)),
+)
+
+
 SETTINGS = {"prompts": "box", "zoom": False}
 
 
@@ -615,6 +700,40 @@ def test_any_journal_is_read_whole_or_refused_and_left_alone(
         assert len(found) >= spoilt_bytes.count(b"\n") - 2, "all but the last line"
         for row in (row for kept in found.values() for row in kept):
             assert 0 <= row.iou <= 1 and 0 <= row.score <= 1 and row.rank >= -1
+
+
+@pytest.fixture(scope="session")
+def good_masks(folder: Path) -> bytes:
+    with Journal(folder / "masks.jsonl", SETTINGS, MaskResult) as journal:
+        for photo in range(3):
+            journal.add(photo, [{**MASK, "image_id": photo}], 0.5)
+    return journal.path.read_bytes()
+
+
+MASK: MaskResult = {"image_id": 1, "category_id": 7, "segmentation": RLE_TEXT, "score": 0.5}
+
+
+@fuzzed
+@given(data=st.data())
+def test_any_journal_of_masks_is_read_whole_or_refused(
+    folder: Path, good_masks: bytes, data: st.DataObject
+) -> None:
+    lines = good_masks.splitlines(keepends=True)
+    number = data.draw(st.integers(0, len(lines) - 1))
+    lines[number] = data.draw(spoilt(json.loads(lines[number]))).replace(b"\n", b"") + b"\n"
+    path = folder / "run.jsonl"
+    path.write_bytes(b"".join(lines))
+    try:
+        with Journal(path, SETTINGS, MaskResult) as journal:
+            found = journal.rows
+    except OvsamError as error:
+        assert_one_sentence(error, path)
+        assert path.read_bytes() == b"".join(lines)
+    else:
+        for row in (row for kept in found.values() for row in kept):
+            assert 0 <= row["score"] <= 1
+            height, width = row["segmentation"]["size"]
+            assert 0 <= rle_area(row["segmentation"]) <= height * width
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -43,6 +43,7 @@ def test_what_is_not_there_has_no_fingerprint() -> None:
     assert model_fingerprint("none") is model_fingerprint("none.safetensors") is None
     assert vocabulary_fingerprint("cocoo") is vocabulary_fingerprint("none.txt") is None
     assert fingerprint(Path("x" * 5000)) is fingerprint(Path("a\0b")) is None
+    assert fingerprint(Path("/dev/zero")) is None, "which has no end"
 
 
 def test_vocabularies_are_told_by_their_classes_and_files_by_their_content(tmp_path: Path) -> None:

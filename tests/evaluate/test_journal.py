@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -150,3 +152,77 @@ def test_a_journal_in_use_is_left_alone(path: Path) -> None:
             reopened(path)
     assert path.read_bytes() == before
     assert reopened(path).rows.keys() == {7, 8}
+
+
+def test_of_two_that_begin_at_once_one_has_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second has looked for the file before the first made it."""
+    path = tmp_path / "run.jsonl"
+    with Journal(path, SETTINGS, Outcome) as first:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "exists", lambda _: False)
+            with pytest.raises(OutputError, match="in use by another process"):
+                reopened(path)
+        first.add(7, [CAT, DOG], 0.5)
+    assert reopened(path).rows == {7: [CAT, DOG]}
+    assert [found.name for found in tmp_path.iterdir()] == ["run.jsonl"]
+
+
+class FullDisk(io.RawIOBase):
+    """A file on a disk with room for so many bytes more; what fits is written, as systems do."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self.file, self.room = file, room
+
+    def write(self, content: Any) -> int:
+        part = bytes(content)[: self.room]
+        if not part:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= len(part)
+        return int(self.file.write(part))
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("file", "room", "write", "__class__"):
+            return object.__getattribute__(self, name)
+        return getattr(object.__getattribute__(self, "file"), name)
+
+
+@pytest.mark.parametrize("room", [0, 1, 100])
+def test_a_full_disk_costs_the_photo_alone(path: Path, room: int) -> None:
+    before = path.read_bytes()
+    with Journal(path, SETTINGS, Outcome) as journal:
+        monkeyed: Any = FullDisk(journal._file, room)
+        journal._file = monkeyed
+        with pytest.raises(OutputError, match=r"No space left on device\. Check"):
+            journal.add(9, [CAT, DOG], 0.5)
+        assert 9 not in journal.rows
+        assert path.read_bytes() == before
+        monkeyed.room = 10**6
+        journal.add(9, [CAT], 0.5)
+    assert reopened(path).rows == {7: [CAT, DOG], 8: [], 9: [CAT]}
+
+
+def test_a_write_in_two_parts_is_one_line(path: Path) -> None:
+    with Journal(path, SETTINGS, Outcome) as journal:
+        write = journal._file.write
+
+        class Halves(FullDisk):
+            def write(self, content: Any) -> int:
+                return write(bytes(content)[: len(content) // 2 + 1])
+
+        halves: Any = Halves(journal._file, 0)
+        journal._file = halves
+        journal.add(9, [CAT, DOG], 0.5)
+    assert reopened(path).rows == {7: [CAT, DOG], 8: [], 9: [CAT, DOG]}
+
+
+def test_a_journal_that_vanishes_or_is_replaced_is_said(path: Path) -> None:
+    with Journal(path, SETTINGS, Outcome) as journal:
+        path.rename(path.with_suffix(".old"))
+        with pytest.raises(OutputError, match=r"Cannot write .*run\.jsonl'"):
+            journal.add(9, [CAT], 0.5)
+        path.write_text("notes")
+        with pytest.raises(OutputError, match="replaced by another file while it was in use"):
+            journal.add(9, [CAT], 0.5)
+    assert path.read_text() == "notes"

@@ -24,7 +24,7 @@ from ovsam.data.coco import Annotations, read_annotations
 from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
 from ovsam.evaluate.boxes import LabelSource, evaluate_detections
 from ovsam.evaluate.clicks import evaluate_clicks
-from ovsam.evaluate.detections import Detection
+from ovsam.evaluate.detections import Detection, Detections
 from ovsam.evaluate.run import Report, evaluate
 from ovsam.evaluate.truth import read_truth
 from ovsam.evaluate.workers import Workers
@@ -201,7 +201,8 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
                 ),
                 digits(
                     evaluate_detections(
-                        fake.as_predictor(), truth, found, folder, labels="detector", limit=limit,
+                        fake.as_predictor(), truth, Detections(found), folder,
+                        labels="detector", limit=limit,
                         journal=tmp_path / "boxes.jsonl",
                     )
                 ),
@@ -214,7 +215,7 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
     found[0] = []
     with pytest.raises(OutputError, match="begun with boxes '"):
         evaluate_detections(
-            FakePredictor().as_predictor(), truth, found, folder, labels="detector",
+            FakePredictor().as_predictor(), truth, Detections(found), folder, labels="detector",
             journal=tmp_path / "boxes.jsonl",
         )  # fmt: skip
 
@@ -225,6 +226,23 @@ def spoil(path: Path, change: Callable[[list[Any]], None]) -> None:
     line = json.loads(first)
     change(line["rows"])
     path.write_text("\n".join([head, json.dumps(line), *others, ""]))
+
+
+def test_masks_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
+    """The evaluator trusts what it is given."""
+    truth, journal = read_truth(folder / "truth.json"), tmp_path / "boxes.jsonl"
+    found = Detections({0: [Detection(0, 1, (1.0, 1.0, 9.0, 9.0), 0.5)]})
+
+    def run() -> None:
+        evaluate_detections(
+            FakePredictor().as_predictor(), truth, found, folder, labels="detector", limit=1,
+            journal=journal,
+        )  # fmt: skip
+
+    run()
+    spoil(journal, lambda rows: rows[0].update(segmentation={"size": [2, 3], "counts": "06"}))
+    with pytest.raises(OutputError, match=r"rows of photo 0 in '.*boxes\.jsonl' are not those of"):
+        run()
 
 
 @pytest.mark.parametrize(
@@ -268,7 +286,7 @@ def test_clicks_and_masks_of_other_objects_are_named(
             fake, annotated, folder, clicks=2, limit=1, journal=tmp_path / f"clicks-{labels}.jsonl"
         )
         evaluate_detections(
-            fake, truth, found, folder, labels=labels, limit=1,
+            fake, truth, Detections(found), folder, labels=labels, limit=1,
             journal=tmp_path / f"{labels}.jsonl",
         )  # fmt: skip
 

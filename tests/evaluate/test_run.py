@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from ovsam.errors import AnnotationError, OvsamError, PhotoError
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.evaluate.prompts import EvaluationKind
 from ovsam.evaluate.run import evaluate
+from ovsam.structures import Label
 from ovsam.vocabulary import Vocabulary, load_vocabulary
 
 
@@ -107,6 +109,20 @@ def test_box_prompts_by_hand(images: Path) -> None:
     assert report.as_dict()["calibration"] == report.calibration.as_dict()
     assert ticks == [(1, 2), (2, 2)]
     assert json.loads(json.dumps(content, allow_nan=False)) == content
+
+
+class Broken(FakePredictor):
+    """A predictor whose weights make no numbers."""
+
+    def _labels(self, classes: tuple[str, ...], index: int) -> tuple[Label, ...]:
+        return tuple(Label(name, math.nan) for name, _ in super()._labels(classes, index))
+
+
+def test_a_report_never_holds_what_is_no_number(images: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "run.jsonl"
+    with pytest.raises(OvsamError, match="fake gives scores that are no finite numbers"):
+        evaluate(Broken().as_predictor(), annotated(*TWO), images, prompts="box", journal=journal)
+    assert len(journal.read_text().splitlines()) == 1
 
 
 def test_each_photo_is_encoded_once(images: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ def test_zoom_is_counted_where_it_is_measured() -> None:
         ({"prompts": "point"}, "prompts point instead of box"),
         ({"zoom": True}, "zoom on"),
         ({"limit": 5}, "limit 5 instead of None"),
+        ({"crowds": "objects"}, "crowds objects instead of left-out"),
+        ({"limit": "x" * 10**5}, "limit 'xxx"),
         ({"vocabulary": {"name": "coco", "sha256": None}}, "vocabulary coco instead of coco-ov"),
         (
             {"annotations": {"name": "truth.json", "sha256": "0"}},
@@ -116,6 +119,34 @@ def test_run_folder_can_move(tmp_path: Path, where: Folders, tables: TableSet) -
     assert row.cells[1].value == pytest.approx(1 / 3)
 
 
+def test_what_a_report_left_out_stands_beside_its_source(where: Folders, tables: TableSet) -> None:
+    """Reports of older versions, as all the others here, do not say."""
+    left_out = {"crowd_regions": 2, "photos_beyond_limit": 0}
+    path = write_report(where, "plain/box", OUTCOMES, not_counted=left_out)
+    [source] = Results(tables, where).fill(tables.tables[0]).rows[0].sources
+    assert source == f"{path}: 3 instances, 2 photos; do not count: 2 crowd regions"
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"instances": "many"}, "number of photos or objects"),
+        ({"photos": 10**400}, "number of photos or objects"),
+        ({"not_counted": 3}, "'not_counted'"),
+        ({"outcomes": [{**OUTCOMES[0], "iou": 7.5}]}, "list of outcomes"),
+        ({"outcomes": [{**OUTCOMES[0], "iou": math.nan}]}, "list of outcomes"),
+        ({"novel": "cat"}, "list of novel classes"),
+    ],
+)
+def test_a_damaged_report_is_a_gap(
+    where: Folders, tables: TableSet, changes: dict[str, Any], what: str
+) -> None:
+    path = write_report(where, "plain/box", OUTCOMES)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    [gap] = Results(tables, where).fill(tables.tables[0]).rows[0].gaps
+    assert gap == f"not used: {path} is no whole report, its {what} is wrong; make it again"
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"asked": 3}'])
 def test_what_is_no_report(where: Folders, tables: TableSet, content: str) -> None:
     write_report(where, "plain/box", OUTCOMES).write_text(content)
@@ -132,6 +163,8 @@ def test_values() -> None:
     assert value_of(report, "a") is None
     assert value_of(report, "a.b.c") is None
     assert value_of({"a": float("nan")}, "a") is None
+    assert value_of({"a": 10**400}, "a") is None
+    assert value_of({"by_class": {"person": 10**400, "car": 0.1}}, "by_class base") == 0.1
     assert value_of(report, "by_class base") == pytest.approx(0.3)  # a stop sign is neither
     assert value_of(report, "by_class novel") == pytest.approx(0.8)
     assert value_of({}, "by_class base") is None

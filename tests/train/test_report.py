@@ -17,6 +17,9 @@ def test_what_was_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
     recipe = {"model": "lite", "stage": "joint"}
     write_report(tmp_path, recipe, [])
     assert "could not be used" not in (tmp_path / REPORT).read_text()
+    write_report(tmp_path, recipe, [], {"coco.json": 1200, "other.json": 0})
+    said = "## Crowd regions (`iscrowd` 1), which were left out\n\n- `coco.json`: 1,200\n"
+    assert said in (tmp_path / REPORT).read_text()
     many = [Skipped("b.jpg", f"Annotation {i}: no mask.", True) for i in range(LISTED + 5)]
     write_report(tmp_path, recipe, [Skipped("a.jpg", "It is cut short."), *many])
     text = (tmp_path / REPORT).read_text()

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ovsam.data.coco import Category
+from ovsam.data.crowds import IN_FILE, many_crowds
 from ovsam.data.layouts import ListedPhoto, Photos, Split, list_photos
 from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError
@@ -27,12 +28,14 @@ class DataSet:
         categories: its classes, each name once; empty where objects have no names.
         photos: in the data set's order; `photos.listed` is what is known without reading.
         problems: a sentence for each thing that was wrong when listing and is left out.
+        crowds: how many crowd regions its file has, which are left out.
     """
 
     name: str
     categories: tuple[Category, ...]
     photos: Photos
     problems: tuple[str, ...] = ()
+    crowds: int = 0
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -93,6 +96,15 @@ class DataSet:
     def skipped(self) -> tuple[Skipped, ...]:
         """What was left out when listing."""
         return tuple(Skipped(self.name, why, annotation=True) for why in self.problems)
+
+    @property
+    def many_crowds(self) -> str | None:
+        """What to say where so many of its annotations are crowd regions that objects may be meant.
+
+        Of a data set that is cut down to some photos or classes, the objects are those that remain.
+        """
+        objects = sum(len(photo.instances) for photo in self.photos.listed)
+        return many_crowds(self.crowds, objects, IN_FILE)
 
     @cached_property
     def annotations(self) -> int | None:
@@ -174,7 +186,13 @@ def read_data_set(
         raise AnnotationError(f"'{path}' lists no photo that can be used.{why}")
     # Two categories of one name are one class.
     categories = {category.name: category for category in listing.categories}
-    return DataSet(name or path.stem, tuple(categories.values()), listing.photos, tuple(problems))
+    return DataSet(
+        name or path.stem,
+        tuple(categories.values()),
+        listing.photos,
+        tuple(problems),
+        listing.crowds,
+    )
 
 
 def _narrowed(photo: ListedPhoto, names: frozenset[str]) -> ListedPhoto:

@@ -12,16 +12,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    NotRequired,  # which pydantic can check before Python 3.12
+)
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from ovsam.data.coco import Instance
+from ovsam.data.crowds import IF_OBJECTS, IN_FILE
 from ovsam.data.dataset import DataSet
 from ovsam.data.layouts import ListedPhoto
 from ovsam.errors import AnnotationError, OvsamError
+from ovsam.evaluate.left_out import NOTHING, LeftOut
 from ovsam.evaluate.metrics import Share
 from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
 from ovsam.evaluate.prompts import POINTS, PromptKind, annotated_prompt
@@ -70,10 +77,14 @@ def load_pair(student: Callable[[], Predictor], teacher: Callable[[], Predictor]
 
 
 class Compared(TypedDict):
-    """What became of an object, or of a photo that could not be read: one of the two."""
+    """What became of an object, or of a photo that could not be read: one of the two.
+
+    Or neither, and how many objects of the photo are not among the largest that were asked for.
+    """
 
     iou: Share | None
     problem: str | None
+    beyond_largest: NotRequired[Annotated[int, Field(ge=0)]]
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ class AgreementReport:
         iou: `(N,)` of the two models' masks for each object, in [0, 1]; N is 1 or more.
         problems: a sentence for each photo and object that could not be read and was left out;
             those that listing the data set met count however few photos are looked at.
+        not_counted: what more there is.
     """
 
     student: str
@@ -100,6 +112,7 @@ class AgreementReport:
     seconds: float
     iou: NDArray[np.float64]
     problems: tuple[str, ...] = ()
+    not_counted: LeftOut = NOTHING
 
     @property
     def mean(self) -> float:
@@ -134,6 +147,7 @@ class AgreementReport:
             "photos": self.photos,
             "skipped": self.skipped,
             "problems": list(self.problems),
+            "not_counted": self.not_counted.as_dict(),
             "seconds": round(self.seconds, 2),
         }
 
@@ -171,13 +185,14 @@ def agreement(
         AnnotationError: no object is left to compare.
         OutputError: the journal is of other settings, or cannot be used.
     """
-    seen, photos, most = 0, 0, len(data_set) if limit is None else limit
+    seen, photos, blank, most = 0, 0, 0, len(data_set) if limit is None else limit
     total = min(len(data_set), most)
 
     def enough(rows: list[Compared]) -> bool:
-        nonlocal seen, photos
+        nonlocal seen, photos, blank
         seen += 1
-        photos += any(row["problem"] is None for row in rows)
+        photos += any(row["iou"] is not None for row in rows)
+        blank += not rows
         if progress is not None:
             progress(total - min(len(data_set) - seen, most - photos), total)
         return photos == most
@@ -205,12 +220,7 @@ def agreement(
     read = (row["problem"] for row in done.rows if row["problem"] is not None)
     problems = [*data_set.problems, *read]
     if not found:
-        why = f" First of {len(problems)} problems: {problems[0]}" if problems else ""
-        raise AnnotationError(
-            f"There is no object to compare: expected photos of '{data_set.name}' with objects "
-            "that can be read, got none. Check it with `ovsam data check`, or give the folder of "
-            f"the photos with --images.{why}"
-        )
+        raise _nothing_to_compare(data_set, problems)
     return AgreementReport(
         student=student.name,
         teacher=teacher.name,
@@ -220,6 +230,42 @@ def agreement(
         seconds=done.seconds,
         iou=np.array(found, dtype=np.float64),
         problems=tuple(problems),
+        not_counted=LeftOut(
+            crowd_regions=data_set.crowds,
+            objects_beyond_largest=sum(row.get("beyond_largest", 0) for row in done.rows),
+            photos_beyond_limit=len(data_set) - seen,
+            photos_without_objects=blank,
+        ),
+    )
+
+
+def check_comparable(data_set: DataSet, prompts: PromptKind, image_size: int = 1024) -> None:
+    """Refuse a data set of which no object can be asked about, before a model is loaded.
+
+    Args:
+        data_set: photos with objects; it is read up to the first that can be used.
+        prompts: how objects are pointed at.
+        image_size: of a model; which one does not matter here.
+
+    Raises:
+        AnnotationError: says why none can.
+    """
+    problems = list(data_set.problems)
+    for photo in data_set.photos:
+        if _asked(photo, prompts, image_size, None, problems) is not None:
+            return
+    raise _nothing_to_compare(data_set, problems)
+
+
+def _nothing_to_compare(data_set: DataSet, problems: Sequence[str]) -> AnnotationError:
+    why = f" First of {len(problems)} problems: {problems[0]}" if problems else ""
+    if data_set.crowds:
+        why += f" Its {data_set.crowds:,} crowd regions (iscrowd 1) do not count. "
+        why += f"{IF_OBJECTS} {IN_FILE}."
+    return AnnotationError(
+        f"There is no object to compare: expected photos of '{data_set.name}' with objects "
+        "that can be read, got none. Check it with `ovsam data check`, or give the folder of "
+        f"the photos with --images.{why}"
     )
 
 
@@ -232,10 +278,14 @@ def _compare_photo(
     zoom: bool | None,
 ) -> list[Compared]:
     problems: list[str] = []
-    asked = _asked(read(photo), kind, pair.student.config.image_size, objects, problems)
+    photo = read(photo)
+    asked = _asked(photo, kind, pair.student.config.image_size, objects, problems)
     rows: list[Compared] = [{"iou": None, "problem": problem} for problem in problems]
     if asked is not None:
         rows += [{"iou": iou, "problem": None} for iou in _alike(pair, *asked, zoom)]
+        beyond = len(photo.instances) - len(_largest(photo.instances, objects))
+        if beyond:
+            rows.append({"iou": None, "problem": None, "beyond_largest": beyond})
     return rows
 
 

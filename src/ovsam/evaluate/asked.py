@@ -53,6 +53,8 @@ def fingerprint_of(what: str, name: str) -> str | None:
 def fingerprint(path: Path) -> str | None:
     """SHA-256 of a file's content; None where there is no such file."""
     try:
+        if not path.is_file():  # a device, such as a report may name, can be without an end
+            return None
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):  # names instead of a path may be too long, or hold a null byte

@@ -10,17 +10,21 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from ovsam.bounded_json import JsonError, parse_json
 from ovsam.data.coco import as_float
-from ovsam.errors import OutputError
+from ovsam.errors import OutputError, quoted
 from ovsam.output import write_atomically
 
 FORMAT = "ovsam-outcomes-1"
+_LONGEST = 256 * 2**20  # bytes of a line: masks of a photo's boxes as run lengths
 
 Row = TypeVar("Row")
 
@@ -48,11 +52,13 @@ class Journal(Generic[Row]):
         self.seconds: dict[int, float] = {}
         self._rows: TypeAdapter[list[Row]] = TypeAdapter(list[row])  # type: ignore[valid-type]
         head = json.dumps({"format": FORMAT, "settings": dict(settings)}).encode() + b"\n"
-        if not path.exists():
-            write_atomically(path, head)
         try:
+            if not path.exists():
+                _make(path, head)
             self._file: BinaryIO = path.open("r+b", buffering=0)
-        except OSError as error:
+        except OutputError as error:  # of the file that becomes this one
+            raise self._refused(error.__cause__ or error) from error
+        except (OSError, ValueError) as error:
             raise self._refused(error) from error
         try:
             self._lock()
@@ -78,12 +84,31 @@ class Journal(Generic[Row]):
             "seconds": seconds,
             "rows": self._rows.dump_python(rows, mode="json"),
         }
-        try:
-            self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._refused(error) from error
+        self._append(json.dumps(line, allow_nan=False).encode() + b"\n")
         self.rows[photo_id], self.seconds[photo_id] = rows, seconds
+
+    def _append(self, line: bytes) -> None:
+        """Write a line and make sure that it is on the disk, in the file that has our name.
+
+        Raises:
+            OutputError: the system refused, and the file ends as before; or another file is there.
+        """
+        end = self._file.tell()
+        try:
+            rest = memoryview(line)
+            while rest:  # of a line that only partly fits the disk, a part is written
+                rest = rest[self._file.write(rest) or 0 :]
+            os.fsync(self._file.fileno())
+            there = os.stat(self.path)
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._file.seek(end))
+            raise self._refused(error) from error
+        if not os.path.samestat(there, os.fstat(self._file.fileno())):
+            raise OutputError(
+                f"{str(self.path)!r} was replaced by another file while it was in use, and what it "
+                "held is lost. Begin again, and leave the file alone."
+            )
 
     def _lock(self) -> None:
         """Keep other processes off the file until it is closed, where the system can."""
@@ -98,17 +123,28 @@ class Journal(Generic[Row]):
                 f"{str(self.path)!r} is in use by another process. Wait until it is done, or give "
                 "the name of a new file."
             ) from error
+        except OSError:  # a file system without locks
+            return
 
     def _read(self, settings: Mapping[str, Any]) -> None:
         """Take over what is there; the file then ends after its last whole line."""
-        self._check_head(self._file.readline(), settings)
-        whole = self._file.tell()
-        broken = 0  # the number of a line that is none
-        for number, line in enumerate(self._file, start=2):
-            if broken:
+        with open(self._file.fileno(), "rb", closefd=False) as lines:
+            whole = self._read_lines(lines, settings)
+        self._file.seek(whole)
+        self._file.truncate()
+
+    def _read_lines(self, lines: BinaryIO, settings: Mapping[str, Any]) -> int:
+        """Take over what is there; how many bytes of it are whole lines."""
+        head = lines.readline(_LONGEST)
+        self._check_head(head, settings)
+        whole = len(head)
+        broken, number = 0, 1  # the number of a line that is none
+        while line := lines.readline(_LONGEST):
+            number += 1
+            if broken or len(line) == _LONGEST:
                 raise OutputError(
-                    f"Line {broken} of {str(self.path)!r} is damaged. Remove that line, and its "
-                    "photo is done again, or give the name of a new file."
+                    f"Line {broken or number} of {str(self.path)!r} is damaged. Remove that line, "
+                    "and its photo is done again, or give the name of a new file."
                 )
             try:
                 self._take(line)
@@ -116,29 +152,32 @@ class Journal(Generic[Row]):
                 broken = number
             else:
                 whole += len(line)
-        self._file.seek(whole)
-        self._file.truncate()
+        return whole
 
     def _check_head(self, line: bytes, settings: Mapping[str, Any]) -> None:
         try:
-            head = json.loads(line)
-        except (ValueError, RecursionError):
+            head = parse_json(line)
+        except JsonError:
             head = None
         there = head.get("settings") if isinstance(head, dict) else None
-        if not isinstance(there, dict) or head.get("format") != FORMAT:
+        if (
+            not isinstance(head, dict)
+            or not isinstance(there, dict)
+            or head.get("format") != FORMAT
+        ):
             raise OutputError(
                 f"{str(self.path)!r} is there and holds no outcomes of an evaluation (format "
                 f"{FORMAT!r}). Give the name of a new file."
             )
         other = [key for key in settings if key in there and there[key] != settings[key]]
         if other:
-            pairs = (f"{key} {there[key]!r}, not {settings[key]!r}" for key in other)
+            pairs = (f"{key} {quoted(there[key])}, not {quoted(settings[key])}" for key in other)
             raise OutputError(
                 f"{str(self.path)!r} was begun with {'; '.join(pairs)}. Ask for the same to go on, "
                 "or give the name of a new file."
             )
         if there.keys() != settings.keys():
-            unlike = " and ".join(map(repr, sorted(there.keys() ^ settings.keys())))
+            unlike = " and ".join(map(quoted, sorted(there.keys() ^ settings.keys())[:5]))
             raise OutputError(
                 f"{str(self.path)!r} was begun by another version of ovsam, whose digits may be "
                 f"others: only one of the two keeps {unlike}. Give the name of a new file."
@@ -147,7 +186,9 @@ class Journal(Generic[Row]):
     def _take(self, line: bytes) -> None:
         if not line.endswith(b"\n"):
             raise ValueError("cut short")
-        content = json.loads(line)
+        content = parse_json(line)
+        if not isinstance(content, dict):
+            raise ValueError("no object")
         photo_id, seconds = content["photo"], content["seconds"]
         if type(photo_id) is not int or not 0 <= as_float(seconds) < math.inf:
             raise ValueError("neither a photo nor seconds")
@@ -157,8 +198,27 @@ class Journal(Generic[Row]):
             raise ValueError("no rows") from error
         self.seconds[photo_id] = seconds
 
-    def _refused(self, error: OSError) -> OutputError:
+    def _refused(self, error: BaseException) -> OutputError:
+        why = getattr(error, "strerror", None) or error
         return OutputError(
-            f"Cannot write {str(self.path)!r}: {error.strerror or error}. "
+            f"Cannot write {str(self.path)!r}: {why}. "
             "Check the folder's permissions and free space."
         )
+
+
+def _make(path: Path, head: bytes) -> None:
+    """A new journal, whole or not at all; one that another process makes meanwhile stays.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    new = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.new")
+    write_atomically(new, head)
+    try:
+        os.link(new, path)  # unlike a renaming, never takes the place of a file
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -91,7 +91,8 @@ def _corners(bbox: Box) -> Box:
 def _on(box_xyxy: Box, photo: Photo, objects: _Objects) -> NDArray[np.bool_]:
     """Which objects of the photo `(N,)` a box lies on."""
     clipped = clip_box_xyxy(box_xyxy, photo.size_hw)
-    return box_iou_xyxy(clipped, objects.boxes_xyxy)[0] >= ON_AN_OBJECT
+    on: NDArray[np.bool_] = box_iou_xyxy(clipped, objects.boxes_xyxy)[0] >= ON_AN_OBJECT
+    return on
 
 
 def _hits(

@@ -8,6 +8,7 @@ authors' variant, `point-true-box`; an oracle alone is told the name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from ovsam.data.check import check_instance
 from ovsam.data.coco import Annotations, Instance, Photo
 from ovsam.data.crowds import IF_OBJECTS, OPTION
 from ovsam.data.labelme import photo_source
-from ovsam.errors import AnnotationError, PhotoError, PromptError, quoted
+from ovsam.errors import AnnotationError, OvsamError, PhotoError, PromptError, quoted
 from ovsam.evaluate.boundary import boundary_iou
 from ovsam.evaluate.calibration import Calibration, calibrate
 from ovsam.evaluate.left_out import LeftOut, beyond
@@ -412,6 +413,9 @@ def ask(
         kind: how.
         zoom: as for `Predictor.predict`.
         top: how many names.
+
+    Raises:
+        OvsamError: the model's scores are no numbers.
     """
     size_hw = pixels.shape[0], pixels.shape[1]
     prompt_kind = "point" if kind == "point-true-box" else kind
@@ -432,6 +436,11 @@ def ask(
             name_boxes_xyxy=true_boxes[some] if kind == "point-true-box" else None,
             right_names=names[some] if predictor.has_oracle else None,
         )
+        if not all(math.isfinite(score) for said in predictions for _, score in said.labels[0]):
+            raise OvsamError(
+                f"{predictor.name} gives scores that are no finite numbers, and nothing can be "
+                "measured so. Its weights may be damaged: convert or download them again."
+            )
         yield from zip(prompts[some], predictions, strict=True)
 
 

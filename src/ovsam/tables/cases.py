@@ -2,18 +2,65 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import (
+    Annotated,
+    NotRequired,  # which pydantic can check before Python 3.12
+)
 
 import numpy as np
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
+from ovsam.bounded_json import read_json_file
+from ovsam.data.crowds import Crowds
 from ovsam.errors import OvsamError
 from ovsam.evaluate.asked import fingerprint, fingerprint_of
+from ovsam.evaluate.metrics import Share
+from ovsam.evaluate.prompts import EvaluationKind
 
 SEED = 0
+
+
+class Named(TypedDict):
+    """What a name stood for when a report was made; None where it had no file."""
+
+    name: str
+    sha256: str | None
+
+
+class Asked(TypedDict):
+    """What a report was made from."""
+
+    annotations: Named
+    model: Named
+    vocabulary: Named
+    crowds: NotRequired[Crowds]
+
+
+class AnsweredObject(TypedDict):
+    """What became of an object."""
+
+    annotation_id: int
+    category: str
+    name: str
+    rank: int
+    iou: Share
+    score: Share
+
+
+class Report(TypedDict):
+    """What is read of a report of `ovsam evaluate --json`."""
+
+    asked: Asked
+    prompts: EvaluationKind
+    zoom: bool
+    outcomes: Annotated[list[AnsweredObject], Field(min_length=1)]
+
+
+_REPORT = TypeAdapter(Report)
 
 
 @dataclass(frozen=True)
@@ -35,13 +82,18 @@ class Answers:
 
     Attributes:
         path: the report.
-        content: all of it.
-        outcomes: by annotation id: `category`, `name`, `rank`, `iou`, `score`.
+        content: what is read of it.
+        outcomes: by annotation id.
     """
 
     path: Path
-    content: Mapping[str, Any]
-    outcomes: Mapping[int, Mapping[str, Any]]
+    content: Report
+    outcomes: Mapping[int, AnsweredObject]
+
+    @property
+    def crowds(self) -> Crowds:
+        """What crowd regions were; older reports, which do not say, left them out."""
+        return self.content["asked"].get("crowds", "left-out")
 
     @property
     def label(self) -> str:
@@ -58,24 +110,16 @@ def read_answers(path: Path) -> Answers:
         OvsamError: no such file, or one that is no report with outcomes.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        outcomes = {one["annotation_id"]: one for one in content["outcomes"]}
-        for key in ("annotations", "model", "vocabulary"):
-            content["asked"][key]["name"].strip()
-            content["asked"][key]["sha256"]
-        if not outcomes or not isinstance(content["zoom"], bool):
-            raise ValueError
-        float(sum(one["iou"] + one["rank"] + one["score"] for one in outcomes.values()))
-        "".join(one["category"] + one["name"] for one in outcomes.values())
-        str.strip(content["prompts"])
+        report = _REPORT.validate_python(read_json_file(path))
     except OSError as error:
         raise OvsamError(f"Cannot read the report '{path}': {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:  # pydantic's, or that of a text that is no JSON
         raise OvsamError(
             f"'{path}' is no report with the outcome of each object. Make it with 'ovsam evaluate "
             "--json'."
         ) from error
-    return Answers(path, content, outcomes)
+    outcomes = {one["annotation_id"]: one for one in report["outcomes"]}
+    return Answers(path, report, outcomes)
 
 
 def check_sources(answers: Answers, annotations: Path) -> None:
@@ -94,8 +138,8 @@ def check_sources(answers: Answers, annotations: Path) -> None:
             f"'{answers.path}' was measured with other annotations than '{annotations}'. Give "
             "those, or make it again."
         )
-    for what in ("model", "vocabulary"):
-        name, then = asked[what]["name"], asked[what]["sha256"]
+    for what, said in (("model", asked["model"]), ("vocabulary", asked["vocabulary"])):
+        name, then = said["name"], said["sha256"]
         if then is not None and fingerprint_of(what, name) not in (then, None):  # None: it is gone
             raise OvsamError(
                 f"'{answers.path}' was measured with another {what} than '{name}' is now. Make it "

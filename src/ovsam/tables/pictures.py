@@ -55,6 +55,20 @@ class Answer:
     right: bool
 
 
+def check_shown(annotations: Annotations, chosen: Sequence[int], images_dir: Path) -> None:
+    """Refuse to begin where a photo or a mask of some objects cannot be used.
+
+    Raises:
+        AnnotationError: a photo is missing or of another size, or a mask is malformed.
+        PhotoError: a photo is none.
+    """
+    wanted = set(chosen)
+    ids = {one.photo_id for one in annotations.instances if one.id in wanted}
+    shown = [photo for photo in annotations.photos if photo.id in ids]
+    check_photos(annotations.source, shown, images_dir)
+    annotations.check_masks(shown)
+
+
 def answer_again(
     predictor: Predictor,
     answers: Answers,
@@ -252,7 +266,7 @@ def read_picture(path: Path, reports: Sequence[Path]) -> tuple[bytes | None, str
             said = picture.info.get(_REPORTS)
     except FileNotFoundError:
         return None, f"{path} is missing"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         return None, f"{path} cannot be read ({error})"
     if said != _digests(reports):
         return None, f"{path} was drawn from other reports; make it again"

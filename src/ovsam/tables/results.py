@@ -6,17 +6,25 @@ settings than its row asks for is a gap, too.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import (
+    Any,
+    NotRequired,  # which pydantic can check before Python 3.12
+)
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-from ovsam.errors import CheckpointError
+from ovsam.bounded_json import read_json_file
+from ovsam.data.coco import as_float
+from ovsam.errors import CheckpointError, quoted
 from ovsam.evaluate.asked import fingerprint_of
+from ovsam.evaluate.left_out import sentence_of
+from ovsam.evaluate.metrics import Share
 from ovsam.model.complexity import Complexity, complexity
 from ovsam.tables.table_set import (
     Column,
@@ -28,6 +36,19 @@ from ovsam.tables.table_set import (
     report_command,
 )
 from ovsam.vocabulary import COCO_BASE, COCO_NOVEL, load_vocabulary
+
+
+class _Outcome(TypedDict):
+    """What is read of each object of a report; detections have none."""
+
+    annotation_id: int
+    category: str
+    iou: Share
+    boundary_iou: NotRequired[Share]
+    rank: int
+
+
+_OUTCOMES = TypeAdapter(list[_Outcome])
 
 
 @dataclass(frozen=True)
@@ -183,20 +204,22 @@ class Results:
         if isinstance(report, str):
             return None
         asked = "boxes" if "boxes" in report else "instances"
-        return (
-            f"{self.folders.report(name)}: {report[asked]:,} {asked}, {report['photos']:,} photos"
-        )
+        left_out = report.get("not_counted", {})  # which older reports do not say
+        said = [f"{report[asked]:,} {asked}, {report['photos']:,} photos", sentence_of(left_out)]
+        return f"{self.folders.report(name)}: {'; '.join(part for part in said if part)}"
 
     def _read(self, name: str) -> dict[str, Any] | str:
         path = self.folders.report(name)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json_file(path)
         except FileNotFoundError:
             return f"not measured: {path} is missing"
         except (OSError, ValueError) as error:
             return f"not used: {path} cannot be read ({error})"
         if not isinstance(content, dict) or not isinstance(content.get("asked"), dict):
             return f"not used: {path} does not say what it was made from; make it again"
+        if damaged := _damaged(content):
+            return f"not used: {path} is no whole report, its {damaged} is wrong; make it again"
         wrong = self._differences(name, content)
         if wrong:
             return f"not used: {path} was made with {' and '.join(wrong)}; make it again"
@@ -208,11 +231,12 @@ class Results:
         how = self.tables.measurements[measurement]
         made_from = report["asked"]
         wrong = [
-            f"{what} {found} instead of {wanted}"
+            f"{what} {_short(found)} instead of {wanted}"
             for what, found, wanted in (
                 ("prompts", report.get("prompts"), how.prompts),
                 ("labels", report.get("labels"), how.labels),
                 ("limit", made_from.get("limit"), None),
+                ("crowds", made_from.get("crowds", "left-out"), "left-out"),
             )
             if found != wanted
         ]
@@ -240,12 +264,42 @@ class Results:
         if key not in self._fingerprints:
             self._fingerprints[key] = fingerprint_of(*key)
         here = self._fingerprints[key]
+        shown = _short(said["name"])
         same_name = Path(said["name"]).parts[-parts:] == wanted.parts[-parts:]
         if same_name if here is None else here == said.get("sha256"):
             return []
         if same_name:
-            return [f"{what} {said['name']} of another content"]
-        return [f"{what} {said['name']} instead of {wanted}"]
+            return [f"{what} {shown} of another content"]
+        return [f"{what} {shown} instead of {wanted}"]
+
+
+def _damaged(report: Mapping[str, Any]) -> str | None:
+    """What of a report is not what `ovsam evaluate` writes, as far as tables need it."""
+    counts = [report["boxes"] if "boxes" in report else report.get("instances")]
+    counts.append(report.get("photos"))
+    left_out = report.get("not_counted", {})
+    if not isinstance(left_out, dict):
+        return "'not_counted'"
+    if not all(_is_count(count) for count in [*counts, *left_out.values()]):
+        return "number of photos or objects"
+    try:
+        _OUTCOMES.validate_python(report.get("outcomes", []))
+    except ValidationError:
+        return "list of outcomes"
+    novel = report.get("novel", [])
+    if not isinstance(novel, list) or not all(isinstance(name, str) for name in novel):
+        return "list of novel classes"
+    return None
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _short(value: object) -> str:
+    """A report's value as a page shows it: a short text as it is, all else within bounds."""
+    text = value if isinstance(value, str) and value.isprintable() else None
+    return text if text is not None and len(text) <= 200 else quoted(value)
 
 
 def value_of(report: Mapping[str, Any], figure: str) -> float | None:
@@ -255,8 +309,8 @@ def value_of(report: Mapping[str, Any], figure: str) -> float | None:
     place: Any = report
     for part in figure.split("."):
         place = place.get(part) if isinstance(place, dict) else None
-    is_number = isinstance(place, int | float) and not isinstance(place, bool)
-    return float(place) if is_number and math.isfinite(place) else None
+    value = as_float(place)
+    return value if math.isfinite(value) else None
 
 
 def _mean_of_classes(report: Mapping[str, Any], which: str) -> float | None:
@@ -268,7 +322,7 @@ def _mean_of_classes(report: Mapping[str, Any], which: str) -> float | None:
         return None
     values = [
         value
-        for name, value in by_class.items()  # None where the class has no object
-        if isinstance(value, int | float) and coco.class_of(name) in chosen
+        for name, said in by_class.items()  # None where the class has no object
+        if 0 <= (value := as_float(said)) <= 1 and coco.class_of(name) in chosen
     ]
     return float(np.mean(values)) if values else None

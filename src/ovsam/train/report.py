@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,19 @@ ROWS = 12  # of the table; the CSV file has them all
 REPORT, CURVES, RECIPE = "report.md", "curves.png", "recipe.json"
 
 
-def write_report(folder: Path, recipe: dict[str, Any], skipped: Sequence[Skipped]) -> None:
+def write_report(
+    folder: Path,
+    recipe: dict[str, Any],
+    skipped: Sequence[Skipped],
+    crowds: Mapping[str, int] | None = None,
+) -> None:
     """Write `report.md` beside the run's log.
 
     Args:
         folder: of the run.
         recipe: all that decided it.
         skipped: what could not be used.
+        crowds: crowd regions by the data set that has them, which nothing was learnt from.
     """
     draw_curves(folder / CSV, folder / CURVES)
     with (folder / CSV).open(newline="") as file:
@@ -47,6 +53,9 @@ def write_report(folder: Path, recipe: dict[str, Any], skipped: Sequence[Skipped
         parts.insert(
             3, f"Photos that it did not learn from, annotated and answered:\n\n![]({last})"
         )
+    regions = [f"- `{name}`: {count:,}" for name, count in (crowds or {}).items() if count]
+    if regions:
+        parts += ["## Crowd regions (`iscrowd` 1), which were left out", "\n".join(regions)]
     for annotation, heading in ((False, "Photos"), (True, "Annotations")):
         left_out = [one for one in skipped if one.annotation == annotation]
         if left_out:

@@ -72,6 +72,9 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
         OvsamError: data, files or settings that cannot be used; see `Engine.fit`.
     """
     sources, watched = _read_all(recipe, data)
+    for source in sources:
+        if (many := source.data_set.many_crowds) is not None:
+            log.warning("'%s': %s", source.data_set.name, many)
     engine = Engine(recipe.engine, folder)
     torch.manual_seed(recipe.engine.seed)  # of weights that begin at random
     start = starting_model(recipe.model, recipe.start)
@@ -117,7 +120,8 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
         if recipe.licence is not None:
             said["licence"] = recipe.licence
         write_trained(path, start, begun, averaged, said, seen)
-        write_report(folder, asdict(recipe), done.skipped)
+        crowds = {source.data_set.name: source.data_set.crowds for source in sources}
+        write_report(folder, asdict(recipe), done.skipped, crowds)
     return path
 
 

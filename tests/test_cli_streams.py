@@ -101,7 +101,8 @@ def test_an_output_that_takes_nothing() -> None:
 def test_closed_streams() -> None:
     code, _, err = run(*SEGMENT, "photo.jpg", fake=True, preexec_fn=lambda: os.close(1))
     assert (code, err) == (1, "error: Cannot write the output: Bad file descriptor.\n")
-    assert Image.open("o.png").size == (300, 200)
+    with Image.open("o.png") as picture:
+        assert picture.size == (300, 200)
     process = start(*SEGMENT, "photo.jpg", fake=True, preexec_fn=lambda: os.closerange(0, 3))
     process.communicate()
     assert process.returncode == 1
@@ -152,17 +153,15 @@ def test_pictures_without_a_name_replace_none() -> None:
 
 INTERRUPTING = """
 import signal, sys
-from ovsam.cli_signals import end_quietly_on_signals
-end_quietly_on_signals()
-if sys.argv[2] == "importing":
-    import interrupting_module
-from ovsam import cli_models
-def models():
-    signal.raise_signal(getattr(signal, sys.argv[1]))
-import ovsam.cli
-ovsam.cli.app.registered_groups[0].typer_instance.registered_commands[0].callback = models
-sys.argv = ["ovsam", "models"] + sys.argv[3:]
+import ovsam
 from ovsam.__main__ import main
+from ovsam.cli_signals import end_quietly_on_signals
+name, moment = sys.argv[1:3]
+end_quietly_on_signals()
+if moment == "importing":
+    import interrupting_module
+ovsam.load = lambda *_, **__: signal.raise_signal(getattr(signal, name))
+sys.argv = ["ovsam", "segment", "photo.jpg", "--point", "5,5"]
 main()
 """
 

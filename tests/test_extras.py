@@ -25,7 +25,7 @@ def installed_from(monkeypatch: pytest.MonkeyPatch) -> object:
     def note(origin: dict[str, object] | None) -> None:
         text = None if origin is None else json.dumps(origin)
         distribution = SimpleNamespace(read_text=lambda _: text)
-        monkeypatch.setattr(extras.metadata, "distribution", lambda _: distribution)
+        monkeypatch.setattr("importlib.metadata.distribution", lambda _: distribution)
 
     return note
 

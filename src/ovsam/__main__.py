@@ -11,7 +11,7 @@ def main() -> None:
     try:
         from ovsam.cli import app
 
-        app()
+        app(prog_name="ovsam")
     except KeyboardInterrupt as error:  # before any command had begun
         raise SystemExit(end_interrupted(error)) from None
     finally:

@@ -2,13 +2,18 @@
 
 import re
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from ovsam.cli import app
+from ovsam.cli_models import MODELS
+from ovsam.cli_options import LOOK, MEASURE, PAPER, TEACH
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -25,9 +30,21 @@ def test_snippets_run_one_after_another(
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    snippets = blocks(ROOT / name, "python")
-    assert snippets
-    exec(compile("\n".join(snippets), name, "exec"), {})
+    source = "\n".join(blocks(ROOT / name, "python"))
+    said: dict[int, str] = {}
+
+    def note(*values: object) -> None:
+        said[sys._getframe(1).f_lineno] = " ".join(map(str, values))
+
+    exec(compile(source, name, "exec"), {"print": note})
+    promised = {
+        number: found[1]
+        for number, line in enumerate(source.splitlines(), start=1)
+        if (found := re.search(r"\bprint\(.*\)  # (.*)", line))
+    }
+    assert promised
+    for number, text in promised.items():
+        assert text.startswith(said[number]), f"line {number}: {said[number]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -41,12 +58,52 @@ def test_links_lead_to_files(page: Path) -> None:
 def test_commands_and_options_exist(page: Path) -> None:
     text = "\n".join(blocks(page, "")).replace("\\\n", " ")
     for arguments in re.findall(r"^(?:scripts/)?ovsam (.*)$", text, re.M):
-        command: Any = typer.main.get_group(app)
-        for name in arguments.split():
-            if not hasattr(command, "commands"):
-                break
-            command = command.commands[name]
-        parameters = command.params
-        known = {o for p in parameters for o in (*p.opts, *p.secondary_opts)}
-        used = set(re.findall(r"(?<!\S)--?[a-z][a-z0-9-]*", arguments))
-        assert used <= known, f"ovsam {arguments}"
+        assert_exists(arguments)
+
+
+def assert_exists(arguments: str) -> None:
+    command: Any = typer.main.get_group(app)
+    for name in arguments.split():
+        if not hasattr(command, "commands") or name.startswith("-"):
+            break
+        command = command.commands[name]
+    parameters = command.get_params(typer.Context(command))
+    known = {o for p in parameters for o in (*p.opts, *p.secondary_opts)}
+    used = set(re.findall(r"(?<!\S)--?[a-z][a-z0-9-]*", arguments))
+    assert used <= known, f"ovsam {arguments}"
+
+
+def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{path} {name}".strip())
+
+
+COMMANDS = dict(commands(typer.main.get_group(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_help_has_an_example_and_fits_a_terminal(path: str) -> None:
+    command = COMMANDS[path]
+    if path:
+        [example] = re.findall(r"^Example: `ovsam (.*)`$", command.help, re.M)
+        assert example.startswith(path)
+        assert_exists(example)
+        assert len(f" Example: ovsam {example}") <= 80
+    shown = CliRunner().invoke(app, [*path.split(), "-h"], env={"COLUMNS": "80"}).stdout
+    assert "<bool>" not in shown and "<bool" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    for parameter in command.get_params(typer.Context(command)):
+        assert parameter.metavar is not None, f"what does {parameter.name} take?"
+
+
+def test_help_groups_commands_by_who_needs_them() -> None:
+    shown = CliRunner().invoke(app, ["-h"], env={"COLUMNS": "80"}).stdout
+    titles = re.findall(r"─ (.*?) ─", shown)
+    assert titles == ["Options", LOOK, MEASURE, TEACH, PAPER]
+
+
+def test_readme_has_the_models_of_the_command() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, model in MODELS.items():
+        assert f"| `{name}` | {model.encoder} | {model.parameters} |" in readme

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ovsam.errors import OutputError
-from ovsam.output import check_output, write_atomically
+from ovsam.export import to_json_bytes
+from ovsam.output import (
+    check_output,
+    unfinished,
+    write_atomically,
+    write_beside_others,
+    write_picture,
+)
 
 
 def test_writes_and_replaces_without_leftovers(tmp_path: Path) -> None:
@@ -47,6 +57,71 @@ def test_bad_paths(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(OutputError, match=message):
         check_output(tmp_path / name, (".png", ".jpg"))
+
+
+def test_a_file_that_is_protected_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.png"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # to root all files are open
+    with pytest.raises(OutputError, match="write-protected"):
+        check_output(path, (".png",))
+    check_output(tmp_path / "new.png", (".png",))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_pictures_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    (tmp_path / "a.png").write_bytes(b"mine")
+    (tmp_path / "a-3.png").write_bytes(b"mine, too")
+    written = [write_beside_others(tmp_path / "a.png", pixels).name for _ in range(3)]
+    assert written == ["a-2.png", "a-4.png", "a-5.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"mine"
+    assert (tmp_path / "a-3.png").read_bytes() == b"mine, too"
+    assert len(list(tmp_path.iterdir())) == 5, "nothing is left over"
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+    left = tmp_path / ".out.json.0a1b2c3d.part"
+    left.write_bytes(b"half")
+    other = tmp_path / ".else.json.0a1b2c3d.part"
+    other.write_bytes(b"half of something else")
+    with unfinished(tmp_path / "out.json") as mine:
+        assert not left.exists()
+        write_atomically(tmp_path / "out.json", b"theirs")
+        assert mine.exists()
+        mine.write_bytes(b"ours")
+        mine.replace(tmp_path / "out.json")
+    assert (tmp_path / "out.json").read_bytes() == b"ours"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "out.json"]
+
+
+def test_names_of_long_letters(tmp_path: Path) -> None:
+    """80 letters of three bytes each, of the 255 bytes that a name may have."""
+    path = tmp_path / ("図" * 80 + ".json")
+    write_atomically(path, b"{}")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_picture_too_large_for_its_format(tmp_path: Path) -> None:
+    wide = np.zeros((1, 70_000, 3), np.uint8)
+    for name in ("wide.webp", "wide.jpg"):
+        with pytest.raises(OutputError, match=r"cannot hold 70000 x 1 pixels\. Give .* \.png"):
+            write_picture(tmp_path / name, wide)
+    assert write_picture(tmp_path / "wide.png", wide) == tmp_path / "wide.png"
+
+
+def test_json_is_utf_8_whatever_the_names_are() -> None:
+    names = ["caf\udce9.png", "ko\u010dka", 'a "quoted\\udce9"']
+    written = to_json_bytes({"names": names})
+    written.decode("utf-8")
+    assert json.loads(written) == {"names": names}
 
 
 def test_upper_case_suffix_is_fine(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ model.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # without `typing`: until the command handles Ctrl-C, it imports little
 if TYPE_CHECKING:
+    from typing import Any
+
     from ovsam.errors import OvsamError
     from ovsam.photo import read_photo
     from ovsam.predictor import EncodedImage, Predictor, load

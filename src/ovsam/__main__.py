@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from ovsam.cli_signals import end_at_once_on_signals, end_quietly_on_signals
+from ovsam.cli_signals import end_at_once_on_signals, end_interrupted, end_quietly_on_signals
 
 
 def main() -> None:
     """Run the command; all that it needs is imported when Ctrl-C is taken care of."""
     end_quietly_on_signals()
-    from ovsam.cli import app
-
     try:
-        app()
+        from ovsam.cli import app
+
+        app(prog_name="ovsam")
+    except KeyboardInterrupt as error:  # before any command had begun
+        raise SystemExit(end_interrupted(error)) from None
     finally:
         end_at_once_on_signals()
 

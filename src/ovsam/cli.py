@@ -50,6 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
+released = typer.Typer()  # commands that the help shows last
 
 
 def _print_version(wanted: bool) -> None:
@@ -245,6 +246,7 @@ def demo(
     serve(predictor, photo, host, port, token, open_browser, max_pixels=limit)
 
 
+@released.command(cls=Command, rich_help_panel=PAPER)
 def complexity(
     models: Annotated[
         list[str] | None,
@@ -271,6 +273,7 @@ def complexity(
     )
 
 
+@released.command(cls=Command, rich_help_panel=PAPER)
 def convert(
     output: Annotated[
         Path,
@@ -337,7 +340,7 @@ def convert(
 ) -> None:
     """Make one checkpoint of the authors' weights (non-commercial use only), or of SAM and CLIP.
 
-    Example: `ovsam convert sam.safetensors --sam sam_vit_h_4b8939.pth --model sam-vit-h-oracle`
+    Example: `ovsam convert sam.safetensors --sam sam.pth --model sam-vit-h-oracle`
     """
     from ovsam.output import check_output
 
@@ -462,5 +465,4 @@ app.add_typer(cli_calibrate.app)
 app.add_typer(cli_data.app, name="data", rich_help_panel=TEACH)
 app.add_typer(cli_train.app)
 app.add_typer(cli_tables.app)
-app.command(cls=Command, rich_help_panel=PAPER)(complexity)
-app.command(cls=Command, rich_help_panel=PAPER)(convert)
+app.add_typer(released)

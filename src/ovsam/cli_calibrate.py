@@ -63,7 +63,7 @@ def calibrate(
     Finds the temperature under which the annotated names are most likely, and the score below
     which an object is none of the vocabulary's classes. Masks and the order of names stay.
 
-    Example: `ovsam calibrate instances.json --images photos -o calibrated.safetensors`
+    Example: `ovsam calibrate val.json --images photos -o mine.safetensors`
     """
     from ovsam.data.coco import read_annotations
     from ovsam.export import to_json_bytes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ovsam.cli_signals import INTERRUPTED, TERMINATED, Terminated
+from ovsam.cli_signals import end_interrupted
 from ovsam.cli_streams import explain, give_up_on_streams, prepare_streams, say
 from ovsam.errors import OvsamError, UsageError, VocabularyError, quoted
 
@@ -61,12 +61,8 @@ class Group(TyperGroup):
         except OvsamError as error:
             say(f"error: {error}")
             raise typer.Exit(_WRONG_USE if isinstance(error, UsageError) else _FAILED) from error
-        except Terminated as error:
-            say("terminated")
-            raise typer.Exit(TERMINATED) from error
         except KeyboardInterrupt as error:
-            say("interrupted")
-            raise typer.Exit(INTERRUPTED) from error
+            raise typer.Exit(end_interrupted(error)) from error
 
 
 def without_types_of_flags(parameters: list[Any]) -> list[Any]:

@@ -48,13 +48,18 @@ def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
             signal.signal(number, handler)
 
 
+def end_interrupted(error: KeyboardInterrupt) -> int:
+    """Say on stderr what ended the command; the exit code."""
+    terminated = isinstance(error, Terminated)
+    with suppress(Exception):
+        sys.stderr.write("terminated\n" if terminated else "interrupted\n")
+        sys.stderr.flush()
+    return TERMINATED if terminated else INTERRUPTED
+
+
 def leave(number: int, _: FrameType | None) -> None:
     """End the process at once, as a handler of a signal."""
-    interrupted = number == signal.SIGINT
-    with suppress(Exception):
-        sys.stderr.write("interrupted\n" if interrupted else "terminated\n")
-        sys.stderr.flush()
-    os._exit(INTERRUPTED if interrupted else TERMINATED)
+    os._exit(end_interrupted(KeyboardInterrupt() if number == signal.SIGINT else Terminated()))
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -195,7 +195,7 @@ def pictures(
 
     Each report's model is asked again about the objects that are drawn.
 
-    Example: `ovsam pictures val.json one.json other.json --images photos -o both.png`
+    Example: `ovsam pictures val.json a.json b.json --images photos -o both.png`
     """
     from ovsam.data.coco import read_annotations
     from ovsam.output import check_output

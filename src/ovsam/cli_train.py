@@ -203,7 +203,7 @@ def cache_features(
 ) -> None:
     """Compute a teacher's embeddings of photos once and keep them on disk, for `ovsam distill`.
 
-    Example: `ovsam cache-features sa1b/train.txt --teacher sam-vit-h -o sa1b/features`
+    Example: `ovsam cache-features sa1b/train.txt --teacher lite -o features`
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn

@@ -221,7 +221,7 @@ def test_a_photo_within_labelmes_file(tmp_path: Path) -> None:
     data = base64.b64encode(photo).decode()
     sizes = {"imageHeight": None, "imageWidth": None}
     labelme(tmp_path / "set/a.json", shape(), photo="a.png", imageData=data, **sizes)
-    found = check(tmp_path / "set", decode=True)
+    found = check(tmp_path / "set")
     assert (found.photos, found.problems) == (1, [])
     annotations, images = read_annotated(tmp_path / "set", None)
     assert annotations.photos[0].size_hw == (HEIGHT, WIDTH)

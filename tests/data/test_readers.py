@@ -706,11 +706,11 @@ def test_any_journal_is_read_whole_or_refused_and_left_alone(
 def good_masks(folder: Path) -> bytes:
     with Journal(folder / "masks.jsonl", SETTINGS, MaskResult) as journal:
         for photo in range(3):
-            journal.add(photo, [{**MASK, "image_id": photo}], 0.5)
+            journal.add(photo, [{**MASK_RESULT, "image_id": photo}], 0.5)
     return journal.path.read_bytes()
 
 
-MASK: MaskResult = {"image_id": 1, "category_id": 7, "segmentation": RLE_TEXT, "score": 0.5}
+MASK_RESULT: MaskResult = {"image_id": 1, "category_id": 7, "segmentation": RLE_TEXT, "score": 0.5}
 
 
 @fuzzed

@@ -60,6 +60,21 @@ def assert_error(result: Any, message: str, code: int = 1) -> None:
     assert result.stdout == ""
 
 
+def test_segment_keeps_the_outlines_where_no_name_can_be_read(run: Run) -> None:
+    result = run("segment", "photo.jpg", "--box", "9,9,90,90", "--json", "o.json", "-o", "o.png")
+    named = json.loads(Path("o.json").read_text())["objects"][0]
+    assert result.exit_code == 0 and named["labels"]
+    asked = ("segment", "photo.jpg", "--box", "9,9,90,90", "--vocabulary", "猫, 狗")
+    result = run(*asked, "--json", "o.json", "-o", "o.png")
+    assert result.exit_code == 1
+    [sentence] = result.stderr.splitlines()
+    assert sentence.startswith("error: The text model cannot read any name of vocabulary 'custom'")
+    assert "'猫', '狗'" in sentence and sentence.endswith("are written, without names.")
+    found = json.loads(Path("o.json").read_text())["objects"][0]
+    assert found["segmentation"] == named["segmentation"]
+    assert (found["labels"], found["none_of_these"]) == ([], True)
+
+
 @pytest.mark.usefixtures("fake")
 def test_segment_prints_a_table_and_writes_the_default_picture(run: Run) -> None:
     result = run("segment", "photo.jpg", "--box", "10,20,200,180", "--vocabulary", "cat, red cup")

@@ -36,12 +36,13 @@ from ovsam.cli_options import (
 )
 from ovsam.cli_progress import embed_names
 from ovsam.cli_streams import print_table
-from ovsam.errors import PromptError
+from ovsam.errors import OvsamError, PromptError, UnreadableNamesError
 
 if TYPE_CHECKING:
     from ovsam.model.complexity import Complexity
     from ovsam.predictor import Predictor
     from ovsam.structures import Prediction, Prompt
+    from ovsam.vocabulary import Vocabulary
 
 app = typer.Typer(
     cls=Group,
@@ -179,7 +180,12 @@ def segment(
 
     import ovsam
 
-    predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
+    unread: UnreadableNamesError | None = None
+    try:
+        predictor = ovsam.load(model, vocabulary=names, device=device, zoom=zoom)
+    except UnreadableNamesError as error:  # the outlines need no names: they are not lost
+        unread = error
+        predictor = _without_names(model, names, device, zoom, error)
     embed_names(predictor)
     predictions = predictor.predict(predictor.encode(pixels), prompts, top=top, threshold=threshold)
 
@@ -194,6 +200,8 @@ def segment(
     for path in (output, json_path):
         if path is not None:
             typer.echo(f"wrote {path}")
+    if unread is not None:
+        raise UnreadableNamesError(f"{unread} The outlines are written, without names.")
 
 
 @app.command(cls=Command, rich_help_panel=LOOK)
@@ -365,6 +373,24 @@ def convert(
     missing = lacks(config)
     note = f"; without {' and '.join(missing)} (see --sam-decoder)" if missing else ""
     typer.echo(f"wrote {output}{note}")
+
+
+def _without_names(
+    model: str, names: Vocabulary, device: str, zoom: bool | None, error: UnreadableNamesError
+) -> Predictor:
+    """The model's masks alone.
+
+    Raises:
+        UnreadableNamesError: the one that is given, where they cannot be had alone.
+    """
+    import ovsam
+    from ovsam.model.build import ORACLE, split_baseline
+
+    name = model if os.path.isfile(model) else split_baseline(model)[0]
+    try:
+        return ovsam.load(f"{name}{ORACLE}", vocabulary=names, device=device, zoom=zoom)
+    except OvsamError:
+        raise error from None
 
 
 def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None:

@@ -21,6 +21,10 @@ class VocabularyError(OvsamError):
     """A vocabulary is empty, repeats a name, or cannot be found."""
 
 
+class UnreadableNamesError(VocabularyError):
+    """The text model reads none of a vocabulary's names, or all of them alike."""
+
+
 class CheckpointError(OvsamError):
     """A weights file is corrupt, foreign, incomplete, or its parts do not belong together."""
 

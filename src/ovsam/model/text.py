@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ovsam.errors import VocabularyError
+from ovsam.errors import UnreadableNamesError
 from ovsam.model.bank import Bank, grouped_order
 from ovsam.model.bank_file import read_vectors, write_vectors
 from ovsam.model.text_store import TextStore
@@ -153,8 +153,8 @@ def as_read(vocabulary: Vocabulary, encoder: TextEncoder) -> Vocabulary:
     with other letters than ASCII's are looked at, so that an edit takes milliseconds.
 
     Raises:
-        VocabularyError: no class that may be the answer has a name that is read, or all are read
-            alike.
+        UnreadableNamesError: no class that may be the answer has a name that is read, or all are
+            read alike.
     """
     is_long = sum(map(len, vocabulary.synonyms)) > LARGE
     doubted = [not (is_long and all(map(_is_sure, texts))) for texts in vocabulary.synonyms]
@@ -178,13 +178,13 @@ def as_read(vocabulary: Vocabulary, encoder: TextEncoder) -> Vocabulary:
             alike.setdefault(read, []).append(f"'{display}'")
     name, advice = f"vocabulary '{vocabulary.name}'", "Give names in English, or another model."
     if not any(answerable):
-        raise VocabularyError(
+        raise UnreadableNamesError(
             f"The text model cannot read any name of {name}, {some(unread)}. {advice}"
         )
     same = {group[0]: group for group in alike.values() if len(group) > 1}
     for group in same.values():
         if len(group) == sum(answerable):
-            raise VocabularyError(
+            raise UnreadableNamesError(
                 f"The text model reads all names of {name} alike, {some(group)}: it cannot tell "
                 f"them apart. {advice}"
             )

@@ -151,6 +151,7 @@ def test_shapes_that_are_no_objects_are_counted(tmp_path: Path) -> None:
     [
         (7, r"shapes\[1\] of '.*a.json' must be an object, got 7"),
         (shape(label=""), "must have a text as 'label'"),
+        (shape(label="a\0b"), r"shapes\[1\] of '.*a.json' has a name that is none"),
         (shape(shape_type="cuboid"), "of the unknown type 'cuboid'"),
         (shape(points=[[1, 2], [3]]), r"must have points \[x, y\]"),
         (shape(points=[[1, 2], [3, float("nan")], [4, 5]]), r"must have points \[x, y\]"),

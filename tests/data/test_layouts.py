@@ -151,6 +151,7 @@ def test_shapes_that_are_no_objects_are_counted(tmp_path: Path) -> None:
     [
         (7, r"shapes\[1\] of '.*a.json' must be an object, got 7"),
         (shape(label=""), "must have a text as 'label'"),
+        (shape(label="a\0b"), r"shapes\[1\] of '.*a.json' has a name that is none"),
         (shape(shape_type="cuboid"), "of the unknown type 'cuboid'"),
         (shape(points=[[1, 2], [3]]), r"must have points \[x, y\]"),
         (shape(points=[[1, 2], [3, float("nan")], [4, 5]]), r"must have points \[x, y\]"),
@@ -343,12 +344,13 @@ def test_how_a_data_yaml_may_name_its_photos(tmp_path: Path, content: str) -> No
 def test_photos_that_a_list_names(tmp_path: Path) -> None:
     file = yolo(tmp_path / "set", "val: val.txt\nnames: [cat, mug]\n", val_a=POLYGON, val_b="")
     write_photo(tmp_path / "outside.jpg")
-    lines = ("/home/me/set/images/val/a.jpg", "C:\\set\\images\\val\\b.jpg", "../outside.jpg")
+    lines = ("/home/me/set/images/val/a.jpg", "C:\\set\\images\\val\\b.jpg", "../outside.jpg", "./")
     (tmp_path / "set/val.txt").write_text("\n".join(lines))
     found = check(file)
     assert found.photos == 2
-    [problem] = found.problems
-    assert "Line 3 of" in problem and "'../outside.jpg', which is not there" in problem
+    outside, folder = found.problems
+    assert "Line 3 of" in outside and "'../outside.jpg', which is not there" in outside
+    assert "Line 4 of" in folder and "'./', which is not there" in folder
 
 
 def test_other_places_of_labels(tmp_path: Path) -> None:

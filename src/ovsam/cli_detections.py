@@ -98,7 +98,7 @@ def evaluate_detections(
 ) -> None:
     """Measure masks for a detector's boxes: mask AP by COCO's rules, or by LVIS's.
 
-    Example: `ovsam evaluate-detections val.json boxes.json --images val --labels ours`
+    Example: `ovsam evaluate-detections val.json det.json --images val --labels ours`
     """
     from ovsam.evaluate.asked import asked
     from ovsam.evaluate.boxes import evaluate_detections as run

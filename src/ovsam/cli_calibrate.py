@@ -14,7 +14,7 @@ from ovsam.cli_options import (
     CrowdsKind,
     CrowdsOption,
     DeviceOption,
-    ImagesOption,
+    ImagesBesideOption,
     JsonOption,
     LimitOption,
     ModelOption,
@@ -35,12 +35,11 @@ def calibrate(
     annotations: Annotated[
         Path,
         typer.Argument(
-            help="COCO instance annotations (.json) of photos that the model was not trained on.",
+            help="Photos with named masks that the model was not trained on, as for evaluate.",
             metavar="ANNOTATIONS",
             show_default=False,
         ),
     ],
-    images: ImagesOption,
     output: Annotated[
         Path,
         typer.Option(
@@ -51,6 +50,7 @@ def calibrate(
             show_default=False,
         ),
     ],
+    images: ImagesBesideOption = None,
     vocabulary: VocabularyOption = "coco",
     crowds: CrowdsOption = CrowdsKind.left_out,
     json_path: JsonOption = None,
@@ -65,7 +65,7 @@ def calibrate(
 
     Example: `ovsam calibrate val.json --images photos -o mine.safetensors`
     """
-    from ovsam.data.coco import read_annotations
+    from ovsam.data.layouts import read_annotated
     from ovsam.export import to_json_bytes
     from ovsam.output import check_output, write_atomically
     from ovsam.vocabulary import load_vocabulary
@@ -73,7 +73,7 @@ def calibrate(
     check_output(output, (".safetensors",), [annotations, Path(model)])
     if json_path is not None:
         check_output(json_path, (".json",), [annotations, Path(vocabulary)])
-    content = read_annotations(annotations, crowds.value)
+    content, images_dir = read_annotated(annotations, images, crowds.value)
     names = load_vocabulary(vocabulary)
 
     import ovsam
@@ -83,7 +83,7 @@ def calibrate(
     from ovsam.model.weights import save_with_config
     from ovsam.predictor import locate
 
-    photos = chosen_photos(content, images, limit)
+    photos = chosen_photos(content, images_dir, limit)
     counted(content, photos, names)
     predictor = ovsam.load(model, vocabulary=names, device=device)
     if predictor.has_oracle:
@@ -99,7 +99,7 @@ def calibrate(
     checkpoint = locate(model)
     embed_names(predictor)
     with bar("photos") as progress:
-        scores = collect_scores(predictor, content, images, photos=photos, progress=progress)
+        scores = collect_scores(predictor, content, images_dir, photos=photos, progress=progress)
     found = fit(scores)
     save_with_config(checkpoint, output, replace(predictor.config, calibration=found.calibration))
     if json_path is not None:

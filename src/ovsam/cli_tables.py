@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli_options import PAPER, Command, DeviceOption, ImagesOption
+from ovsam.cli_options import PAPER, Command, DeviceOption, ImagesBesideOption
 from ovsam.cli_progress import bar
 from ovsam.cli_streams import print_file
 from ovsam.errors import OutputError, OvsamError, UsageError
@@ -158,7 +158,7 @@ def pictures(
     annotations: Annotated[
         Path,
         typer.Argument(
-            help="The annotation file (.json) that the reports are about.",
+            help="The photos with named masks that the reports are about, as for evaluate.",
             metavar="ANNOTATIONS",
             show_default=False,
         ),
@@ -172,7 +172,6 @@ def pictures(
             show_default=False,
         ),
     ],
-    images: ImagesOption,
     output: Annotated[
         Path,
         typer.Option(
@@ -183,6 +182,7 @@ def pictures(
             show_default=False,
         ),
     ],
+    images: ImagesBesideOption = None,
     each: Annotated[
         int,
         typer.Option(
@@ -197,7 +197,7 @@ def pictures(
 
     Example: `ovsam pictures val.json a.json b.json --images photos -o both.png`
     """
-    from ovsam.data.coco import read_annotations
+    from ovsam.data.layouts import read_annotated
     from ovsam.output import check_output
     from ovsam.tables.cases import check_sources, choose, read_answers
     from ovsam.tables.pictures import (
@@ -207,18 +207,18 @@ def pictures(
         write_picture,
     )
 
-    check_output(output, (".png",), [annotations, images, *reports])
+    check_output(output, (".png",), [annotations, *filter(None, [images]), *reports])
     if len(reports) < 2:
         raise UsageError("Give two reports or more, one for each model to show.")
     answers = [read_answers(path) for path in reports]
     crowds: Crowds = "objects" if any(one.crowds == "objects" for one in answers) else "left-out"
-    content = read_annotations(annotations, crowds)
+    content, images_dir = read_annotated(annotations, images, crowds)
     for one in answers:
         check_sources(one, annotations)
     photos = {instance.id: instance.photo_id for instance in content.instances}
     cases = choose(answers, photos, each)
     chosen = list(dict.fromkeys(key for case in cases for key in case.annotation_ids))
-    check_shown(content, chosen, images)
+    check_shown(content, chosen, images_dir)
     every = set().union(*(one.outcomes for one in answers))
     if apart := sum(any(key not in one.outcomes for one in answers) for key in every):
         typer.echo(f"{apart:,} objects are not in all reports and are not shown", err=True)
@@ -241,10 +241,10 @@ def pictures(
                 one,
                 content,
                 chosen,
-                images,
+                images_dir,
                 progress=lambda: progress(next(counter), total),
             )
             drawn.append((one.label, found))
     names = {key: answers[0].outcomes[key]["category"] for key in chosen}
-    write_picture(output, draw_side_by_side(cases, content, images, drawn, names), reports)
+    write_picture(output, draw_side_by_side(cases, content, images_dir, drawn, names), reports)
     typer.echo(f"wrote {output}: {len(chosen)} objects")

@@ -262,11 +262,12 @@ def read_annotated(
         Photo(number, place.relative_to(root).as_posix(), photo.size_hw or (1, 1))
         for number, (place, photo) in enumerate(zip(places, found, strict=True), start=1)
     ]
-    instances = [
+    each = [
         replace(instance, photo_id=photo.id)
         for photo, listed in zip(photos, found, strict=True)
         for instance in listed.instances
     ]
+    instances = [replace(one, id=number) for number, one in enumerate(each, start=1)]
     annotations = Annotations(
         photos=tuple(photos),
         instances=tuple(instances),

@@ -187,7 +187,9 @@ def write(path, content):
     calls.append(path)
     if len(calls) == 5:  # the header comes first
         if os.environ["KILLED_IN"] == "file":
-            output._beside(path).write_bytes(content[:100])
+            with output.unfinished(path) as temporary:
+                temporary.write_bytes(content[:100])
+                kill()
         kill()
     whole(path, content)
 feature_cache.write_atomically = write

@@ -44,7 +44,9 @@ def test_snippets_run_one_after_another(
     }
     assert promised
     for number, text in promised.items():
-        assert text.startswith(said[number]), f"line {number}: {said[number]}"
+        said_here = ".*".join(map(re.escape, text.split("..."))) if "..." in text else None
+        agrees = text.startswith(said[number]) or (said_here and re.match(said_here, said[number]))
+        assert agrees, f"line {number}: {said[number]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -204,7 +204,8 @@ CrowdsOption = Annotated[
     CrowdsKind,
     typer.Option(
         help="What annotations with 'iscrowd' 1 are: regions of many objects, which do not count, "
-        "or objects, as CVAT marks masks drawn with a brush."
+        "or objects, as CVAT marks masks drawn with a brush.",
+        metavar="left-out|objects",
     ),
 ]
 JsonOption = Annotated[

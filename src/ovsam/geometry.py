@@ -144,8 +144,8 @@ def rle_area(rle: Mapping[str, Any]) -> int:
 def _rle_runs(rle: Mapping[str, Any]) -> tuple[tuple[int, int], NDArray[np.int64]]:
     """The size (height, width) of a run-length code and its runs `(N,)`, outside first; checked.
 
-    There are no more runs than one for each pixel and one, and none is longer than the largest
-    mask, so that nothing overflows 64 bits, nor takes much more memory than the mask.
+    There are no more runs than `_most_runs`, and none is longer than the largest mask, so that
+    nothing overflows 64 bits, nor takes much more memory than the mask.
     """
     height, width = _rle_size_hw(rle)
     pixels = height * width
@@ -155,7 +155,7 @@ def _rle_runs(rle: Mapping[str, Any]) -> tuple[tuple[int, int], NDArray[np.int64
     if isinstance(raw, str):
         counts = _decompress_counts(raw, pixels)
     elif isinstance(raw, Sequence) and all(type(count) is int for count in raw):
-        sound = len(raw) <= pixels + 1 and all(abs(count) <= _LONGEST for count in raw)
+        sound = len(raw) <= _most_runs(pixels) and all(abs(count) <= _LONGEST for count in raw)
         counts = np.array(raw, dtype=np.int64) if sound else None
     else:
         raise AnnotationError(
@@ -168,6 +168,11 @@ def _rle_runs(rle: Mapping[str, Any]) -> tuple[tuple[int, int], NDArray[np.int64
             f"got {quoted(raw)}{filled}."
         )
     return (height, width), counts
+
+
+def _most_runs(pixels: int) -> int:
+    """Runs that a mask of so many pixels may have: some may be of no length, as merging leaves."""
+    return max(2 * pixels, 1000)
 
 
 def _rle_size_hw(rle: Mapping[str, Any]) -> tuple[int, int]:
@@ -196,7 +201,7 @@ def _decompress_counts(text: str, pixels: int) -> NDArray[np.int64] | None:
     difference to the one before the last is written. Not left to pycocotools, which trusts its
     input.
     """
-    if len(text) > max(_GROUPS * (pixels + 1), 1000):  # which below takes ten times its memory
+    if len(text) > _GROUPS * _most_runs(pixels):  # which below takes ten times its memory
         return None
     groups = (
         np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.int64) - 48
@@ -211,8 +216,8 @@ def _decompress_counts(text: str, pixels: int) -> NDArray[np.int64] | None:
     place = np.arange(len(groups)) - np.repeat(starts, lengths)
     numbers = np.add.reduceat((groups & 31) << (5 * place), starts)
     numbers -= (groups[last] & 16 != 0) * (np.int64(1) << (5 * lengths))
-    # No sum of so few numbers, none of which is larger, overflows: 2**27 times 2**27 at the most.
-    if len(numbers) > pixels + 1 or (np.abs(numbers) > _LONGEST).any():
+    # No sum of so few numbers, none of which is larger, overflows: 2**28 times 2**27 at the most.
+    if len(numbers) > _most_runs(pixels) or (np.abs(numbers) > _LONGEST).any():
         return None
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])

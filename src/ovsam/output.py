@@ -83,6 +83,23 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise _refused(path, error) from error
 
 
+def write_new(path: Path, content: bytes) -> bool:
+    """Write a file whole, unless one of its name is there, or comes meanwhile.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        OutputError: the system refused (no permission, no space, ...).
+    """
+    try:
+        with unfinished(path) as temporary:
+            _fill(temporary, content)
+            return _take_name(temporary, path)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
 def write_beside_others(path: Path, pixels: NDArray[np.uint8]) -> Path:
     """Write a picture as `write_picture` does, but replace none.
 
@@ -129,7 +146,7 @@ def _made_beside(path: Path) -> tuple[Path, int]:
         temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.part")
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         _lock(descriptor)
-        if temporary.exists():  # else another process was faster, and took it for left over
+        if os.path.lexists(temporary):  # else another process was faster, and took it for left over
             return temporary, descriptor
         os.close(descriptor)
 

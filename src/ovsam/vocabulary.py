@@ -663,6 +663,7 @@ def _each_meaning_once(
     *,
     by_wordnet: bool = False,
     by_synonyms: bool = True,
+    notes: Iterable[str] = (),
 ) -> Vocabulary:
     """The vocabulary with one class where several mean the same; the first keeps its name.
 
@@ -672,11 +673,12 @@ def _each_meaning_once(
         templates: see `Vocabulary`.
         by_wordnet: whether classes are the same, too, that mean one synset.
         by_synonyms: whether they are if the first name of one is a synonym of the other.
+        notes: what became of names before; see `Vocabulary`.
     """
     owners: dict[str, int] = {}  # the class that has a name or a synset, in what is kept
     firsts: dict[str, int] = {}
     kept: list[_Row] = []
-    notes: list[str] = []
+    notes = list(notes)
     merged: list[str] = []
     for row in rows:
         key = plain_name(row.display)
@@ -912,12 +914,10 @@ def _from_json(text: str, path: Path) -> Vocabulary:
         raise VocabularyError(f"Vocabulary file '{path}' is empty: it lists no categories.")
     objects = content.get("annotations")
     headings = heading_ids(categories, objects if isinstance(objects, list) else ())
-    if headings:
-        _log.warning(
-            "Of '%s' %s no class: no object has it, it is a heading of others.",
-            path,
-            " and ".join(f"'{c['name']}' is" for c in categories if c["id"] in headings),
-        )
+    left = [f"'{c['name']}'" for c in categories if c["id"] in headings]
+    notes = [f"{name} is no class: no object has it, it is a heading of others." for name in left]
+    if left:
+        _log.warning("Of vocabulary file '%s' %s", path, " ".join(notes))
     categories = [category for category in categories if category["id"] not in headings]
     categories.sort(key=lambda category: category["id"])
     rows = [
@@ -929,7 +929,7 @@ def _from_json(text: str, path: Path) -> Vocabulary:
         )
         for category in categories
     ]
-    return _each_meaning_once(path.stem, rows, by_synonyms=False)
+    return _each_meaning_once(path.stem, rows, by_synonyms=False, notes=notes)
 
 
 def _is_class(item: Any) -> bool:

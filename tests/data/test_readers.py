@@ -201,7 +201,7 @@ def read_labelme_folder(path: Path) -> None:
 def read_names(path: Path) -> None:
     vocabulary = load_vocabulary(path)
     content: Any = read_json(path)
-    assert len(vocabulary) == len(content["categories"])
+    assert len(vocabulary) + len(vocabulary.notes) == len(content["categories"])
     assert vocabulary.fingerprint
     "".join(text for texts in vocabulary.synonyms for text in texts).encode()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from ovsam.bounded_json import JsonError, parse_json
 from ovsam.data.coco import as_float
 from ovsam.errors import OutputError, quoted
-from ovsam.output import write_atomically
+from ovsam.output import write_new
 
 FORMAT = "ovsam-outcomes-1"
 _LONGEST = 256 * 2**20  # bytes of a line: masks of a photo's boxes as run lengths
@@ -54,10 +53,10 @@ class Journal(Generic[Row]):
         head = json.dumps({"format": FORMAT, "settings": dict(settings)}).encode() + b"\n"
         try:
             if not path.exists():
-                _make(path, head)
+                write_new(path, head)  # one that another process makes meanwhile stays
             self._file: BinaryIO = path.open("r+b", buffering=0)
-        except OutputError as error:  # of the file that becomes this one
-            raise self._refused(error.__cause__ or error) from error
+        except OutputError:
+            raise
         except (OSError, ValueError) as error:
             raise self._refused(error) from error
         try:
@@ -204,21 +203,3 @@ class Journal(Generic[Row]):
             f"Cannot write {str(self.path)!r}: {why}. "
             "Check the folder's permissions and free space."
         )
-
-
-def _make(path: Path, head: bytes) -> None:
-    """A new journal, whole or not at all; one that another process makes meanwhile stays.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    new = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.new")
-    write_atomically(new, head)
-    try:
-        os.link(new, path)  # unlike a renaming, never takes the place of a file
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without links
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)

@@ -262,6 +262,17 @@ def test_a_box_that_leaves_the_file(kind: str) -> None:
     assert read_photo(data).shape == RGB.shape
 
 
+def test_what_a_decoder_quotes_of_the_file_is_shown_in_print() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (33, 21))).save(file)  # odd sizes are cut out of even ones
+    data = file.getvalue()
+    assert b"clap" in data
+    with pytest.raises(PhotoError, match=r"'cl\?p'") as caught:
+        read_photo(data.replace(b"clap", b"cl\x17p"))
+    assert str(caught.value).isprintable()
+
+
 # All formats
 
 

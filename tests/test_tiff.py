@@ -169,6 +169,25 @@ def test_signed_numbers() -> None:
     assert read_photo(tiff(np.array([[0, 100]], np.int8)))[0, :, 0].tolist() == [0, 100]
 
 
+def test_real_numbers_that_are_none() -> None:
+    """Also those that processors signal of, which numpy warns of."""
+    values = np.zeros((1, 4), np.uint32)
+    values[0] = [0x7FA00000, 0x7F800000, 0x3F800000, 0]  # signalling, infinite, 1, 0
+    assert read_photo(tiff(values.view(np.float32)))[0, :, 0].tolist() == [0, 255, 255, 0]
+
+
+@pytest.mark.parametrize(
+    "compression",
+    ["tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "lzma", "raw"],
+)
+def test_bits_may_be_stored_the_last_first(compression: str) -> None:
+    data = bytearray(compressed(compression, tiffinfo={266: 1}))
+    strip = tifffile.TiffFile(io.BytesIO(data)).pages[0]
+    start, end = strip.dataoffsets[0], strip.dataoffsets[0] + strip.databytecounts[0]
+    data[start:end] = [int(f"{byte:08b}"[::-1], 2) for byte in data[start:end]]
+    assert np.array_equal(read_photo(with_tag(bytes(data), 266, 2, kind=3)), RGB)
+
+
 def test_more_pages_and_more_bands() -> None:
     assert np.array_equal(read_photo(tiff(np.stack([RGB, RGB[::-1]]), photometric="rgb")), RGB)
     five = np.dstack([RGB, RGB[..., :2]])
@@ -191,13 +210,15 @@ def test_lengths_may_be_left_out_where_they_follow() -> None:
         tiff(np.zeros((8, 8), np.complex64)),
         tiff(np.zeros((8, 8, 3), np.uint16), photometric="cielab"),
         with_tag(tiff(RGB, photometric="rgb"), 259, 50001),
+        tiff(RGB > 99, photometric="rgb"),
         with_tag(tiff(RGB, photometric="rgb"), 262, 32844),
     ],
 )
-def test_the_rest_is_called_unsupported(data: bytes) -> None:
+def test_the_rest_is_called_unsupported(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
     message = r"is a TIFF .* not supported\. Save it as a PNG or JPEG of 8 bits\.$"
     with pytest.raises(PhotoError, match=message):
         read_photo(data)
+    assert not caplog.records, "one sentence, and none of Pillow's"
 
 
 # What is refused

@@ -140,7 +140,8 @@ def read_photo(
     with file as opened:
         stored = _stored(opened, name, max_pixels)
         pixels = _decode(stored, name)
-    return _upright(_to_rgb(pixels), stored.orientation)
+    with np.errstate(invalid="ignore"):  # real numbers may be no numbers
+        return _upright(_to_rgb(pixels), stored.orientation)
 
 
 def read_photo_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
@@ -424,7 +425,8 @@ def _open_tiff(file: BinaryIO) -> _Stored:
 
 
 def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text)  # a decoder quotes the file
 
 
 def _to_rgb(pixels: Image.Image | NDArray[Any]) -> NDArray[np.uint8]:

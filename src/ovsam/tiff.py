@@ -69,6 +69,8 @@ _OF_BYTES = frozenset((_RAW, _LZW, *_DEFLATE, _PACKBITS, _LZMA, 50000))
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _BANDS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3, _LAB: 3}
 _OTHER_COLOURS = {_CMYK: "CMYK", _YCBCR: "YCbCr", _LAB: "LAB"}  # that Pillow makes RGB
+_MOST_SAMPLES = 6  # for each pixel, that Pillow knows
+_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # their bits, the last first
 _LARGEST_TILE = 2**24  # pixels; a tile may be larger than its picture
 _MOST_TAGS = 4096
 
@@ -220,6 +222,9 @@ class Tiff:
             raise DamagedError(f"it has {self.samples} samples for a pixel of {bands} colours")
         if self._format not in (1, 2, 3) or (self._format == 3 and self.bits not in (16, 32, 64)):
             raise UnsupportedError(f"a TIFF with samples of type {self._format}, {self.bits} bits")
+        several = self.samples > 1 and not self._as_bytes
+        if several and (self.bits < 8 or self.samples > _MOST_SAMPLES):
+            raise UnsupportedError(self._described())
 
     def _grid(self) -> tuple[int, int, int]:
         """Rows and columns of a strip or tile, and how many there are for each plane."""
@@ -306,6 +311,8 @@ class Tiff:
                 check_markers(content)
             if unpacked is None:
                 continue
+            if self.number(FILL_ORDER, 1) == 2:
+                content = content.translate(_TURNED)
             wanted = (piece.unpacked, piece.unpacked_full)
             size = unpacked(content, piece.unpacked_full)
             # The last strip may be filled up, and a length made even.

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from fuzzing import examples
 from ovsam.errors import PhotoError
 from ovsam.photo import check_whole, read_photo, read_photo_size
+from ovsam.photo_damage import _lzw_size
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
@@ -230,6 +231,14 @@ def test_a_gif_whose_code_ends_early_or_goes_on() -> None:
         assert_refused(sized, "its pixels do not fill its size")
     assert_refused(data[:-3], "it ends early")
     assert np.array_equal(read_photo(data[:-1]), read_photo(data))  # but for the last byte
+
+
+@pytest.mark.parametrize(("codes", "size"), [(b"\xaa", -1), (b"\0", 4)])
+def test_a_gif_whose_code_has_no_end_is_not_followed(codes: bytes, size: int) -> None:
+    """It begins anew for ever, or has more colours than pixels."""
+    content = iter(codes * 10_000)
+    assert _lzw_size(content, bits=1, limit=1) == size
+    assert next(content, None) is not None, "the rest is left unread"
 
 
 def test_a_gif_of_many_pictures_is_read_up_to_its_end() -> None:

@@ -294,6 +294,39 @@ def test_what_libtiff_complains_of_is_said_once(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().err == ""
 
 
+def shared_strips(rows: int, strip: bytes, compression: int) -> bytes:
+    """One byte wide; all its strips of one row are the same bytes."""
+    at = 8 + len(strip) + len(strip) % 2
+    entries = [
+        *((256, 4, 1, 1), (257, 4, 1, rows), (258, 3, 1, 8), (259, 3, 1, compression)),
+        *((262, 3, 1, 1), (273, 4, rows, at), (278, 4, 1, 1), (279, 4, rows, at + 4 * rows)),
+    ]
+    return b"".join(
+        (
+            struct.pack("<2sHI", b"II", 42, at + 8 * rows),
+            strip.ljust(at - 8, b"\0"),
+            struct.pack(f"<{rows}I", *[8] * rows),
+            struct.pack(f"<{rows}I", *[len(strip)] * rows),
+            struct.pack("<H", len(entries)),
+            *(struct.pack("<HHII", *entry) for entry in entries),
+            bytes(4),
+        )
+    )
+
+
+def test_strips_may_share_bytes_that_are_few() -> None:
+    assert read_photo(shared_strips(40, b"\0\7", 32773))[:, 0, 0].tolist() == [7] * 40
+    # Bytes without a meaning before the pixel, to be read again for each row.
+    many = shared_strips(40, b"\x80" * 10_000 + b"\0\7", 32773)
+    with pytest.raises(PhotoError, match="strips of it are shared that cannot be"):
+        read_photo_size(many)
+
+
+def test_very_many_strips_are_not_looked_at() -> None:
+    with pytest.raises(PhotoError, match=r"is a TIFF of 262,145 strips or tiles, which is not"):
+        read_photo_size(shared_strips(2**18 + 1, b"\0\7", 32773))
+
+
 def test_a_directory_without_end_and_one_that_follows_itself() -> None:
     data = compressed("raw")
     (start,) = struct.unpack_from("<I", data, 4)

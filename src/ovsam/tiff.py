@@ -73,6 +73,7 @@ _MOST_SAMPLES = 6  # for each pixel, that Pillow knows
 _TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # their bits, the last first
 _LARGEST_TILE = 2**24  # pixels; a tile may be larger than its picture
 _MOST_TAGS = 4096
+_MOST_PIECES = 2**18  # 64 million pixels in tiles of 16 x 16
 
 _Tags = dict[int, tuple[int, Any]]  # tag -> its type and value: numbers, or bytes
 
@@ -252,6 +253,8 @@ class Tiff:
         lengths = self.numbers(TILE_COUNTS if self._tiled else STRIP_COUNTS)
         if len(offsets) != count * planes:
             raise DamagedError(f"it needs {count * planes} strips or tiles and has {len(offsets)}")
+        if len(offsets) > _MOST_PIECES:
+            raise UnsupportedError(f"a TIFF of {len(offsets):,} strips or tiles")
         bits = columns * self.bits * (1 if self._planar else self.samples)
         row_bytes = math.ceil(bits / 8)
         if not any(lengths):  # old programs left them out
@@ -287,7 +290,10 @@ class Tiff:
                 raise DamagedError("a strip of it is not within the file")
             if piece.offset < start + size and start < piece.offset + piece.length:
                 raise DamagedError("a strip of it lies on its directory")
-        places = sorted({piece[:2] for piece in pieces})  # tiles of one colour may be shared
+        # Tiles of one colour may be shared, but not a code that has many bytes for each of them.
+        if sum(p.length for p in pieces) > self.length + 2 * sum(p.unpacked_full for p in pieces):
+            raise DamagedError("strips of it are shared that cannot be")
+        places = sorted({piece[:2] for piece in pieces})
         for (before, length), (after, _) in pairwise(places):
             if before + length > after:
                 raise DamagedError("strips of it overlap")
@@ -588,7 +594,7 @@ def _xz_size(content: bytes, limit: int) -> int:
     unpacker, size = lzma.LZMADecompressor(), 0
     try:
         while not unpacker.eof and size <= limit:
-            part = unpacker.decompress(content, 2**20)
+            part = unpacker.decompress(content, limit - size + 1)
             content = b""
             size += len(part)
             if not part and unpacker.needs_input:

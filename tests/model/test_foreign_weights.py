@@ -239,6 +239,7 @@ def test_whatever_a_field_holds(
         (("region", "levels"), [4], "region.levels.0: Input should be less than or equal to 3"),
         (("region", "levels"), [], "region.levels: Tuple should have at least 1 item"),
         (("zoom", "size"), 100, "zoom.size: Input should be a multiple of 32"),
+        (("zoom", "click_size"), 4096, "config: zoom.size and zoom.click_size must be at most im"),
         (("zoom", "contexts"), [0.0], "zoom.contexts.0: Input should be greater than"),
         (("zoom", "contexts"), [], "zoom.contexts: Tuple should have at least 1 item"),
         (("fusion_alpha",), 1.5, "fusion_alpha: Input should be less than or equal to 1"),

@@ -281,7 +281,7 @@ class Tiff:
 
     @property
     def _subsampled(self) -> bool:
-        return self.numbers(SUBSAMPLING) != (1, 1)
+        return self._photometric == _YCBCR and self.numbers(SUBSAMPLING) != (1, 1)
 
     def _check_places(self, pieces: Sequence[Piece]) -> None:
         start, size = self.place
@@ -328,7 +328,7 @@ class Tiff:
                 raise DamagedError("a strip of it does not hold the rows that it should")
 
     def _unpacked_size(self) -> Callable[[bytes, int], int] | None:
-        if self._photometric == _YCBCR and self._subsampled:
+        if self._subsampled:
             return None  # which `pixels` reads of JPEG alone
         if self._compression == _RAW:
             return lambda content, _: len(content)
@@ -354,7 +354,7 @@ class Tiff:
         """
         if self._as_bytes:
             return self._colours(data)
-        if self._photometric == _YCBCR and self._compression in _OF_BYTES and self._subsampled:
+        if self._compression in _OF_BYTES and self._subsampled:
             raise UnsupportedError("a TIFF with subsampled colours that are not JPEG")
         try:
             image = self._opened(data, {t: v for t, v in self.tags.items() if t != ORIENTATION})

@@ -561,6 +561,24 @@ def test_a_zip_that_would_unpack_to_more_than_it_is(tmp_path: Path) -> None:
         read_tensors(tmp_path / "bomb.pth")
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: torch.zeros(2, dtype=torch.complex64),
+        lambda: torch.zeros(2).to(torch.float8_e4m3fn),  # torch cannot say whether it is finite
+        lambda: torch.zeros(2, dtype=torch.uint16),
+        lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(1)]),  # has no shape
+        lambda: torch.zeros(2).to_sparse(),
+    ],
+    ids=["complex", "float8", "uint16", "nested", "sparse"],
+)
+def test_a_tensor_that_no_weights_are(made: Callable[[], Tensor], tmp_path: Path) -> None:
+    torch.save({"a": made(), "b": torch.zeros(2)}, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"no weights, or larger than itself: a\.$"):
+        read_tensors(tmp_path / "odd.pth")
+
+
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_a_tensor_larger_than_its_file(is_zip: bool, tmp_path: Path) -> None:
     path = tmp_path / "huge.pth"

@@ -188,6 +188,9 @@ def test_signals_leave_no_traceback(
     assert (result.returncode, result.stderr) == (code, said)
 
 
+STOPS = 10  # for each signal; each run takes some seconds
+
+
 @pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -201,7 +204,7 @@ def test_a_stop_at_any_moment_leaves_the_files_as_they_were(
     whole = time.monotonic() - began
     before = {name: Path(name).read_bytes() for name in ("o.png", "o.json")}
     moments = random.Random(0)
-    for _ in range(50):
+    for _ in range(STOPS):
         process = start(*words)
         time.sleep(moments.uniform(0, 1.1) * whole)
         process.send_signal(number)

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from fuzzing import examples
 from ovsam.errors import PhotoError
 from ovsam.photo import check_whole, read_photo, read_photo_size
+from ovsam.photo_damage import _lzw_size
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
@@ -232,6 +233,14 @@ def test_a_gif_whose_code_ends_early_or_goes_on() -> None:
     assert np.array_equal(read_photo(data[:-1]), read_photo(data))  # but for the last byte
 
 
+@pytest.mark.parametrize(("codes", "size"), [(b"\xaa", -1), (b"\0", 4)])
+def test_a_gif_whose_code_has_no_end_is_not_followed(codes: bytes, size: int) -> None:
+    """It begins anew for ever, or has more colours than pixels."""
+    content = iter(codes * 10_000)
+    assert _lzw_size(content, bits=1, limit=1) == size
+    assert next(content, None) is not None, "the rest is left unread"
+
+
 def test_a_gif_of_many_pictures_is_read_up_to_its_end() -> None:
     frames = [Image.fromarray(np.roll(RGB, i, 0)).quantize(16) for i in range(4)]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -260,6 +269,17 @@ def test_a_box_that_leaves_the_file(kind: str) -> None:
     data = encoded(Image.fromarray(RGB), kind)
     assert_refused(data[:-1], "it ends early")
     assert read_photo(data).shape == RGB.shape
+
+
+def test_what_a_decoder_quotes_of_the_file_is_shown_in_print() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (33, 21))).save(file)  # odd sizes are cut out of even ones
+    data = file.getvalue()
+    assert b"clap" in data
+    with pytest.raises(PhotoError, match=r"'cl\?p'") as caught:
+        read_photo(data.replace(b"clap", b"cl\x17p"))
+    assert str(caught.value).isprintable()
 
 
 # All formats

@@ -169,6 +169,25 @@ def test_signed_numbers() -> None:
     assert read_photo(tiff(np.array([[0, 100]], np.int8)))[0, :, 0].tolist() == [0, 100]
 
 
+def test_real_numbers_that_are_none() -> None:
+    """Also those that processors signal of, which numpy warns of."""
+    values = np.zeros((1, 4), np.uint32)
+    values[0] = [0x7FA00000, 0x7F800000, 0x3F800000, 0]  # signalling, infinite, 1, 0
+    assert read_photo(tiff(values.view(np.float32)))[0, :, 0].tolist() == [0, 255, 255, 0]
+
+
+@pytest.mark.parametrize(
+    "compression",
+    ["tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "lzma", "raw"],
+)
+def test_bits_may_be_stored_the_last_first(compression: str) -> None:
+    data = bytearray(compressed(compression, tiffinfo={266: 1}))
+    strip = tifffile.TiffFile(io.BytesIO(data)).pages[0]
+    start, end = strip.dataoffsets[0], strip.dataoffsets[0] + strip.databytecounts[0]
+    data[start:end] = [int(f"{byte:08b}"[::-1], 2) for byte in data[start:end]]
+    assert np.array_equal(read_photo(with_tag(bytes(data), 266, 2, kind=3)), RGB)
+
+
 def test_more_pages_and_more_bands() -> None:
     assert np.array_equal(read_photo(tiff(np.stack([RGB, RGB[::-1]]), photometric="rgb")), RGB)
     five = np.dstack([RGB, RGB[..., :2]])
@@ -191,13 +210,15 @@ def test_lengths_may_be_left_out_where_they_follow() -> None:
         tiff(np.zeros((8, 8), np.complex64)),
         tiff(np.zeros((8, 8, 3), np.uint16), photometric="cielab"),
         with_tag(tiff(RGB, photometric="rgb"), 259, 50001),
+        tiff(RGB > 99, photometric="rgb"),
         with_tag(tiff(RGB, photometric="rgb"), 262, 32844),
     ],
 )
-def test_the_rest_is_called_unsupported(data: bytes) -> None:
+def test_the_rest_is_called_unsupported(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
     message = r"is a TIFF .* not supported\. Save it as a PNG or JPEG of 8 bits\.$"
     with pytest.raises(PhotoError, match=message):
         read_photo(data)
+    assert not caplog.records, "one sentence, and none of Pillow's"
 
 
 # What is refused
@@ -271,6 +292,39 @@ def test_what_libtiff_complains_of_is_said_once(capfd: pytest.CaptureFixture[str
         with pytest.raises(PhotoError, match=reason):
             read_photo(bytes(spoilt))
     assert capfd.readouterr().err == ""
+
+
+def shared_strips(rows: int, strip: bytes, compression: int) -> bytes:
+    """One byte wide; all its strips of one row are the same bytes."""
+    at = 8 + len(strip) + len(strip) % 2
+    entries = [
+        *((256, 4, 1, 1), (257, 4, 1, rows), (258, 3, 1, 8), (259, 3, 1, compression)),
+        *((262, 3, 1, 1), (273, 4, rows, at), (278, 4, 1, 1), (279, 4, rows, at + 4 * rows)),
+    ]
+    return b"".join(
+        (
+            struct.pack("<2sHI", b"II", 42, at + 8 * rows),
+            strip.ljust(at - 8, b"\0"),
+            struct.pack(f"<{rows}I", *[8] * rows),
+            struct.pack(f"<{rows}I", *[len(strip)] * rows),
+            struct.pack("<H", len(entries)),
+            *(struct.pack("<HHII", *entry) for entry in entries),
+            bytes(4),
+        )
+    )
+
+
+def test_strips_may_share_bytes_that_are_few() -> None:
+    assert read_photo(shared_strips(40, b"\0\7", 32773))[:, 0, 0].tolist() == [7] * 40
+    # Bytes without a meaning before the pixel, to be read again for each row.
+    many = shared_strips(40, b"\x80" * 10_000 + b"\0\7", 32773)
+    with pytest.raises(PhotoError, match="strips of it are shared that cannot be"):
+        read_photo_size(many)
+
+
+def test_very_many_strips_are_not_looked_at() -> None:
+    with pytest.raises(PhotoError, match=r"is a TIFF of 262,145 strips or tiles, which is not"):
+        read_photo_size(shared_strips(2**18 + 1, b"\0\7", 32773))
 
 
 def test_a_directory_without_end_and_one_that_follows_itself() -> None:

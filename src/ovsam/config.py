@@ -238,3 +238,12 @@ class ModelConfig:
     """Names (any synonym) of the classes that the region head was trained on."""
     calibration: CalibrationConfig = CalibrationConfig()
     """Fitted to the weights, so a model that is trained anew has none."""
+
+    @model_validator(mode="after")
+    def _zooms(self) -> Self:
+        zoom = self.zoom
+        if zoom is not None and max(zoom.size, zoom.click_size) > self.image_size:
+            raise ValueError(
+                f"zoom.size and zoom.click_size must be at most image_size, {self.image_size}"
+            )
+        return self

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import sys
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,26 +49,7 @@ PHOTO_SUFFIXES = (
 
 _FORMATS = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
 
-# What Pillow's decoders raise on damaged files; SyntaxError is theirs, not Python's.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    AssertionError,
-    struct.error,
-    zlib.error,
-    cv2.error,
-    Image.DecompressionBombError,
-)
-
-# How they call a file that is sound, but not for them.
+# How decoders call a file that is sound, but not for them.
 _NOT_SUPPORTED = re.compile(r"[Uu]nsupported|not installed|cannot handle \d+-(bit|layer)")
 
 _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
@@ -140,7 +120,8 @@ def read_photo(
     with file as opened:
         stored = _stored(opened, name, max_pixels)
         pixels = _decode(stored, name)
-    return _upright(_to_rgb(pixels), stored.orientation)
+    with np.errstate(invalid="ignore"):  # real numbers may be no numbers
+        return _upright(_to_rgb(pixels), stored.orientation)
 
 
 def read_photo_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
@@ -254,7 +235,7 @@ def _stored(file: BinaryIO, name: str, max_pixels: int) -> _Stored:
             f"{name} has too many pixels, the limit is {max_pixels:,} ({_reason(error)}). If you "
             "trust the file, save it as PNG or JPEG and raise the limit with --max-pixels."
         ) from error
-    except (DamagedError, *_DECODER_ERRORS) as error:
+    except Exception as error:  # decoders raise all kinds on damaged files
         if _NOT_SUPPORTED.search(str(error)):
             kind = UnsupportedError(f"an image of a rare kind ({_reason(error)})")
             raise _unsupported(name, kind) from error
@@ -272,7 +253,7 @@ def _decode(stored: _Stored, name: str) -> Image.Image | NDArray[Any]:
             pixels = stored.pixels()
     except UnsupportedError as error:
         raise _unsupported(name, error) from error
-    except (DamagedError, *_DECODER_ERRORS) as error:
+    except Exception as error:
         raise PhotoError(
             f"{name} is damaged or cut short ({_reason(error)}). Copy or download it again."
         ) from error
@@ -313,13 +294,13 @@ def _opener(head: bytes) -> Callable[[BinaryIO], _Stored] | None:
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return _open_webp
     if head.startswith((b"GIF87a", b"GIF89a")):
-        return _open_gif
+        return partial(_of_pillow, reader=GifImageFile, check=check_gif)
     if head.startswith(b"BM"):
-        return _open_bmp
+        return partial(_of_pillow, reader=BmpImageFile, check=check_bmp)
     if head[4:8] == b"ftyp":
         brands = head[8 : max(12, min(64, int.from_bytes(head[:4], "big")))]
         if b"avif" in brands or b"avis" in brands:
-            return _open_avif
+            return partial(_of_pillow, reader=AvifImageFile, check=check_heif)
         if any(brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")):
             return _open_heic
     return None
@@ -363,18 +344,6 @@ def _open_webp(file: BinaryIO) -> _Stored:
     return _of_pillow(file, WebPImageFile)
 
 
-def _open_gif(file: BinaryIO) -> _Stored:
-    return _of_pillow(file, GifImageFile, check_gif)
-
-
-def _open_bmp(file: BinaryIO) -> _Stored:
-    return _of_pillow(file, BmpImageFile, check_bmp)
-
-
-def _open_avif(file: BinaryIO) -> _Stored:
-    return _of_pillow(file, AvifImageFile, check_heif)
-
-
 def _open_heic(file: BinaryIO) -> _Stored:
     try:
         from pillow_heif import HeifImageFile
@@ -391,7 +360,7 @@ def _open_png(file: BinaryIO) -> _Stored:
     header = read_png(file, whole=False)
     try:
         orientation = _orientation(PngImageFile(io.BytesIO(header.file(with_texts=True))))
-    except _DECODER_ERRORS:  # texts too large or broken
+    except Exception:  # texts too large or broken
         orientation = _orientation(PngImageFile(io.BytesIO(header.file(with_texts=False))))
 
     def pixels() -> Image.Image | NDArray[Any]:
@@ -424,7 +393,8 @@ def _open_tiff(file: BinaryIO) -> _Stored:
 
 
 def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text)  # a decoder quotes the file
 
 
 def _to_rgb(pixels: Image.Image | NDArray[Any]) -> NDArray[np.uint8]:
@@ -496,7 +466,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8; upright (1) where the photo has none or its EXIF is damaged."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except _DECODER_ERRORS:
+    except Exception:
         return 1
     return orientation if isinstance(orientation, int) else 1
 

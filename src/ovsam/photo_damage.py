@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -208,7 +208,8 @@ def inflated_size(parts: list[bytes], limit: int) -> int:
     try:
         for part in parts:
             while part and not inflater.eof and size <= limit:
-                size += len(inflater.decompress(part, _INFLATED_AT_ONCE))
+                most = min(_INFLATED_AT_ONCE, limit - size + 1)
+                size += len(inflater.decompress(part, most))
                 part = inflater.unconsumed_tail
         while not inflater.eof and size <= limit:
             more = inflater.decompress(b"", _INFLATED_AT_ONCE)
@@ -349,7 +350,8 @@ def check_gif(data: bytes) -> None:
             code_at = at + 9 + _colours(data[at + 8 : at + 9])
             content, at = _sub_blocks(data, code_at + 1)
             if pictures == 0:
-                if code_at >= len(data) or _lzw_size(content, data[code_at]) != width * height:
+                pixels = width * height
+                if code_at >= len(data) or _lzw_size(content, data[code_at], pixels) != pixels:
                     raise DamagedError("its pixels do not fill its size")
             pictures += 1
         elif block == 0x21:
@@ -377,14 +379,16 @@ def _sub_blocks(data: bytes, at: int) -> tuple[bytes, int]:
         at += length
 
 
-def _lzw_size(content: bytes, bits: int) -> int:
-    """Pixels that the code of a GIF unpacks to; -1 where it is none."""
+def _lzw_size(content: Iterable[int], bits: int, limit: int) -> int:
+    """Pixels that the code of a GIF unpacks to, up to a little more than `limit`; -1 for none."""
     if not 1 <= bits <= 11:
         return -1
     clear, end = 1 << bits, (1 << bits) + 1
     lengths = [1] * clear + [0, 0]  # of what a code stands for
-    width, previous, size, pool, pool_bits = bits + 1, 0, 0, 0, 0
+    width, previous, size, pool, pool_bits, cleared = bits + 1, 0, 0, 0, 0, 0
     for byte in content:
+        if size > limit:
+            break
         pool |= byte << pool_bits
         pool_bits += 8
         while pool_bits >= width:
@@ -392,6 +396,9 @@ def _lzw_size(content: bytes, bits: int) -> int:
             pool >>= width
             pool_bits -= width
             if code == clear:
+                cleared += 1
+                if cleared > limit + 4096:
+                    return -1
                 del lengths[end + 1 :]
                 width, previous = bits + 1, 0
                 continue

@@ -69,8 +69,11 @@ _OF_BYTES = frozenset((_RAW, _LZW, *_DEFLATE, _PACKBITS, _LZMA, 50000))
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _BANDS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3, _LAB: 3}
 _OTHER_COLOURS = {_CMYK: "CMYK", _YCBCR: "YCbCr", _LAB: "LAB"}  # that Pillow makes RGB
+_MOST_SAMPLES = 6  # for each pixel, that Pillow knows
+_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # their bits, the last first
 _LARGEST_TILE = 2**24  # pixels; a tile may be larger than its picture
 _MOST_TAGS = 4096
+_MOST_PIECES = 2**18  # 64 million pixels in tiles of 16 x 16
 
 _Tags = dict[int, tuple[int, Any]]  # tag -> its type and value: numbers, or bytes
 
@@ -220,6 +223,9 @@ class Tiff:
             raise DamagedError(f"it has {self.samples} samples for a pixel of {bands} colours")
         if self._format not in (1, 2, 3) or (self._format == 3 and self.bits not in (16, 32, 64)):
             raise UnsupportedError(f"a TIFF with samples of type {self._format}, {self.bits} bits")
+        several = self.samples > 1 and not self._as_bytes
+        if several and (self.bits < 8 or self.samples > _MOST_SAMPLES):
+            raise UnsupportedError(self._described())
 
     def _grid(self) -> tuple[int, int, int]:
         """Rows and columns of a strip or tile, and how many there are for each plane."""
@@ -247,6 +253,8 @@ class Tiff:
         lengths = self.numbers(TILE_COUNTS if self._tiled else STRIP_COUNTS)
         if len(offsets) != count * planes:
             raise DamagedError(f"it needs {count * planes} strips or tiles and has {len(offsets)}")
+        if len(offsets) > _MOST_PIECES:
+            raise UnsupportedError(f"a TIFF of {len(offsets):,} strips or tiles")
         bits = columns * self.bits * (1 if self._planar else self.samples)
         row_bytes = math.ceil(bits / 8)
         if not any(lengths):  # old programs left them out
@@ -273,7 +281,7 @@ class Tiff:
 
     @property
     def _subsampled(self) -> bool:
-        return self.numbers(SUBSAMPLING) != (1, 1)
+        return self._photometric == _YCBCR and self.numbers(SUBSAMPLING) != (1, 1)
 
     def _check_places(self, pieces: Sequence[Piece]) -> None:
         start, size = self.place
@@ -282,7 +290,10 @@ class Tiff:
                 raise DamagedError("a strip of it is not within the file")
             if piece.offset < start + size and start < piece.offset + piece.length:
                 raise DamagedError("a strip of it lies on its directory")
-        places = sorted({piece[:2] for piece in pieces})  # tiles of one colour may be shared
+        # Tiles of one colour may be shared, but not a code that has many bytes for each of them.
+        if sum(p.length for p in pieces) > self.length + 2 * sum(p.unpacked_full for p in pieces):
+            raise DamagedError("strips of it are shared that cannot be")
+        places = sorted({piece[:2] for piece in pieces})
         for (before, length), (after, _) in pairwise(places):
             if before + length > after:
                 raise DamagedError("strips of it overlap")
@@ -306,6 +317,8 @@ class Tiff:
                 check_markers(content)
             if unpacked is None:
                 continue
+            if self.number(FILL_ORDER, 1) == 2:
+                content = content.translate(_TURNED)
             wanted = (piece.unpacked, piece.unpacked_full)
             size = unpacked(content, piece.unpacked_full)
             # The last strip may be filled up, and a length made even.
@@ -315,7 +328,7 @@ class Tiff:
                 raise DamagedError("a strip of it does not hold the rows that it should")
 
     def _unpacked_size(self) -> Callable[[bytes, int], int] | None:
-        if self._photometric == _YCBCR and self._subsampled:
+        if self._subsampled:
             return None  # which `pixels` reads of JPEG alone
         if self._compression == _RAW:
             return lambda content, _: len(content)
@@ -341,7 +354,7 @@ class Tiff:
         """
         if self._as_bytes:
             return self._colours(data)
-        if self._photometric == _YCBCR and self._compression in _OF_BYTES and self._subsampled:
+        if self._compression in _OF_BYTES and self._subsampled:
             raise UnsupportedError("a TIFF with subsampled colours that are not JPEG")
         try:
             image = self._opened(data, {t: v for t, v in self.tags.items() if t != ORIENTATION})
@@ -581,7 +594,7 @@ def _xz_size(content: bytes, limit: int) -> int:
     unpacker, size = lzma.LZMADecompressor(), 0
     try:
         while not unpacker.eof and size <= limit:
-            part = unpacker.decompress(content, 2**20)
+            part = unpacker.decompress(content, limit - size + 1)
             content = b""
             size += len(part)
             if not part and unpacker.needs_input:

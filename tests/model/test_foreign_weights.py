@@ -239,6 +239,7 @@ def test_whatever_a_field_holds(
         (("region", "levels"), [4], "region.levels.0: Input should be less than or equal to 3"),
         (("region", "levels"), [], "region.levels: Tuple should have at least 1 item"),
         (("zoom", "size"), 100, "zoom.size: Input should be a multiple of 32"),
+        (("zoom", "click_size"), 4096, "config: zoom.size and zoom.click_size must be at most im"),
         (("zoom", "contexts"), [0.0], "zoom.contexts.0: Input should be greater than"),
         (("zoom", "contexts"), [], "zoom.contexts: Tuple should have at least 1 item"),
         (("fusion_alpha",), 1.5, "fusion_alpha: Input should be less than or equal to 1"),
@@ -558,6 +559,24 @@ def test_a_zip_that_would_unpack_to_more_than_it_is(tmp_path: Path) -> None:
         archive.writestr("bomb/data.pkl", b"\0" * 10**7)
     with pytest.raises(CheckpointError, match="is a packed archive"):
         read_tensors(tmp_path / "bomb.pth")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: torch.zeros(2, dtype=torch.complex64),
+        lambda: torch.zeros(2).to(torch.float8_e4m3fn),  # torch cannot say whether it is finite
+        lambda: torch.zeros(2, dtype=torch.uint16),
+        lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(1)]),  # has no shape
+        lambda: torch.zeros(2).to_sparse(),
+    ],
+    ids=["complex", "float8", "uint16", "nested", "sparse"],
+)
+def test_a_tensor_that_no_weights_are(made: Callable[[], Tensor], tmp_path: Path) -> None:
+    torch.save({"a": made(), "b": torch.zeros(2)}, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"no weights, or larger than itself: a\.$"):
+        read_tensors(tmp_path / "odd.pth")
 
 
 @pytest.mark.parametrize("is_zip", [True, False])

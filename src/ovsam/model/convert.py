@@ -26,6 +26,7 @@ from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, quoted
 from ovsam.model.build import MODELS, expected_state, named_config, split_baseline
 from ovsam.model.weights import (
+    DTYPES,
     check_finite,
     check_kinds,
     differences,
@@ -281,13 +282,20 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
+_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32)
+_NUMBERS = frozenset((*DTYPES.values(), torch.float64, *_WHOLE))
+"""What weights may be saved as; torch does not compute with all that it stores."""
+
+
 def _check_stored(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Refuse tensors that no weights are, above all those larger than their file."""
     size = path.stat().st_size
     wrong = [
         name
         for name, tensor in tensors.items()
-        if tensor.layout != torch.strided
+        if tensor.dtype not in _NUMBERS
+        or tensor.layout != torch.strided
+        or tensor.is_nested
         or tensor.is_quantized
         or tensor.device.type != "cpu"
         or tensor.numel() * tensor.element_size() > size

@@ -442,13 +442,13 @@ def check_kinds(
         source: where they come from, for the message.
 
     Raises:
-        CheckpointError: names the tensors that are complex, or of whole numbers where the model
-            has others, or the other way round.
+        CheckpointError: names the tensors that are of whole numbers where the model has others,
+            or the other way round.
     """
     wrong = [
         f"{name} {str(state[name].dtype).removeprefix('torch.')}"
         for name, tensor in expected.items()
-        if state[name].is_complex() or state[name].is_floating_point() != tensor.is_floating_point()
+        if state[name].is_floating_point() != tensor.is_floating_point()
     ]
     if wrong:
         raise CheckpointError(

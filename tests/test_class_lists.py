@@ -92,6 +92,9 @@ def test_a_heading_is_no_name_of_the_vocabulary(
     with caplog.at_level(logging.WARNING):
         assert load_vocabulary(path).classes == ("cat", "dog")
     assert "'pets' is no class: no object has it, it is a heading of others." in caplog.text
-    content["annotations"].append({"category_id": 0})
+    content["categories"].append({"id": 3, "name": "_background_", "supercategory": None})
+    path.write_text(json.dumps(content))  # as LabelMe's converter writes it
+    assert load_vocabulary(path).classes == ("cat", "dog")
+    content["annotations"] += [{"category_id": 0}, {"category_id": 3}]
     path.write_text(json.dumps(content))
-    assert load_vocabulary(path).classes == ("pets", "cat", "dog")
+    assert load_vocabulary(path).classes == ("pets", "cat", "dog", "background")

@@ -31,8 +31,8 @@ def heading_ids(
     """Ids of categories that are a heading of others, not a class: no object has them.
 
     An export of Roboflow begins with one, of the project's name, which may be that of a class. A
-    category without an object is a heading if another with objects has its name, or if it is the
-    supercategory of another and not its own.
+    category without an object is a heading if another with objects has its name, if it is the
+    supercategory of another and not its own, or if it is LabelMe's name of what is no object.
 
     Args:
         categories: rows of a COCO file, each with a whole number as `id` and a text as `name`.
@@ -53,7 +53,8 @@ def heading_ids(
         its_own = number in above.get(key, ())
         heads = bool(above.get(key, set()) - {number}) and not its_own
         marked = str(row.get("supercategory", "?")).lower() in _NO_HEADING
-        if key in classes or (heads and (used or marked)):
+        no_class = row["name"] in LABELME_NO_CLASS
+        if key in classes or no_class or (heads and (used or marked)):
             found.add(number)
     return frozenset(found)
 

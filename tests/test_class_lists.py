@@ -64,6 +64,15 @@ def test_what_is_wrong_is_one_sentence(
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
 
 
+def test_a_folder_of_label_studios_is_a_vocabulary(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("w/o helmet\n\nN/A\n", encoding="utf-8-sig")
+    assert load_vocabulary(str(tmp_path)).classes == ("w/o helmet", "N/A")
+    assert load_vocabulary(tmp_path / "classes.txt").classes[0] == "w/o helmet"
+    (tmp_path / "classes.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(VocabularyError, match=r"classes\.txt' cannot be read.*Save them as UTF-8"):
+        load_vocabulary(str(tmp_path))
+
+
 def test_a_missing_data_yaml() -> None:
     with pytest.raises(VocabularyError, match=r"Cannot read 'none\.yaml': No such file"):
         load_vocabulary("none.yaml")

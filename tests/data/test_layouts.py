@@ -594,7 +594,7 @@ def test_what_is_ignored_beside_regions(tmp_path: Path) -> None:
     assert (found.layout, found.photos, found.problems) == ("SA-1B", 1, [])
     assert found.ignored == {
         "hidden files and folders, and those of a system": 2,
-        "photos without a JSON file": 1,
+        "photos without a JSON file, not annotated": 1,
         "files that are no photos (.md)": 1,
     }
 

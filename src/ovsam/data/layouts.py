@@ -284,6 +284,7 @@ def read_annotated(
         categories=listing.categories,
         category_ids=tuple(range(1, len(listing.categories) + 1)),
         source=str(path),
+        ignored=listing.ignored,
     )
     return annotations, root
 
@@ -294,6 +295,7 @@ def _refuse(error: OvsamError) -> None:
     ) from error
 
 
+UNLISTED = "photos without a JSON file, not annotated"
 _SYSTEM = "hidden files and folders, and those of a system"
 
 
@@ -380,7 +382,7 @@ def _labelme(root: Path, images: Path | None, report: Report) -> Listing:
         inner[:] = kept
         for name in files:
             if is_photo_name(name) and Path(place, name) not in listed:
-                ignored["photos without a JSON file, not annotated"] += 1
+                ignored[UNLISTED] += 1
             elif not is_photo_name(name) and not name.lower().endswith(".json"):
                 _ignore([Path(place, name)] if not is_system_entry(name) else [], ignored)
     categories = _categories(names, str(root), report)
@@ -502,7 +504,7 @@ def _sa1b(folders: list[Path], report: Report) -> Listing:
         found = [place.find(f"{file.stem}.jpg") or file.with_suffix(".jpg") for file in files]
         photos += map(ListedPhoto, found)
         rest = [entry for entry in entries if entry not in {*files, *found}]
-        ignored["photos without a JSON file"] += sum(is_photo_name(entry.name) for entry in rest)
+        ignored[UNLISTED] += sum(is_photo_name(entry.name) for entry in rest)
         _ignore((entry for entry in rest if not is_photo_name(entry.name)), ignored)
     return Listing("SA-1B", (), 0, Photos(photos, _with_regions), ignored=+ignored)
 

@@ -64,6 +64,15 @@ def test_what_is_wrong_is_one_sentence(
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
 
 
+def test_a_folder_of_label_studios_is_a_vocabulary(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("w/o helmet\n\nN/A\n", encoding="utf-8-sig")
+    assert load_vocabulary(str(tmp_path)).classes == ("w/o helmet", "N/A")
+    assert load_vocabulary(tmp_path / "classes.txt").classes[0] == "w/o helmet"
+    (tmp_path / "classes.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(VocabularyError, match=r"classes\.txt' cannot be read.*Save them as UTF-8"):
+        load_vocabulary(str(tmp_path))
+
+
 def test_a_missing_data_yaml() -> None:
     with pytest.raises(VocabularyError, match=r"Cannot read 'none\.yaml': No such file"):
         load_vocabulary("none.yaml")
@@ -92,6 +101,9 @@ def test_a_heading_is_no_name_of_the_vocabulary(
     with caplog.at_level(logging.WARNING):
         assert load_vocabulary(path).classes == ("cat", "dog")
     assert "'pets' is no class: no object has it, it is a heading of others." in caplog.text
-    content["annotations"].append({"category_id": 0})
+    content["categories"].append({"id": 3, "name": "_background_", "supercategory": None})
+    path.write_text(json.dumps(content))  # as LabelMe's converter writes it
+    assert load_vocabulary(path).classes == ("cat", "dog")
+    content["annotations"] += [{"category_id": 0}, {"category_id": 3}]
     path.write_text(json.dumps(content))
-    assert load_vocabulary(path).classes == ("pets", "cat", "dog")
+    assert load_vocabulary(path).classes == ("pets", "cat", "dog", "background")

@@ -126,6 +126,35 @@ def test_a_file_of_crowds_alone_can_be_measured(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("loads")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "shapes", "--vocabulary", "shapes"),
+        ("evaluate", "shapes", "--vocabulary", "shapes", "--clicks", "1"),
+        ("compare", "shapes", "--teacher", "lite"),
+    ],
+)
+def test_shapes_and_photos_of_labelme_are_counted(run: Run, command: tuple[str, ...]) -> None:
+    Path("shapes").mkdir()
+    for photo in Path("photos").iterdir():
+        photo.rename(Path("shapes", photo.name))
+    shapes = [
+        {"label": label, "points": [[5, 5], [9, 30], [30, 9]][:count], "shape_type": kind}
+        for label, count, kind in (
+            *(("cup", 3, "polygon"), ("cup", 1, "point"), ("cup", 2, "line")),
+            ("__ignore__", 3, "polygon"),
+        )
+    ]
+    Path("shapes/1.json").write_text(json.dumps({"shapes": shapes, "imagePath": "1.jpg"}))
+    content, result = report_of(run, *command)
+    counted = content["not_counted"]
+    assert (counted["shapes_no_objects"], counted["photos_not_annotated"]) == (3, 2)
+    assert (
+        "do not count: 2 photos without a file of annotations, 3 shapes that are no objects\n"
+    ) in result.stdout
+
+
+@pytest.mark.usefixtures("loads")
 def test_few_crowds_are_no_warning(run: Run) -> None:
     def few(content: dict[str, Any]) -> None:
         crowds = [one for one in content["annotations"] if one["iscrowd"]]

@@ -31,8 +31,8 @@ def heading_ids(
     """Ids of categories that are a heading of others, not a class: no object has them.
 
     An export of Roboflow begins with one, of the project's name, which may be that of a class. A
-    category without an object is a heading if another with objects has its name, or if it is the
-    supercategory of another and not its own.
+    category without an object is a heading if another with objects has its name, if it is the
+    supercategory of another and not its own, or if it is LabelMe's name of what is no object.
 
     Args:
         categories: rows of a COCO file, each with a whole number as `id` and a text as `name`.
@@ -53,7 +53,8 @@ def heading_ids(
         its_own = number in above.get(key, ())
         heads = bool(above.get(key, set()) - {number}) and not its_own
         marked = str(row.get("supercategory", "?")).lower() in _NO_HEADING
-        if key in classes or (heads and (used or marked)):
+        no_class = row["name"] in LABELME_NO_CLASS
+        if key in classes or no_class or (heads and (used or marked)):
             found.add(number)
     return frozenset(found)
 
@@ -141,13 +142,35 @@ def find_data_yaml(folder: Path) -> Path | None:
 
 
 def lists_classes(spec: str) -> bool:
-    """Whether a path is a `data.yaml`, or a folder that has one or LabelMe's files."""
+    """Whether a path is a `data.yaml`, or a folder with one, `classes.txt` or LabelMe's files."""
     if spec.lower().endswith(YAML_SUFFIXES):
         return True
     if not os.path.isdir(spec):
         return False
     folder = Path(spec)
-    return find_data_yaml(folder) is not None or holds_labelme(folder)
+    return (
+        find_data_yaml(folder) is not None or names_list(folder).is_file() or holds_labelme(folder)
+    )
+
+
+def names_list(folder: Path) -> Path:
+    """Where LabelImg and Label Studio keep the names of a folder: one a line, by number."""
+    return folder / "classes.txt"
+
+
+def read_names_list(file: Path) -> dict[int, str]:
+    """The names by their numbers; an empty line has none.
+
+    Raises:
+        AnnotationError: it cannot be read.
+    """
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnnotationError(
+            f"The class names in '{file}' cannot be read: {error}. Save them as UTF-8 text."
+        ) from error
+    return {number: name for number, name in enumerate(lines) if name}
 
 
 def data_set_names(path: Path) -> list[str]:
@@ -157,9 +180,12 @@ def data_set_names(path: Path) -> list[str]:
         AnnotationError: there is no such file, or something is wrong with it.
     """
     file = find_data_yaml(path) if path.is_dir() else path
-    if file is None:
+    if file is not None:
+        names = yaml_names(read_data_yaml(file), str(file))
+    elif names_list(path).is_file():
+        names = read_names_list(names_list(path))
+    else:
         return labelme_names(path)
-    names = yaml_names(read_data_yaml(file), str(file))
     return list(dict.fromkeys(names[number] for number in sorted(names)))
 
 

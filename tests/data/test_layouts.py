@@ -594,7 +594,7 @@ def test_what_is_ignored_beside_regions(tmp_path: Path) -> None:
     assert (found.layout, found.photos, found.problems) == ("SA-1B", 1, [])
     assert found.ignored == {
         "hidden files and folders, and those of a system": 2,
-        "photos without a JSON file": 1,
+        "photos without a JSON file, not annotated": 1,
         "files that are no photos (.md)": 1,
     }
 
@@ -668,3 +668,45 @@ def test_headings_are_said(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content))
     found = check(tmp_path / "a.json")
     assert (found.classes, found.headings, found.problems) == (("cat",), ("pets",), [])
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "valid", "test"),  # Roboflow's, with an annotation file in each
+        ("JPEGImages", "SegmentationClass", "SegmentationObject"),  # Pascal VOC's
+        ("JPEGImages", "Visualization"),
+        ("train2017", "val2017"),
+        ("photos",),
+    ],
+)
+def test_folders_of_another_layout_are_no_classes(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    for folder in folders:
+        write_photo(tmp_path / folder / "a.jpg")
+    with pytest.raises(AnnotationError, match=r"none of the known layouts.*Give the path of one"):
+        list_photos(tmp_path, None, no_report)
+    (tmp_path / folders[0] / "._x.json").touch()
+    (tmp_path / folders[0] / "_annotations.coco.json").touch()
+    with pytest.raises(AnnotationError, match=rf"such as '.*{folders[0]}/_annotations.coco.json'"):
+        list_photos(tmp_path, None, no_report)
+    write_photo(tmp_path / "bus" / "a.jpg")  # a train beside other classes
+    assert len(list_photos(tmp_path, None, no_report).categories) == len(folders) + 1
+
+
+def test_a_list_of_photos_is_no_list_of_folders(tmp_path: Path) -> None:
+    write_photo(tmp_path / "obj_train_data" / "a.jpg")
+    (tmp_path / "train.txt").write_text("data/obj_train_data/a.jpg\n")
+    for path in (tmp_path, tmp_path / "train.txt"):
+        with pytest.raises(AnnotationError, match=r"train.txt' lists photos, as YOLO's .*'names'"):
+            list_photos(path, None, no_report)
+
+
+def test_a_map_of_numbers_in_a_jpeg_file_is_a_problem(tmp_path: Path) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[8:24, 8:24] = 1
+    mask[8:24, 24:40] = 2
+    mask_folder(tmp_path, mask)
+    assert len(next(iter(list_photos(tmp_path, None, no_report).photos)).instances) == 2
+    (tmp_path / "masks/a.png").rename(tmp_path / "masks/a.JPG")
+    [photo] = list_photos(tmp_path, None, no_report).photos
+    assert not photo.instances and "JPEG changes numbers" in photo.problems[0]

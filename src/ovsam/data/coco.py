@@ -116,6 +116,7 @@ class Annotations:
         headings: names of categories that are no classes, see `class_lists.heading_ids`.
         crowds_by_photo: how many crowd regions each photo has; photos without are not in it.
         source: the file's name, for messages.
+        ignored: what is no part of the data set, by what it is.
     """
 
     photos: tuple[Photo, ...]
@@ -125,6 +126,7 @@ class Annotations:
     headings: tuple[str, ...] = ()
     crowds_by_photo: Mapping[int, int] = field(default_factory=dict)
     source: str = "annotations"
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def crowds(self) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class DataSet:
         photos: in the data set's order; `photos.listed` is what is known without reading.
         problems: a sentence for each thing that was wrong when listing and is left out.
         crowds: how many crowd regions its file has, which are left out.
+        ignored: what is no part of the data set, by what it is.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DataSet:
     photos: Photos
     problems: tuple[str, ...] = ()
     crowds: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -192,6 +194,7 @@ def read_data_set(
         listing.photos,
         tuple(problems),
         listing.crowds,
+        listing.ignored,
     )
 
 

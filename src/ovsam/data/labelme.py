@@ -31,6 +31,8 @@ from ovsam.geometry import (
 from ovsam.photo import DEFAULT_MAX_PIXELS, read_photo
 
 _LINES = ("line", "linestrip", "point", "points")
+NO_OBJECT = "shapes that"
+"""Begins what is said of shapes that are left out."""
 _CORNERS = 90  # of a circle
 
 Shape = Mapping[str, Any]
@@ -158,10 +160,10 @@ def labelme_objects(
             if not isinstance(label, str) or not label.strip():
                 raise AnnotationError(f"{where} must have a text as 'label', got {quoted(label)}.")
             if kind in _LINES:
-                ignored[f"shapes that enclose nothing ({kind})"] += 1
+                ignored[f"{NO_OBJECT} enclose nothing ({kind})"] += 1
                 continue
             if label in LABELME_NO_CLASS:
-                ignored[f"shapes that are called {label}"] += 1
+                ignored[f"{NO_OBJECT} are called {label}"] += 1
                 continue
             named_category(label, [label], where)
             group_id = shape.get("group_id")

@@ -64,6 +64,13 @@ Split = Literal["train", "val"]
 
 Report = Callable[[OvsamError], None]
 
+_LOSSY = (".jpg", ".jpeg", ".jfif", ".jpe")
+# What other layouts call folders of photos, which are none of classes.
+_PARTS = frozenset(
+    "train,val,valid,validation,test,trainval,image,images,img,imgs,photo,photos,mask,masks,data,"
+    "jpegimages,segmentationclass,segmentationobject,visualization,obj_train_data".split(",")
+)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ListedPhoto:
@@ -218,12 +225,15 @@ def list_photos(
     if named:
         return _sa1b(named, report)
     classes = [p for p in _entries(path) if p.suffix.lower() == ".tar" or _holds_photos(p)]
-    if classes:
+    if not all(_is_part(item.name) for item in classes):
         return _classes(path, classes, report)
+    files = [file for pattern in ("*.json", "*/*.json") for file in sorted(path.glob(pattern))]
+    named = [file for file in files if not any(map(is_system_entry, file.parts[-2:]))]
+    such = f", such as '{named[0]}'" if named else ""
     raise AnnotationError(
         f"'{path}' has none of the known layouts: expected an annotation file in COCO's format, a "
         "data.yaml (YOLO), JSON files beside photos (LabelMe, SA-1B), images/ and masks/, or a "
-        "folder or tar file for each class (ImageNet). Give the path of one of these."
+        f"folder or tar file for each class (ImageNet). Give the path of one of these{such}."
     )
 
 
@@ -274,6 +284,7 @@ def read_annotated(
         categories=listing.categories,
         category_ids=tuple(range(1, len(listing.categories) + 1)),
         source=str(path),
+        ignored=listing.ignored,
     )
     return annotations, root
 
@@ -284,6 +295,7 @@ def _refuse(error: OvsamError) -> None:
     ) from error
 
 
+UNLISTED = "photos without a JSON file, not annotated"
 _SYSTEM = "hidden files and folders, and those of a system"
 
 
@@ -370,7 +382,7 @@ def _labelme(root: Path, images: Path | None, report: Report) -> Listing:
         inner[:] = kept
         for name in files:
             if is_photo_name(name) and Path(place, name) not in listed:
-                ignored["photos without a JSON file, not annotated"] += 1
+                ignored[UNLISTED] += 1
             elif not is_photo_name(name) and not name.lower().endswith(".json"):
                 _ignore([Path(place, name)] if not is_system_entry(name) else [], ignored)
     categories = _categories(names, str(root), report)
@@ -467,7 +479,12 @@ def _named_folders(file: Path) -> list[Path]:
             f"The list of folders '{file}' cannot be read: {error}. Save it as UTF-8 text."
         ) from error
     # One folder on each line, whose name may have blanks, or several between blanks.
-    named = (line.strip() for line in lines)
+    named = [line.strip() for line in lines]
+    if any(is_photo_name(line) and not os.path.isdir(file.parent / line) for line in named):
+        raise AnnotationError(
+            f"'{file}' lists photos, as YOLO's lists do, and no folders of SA-1B. Give a data.yaml "
+            f"with 'names' and '{file.stem}: {file.name}' beside it."
+        )
     several = ([line] if os.path.isdir(file.parent / line) else line.split() for line in named)
     return [file.parent / name for names in several for name in names if name]
 
@@ -487,7 +504,7 @@ def _sa1b(folders: list[Path], report: Report) -> Listing:
         found = [place.find(f"{file.stem}.jpg") or file.with_suffix(".jpg") for file in files]
         photos += map(ListedPhoto, found)
         rest = [entry for entry in entries if entry not in {*files, *found}]
-        ignored["photos without a JSON file"] += sum(is_photo_name(entry.name) for entry in rest)
+        ignored[UNLISTED] += sum(is_photo_name(entry.name) for entry in rest)
         _ignore((entry for entry in rest if not is_photo_name(entry.name)), ignored)
     return Listing("SA-1B", (), 0, Photos(photos, _with_regions), ignored=+ignored)
 
@@ -544,6 +561,11 @@ def _with_mask(photo: ListedPhoto, masks: Mapping[Path, Path]) -> ListedPhoto:
             found = map_objects(numbers)
         except AnnotationError as error:
             raise AnnotationError(f"Mask '{file}' cannot be used: {error}") from error
+        if len(found.objects) > 1 and file.suffix.lower() in _LOSSY:
+            raise AnnotationError(
+                f"Mask '{file}' cannot be used: it has {len(found.objects):,} numbers, and JPEG "
+                "changes numbers. Keep label maps as PNG; a mask must be black and white."
+            )
         if not found.objects and (size_hw := read_photo_size(photo.path)) != numbers.shape:
             raise AnnotationError(  # with objects, whoever uses them says so
                 f"Mask '{file}' is {numbers.shape[1]} x {numbers.shape[0]} pixels and blank, its "
@@ -556,6 +578,11 @@ def _with_mask(photo: ListedPhoto, masks: Mapping[Path, Path]) -> ListedPhoto:
     )
     size_hw = numbers.shape[0], numbers.shape[1]
     return replace(photo, size_hw=size_hw, instances=instances, notes=found.notes)
+
+
+def _is_part(name: str) -> bool:
+    """Whether a folder of this name holds a part of a data set, and not a class: train2017."""
+    return name.lower().rstrip("0123456789_-") in _PARTS
 
 
 def _is_photo(path: Path) -> bool:

@@ -15,7 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ovsam.class_lists import find_data_yaml, read_data_yaml, yaml_names
+from ovsam.class_lists import (
+    find_data_yaml,
+    names_list,
+    read_data_yaml,
+    read_names_list,
+    yaml_names,
+)
 from ovsam.errors import AnnotationError, OvsamError, quoted
 from ovsam.photo_files import PhotoFolder, is_photo_name, is_system_entry
 
@@ -60,7 +66,7 @@ def is_yolo(folder: Path) -> bool:
     photos = _photos_folder(folder)
     labels = labels_folder(photos)
     if labels == photos:  # the lists of names lie beside other layouts' photos, too
-        return (folder / "classes.txt").is_file() and any(
+        return names_list(folder).is_file() and any(
             file.with_suffix(".txt").is_file() for file in _photos_in(folder)
         )
     return _names_file(folder, labels) is not None
@@ -111,13 +117,7 @@ def _read_names(file: Path) -> tuple[dict[int, str], bool]:
     if file.suffix.lower() != ".txt":
         content = read_data_yaml(file)
         return yaml_names(content, str(file)), "kpt_shape" in content
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(
-            f"The class names in '{file}' cannot be read: {error}. Save them as UTF-8 text."
-        ) from error
-    return {number: name for number, name in enumerate(lines) if name}, False
+    return read_names_list(file), False
 
 
 def _names_file(folder: Path, labels: Path) -> Path | None:
@@ -125,7 +125,7 @@ def _names_file(folder: Path, labels: Path) -> Path | None:
     above = [folder, *folder.absolute().parents[:_UP]]
     if (found := next(filter(None, map(find_data_yaml, above)), None)) is not None:
         return found
-    lists = (place / "classes.txt" for place in (labels, *above))
+    lists = map(names_list, (labels, *above))
     return next((file for file in lists if file.is_file()), None)
 
 

@@ -9,7 +9,7 @@ are empty the IoU is 0, as `geometry.mask_iou` has it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import (
@@ -28,7 +28,7 @@ from ovsam.data.crowds import IF_OBJECTS, IN_FILE
 from ovsam.data.dataset import DataSet
 from ovsam.data.layouts import ListedPhoto
 from ovsam.errors import AnnotationError, OvsamError
-from ovsam.evaluate.left_out import NOTHING, LeftOut
+from ovsam.evaluate.left_out import NOTHING, LeftOut, of_listing
 from ovsam.evaluate.metrics import Share
 from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
 from ovsam.evaluate.prompts import POINTS, PromptKind, annotated_prompt
@@ -230,7 +230,8 @@ def agreement(
         seconds=done.seconds,
         iou=np.array(found, dtype=np.float64),
         problems=tuple(problems),
-        not_counted=LeftOut(
+        not_counted=replace(
+            of_listing(data_set.ignored),
             crowd_regions=data_set.crowds,
             objects_beyond_largest=sum(row.get("beyond_largest", 0) for row in done.rows),
             photos_beyond_limit=len(data_set) - seen,

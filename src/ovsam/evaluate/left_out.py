@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 
 from ovsam.data.coco import Annotations, Photo
+from ovsam.data.labelme import NO_OBJECT
+from ovsam.data.layouts import UNLISTED
 
 # What stands behind each number, for one and for several.
 _WORDS = {
@@ -24,6 +26,14 @@ _WORDS = {
     "photos_without_objects": (
         "photo on which nothing is marked",
         "photos on which nothing is marked",
+    ),
+    "photos_not_annotated": (
+        "photo without a file of annotations",
+        "photos without a file of annotations",
+    ),
+    "shapes_no_objects": (
+        "shape that is no object",
+        "shapes that are no objects",
     ),
     "boxes_beyond_limit": ("box in photos beyond --limit", "boxes in photos beyond --limit"),
     "boxes_beyond_best": (
@@ -54,6 +64,8 @@ class LeftOut:
         objects_beyond_limit: on photos beyond the limit.
         photos_beyond_limit: those after the first that were asked for.
         photos_without_objects: on which nothing is marked, or crowd regions alone.
+        photos_not_annotated: LabelMe, SA-1B: those without a JSON file.
+        shapes_no_objects: LabelMe: lines, points, and what is called __ignore__ or _background_.
         boxes_beyond_limit: a detector's, in photos beyond the limit.
         boxes_beyond_best: those after the 100 best of a class in a photo (COCO), or the 300 best
             of a photo (LVIS).
@@ -69,6 +81,8 @@ class LeftOut:
     objects_beyond_limit: int = 0
     photos_beyond_limit: int = 0
     photos_without_objects: int = 0
+    photos_not_annotated: int = 0
+    shapes_no_objects: int = 0
     boxes_beyond_limit: int = 0
     boxes_beyond_best: int = 0
     boxes_unlisted: int = 0
@@ -101,10 +115,20 @@ def sentence_of(counts: dict[str, int]) -> str:
     return f"do not count: {', '.join(said)}" if said else ""
 
 
+def of_listing(ignored: Mapping[str, int]) -> LeftOut:
+    """What of a data set was drawn or photographed, and is no object or not annotated."""
+
+    def count(what: str) -> int:
+        return sum(number for key, number in ignored.items() if key.startswith(what))
+
+    return LeftOut(photos_not_annotated=count(UNLISTED), shapes_no_objects=count(NO_OBJECT))
+
+
 def beyond(annotations: Annotations, photos: Collection[Photo]) -> LeftOut:
-    """The crowd regions of a file, and all that is on some photos beyond a limit."""
+    """What is no object of a data set, and all that is on some photos beyond a limit."""
     crowds = annotations.crowds_by_photo
-    return LeftOut(
+    return replace(
+        of_listing(annotations.ignored),
         crowd_regions=annotations.crowds - sum(crowds.get(photo.id, 0) for photo in photos),
         objects_beyond_limit=sum(len(annotations.by_photo.get(p.id, ())) for p in photos),
         photos_beyond_limit=len(photos),

@@ -379,8 +379,19 @@ def test_merged_names_are_noted(caplog: pytest.LogCaptureFixture) -> None:
         "stays a class of its own."
     )
     assert "'double-decker bus' is taken as 'bus'" in caplog.text
+    assert "In quotes a name stays" in caplog.text
     assert entries.with_class("dog").notes == ()
     assert entries.fingerprint == dataclasses.replace(entries, notes=()).fingerprint
+
+
+def test_quotes_are_no_remedy_for_one_name_given_twice(caplog: pytest.LogCaptureFixture) -> None:
+    entries = load_vocabulary("cat, 'Cat', dog")
+    assert (entries.classes, entries.notes) == (
+        ("cat", "dog"),
+        ("'Cat' is there twice and is one class.",),
+    )
+    assert "'Cat' is there twice: names that look the same are one class." in caplog.text
+    assert "In quotes" not in caplog.text
 
 
 COMPOSED, DECOMPOSED = "caf\xe9", "cafe\u0301"

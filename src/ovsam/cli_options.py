@@ -132,8 +132,8 @@ VocabularyOption = Annotated[
     str,
     typer.Option(
         help="The names to choose from: a built-in vocabulary (`ovsam vocabulary list`), a text "
-        "file with one class per line, a table (.csv), a list or an annotation file (.json), or "
-        'names: "cat, dog/puppy, coffee mug".',
+        "file with one class per line, a table (.csv), a list or an annotation file (.json), "
+        "YOLO's data.yaml, a folder of LabelMe's, or names: \"cat, dog/puppy, coffee mug\".",
         metavar="NAMES",
         callback=typed_names,
         autocompletion=complete_vocabularies,

@@ -723,12 +723,10 @@ def _each_meaning_once(
         for text in (*row.texts, meaning):
             owners.setdefault(text, same)
     if merged:
-        _log.warning(
-            "Of vocabulary '%s' %s: they mean the same and are one class. In quotes a name stays a "
-            "class of its own.",
-            name,
-            some(merged),
-        )
+        why = "names that look the same are one class"
+        if not all(part.endswith("is there twice") for part in merged):
+            why = "they mean the same and are one class. In quotes a name stays a class of its own"
+        _log.warning("Of vocabulary '%s' %s: %s.", name, some(merged), why)
     return _vocabulary(name, kept, templates, notes)
 
 

@@ -298,8 +298,8 @@ def test_evaluate_reports_unseen_classes_apart(run: Run) -> None:
     assert report["novel"] == ["cat"]
     assert report["by_novelty"]["novel"]["instances"] == 1
     assert report["by_novelty"]["base"]["instances"] == 0
-    assert_error(run(*call, "--unseen", "unicorn"), "has no class 'unicorn' to be marked")
-    assert_error(run(*call, "--unseen", "coco-ov"), "has no class 'coco-ov' to be marked")
+    assert_error(run(*call, "--unseen", "unicorn"), "has no class 'unicorn' to be marked", 2)
+    assert_error(run(*call, "--unseen", "coco-ov"), "has no class 'coco-ov' to be marked", 2)
     assert_error(run(*call, "--unseen", " ,"), "--unseen must name classes", 2)
 
 

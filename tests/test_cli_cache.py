@@ -143,7 +143,6 @@ def test_a_corrupt_photo_is_named() -> None:
     ("options", "data", "teacher", "message"),
     [
         ([], "nowhere", "vit.pth", "There is no data set at 'nowhere'"),
-        ([], "data", "nothing", "Unknown teacher 'nothing'"),
         (["--size", "128"], "data", "vit.pth", "sees photos at 64 pixels, not at 128"),
         (["-o", "vit.pth/cache", "--yes"], "data", "vit.pth", "Cannot make the folder"),
         (["--shard", "3"], "data", "vit.pth", "'cache' is in shards of 2 photos, not of 3"),
@@ -158,6 +157,7 @@ def test_errors_are_one_sentence(options: list[str], data: str, teacher: str, me
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--teacher", "nothing"], "Unknown teacher 'nothing'"),
         (["--device", "abacus"], "--device must be cpu, cuda or mps, got 'abacus'."),
         (["--part", "3/2"], "--part must be i/n with i from 1 to n"),
         (["--part", "half"], "for example 2/4, got 'half'"),

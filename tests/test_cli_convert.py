@@ -57,7 +57,7 @@ def test_sam_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = str(tmp_path / "out.safetensors")
     line = ["convert", output, "--model", "sam-vit-b-oracle", "--sam", str(paths["sam"])]
     refused = CliRunner().invoke(app, [*line, "--clip", str(paths["clip"])])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "is made from sam; got sam, clip" in refused.stderr
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 0, result.output
@@ -83,7 +83,7 @@ def test_a_sam_and_a_clip_make_a_baseline(
     files = ["--sam", str(paths["sam"]), "--clip", str(paths["clip"])]
     line = ["convert", output, "--model", name, *files]
     refused = CliRunner().invoke(app, [*line, "--clip2sam", str(tmp_path / "clip2sam.pth")])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "is made from sam, clip; got clip2sam, sam, clip" in refused.stderr
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 0, result.output

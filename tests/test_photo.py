@@ -359,6 +359,15 @@ def test_missing_file(tmp_path: Path) -> None:
         read_photo(tmp_path / "no.png")
 
 
+def test_a_name_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "no\x1b[31m\n.png"
+    with pytest.raises(PhotoError, match=r"/no\\x1b\[31m\\n\.png' does not exist"):
+        read_photo(path)
+    path.write_bytes(b"text")
+    with pytest.raises(PhotoError, match=r"/no\\x1b\[31m\\n\.png' is not an image"):
+        read_photo(path)
+
+
 def test_directory(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match=r"is a directory\. Give the path of one image file"):
         read_photo(str(tmp_path))

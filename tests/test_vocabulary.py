@@ -379,8 +379,19 @@ def test_merged_names_are_noted(caplog: pytest.LogCaptureFixture) -> None:
         "stays a class of its own."
     )
     assert "'double-decker bus' is taken as 'bus'" in caplog.text
+    assert "In quotes a name stays" in caplog.text
     assert entries.with_class("dog").notes == ()
     assert entries.fingerprint == dataclasses.replace(entries, notes=()).fingerprint
+
+
+def test_quotes_are_no_remedy_for_one_name_given_twice(caplog: pytest.LogCaptureFixture) -> None:
+    entries = load_vocabulary("cat, 'Cat', dog")
+    assert (entries.classes, entries.notes) == (
+        ("cat", "dog"),
+        ("'Cat' is there twice and is one class.",),
+    )
+    assert "'Cat' is there twice: names that look the same are one class." in caplog.text
+    assert "In quotes" not in caplog.text
 
 
 COMPOSED, DECOMPOSED = "caf\xe9", "cafe\u0301"
@@ -1023,3 +1034,15 @@ def test_several_kinds_may_stand_between_commas() -> None:
 @pytest.mark.parametrize("name", ["Dinning Table", "Trash bin Can", "Cutting/chopping Board"])
 def test_objects365_is_known_by_the_spelling_of_its_files(name: str) -> None:
     assert load_vocabulary("objects365").class_of(name) is not None
+
+
+def test_a_file_of_another_kind_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    for name in ("labels.list", "data/labels", "cat"):
+        Path(name).write_text("dog\n")
+    for name in ("labels.list", "data/labels", "./cat"):
+        with pytest.raises(VocabularyError, match="is a file of another kind"):
+            load_vocabulary(name)
+    assert load_vocabulary("cat").classes == ("cat",)
+    assert load_vocabulary("data/cup").classes == ("data",)  # no file, but two names

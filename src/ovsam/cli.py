@@ -260,7 +260,7 @@ def complexity(
         list[str] | None,
         typer.Argument(
             help="Models by name, or checkpoints by path. Left out: all that have a name.",
-            metavar="[MODEL]...",
+            metavar="MODEL",
             show_default=False,
             autocompletion=complete_models,
         ),

@@ -29,13 +29,14 @@ from ovsam.cli_options import (
 )
 from ovsam.cli_progress import bar, embed_names
 from ovsam.cli_report import print_left_out
-from ovsam.errors import UsageError
+from ovsam.errors import UsageError, VocabularyError
 
 if TYPE_CHECKING:
     from ovsam.evaluate.agreement import AgreementReport
     from ovsam.evaluate.clicks import ClickReport
     from ovsam.evaluate.metrics import Summary
     from ovsam.evaluate.run import Report
+    from ovsam.vocabulary import Vocabulary
 
 app = typer.Typer()
 
@@ -153,7 +154,7 @@ def evaluate(
     content, photos_dir = read_annotated(annotations, images, crowds.value)
     names = load_vocabulary(vocabulary)
     if unseen is not None:
-        names = names.with_unseen(_listed(unseen))
+        names = _marked(names, unseen)
     photos = chosen_photos(content, photos_dir, limit)  # all checks come before the model
     if clicks is None:
         counted(content, photos, names)
@@ -294,17 +295,20 @@ def compare(
         typer.echo(f"wrote {json_path}")
 
 
-def _listed(unseen: str) -> list[str]:
-    """The names, each as it is written: what means the same is not one class here."""
+def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
+    """The vocabulary with what `--unseen` names marked so, each as it is written."""
     from ovsam.vocabulary import typed_names
 
-    names = typed_names(unseen)
+    names = typed_names(unseen)  # what means the same is not one class here
     if not names:
         raise UsageError(
             "--unseen must name classes of the vocabulary, separated by commas, got none. Give "
             "some, or leave it out."
         )
-    return names
+    try:
+        return vocabulary.with_unseen(names)
+    except VocabularyError as error:
+        raise UsageError(str(error)) from error
 
 
 def _refuse_beside_clicks(context: typer.Context) -> None:

@@ -27,11 +27,11 @@ _FAILED, _WRONG_USE = 1, 2
 
 
 class Command(TyperCommand):
-    """A command whose flags are shown without the type of a value that they do not take."""
+    """A command whose help shows no type where it says nothing."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # Typer's click, vendored or not
         """Its parameters, the one for help among them."""
-        return without_types_of_flags(super().get_params(ctx))
+        return without_types(super().get_params(ctx))
 
 
 class Group(TyperGroup):
@@ -39,7 +39,7 @@ class Group(TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Its parameters, the one for help among them."""
-        return without_types_of_flags(super().get_params(ctx))
+        return without_types(super().get_params(ctx))
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run the command that the arguments name."""
@@ -65,11 +65,16 @@ class Group(TyperGroup):
             raise typer.Exit(end_interrupted(error)) from error
 
 
-def without_types_of_flags(parameters: list[Any]) -> list[Any]:
-    """The same parameters; what Typer shows behind a flag is empty."""
+def without_types(parameters: list[Any]) -> list[Any]:
+    """The same parameters; what Typer shows behind a flag or an argument is empty.
+
+    A flag takes no value, and an argument is named for what it is.
+    """
     for parameter in parameters:
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
+        elif parameter.param_type_name == "argument":  # `<list[Path]>` and the like
+            parameter.display_type_rich = lambda **_: None
     return parameters
 
 
@@ -127,8 +132,8 @@ VocabularyOption = Annotated[
     str,
     typer.Option(
         help="The names to choose from: a built-in vocabulary (`ovsam vocabulary list`), a text "
-        "file with one class per line, a table (.csv), a list or an annotation file (.json), or "
-        'names: "cat, dog/puppy, coffee mug".',
+        "file with one class per line, a table (.csv), a list or an annotation file (.json), "
+        "YOLO's data.yaml, a folder of LabelMe's, or names: \"cat, dog/puppy, coffee mug\".",
         metavar="NAMES",
         callback=typed_names,
         autocompletion=complete_vocabularies,

@@ -168,7 +168,7 @@ def pictures(
         typer.Argument(
             help="Two or more reports of `ovsam evaluate --json`. The last one tells which objects "
             "are best and worst.",
-            metavar="REPORT...",
+            metavar="REPORT",
             show_default=False,
         ),
     ],

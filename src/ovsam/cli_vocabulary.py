@@ -20,7 +20,7 @@ from ovsam.cli_options import (
     typed_names,
 )
 from ovsam.cli_streams import print_file, print_table
-from ovsam.errors import VocabularyError
+from ovsam.errors import UsageError, VocabularyError
 from ovsam.vocabulary import (
     Vocabulary,
     builtin_notes,
@@ -146,7 +146,7 @@ def show(
     """
     names = narrowed(load_vocabulary(vocabulary), only)
     notes = builtin_notes(vocabulary) if vocabulary in builtin_vocabularies() else ""
-    counts = f"{names.name}: {len(names):,} classes, {_count_names(names):,} names"
+    counts = f"{names.name}: {_counts(names)}"
     lines = [f"# {line}" for line in (counts, *notes.splitlines())]
     lines += names.templates
     every = zip(names.classes, names.synonyms, names.answerable, names.unseen, strict=True)
@@ -186,7 +186,7 @@ def search(
 
     wanted = shown_name(words)
     if not _plain(wanted):
-        raise VocabularyError("There is nothing to search for. Give a name or its beginning.")
+        raise UsageError("There is nothing to search for. Give a name or its beginning.")
     specs = vocabulary or [name for name in builtin_vocabularies() if name != "coco-ov"]
     table = Table("vocabulary", "class", "other names", box=boxes.SIMPLE_HEAD)
     hidden = 0
@@ -224,7 +224,7 @@ def diff(
     found = Difference.between(ours, theirs)
     for vocabulary, alone in ((ours, found.only_first), (theirs, found.only_second)):
         typer.echo(
-            f"{vocabulary.name}: {len(vocabulary):,} classes, "
+            f"{vocabulary.name}: {_counted(len(vocabulary), 'class', 'classes')}, "
             f"{len(vocabulary) - len(alone):,} of them in the other"
         )
     if not found:
@@ -267,10 +267,7 @@ def build(
         predictor.prepare(
             progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True)
         )
-    typer.echo(
-        f"{predictor.name} has the embeddings of {names.name}: {len(names):,} classes, "
-        f"{_count_names(names):,} names"
-    )
+    typer.echo(f"{predictor.name} has the embeddings of {names.name}: {_counts(names)}")
 
 
 def find(vocabulary: Vocabulary, words: str) -> list[int]:
@@ -339,6 +336,15 @@ def _others(name: str, texts: Iterable[str]) -> tuple[str, ...]:
 
 def _count_names(vocabulary: Vocabulary) -> int:
     return sum(map(len, vocabulary.synonyms))
+
+
+def _counts(vocabulary: Vocabulary) -> str:
+    classes = _counted(len(vocabulary), "class", "classes")
+    return f"{classes}, {_counted(_count_names(vocabulary), 'name', 'names')}"
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def _print_list(title: str, names: Iterable[str], everything: bool) -> None:

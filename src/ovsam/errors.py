@@ -41,6 +41,10 @@ class TrainingError(OvsamError):
     """A training run cannot begin or go on."""
 
 
+class SettingError(TrainingError, UsageError):
+    """A change of a recipe is none, or makes a sound recipe one that cannot be used."""
+
+
 class OutputError(OvsamError):
     """A result cannot be written where it was asked for."""
 

@@ -177,7 +177,7 @@ def _opened(
 ) -> tuple[AbstractContextManager[BinaryIO], str]:
     """The file, which is closed only if it was opened here, and how messages call it."""
     if isinstance(source, (str, Path)):
-        name = f"{what} '{source}'"
+        name = f"{what} {str(source)!r}"  # one line, whatever a file is called
         return _open_file(Path(source), name), name
     name = f"The {what.lower()}"
     data = source if isinstance(source, (bytes, bytearray, memoryview)) else source.read()

@@ -1053,7 +1053,7 @@ def locate(name: str, cache_dir: str | Path | None = None) -> Path:
             f"The weights of '{name}' do not come with ovsam. Make a checkpoint with 'ovsam "
             "convert' or 'ovsam train' (docs/baselines.md, docs/train.md) and give its path."
         )
-    if not os.path.exists(path) and not path.suffix:
+    if not os.path.exists(name) and not path.suffix:  # '' is no path, Path('') is one
         raise UnknownModelError(
             f"Unknown model '{name}'. Choose lite, {', '.join(RELEASES)}, or give the path of a "
             "checkpoint."

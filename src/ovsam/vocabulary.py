@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import io
 import logging
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -82,7 +83,7 @@ _JOINING = frozenset(  # words that are no name: a slash beside one is part of a
     "and,or,on,off,in,out,up,down,yes,no,with,without,his,her,he,she".split(",")
 )
 _TABLES = (".tsv", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".names", ".pbtxt")
-_PATH = re.compile(r"~|\.{0,2}[/\\]|[A-Za-z]:[/\\]")  # how a path begins
+_PATH = re.compile(r"(~|\.{0,2})[/\\]|[A-Za-z]:[/\\]")  # how a path begins
 
 
 @dataclass(frozen=True)
@@ -527,6 +528,8 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
         return _builtin(spec)
     if spec.strip().lower().endswith((".txt", ".csv", ".json")) or lists_classes(spec.strip()):
         return _read_file(Path(spec.strip()))
+    if re.search(r"[./\\]", spec) and os.path.isfile(spec):  # a file `cat` does not hide a cat
+        raise VocabularyError(f"'{spec}' is a file of another kind. Give one of {_choices()}.")
     return typed_vocabulary(spec)
 
 
@@ -720,12 +723,10 @@ def _each_meaning_once(
         for text in (*row.texts, meaning):
             owners.setdefault(text, same)
     if merged:
-        _log.warning(
-            "Of vocabulary '%s' %s: they mean the same and are one class. In quotes a name stays a "
-            "class of its own.",
-            name,
-            some(merged),
-        )
+        why = "names that look the same are one class"
+        if not all(part.endswith("is there twice") for part in merged):
+            why = "they mean the same and are one class. In quotes a name stays a class of its own"
+        _log.warning("Of vocabulary '%s' %s: %s.", name, some(merged), why)
     return _vocabulary(name, kept, templates, notes)
 
 

@@ -164,7 +164,7 @@ def test_the_command_prints_parts_and_the_paper_s_figures() -> None:
 
 def test_the_command_refuses_an_unknown_model() -> None:
     result = CliRunner().invoke(app, ["complexity", "resnet"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "error: There is no model 'resnet'" in result.stderr
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ovsam.errors import TrainingError
+from ovsam.errors import SettingError, TrainingError
 from ovsam.train.recipe import (
     DistillRecipe,
     JointRecipe,
@@ -98,8 +98,20 @@ def test_a_part_that_the_file_leaves_out_can_be_set(recipe: Path) -> None:
 
 @pytest.mark.parametrize("change", ["engine.steps", "=3", "data.5.path=x", "data.first.path=x"])
 def test_changes_that_name_nothing(recipe: Path, change: str) -> None:
-    with pytest.raises(TrainingError, match=r"NAME=VALUE|names nothing"):
+    with pytest.raises(SettingError, match=r"NAME=VALUE|names nothing"):
         read_recipe(str(recipe), [change])
+
+
+def test_a_wrong_change_is_not_the_file_s_fault(recipe: Path) -> None:
+    with pytest.raises(SettingError) as caught:
+        read_recipe(str(recipe), ["batch=many"])
+    head, line = str(caught.value).splitlines()
+    assert head == f"batch=many: with these settings '{recipe}' cannot be used:"
+    assert line.startswith("- batch: ") and line.endswith("got 'many'")
+    recipe.write_text(DISTILL.replace("steps = 10", 'steps = "ten"'))
+    with pytest.raises(TrainingError, match=f"^'{recipe}' cannot be used:\n- engine.steps") as its:
+        read_recipe(str(recipe), ["batch=2"])
+    assert not isinstance(its.value, SettingError)
 
 
 # What is refused

@@ -228,7 +228,9 @@ def test_vocabulary_changes_in_place(page: Page, url: str, predictor: PagePredic
     assert page.locator("#names img, #names b").count() == 0
     field.fill("lynx, !lynx")
     page.get_by_role("button", name="Apply").click()
-    expect(page.locator("#vocabulary-note.error")).to_contain_text("lynx")
+    refused = page.locator("#vocabulary-note.error")
+    expect(refused).to_contain_text("lynx")
+    expect(refused).to_contain_text("Still in use: custom, 2 names.")
     expect(page.locator("#tag")).to_have_text("<b>lynx</b>")  # the last good one stays in use
     field.fill("")
     field.press("Enter")

@@ -136,7 +136,8 @@ def _check_photo(photo: ListedPhoto, found: Contents) -> bool:
 
 
 def _named(photo: ListedPhoto) -> str:
-    return f"'{photo.path}'" if photo.member is None else f"'{photo.member}' of '{photo.path}'"
+    path = repr(str(photo.path))  # one line, whatever a file is called
+    return path if photo.member is None else f"{photo.member!r} of {path}"
 
 
 def _count(instance: Instance, found: Contents, mask: NDArray[np.bool_] | None) -> None:

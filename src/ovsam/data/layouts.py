@@ -119,7 +119,7 @@ class ListedPhoto:
         """
         if self.size_hw not in (None, size_hw):
             raise AnnotationError(
-                f"Photo '{self.name}' is {size_hw[1]} x {size_hw[0]} pixels, its annotations say "
+                f"Photo {self.name!r} is {size_hw[1]} x {size_hw[0]} pixels, its annotations say "
                 f"{self.size_hw[1]} x {self.size_hw[0]}."
             )
 
@@ -542,7 +542,8 @@ def _masks(root: Path, report: Report) -> Listing:
     for path in filter(_is_photo, inside):
         mask = files.get(path.stem) or alike.get(name_key(path.stem))
         if mask is None or files.pop(mask.stem, None) is None:
-            report(AnnotationError(f"Photo '{path}' has no mask '{path.stem}.png' in masks/."))
+            its = f"{path.stem}.png"
+            report(AnnotationError(f"Photo {str(path)!r} has no mask {its!r} in masks/."))
         else:
             photos.append(ListedPhoto(path))
             beside[path] = mask

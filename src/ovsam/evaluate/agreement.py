@@ -319,7 +319,7 @@ def _asked(
         try:
             asked.append(_prompt(instance, size_hw, kind, image_size))
         except OvsamError as error:
-            problems.append(f"Photo '{photo.name}': {error}")
+            problems.append(f"Photo {photo.name!r}: {error}")
     return (pixels, asked) if asked else None
 
 

@@ -25,7 +25,7 @@ from ovsam.config import (
     SamConfig,
     ZoomConfig,
 )
-from ovsam.errors import CheckpointError
+from ovsam.errors import CheckpointError, UnknownModelError
 from ovsam.model.clip import (
     CONVNEXTS,
     RESNETS,
@@ -205,7 +205,7 @@ def named_config(name: str) -> ModelConfig:
             `ORACLE`.
 
     Raises:
-        CheckpointError: unknown name; the message lists the valid ones.
+        UnknownModelError: unknown name; the message lists the valid ones.
 
     Example:
         >>> named_config("rn50").encoder.channels
@@ -223,7 +223,7 @@ def named_config(name: str) -> ModelConfig:
         return as_baseline(_alone(own, ending), ending)
     base = own.removesuffix(SINGLE)
     if base not in MODELS:
-        raise CheckpointError(
+        raise UnknownModelError(
             f"Unknown model '{name}'. Choose one of: {', '.join(MODELS)}; with {SINGLE} behind it "
             f"the adapter sees one scale, with {', '.join(BASELINES)} a baseline names."
         )
@@ -257,7 +257,7 @@ def _joined(name: str, sam: str, clip: str) -> ModelConfig:
     """SAM's encoder, prompts and decoder with a CLIP; both see the same pixels."""
     if sam not in SAMS or clip not in MODELS or MODELS[clip].encoder.kind != "open_clip":
         clips = [each for each, config in MODELS.items() if config.encoder.kind == "open_clip"]
-        raise CheckpointError(
+        raise UnknownModelError(
             f"Unknown model '{name}'. Before the + choose one of {', '.join(SAMS)}, behind it one "
             f"of {', '.join(clips)}."
         )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
-from ovsam.errors import CheckpointError
+from ovsam.errors import CheckpointError, UnknownModelError
 from ovsam.model.build import (
     MODELS,
     SAMS,
@@ -132,7 +132,8 @@ def complexity(name: str, *, zoom: bool = True) -> Complexity:
             with `--no-zoom`.
 
     Raises:
-        CheckpointError: there is no such model.
+        UnknownModelError: no model has that name.
+        CheckpointError: there is no such file.
 
     Example:
         >>> round(complexity("rn50x16").encode / 1e9)
@@ -152,7 +153,8 @@ def _config(name: str) -> ModelConfig:
         return read_config(name)
     if Path(own).is_file():
         return as_baseline(read_config(own), ending)
-    raise CheckpointError(
+    error = CheckpointError if Path(name).suffix else UnknownModelError  # a file that is not there
+    raise error(
         f"There is no model '{name}'. Give the path of a checkpoint or one of: "
         f"{', '.join(model_names())}."
     )

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ovsam.bounded_json import parse_json
 from ovsam.config import DecoderConfig, ModelConfig
-from ovsam.errors import CheckpointError, quoted
+from ovsam.errors import CheckpointError, UsageError, quoted
 from ovsam.model.build import MODELS, expected_state, named_config, split_baseline
 from ovsam.model.weights import (
     DTYPES,
@@ -132,6 +132,7 @@ def convert(
 
     Raises:
         CheckpointError: names every tensor that is missing, unknown, or of another shape.
+        UsageError: other files than `model` is made from.
     """
     config = released_config(model, sam_decoder=sam_decoder, seen_classes=seen_classes)
     table = KEY_MAP_SAM_DECODER if sam_decoder else KEY_MAP
@@ -143,7 +144,7 @@ def convert(
     given = {"sam2clip": sam2clip, "clip2sam": clip2sam, "sam": sam, "clip": clip}
     paths = {name: path for name, path in given.items() if path is not None}
     if paths.keys() != table.keys():
-        raise CheckpointError(
+        raise UsageError(
             f"'{model}' is made from {', '.join(table)}; got {', '.join(paths)}. Give just these."
         )
     sources = {name: read_tensors(path) for name, path in paths.items()}

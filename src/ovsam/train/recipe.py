@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from ovsam.data.crops import SquareConfig
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scenes import SceneConfig
-from ovsam.errors import TrainingError
+from ovsam.errors import SettingError, TrainingError
 from ovsam.train.settings import EngineSettings
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -258,6 +258,7 @@ def read_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         TrainingError: no such recipe, no TOML, or settings that are unknown, wrong or contradict
             each other: all of them at once.
+        SettingError: the same of the changes to a recipe that can be used.
     """
     path = shipped_recipes().get(name_or_path, Path(name_or_path))
     try:
@@ -269,11 +270,16 @@ def read_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"'{path}' is not TOML: {error}.") from error
+    changed = copy.deepcopy(content)
     for change in changes:
-        _change(content, change)
-    recipe, found = _validated(content)
+        _change(changed, change)
+    recipe, found = _validated(changed)
     if recipe is None:
-        raise TrainingError("\n".join([f"'{path}' cannot be used:", *(f"- {s}" for s in found)]))
+        lines = [f"- {sentence}" for sentence in found]
+        if changes and _validated(content)[0] is not None:
+            head = f"{' '.join(changes)}: with these settings '{name_or_path}' cannot be used:"
+            raise SettingError("\n".join([head, *lines]))
+        raise TrainingError("\n".join([f"'{path}' cannot be used:", *lines]))
     return recipe
 
 
@@ -322,9 +328,7 @@ def _change(content: dict[str, Any], change: str) -> None:
     name, sign, text = change.partition("=")
     *parents, last = name.strip().split(".")
     if not sign or not last:
-        raise TrainingError(
-            f"A change must read NAME=VALUE, like engine.steps=100; got '{change}'."
-        )
+        raise SettingError(f"A change must read NAME=VALUE, like engine.steps=100; got '{change}'.")
     place: Any = content
     try:
         for part in parents:
@@ -336,7 +340,7 @@ def _change(content: dict[str, Any], change: str) -> None:
         else:
             place[last] = _value(text)
     except (ValueError, IndexError, AttributeError, TypeError) as error:
-        raise TrainingError(
+        raise SettingError(
             f"'{name}' names nothing that the recipe has; lists are counted from 0."
         ) from error
 

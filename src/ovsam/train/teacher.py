@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ovsam.errors import CheckpointError, TrainingError
+from ovsam.errors import CheckpointError, TrainingError, UnknownModelError
 from ovsam.extras import missing
 from ovsam.hub import RELEASES, fetch
 from ovsam.model.adapter import Adapter
@@ -137,7 +137,7 @@ class _Own(nn.Module):
 def _own(source: str, image_size: int | None) -> Teacher:
     path = SHIPPED if source == "lite" else fetch(source) if source in RELEASES else Path(source)
     if not path.exists() and not path.suffix:
-        raise CheckpointError(
+        raise UnknownModelError(
             f"Unknown teacher '{source}'. Choose {', '.join((*SAMS, 'lite', *RELEASES))}, or give "
             "the path of SAM's .pth or of an ovsam checkpoint."
         )

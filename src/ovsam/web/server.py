@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import secrets
 import socket
@@ -14,7 +15,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from ovsam.errors import OvsamError
+from ovsam.errors import OvsamError, UsageError
 from ovsam.photo import DEFAULT_MAX_PIXELS
 from ovsam.web.app import DEFAULT_MAX_UPLOAD_BYTES, create_app
 from ovsam.web.segmenter import Segmenter
@@ -24,7 +25,11 @@ MAX_CONNECTIONS = 500
 
 
 class ServerError(OvsamError):
-    """The server cannot listen where it was told to, or its token is no token."""
+    """The server cannot listen where it was told to."""
+
+
+class TokenError(ServerError, UsageError):
+    """What was given as a token is none."""
 
 
 def serve(
@@ -54,12 +59,13 @@ def serve(
 
     Raises:
         PhotoError: `photo` cannot be read.
-        ServerError: the address cannot be listened on, or the token is empty.
+        ServerError: the address cannot be listened on.
+        TokenError: the token is empty, or not printable ASCII.
     """
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
     if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
-        raise ServerError("The token must be printable ASCII text: leave it out to get one.")
+        raise TokenError("The token must be printable ASCII text: leave it out to get one.")
     listener = listen(host, port)
     with contextlib.closing(listener):
         app = create_app(
@@ -108,10 +114,10 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]  # without the address, said already
-        raise ServerError(
-            f"Cannot listen on {host} port {port} ({reason}): choose another port, or 0 "
-            "for any free one."
-        ) from error
+        remedy = "choose an address of this machine, such as 127.0.0.1"
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            remedy = "choose another port, or 0 for any free one"
+        raise ServerError(f"Cannot listen on {host} port {port} ({reason}): {remedy}.") from error
 
 
 def page_url(host: str, port: int, token: str | None) -> str:

@@ -190,7 +190,7 @@ async function applyVocabulary() {
     showVocabulary();
     if (photo) ask();
   } catch (error) {
-    noteVocabulary(error.message, true);
+    noteVocabulary(`${error.message} Still in use: ${countNames(vocabulary)}.`, true);
   }
 }
 

@@ -202,7 +202,8 @@ def read_labelme_folder(path: Path) -> None:
 def read_names(path: Path) -> None:
     vocabulary = load_vocabulary(path)
     content: Any = read_json(path)
-    headings = heading_ids(content["categories"], content.get("annotations") or ())
+    objects = content.get("annotations")
+    headings = heading_ids(content["categories"], objects if isinstance(objects, list) else ())
     whole = len(vocabulary) + len(headings) == len(content["categories"])
     assert whole or vocabulary.notes, "a name that is there twice is one class, which is said"
     assert vocabulary.fingerprint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LONGER = 20
+LONGER = 10
 
 _long = False
 

@@ -6,7 +6,7 @@ import glob
 import io
 import os
 import secrets
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -92,12 +92,7 @@ def write_new(path: Path, content: bytes) -> bool:
     Raises:
         OutputError: the system refused (no permission, no space, ...).
     """
-    try:
-        with unfinished(path) as temporary:
-            _fill(temporary, content)
-            return _take_name(temporary, path)
-    except OSError as error:
-        raise _refused(path, error) from error
+    return _write_to_first_free(path, [path], content) is not None
 
 
 def write_beside_others(path: Path, pixels: NDArray[np.uint8]) -> Path:
@@ -112,10 +107,17 @@ def write_beside_others(path: Path, pixels: NDArray[np.uint8]) -> Path:
     Raises:
         OutputError: the system refused (no permission, no space, ...).
     """
+    written = _write_to_first_free(path, numbered(path), picture_bytes(path, pixels))
+    assert written is not None, "there is always a further number"
+    return written
+
+
+def _write_to_first_free(path: Path, names: Iterable[Path], content: bytes) -> Path | None:
+    """Write `content`, prepared beside `path`, to the first name that is free; None = none is."""
     try:
         with unfinished(path) as temporary:
-            _fill(temporary, picture_bytes(path, pixels))
-            return next(name for name in numbered(path) if _take_name(temporary, name))
+            _fill(temporary, content)
+            return next((name for name in names if _take_name(temporary, name)), None)
     except OSError as error:
         raise _refused(path, error) from error
 

@@ -104,6 +104,21 @@ class Instance:
             raise AnnotationError(f"Annotation {self.id}: {error}") from error
 
 
+def unnumbered_instance(
+    category: str, segmentation: Any, box_xyxy: tuple[float, float, float, float]
+) -> Instance:
+    """An object of a file that numbers neither objects nor photos; both ids are 0.
+
+    Args:
+        category: its class name.
+        segmentation: as `Instance` has it.
+        box_xyxy: around it, photo pixels; made at least one pixel wide and high.
+    """
+    x0, y0, x1, y1 = box_xyxy
+    box = x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
+    return Instance(0, 0, category, box, float("nan"), segmentation)
+
+
 @dataclass(frozen=True, eq=False)
 class Annotations:
     """Photos and their instances, crowd regions left out.

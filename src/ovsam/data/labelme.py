@@ -19,7 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.class_lists import LABELME_NO_CLASS, is_labelme
-from ovsam.data.coco import as_float, named_category, read_json
+from ovsam.data.coco import (
+    Instance,
+    as_float,
+    named_category,
+    read_json,
+    unnumbered_instance,
+)
 from ovsam.errors import AnnotationError, OvsamError, PhotoError, quoted
 from ovsam.geometry import (
     check_segmentation,
@@ -55,15 +61,6 @@ class LabelMeFile:
     embedded: bool
     size_hw: tuple[int, int] | None
     shapes: tuple[object, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class LabelMeObject:
-    """An object: its label, its mask as COCO writes them, and the box around it in photo pixels."""
-
-    label: str
-    segmentation: Any
-    box_xyxy: tuple[float, float, float, float]
 
 
 def read_labelme(path: Path) -> LabelMeFile:
@@ -141,7 +138,7 @@ def labelme_objects(
     size_hw: tuple[int, int],
     report: Callable[[OvsamError], None],
     ignored: Counter[str],
-) -> list[LabelMeObject]:
+) -> list[Instance]:
     """The objects on a photo of `size_hw` pixels.
 
     Args:
@@ -185,7 +182,7 @@ def labelme_objects(
     return found
 
 
-def _object(group: _Group, size_hw: tuple[int, int], source: str) -> LabelMeObject:
+def _object(group: _Group, size_hw: tuple[int, int], source: str) -> Instance:
     if group.masks:
         mask = np.logical_or.reduce(group.masks)
         if group.polygons:
@@ -193,7 +190,7 @@ def _object(group: _Group, size_hw: tuple[int, int], source: str) -> LabelMeObje
         x0, y0, x1, y1 = mask_to_box_xyxy(mask).tolist()
         if x0 == x1:
             raise AnnotationError(f"A mask of {quoted(group.label)} in {source!r} has no pixel.")
-        return LabelMeObject(group.label, encode_rle(mask), (x0, y0, x1, y1))
+        return unnumbered_instance(group.label, encode_rle(mask), (x0, y0, x1, y1))
     points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in group.polygons])
     box = clip_box_xyxy([*points.min(axis=0), *points.max(axis=0)], size_hw)
     if not (box[2:] > box[:2]).all():
@@ -202,7 +199,7 @@ def _object(group: _Group, size_hw: tuple[int, int], source: str) -> LabelMeObje
             f"{size_hw[1]} x {size_hw[0]} pixels."
         )
     x0, y0, x1, y1 = box.tolist()
-    return LabelMeObject(group.label, group.polygons, (x0, y0, x1, y1))
+    return unnumbered_instance(group.label, group.polygons, (x0, y0, x1, y1))
 
 
 def _points(shape: Shape, where: str) -> list[tuple[float, float]]:

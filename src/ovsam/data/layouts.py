@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from ovsam.class_lists import YAML_SUFFIXES, holds_labelme, labelme_files
 from ovsam.data.coco import (
@@ -272,12 +272,11 @@ def read_annotated(
         Photo(number, place.relative_to(root).as_posix(), photo.size_hw or (1, 1))
         for number, (place, photo) in enumerate(zip(places, found, strict=True), start=1)
     ]
-    each = [
+    instances = [
         replace(instance, photo_id=photo.id)
         for photo, listed in zip(photos, found, strict=True)
         for instance in listed.instances
     ]
-    instances = [replace(one, id=number) for number, one in enumerate(each, start=1)]
     annotations = Annotations(
         photos=tuple(photos),
         instances=tuple(instances),
@@ -348,12 +347,9 @@ def _sized(path: Path, size_hw: tuple[int, int] | None = None) -> ListedPhoto:
         return ListedPhoto(path, problems=(str(error),))
 
 
-def _instances(objects: Iterable[Any], first: int) -> Iterator[Instance]:
-    """Objects of LabelMe or YOLO, numbered through the data set; their name is their category."""
-    for number, (name, one) in enumerate(objects, start=first):
-        x0, y0, x1, y1 = one.box_xyxy
-        box = x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
-        yield Instance(number, 0, name, box, float("nan"), one.segmentation)
+def _numbered(objects: Sequence[Instance], first: int) -> tuple[Instance, ...]:
+    """Objects of LabelMe or YOLO, numbered through the data set."""
+    return tuple(replace(one, id=number) for number, one in enumerate(objects, start=first))
 
 
 def _labelme(root: Path, images: Path | None, report: Report) -> Listing:
@@ -370,7 +366,7 @@ def _labelme(root: Path, images: Path | None, report: Report) -> Listing:
         photo = _sized(_labelme_photo(path, file, root, images, folders), file.size_hw)
         if photo.size_hw is not None:
             objects = labelme_objects(file, photo.size_hw, report, ignored)
-            instances = tuple(_instances(((one.label, one) for one in objects), count))
+            instances = _numbered(objects, count)
             count += len(instances)
             photo = replace(photo, instances=instances)
         photos.append(photo)
@@ -445,7 +441,7 @@ def _yolo(path: Path, split: Split | None, report: Report) -> Listing:
             ignored["photos without a label file: nothing is marked on them"] += 1
         elif photo.size_hw is not None:
             objects = yolo_objects(file, photo.size_hw, found, report)
-            instances = tuple(_instances(((one.name, one) for one in objects), count))
+            instances = _numbered(objects, count)
             count += len(instances)
             photo = replace(photo, instances=instances)
         photos.append(photo)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 AT_MOST = 0.01  # data with more in it that is wrong is not what it seems
-_CHECK = "Mend or leave out these files ('ovsam data check --decode' lists all that is wrong)."
+_CHECK = "Mend or leave out these files ('ovsam data check' lists all that is wrong)."
 
 
 @dataclass(frozen=True, order=True)

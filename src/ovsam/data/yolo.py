@@ -22,6 +22,7 @@ from ovsam.class_lists import (
     read_names_list,
     yaml_names,
 )
+from ovsam.data.coco import Instance, unnumbered_instance
 from ovsam.errors import AnnotationError, OvsamError, quoted
 from ovsam.photo_files import PhotoFolder, is_photo_name, is_system_entry
 
@@ -48,15 +49,6 @@ class YoloSet:
     photos: tuple[Path, ...]
     key_points: bool
     splits: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class YoloObject:
-    """An object: its class, its polygons as COCO writes them or None, its box in photo pixels."""
-
-    name: str
-    segmentation: Any
-    box_xyxy: tuple[float, float, float, float]
 
 
 def is_yolo(folder: Path) -> bool:
@@ -204,7 +196,7 @@ def yolo_objects(
     size_hw: tuple[int, int],
     found: YoloSet,
     report: Report,
-) -> list[YoloObject]:
+) -> list[Instance]:
     """The objects on a photo of `size_hw` pixels by its label file.
 
     Args:
@@ -231,7 +223,7 @@ def yolo_objects(
     return objects
 
 
-def _object(words: list[str], size_hw: tuple[int, int], found: YoloSet) -> YoloObject:
+def _object(words: list[str], size_hw: tuple[int, int], found: YoloSet) -> Instance:
     try:
         numbers = np.array([float(word) for word in words])
     except ValueError as error:
@@ -265,4 +257,4 @@ def _object(words: list[str], size_hw: tuple[int, int], found: YoloSet) -> YoloO
     if not (x0 < x1 and y0 < y1):
         raise AnnotationError(f"encloses nothing, got {quoted(' '.join(words[1:]))}.")
     polygons = None if len(shares) == 4 else [points.ravel().tolist()]
-    return YoloObject(name, polygons, (x0, y0, x1, y1))
+    return unnumbered_instance(name, polygons, (x0, y0, x1, y1))

@@ -375,7 +375,7 @@ class FeatureCacher:
         if len(skipped) > AT_MOST * total:
             raise TrainingError(
                 f"Stopped, as more than {AT_MOST:.0%} of {total:,} photos cannot be read: "
-                f"{_some(list(skipped))}. Mend the data set ('ovsam data check --decode' lists "
+                f"{_some(list(skipped))}. Mend the data set ('ovsam data check' lists "
                 "what is wrong) and run the same command again with --verify."
             )
 

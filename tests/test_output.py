@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,39 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(tmp_pat
         mine.replace(tmp_path / "out.json")
     assert (tmp_path / "out.json").read_bytes() == b"ours"
     assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "out.json"]
+
+
+@pytest.mark.parametrize("moment", ["before it is renamed", "after it got a second name"])
+def test_killed_as_it_writes(moment: str, tmp_path: Path) -> None:
+    """The same command, run again, leaves the file alone."""
+    writes = {
+        "a checkpoint": "save_atomically(path / 'a.safetensors', {'a': torch.ones(3)})",
+        "a journal": "Journal(path / 'a.jsonl', {}, int)",
+        "a picture": "write_picture(path / 'a.png', np.zeros((2, 3, 3), np.uint8))",
+        "another picture": "write_beside_others(path / 'b.png', np.zeros((2, 3, 3), np.uint8))",
+    }
+    kill = "os.kill(os.getpid(), signal.SIGKILL)"
+    kills = {
+        "before it is renamed": f"os.fsync = lambda file: {kill}",
+        "after it got a second name": (
+            f"link = os.link; os.link = lambda *both: (link(*both), {kill})"
+        ),
+    }
+    imports = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np, torch
+from ovsam.evaluate.journal import Journal
+from ovsam.model.weights import save_atomically
+from ovsam.output import write_beside_others, write_picture
+path = Path(sys.argv[1])
+"""
+    for line in writes.values():
+        # A second name is what only some of them give.
+        for script in (f"{imports}{kills[moment]}\n{line}", f"{imports}{line}"):
+            subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert not list(tmp_path.glob(".*"))
+    assert {"a.safetensors", "a.jsonl", "a.png", "b.png"} <= {p.name for p in tmp_path.iterdir()}
 
 
 def test_names_of_long_letters(tmp_path: Path) -> None:

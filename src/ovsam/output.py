@@ -76,11 +76,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         OutputError: the system refused (no permission, no space, ...).
     """
     try:
-        with unfinished(path) as temporary:
-            _fill(temporary, content)
-            temporary.replace(path)
+        replace_file(path, content)
     except OSError as error:
         raise _refused(path, error) from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """As `write_atomically`.
+
+    Raises:
+        OSError: the system refused.
+    """
+    with unfinished(path) as temporary:
+        _fill(temporary, content)
+        temporary.replace(path)
 
 
 def write_new(path: Path, content: bytes) -> bool:
@@ -131,7 +140,7 @@ def unfinished(path: Path) -> Generator[Path]:
     Raises:
         OSError: the system refused.
     """
-    _remove_left_over(path)
+    remove_left_over(path)
     temporary, descriptor = _made_beside(path)
     try:
         yield temporary
@@ -153,7 +162,8 @@ def _made_beside(path: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _remove_left_over(path: Path) -> None:
+def remove_left_over(path: Path) -> None:
+    """Remove what processes that were killed while they wrote `path` have left beside it."""
     pattern = f".{glob.escape(path.name[:50])}.????????.part"
     for left in path.parent.glob(pattern):
         with suppress(OSError):

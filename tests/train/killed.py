@@ -108,7 +108,9 @@ def results(output: Path) -> dict[str, object]:
     for path in sorted(output.glob("*.safetensors")):
         for name, tensor in load_file(path).items():
             found[f"{path.name} {name}"] = tensor.view(torch.uint8).numpy().tobytes()
-    found["left over"] = sorted(path.name for path in output.rglob("*.part"))
+    # TensorBoard begins a file each time.
+    paths = [path for path in output.rglob("*") if "tensorboard" not in path.parts]
+    found["files"] = sorted(str(path.relative_to(output)) for path in paths)
     log = output / "log.csv"
     if log.exists():
         with log.open() as file:
@@ -140,7 +142,7 @@ def kill_at_random(name: str, kills: int, seed: int) -> None:
         assert forked(command.format(output=output)) == 0
         found = results(output)
         different = [k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)]
-        assert not different, different
+        assert not different, (different, found["files"])
         shutil.rmtree(output)
         sys.stdout.write(f"{name}: killed {killed} times\n")
         sys.stdout.flush()

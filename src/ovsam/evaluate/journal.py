@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from ovsam.bounded_json import JsonError, parse_json
 from ovsam.data.coco import as_float
 from ovsam.errors import OutputError, quoted
-from ovsam.output import write_new
+from ovsam.output import remove_left_over, write_new
 
 FORMAT = "ovsam-outcomes-1"
 _LONGEST = 256 * 2**20  # bytes of a line: masks of a photo's boxes as run lengths
@@ -52,6 +52,7 @@ class Journal(Generic[Row]):
         self._rows: TypeAdapter[list[Row]] = TypeAdapter(list[row])  # type: ignore[valid-type]
         head = json.dumps({"format": FORMAT, "settings": dict(settings)}).encode() + b"\n"
         try:
+            remove_left_over(path)
             if not path.exists():
                 write_new(path, head)  # one that another process makes meanwhile stays
             self._file: BinaryIO = path.open("r+b", buffering=0)

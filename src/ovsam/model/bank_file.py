@@ -51,7 +51,7 @@ def write_vectors(path: Path, vectors: Tensor) -> None:
         files = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda file: file.stat().st_mtime)
         for file in files[:-FILES_KEPT]:
             file.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         _log.warning("The vectors of the names are not kept on disk: %s: %s.", path, error)
 
 

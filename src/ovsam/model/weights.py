@@ -16,7 +16,6 @@ import hashlib
 import json
 import math
 import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,13 @@ from typing import BinaryIO
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ovsam.bounded_json import JsonError, parse_json
 from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError, quoted
+from ovsam.output import replace_file
 
 FORMAT = "ovsam-1"
 NAMES_SHOWN = 12  # of the tensors that an error message lists
@@ -119,7 +119,7 @@ def save_checkpoint(
     }
     try:
         save_atomically(path, tensors, metadata)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise CheckpointError(f"Cannot write the checkpoint '{path}': {error}.") from error
 
 
@@ -129,18 +129,11 @@ def save_atomically(
     """Write a safetensors file, and its folder, under another name first: nobody sees half of it.
 
     Raises:
-        OSError, SafetensorError: it cannot be written; what was there is as it was.
+        OSError: it cannot be written; what was there is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.touch()  # with the rights that a new file gets here
-        rights = temporary.stat().st_mode
-        save_file(dict(tensors), temporary, None if metadata is None else dict(metadata))
-        temporary.chmod(rights)  # safetensors' own file none but its owner can read
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Not save_file: it writes under a name of its own first, which stays when it is killed.
+    replace_file(path, save(dict(tensors), None if metadata is None else dict(metadata)))
 
 
 def _storable(tensor: Tensor, half: bool) -> Tensor:

@@ -428,9 +428,12 @@ class _Run:
                 _flush(path)
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
-            for old in _checkpoints(self.folder)[:-KEPT]:
-                shutil.rmtree(old)
+            self._remove_old()
         self.fabric.barrier()
+
+    def _remove_old(self) -> None:
+        for old in _checkpoints(self.folder)[:-KEPT]:
+            shutil.rmtree(old)
 
     def _write(self, path: Path, state: dict[str, Any]) -> None:
         trained = {"model": lambda name, _: name in self.parameters}
@@ -469,6 +472,7 @@ class _Run:
                 "must see one folder."
             )
         if self.fabric.is_global_zero:
+            self._remove_old()  # a run that was killed may have begun to
             self.record.forget_after(self.step)
             log.info("continuing at step %d of %s", self.step, checkpoint)
 

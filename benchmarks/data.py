@@ -28,9 +28,9 @@ from torch import Tensor
 from torchvision import ops, tv_tensors
 from torchvision.transforms import v2
 
-from ovsam.data.layouts import ListedPhoto, list_photos
 from ovsam.data.prompts import PromptConfig, draw_prompts
-from ovsam.data.scenes import SceneConfig, draw_scene
+from ovsam.data.scene_crops import SceneConfig, draw_scene
+from ovsam.formats.layouts import ListedPhoto, list_photos
 
 SCENES = SceneConfig()
 PROMPTS = PromptConfig()

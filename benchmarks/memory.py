@@ -110,11 +110,11 @@ def peak_gb() -> float:
 
 def run(side: str, folder: Path) -> dict[str, Any]:
     """Evaluate in this process: its peak after reading, halfway, and at the end."""
-    from ovsam.evaluate.boxes import evaluate_detections
-    from ovsam.evaluate.detections import Detection
-    from ovsam.evaluate.run import evaluate
-    from ovsam.evaluate.truth import read_truth
-    from ovsam.vocabulary import load_vocabulary
+    from ovsam.evaluate.detections import evaluate_detections
+    from ovsam.evaluate.instances import evaluate
+    from ovsam.formats.coco_results import Detection
+    from ovsam.formats.ground_truth import read_truth
+    from ovsam.vocabulary.vocabulary import load_vocabulary
 
     start = time.perf_counter()
     truth = read_truth(folder / "truth.json")

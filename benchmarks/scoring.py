@@ -113,7 +113,7 @@ def by_pycocotools(folder: Path) -> list[float | None]:
 
 def by_ours(folder: Path) -> list[float | None]:
     from ovsam.evaluate.average_precision import average_precision
-    from ovsam.evaluate.truth import read_truth
+    from ovsam.formats.ground_truth import read_truth
 
     truth = read_truth(folder / "truth.json")
     results = json.loads((folder / "results.json").read_text())

@@ -28,7 +28,7 @@ WIDTH, HEIGHT = 640, 480
 BOX = [184, 18, 446, 374]  # the cup
 POINT = [300, 250]
 NEW_NAMES = "espresso cup, cake fork, napkin ring"  # not among those that ship with `lite`
-COMMAND = [sys.executable, "-c", "from ovsam.cli import app; app()", "segment"]
+COMMAND = [sys.executable, "-c", "from ovsam.cli.app import app; app()", "segment"]
 
 
 @dataclass(frozen=True)

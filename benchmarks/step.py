@@ -39,16 +39,16 @@ from data import GOAL, Drawn, drawn_plainly
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
-from ovsam.data.scenes import SceneConfig
-from ovsam.model.bank import Bank
+from ovsam.data.scene_crops import SceneConfig
 from ovsam.model.build import MODELS, SHIPPED, build, named_config, restore
-from ovsam.model.label import class_logits
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
-from ovsam.train.engine import _moved as moved
-from ovsam.train.label import TRIES, LabelBatches, LabelStage
+from ovsam.model.region import class_logits
+from ovsam.text.bank import Bank
+from ovsam.train.loop import _moved as moved
 from ovsam.train.losses import mask_iou
 from ovsam.train.scene_losses import BCE_WEIGHT, CLASS_WEIGHT, DICE_WEIGHT
+from ovsam.train.stages.label import TRIES, LabelBatches, LabelStage
 
 SCENES = SceneConfig(size=512)  # what `lite` sees
 PROMPTS = PromptConfig()

@@ -21,8 +21,8 @@ from PIL import Image
 from speed import PHOTO, Figure, measured, milliseconds, print_table
 
 import ovsam
-from ovsam.model.label import class_logits, fuse
-from ovsam.predictor import _named
+from ovsam.model.region import class_logits, fuse
+from ovsam.predictor.predictor import _named
 
 VOCABULARIES = ("coco", "lvis", "22k")
 BUILD_S, OPEN_MS, ONE_MS, MANY_MS, MEMORY_MB = 180, 50, 5, 40, 60

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ovsam.config import CalibrationConfig
 from ovsam.structures import Label, Prediction, Prompt
-from ovsam.vocabulary import Vocabulary, load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
 
 if TYPE_CHECKING:
-    from ovsam.predictor import Predictor
+    from ovsam.predictor.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ovsam.evaluate.asked import asked
-from ovsam.tables.table_set import Folders
-from ovsam.vocabulary import COCO_NOVEL
+from ovsam.evaluate.provenance import asked
+from ovsam.paper.table_set import Folders
+from ovsam.vocabulary.vocabulary import COCO_NOVEL
 
 SET = """
 title = "Two models"

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ovsam.config import AdapterConfig, EncoderConfig, ModelConfig, SamConfig
 from ovsam.model import build
+from ovsam.model.baselines.sam_encoder import SamEncoder
 from ovsam.model.build import RELEASED_DECODER
-from ovsam.model.sam_encoder import SamEncoder
 from released import SHAPES, seeded
 
 NAME = "small"

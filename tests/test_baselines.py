@@ -18,12 +18,12 @@ from ovsam.config import BaselineConfig, CalibrationConfig, ModelConfig
 from ovsam.errors import CheckpointError, PromptError
 from ovsam.geometry import mask_to_box_xyxy
 from ovsam.model.build import SHIPPED, as_baseline, named_config
-from ovsam.model.image import to_pixels
 from ovsam.model.ovsam import OVSAM
-from ovsam.predictor import Predictor
+from ovsam.model.pixels import to_pixels
+from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Label, Prediction, Prompt
-from ovsam.vocabulary import load_vocabulary
-from test_predictor import blobs
+from ovsam.vocabulary.vocabulary import load_vocabulary
+from predictor.test_predictor import blobs
 from tiny_model import TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
 BOX = np.array([40.0, 50, 104, 114])  # 64 x 64 pixels

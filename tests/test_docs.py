@@ -11,9 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ovsam.cli import app
-from ovsam.cli_models import MODELS
-from ovsam.cli_options import LOOK, MEASURE, PAPER, TEACH
+from ovsam.cli.app import app
+from ovsam.cli.models import MODELS
+from ovsam.cli.options import LOOK, MEASURE, PAPER, TEACH
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])

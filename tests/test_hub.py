@@ -13,7 +13,7 @@ from ovsam.errors import CheckpointError
 from ovsam.hub import seen_classes
 from ovsam.model import convert as converter
 from ovsam.model.build import restore
-from ovsam.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
+from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
 from small_model import NAME, offer, write_released
 
 LOCAL = {

@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 import ovsam
-from ovsam.cli import app
+from ovsam.cli.app import app
 from ovsam.config import CalibrationConfig
-from ovsam.data.coco import read_annotations
+from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.prompts import PromptKind
-from ovsam.evaluate.run import evaluate
+from ovsam.formats.coco import read_annotations
 from ovsam.model.build import MODELS
-from ovsam.predictor import Predictor
+from ovsam.predictor.predictor import Predictor
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 WEIGHTS = Path(ovsam.__file__).parent / "weights"

@@ -20,14 +20,14 @@ from ovsam.config import (
     RegionConfig,
     ZoomConfig,
 )
-from ovsam.model.bank import Bank
 from ovsam.model.features import ImageEncoder
-from ovsam.model.label import PyramidHead
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.text import PLAIN_TEMPLATES, Reading
-from ovsam.model.text_store import TextStore
-from ovsam.predictor import Predictor
-from ovsam.vocabulary import load_vocabulary
+from ovsam.model.region import PyramidHead
+from ovsam.predictor.predictor import Predictor
+from ovsam.text.bank import Bank
+from ovsam.text.cache import TextStore
+from ovsam.text.prototypes import PLAIN_TEMPLATES, Reading
+from ovsam.vocabulary.vocabulary import load_vocabulary
 
 TEXT_DIM = 8
 TINY = ModelConfig(

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ovsam.errors import OvsamError
-    from ovsam.photo import read_photo
-    from ovsam.predictor import EncodedImage, Predictor, load
+    from ovsam.images.read import read_photo
+    from ovsam.predictor.predictor import EncodedImage, Predictor, load
     from ovsam.sam import SamPredictor
     from ovsam.structures import Label, Prediction, Prompt
-    from ovsam.vocabulary import Vocabulary, load_vocabulary
+    from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
 
     __version__: str
 
@@ -40,17 +40,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EncodedImage": "predictor",
+    "EncodedImage": "predictor.predictor",
     "Label": "structures",
     "OvsamError": "errors",
     "Prediction": "structures",
-    "Predictor": "predictor",
+    "Predictor": "predictor.predictor",
     "Prompt": "structures",
     "SamPredictor": "sam",
-    "Vocabulary": "vocabulary",
-    "load": "predictor",
-    "load_vocabulary": "vocabulary",
-    "read_photo": "photo",
+    "Vocabulary": "vocabulary.vocabulary",
+    "load": "predictor.predictor",
+    "load_vocabulary": "vocabulary.vocabulary",
+    "read_photo": "images.read",
 }
 
 

@@ -39,7 +39,10 @@ Grey = Annotated[float, Field(ge=0, le=255)]
 _Deviation = Annotated[float, Field(ge=0.001, le=255)]
 _Context = Annotated[float, Field(ge=0.1, le=100)]
 _Scale = Annotated[float, Field(ge=0.001, le=100)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A fraction, score or IoU."""
+Area = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Photo pixels."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

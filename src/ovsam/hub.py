@@ -1,4 +1,4 @@
-"""The authors' released models: fetched from the Hugging Face hub and converted once.
+"""A model's name -> its file: shipped, fetched from the Hugging Face hub and converted, or a path.
 
 The weights of the adapter and the head are for non-commercial use only (S-Lab licence).
 """
@@ -6,6 +6,7 @@ The weights of the adapter and the head are for non-commercial use only (S-Lab l
 from __future__ import annotations
 
 import logging
+import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import platformdirs
 
-from ovsam.errors import CheckpointError
-from ovsam.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
+from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
 
 logger = logging.getLogger(__name__)
 
@@ -156,3 +157,30 @@ def _advice(release: str, reason: str) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+def locate(name: str, cache_dir: str | Path | None = None) -> Path:
+    """The checkpoint of a model, as `load` finds it: shipped, fetched once, or at its path.
+
+    Raises:
+        CheckpointError: no model has that name, or it cannot be fetched.
+    """
+    from ovsam.model.build import MODELS, SAMS, SHIPPED, SINGLE
+
+    if name == "lite":
+        return SHIPPED
+    if name in RELEASES:
+        return fetch(name, cache_dir)
+    path = Path(name)
+    own = name.removesuffix(SINGLE)
+    if not os.path.exists(path) and (own in MODELS or own.partition("+")[0] in SAMS):
+        raise CheckpointError(
+            f"The weights of '{name}' do not come with ovsam. Make a checkpoint with 'ovsam "
+            "convert' or 'ovsam train' (docs/baselines.md, docs/train.md) and give its path."
+        )
+    if not os.path.exists(name) and not path.suffix:  # '' is no path, Path('') is one
+        raise UnknownModelError(
+            f"Unknown model '{name}'. Choose lite, {', '.join(RELEASES)}, or give the path of a "
+            "checkpoint."
+        )
+    return path

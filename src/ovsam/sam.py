@@ -23,9 +23,9 @@ from PIL import Image
 from torch import Tensor
 
 from ovsam.errors import OvsamError, PhotoError, PromptError, quoted
-from ovsam.model.image import Frame
+from ovsam.images.frame import Frame
 from ovsam.model.prompt import NOT_A_POINT
-from ovsam.predictor import EncodedImage, Predictor, load, normalised_sentence
+from ovsam.predictor.predictor import EncodedImage, Predictor, load, normalised_sentence
 from ovsam.structures import Prediction, Prompt, point_outside
 
 SAM_SIDE = 256  # of SAM's low-resolution masks

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from ovsam.cli import app
+from ovsam.cli.app import app
 from ovsam.data.check import Contents, check
-from ovsam.data.sheet import CELL, contact_sheet
+from ovsam.data.contact_sheet import CELL, contact_sheet
 from ovsam.errors import AnnotationError
 from photo_folder import HEIGHT, WIDTH, rectangle, rle, write_folder, write_photo
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovsam.data.coco import Category
 from ovsam.data.dataset import DataSet, all_annotations, read_data_set
 from ovsam.errors import AnnotationError
-from ovsam.photo import read_photo
+from ovsam.formats.coco import Category
+from ovsam.images.read import read_photo
 from photo_folder import HEIGHT, WIDTH, rectangle, write_folder, write_photo
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ovsam.data.coco import Category
 from ovsam.data.dataset import DataSet
-from ovsam.data.layouts import ListedPhoto, Photos
 from ovsam.data.mixture import BLOCK, Mixture, PhotoOrder, repeat_factors
 from ovsam.errors import AnnotationError
+from ovsam.formats.coco import Category
+from ovsam.formats.layouts import ListedPhoto, Photos
 
 
 def same(photo: ListedPhoto) -> ListedPhoto:

@@ -17,7 +17,7 @@ from ovsam.data.prompts import (
     jittered_box,
     next_click,
 )
-from ovsam.data.scenes import Scene
+from ovsam.data.scene_crops import Scene
 from ovsam.model.prompt import NOT_A_POINT
 
 SIZE = 64

@@ -26,21 +26,21 @@ from PIL import Image
 
 from fuzzing import examples
 from made_run import SET
-from ovsam.data.coco import collect_annotations, parse_sa1b, read_annotations, read_json
-from ovsam.data.layouts import ListedPhoto, list_photos
 from ovsam.errors import OvsamError
 from ovsam.evaluate.average_precision import right_rows
-from ovsam.evaluate.detections import MaskResult, read_detections
-from ovsam.evaluate.journal import Journal
 from ovsam.evaluate.metrics import Outcome
-from ovsam.evaluate.truth import parse_truth, read_truth
+from ovsam.formats.coco import collect_annotations, parse_sa1b, read_annotations, read_json
+from ovsam.formats.coco_results import MaskResult, read_detections
+from ovsam.formats.ground_truth import parse_truth, read_truth
+from ovsam.formats.layouts import ListedPhoto, list_photos
 from ovsam.geometry import Rle, rle_area
-from ovsam.photo import DEFAULT_MAX_PIXELS
-from ovsam.tables.cases import check_sources, choose, read_answers
-from ovsam.tables.order import pairs
-from ovsam.tables.results import Results
-from ovsam.tables.table_set import Folders, Row, read_table_set
-from ovsam.vocabulary import load_vocabulary
+from ovsam.images.read import DEFAULT_MAX_PIXELS
+from ovsam.jobs.journal import Journal
+from ovsam.paper.cases import check_sources, choose, read_answers
+from ovsam.paper.order import pairs
+from ovsam.paper.results import Results
+from ovsam.paper.table_set import Folders, Row, read_table_set
+from ovsam.vocabulary.vocabulary import load_vocabulary
 
 SQUARE = [[1, 2, 4, 2, 4, 4, 1, 4]]
 _png = io.BytesIO()
@@ -390,7 +390,7 @@ def test_a_photo_too_large_to_be_drawn(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b.jpg", "x" * 5000, "\ud800.jpg"])
 def test_a_photo_of_no_name_is_missing(folder: Path, name: str) -> None:
-    from ovsam.evaluate.run import chosen_photos
+    from ovsam.evaluate.instances import chosen_photos
 
     content = copy.deepcopy(COCO)
     content["images"][0]["file_name"] = name

@@ -17,8 +17,8 @@ from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.errors import AnnotationError, OutputError
 from ovsam.evaluate.agreement import AgreementReport, agreement, load_pair
 from ovsam.evaluate.prompts import PromptKind
-from ovsam.evaluate.workers import Workers
-from ovsam.predictor import Predictor
+from ovsam.jobs.processes import Workers
+from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Prompt
 from photo_folder import HEIGHT, WIDTH, rectangle, rle, spoil, write_photo
 from tiny_model import tiny_model, tiny_predictor

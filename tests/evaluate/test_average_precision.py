@@ -15,8 +15,8 @@ from pycocotools.cocoeval import COCOeval
 
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.average_precision import AveragePrecision, average_precision
-from ovsam.evaluate.detections import MaskResult
-from ovsam.evaluate.truth import Truth, parse_truth, read_truth
+from ovsam.formats.coco_results import MaskResult
+from ovsam.formats.ground_truth import Truth, parse_truth, read_truth
 from ovsam.geometry import encode_rle
 from photo_folder import rectangle
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fakes import FakePredictor
-from ovsam.data.coco import Annotations, parse_annotations
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.clicks import ClickReport, evaluate_clicks, next_click
+from ovsam.formats.coco import Annotations, parse_annotations
 from ovsam.structures import Label, Prediction, Prompt
 from photo_folder import rectangle
 

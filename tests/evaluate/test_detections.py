@@ -1,223 +1,217 @@
-"""COCO results of a detector: what is read, and what is refused with which sentence."""
+"""Masks and names for a detector's boxes, with a predictor whose answers are known."""
 
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from fakes import FakeEncodedImage, FakePredictor
 from ovsam.errors import AnnotationError
-from ovsam.evaluate.detections import (
-    BoxResult,
-    Detection,
-    parse_detections,
-    read_detections,
-    results_to_json,
-)
-from ovsam.evaluate.truth import parse_truth, read_truth
+from ovsam.evaluate.detections import BOXES_AT_ONCE, DetectionReport, evaluate_detections
+from ovsam.formats.coco_results import parse_detections
+from ovsam.formats.ground_truth import Truth, parse_truth
+from ovsam.geometry import decode_rle
+from ovsam.structures import Prediction, Prompt
+from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+from photo_folder import rectangle
 
-CONTENT: dict[str, Any] = {
-    "images": [
-        {"id": 7, "file_name": "val/a.jpg", "width": 60, "height": 40},
-        {"id": 8, "file_name": "val/b.jpg", "width": 60, "height": 40},
-        {"id": 9, "file_name": "train/b.jpg", "width": 60, "height": 40},
-    ],
-    "annotations": [],
-    "categories": [{"id": 3, "name": "cat"}, {"id": 18, "name": "dog"}],
-}
-TRUTH = parse_truth(CONTENT, "truth.json")
-ROW: dict[str, Any] = {"image_id": 7, "category_id": 18, "bbox": [10, 5, 20, 10.5], "score": 0.5}
-PHOTO_ID = "it must be the id of a photo, or as a text the name of its file without suffix."
-CLASS_ID = "its ids are whole numbers from 3 to 18."
-DETECTION = Detection(7, 18, (10, 5, 30, 15.5), 0.5)
+CAT, DOG, MUG = 3, 18, 40
+CATEGORIES = [{"id": CAT, "name": "cat"}, {"id": DOG, "name": "dog"}, {"id": MUG, "name": "mug"}]
+NAMES = load_vocabulary("cat, dog, mug, emu")
 
 
-def test_boxes_by_photo_in_the_files_order() -> None:
-    rows = [ROW, {**ROW, "image_id": 8}, {**ROW, "score": 1, "category_id": 3}]
-    assert parse_detections(rows, TRUTH).by_photo == {
-        7: [DETECTION, Detection(7, 3, (10, 5, 30, 15.5), 1.0)],
-        8: [Detection(8, 18, (10, 5, 30, 15.5), 0.5)],
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for name in "abc":
+        Image.new("RGB", (60, 40)).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def right(photo: int, category: int, bbox: Sequence[float]) -> dict[str, Any]:
+    x, y, w, h = bbox
+    return {
+        "image_id": photo,
+        "category_id": category,
+        "bbox": list(bbox),
+        "area": w * h,
+        "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
     }
-    assert parse_detections([], TRUTH).by_photo == {}
 
 
-def test_what_else_detectors_write_is_not_looked_at() -> None:
-    row = {**ROW, "segmentation": {"size": [1, 1], "counts": "?"}, "id": 4, "area": "?"}
-    assert parse_detections([row], TRUTH).by_photo == {7: [DETECTION]}
+def box(photo: int, category: int, bbox: Sequence[float], score: float = 0.9) -> dict[str, Any]:
+    return {"image_id": photo, "category_id": category, "bbox": list(bbox), "score": score}
 
 
-def test_a_box_that_sticks_out_is_cut() -> None:
-    found = parse_detections([{**ROW, "bbox": [-5, 30, 100, 30]}], TRUTH).by_photo
-    assert found[7][0].box_xyxy == (0, 30, 60, 40)
+def truth(*rows: dict[str, Any], **more: Any) -> Truth:
+    photos = [
+        {"id": i, "file_name": f"{name}.png", "width": 60, "height": 40, **more}
+        for i, name in enumerate("abc")
+    ]
+    often = [{**row, "frequency": "f"} for row in CATEGORIES] if more else CATEGORIES
+    annotations = [{"id": i, **row} for i, row in enumerate(rows)]
+    return parse_truth({"images": photos, "categories": often, "annotations": annotations})
 
 
-def test_boxes_in_another_format_are_told() -> None:
-    shares = [{**ROW, "bbox": [0.1, 0.2, 0.5, 1.0]}, {**ROW, "bbox": [0, 0, 1, 1]}]
-    with pytest.raises(AnnotationError, match=r"All boxes of 'results' .* shares of the photo"):
-        parse_detections(shares, TRUTH)
-    found = parse_detections([*shares, ROW], TRUTH)
-    assert len(found.by_photo[7]) == 3
-    assert not found.warnings
-    corners = [{**ROW, "bbox": [30, 20, 50, 35]}, ROW, ROW]
-    [warning] = parse_detections(corners, TRUTH).warnings
-    assert warning.startswith("1 of the 3 boxes of 'results' stick out of their photo")
-    assert not parse_detections([*corners, ROW], TRUTH).warnings  # one in four may
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"image_id": "a"},
-        {"image_id": "a.jpg"},
-        {"image_id": "val/a.jpg"},
-        {"file_name": "a.jpg"},
-        {"image_id": 8, "file_name": "a.jpg"},  # the name decides
-        {"image_id": 1, "file_name": "a.jpg"},
-        {"image_id": 9, "file_name": "val/a.jpg"},
-        {"image_id": None, "file_name": "D:\\val\\a.jpg"},
-        {"file_name": None},
-    ],
-)
-def test_a_photo_is_known_by_its_name(change: dict[str, Any]) -> None:
-    assert parse_detections([{**ROW, **change}], TRUTH).by_photo == {7: [DETECTION]}
-
-
-def test_a_name_that_two_photos_have_needs_its_folder_or_the_id() -> None:
-    for change in ({"file_name": "val/b.jpg"}, {"image_id": 8, "file_name": "b.jpg"}):
-        assert list(parse_detections([{**ROW, **change}], TRUTH).by_photo) == [8]
-    with pytest.raises(AnnotationError, match=r"image_id 7 and the file_name 'b\.jpg', but that"):
-        parse_detections([{**ROW, "file_name": "b.jpg"}], TRUTH)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"image_id": 1},
-            "has the image_id 1, which 'truth.json' does not list: " + PHOTO_ID,
-        ),
-        (
-            {"image_id": "c"},
-            "has the image_id 'c', which 'truth.json' does not list: " + PHOTO_ID,
-        ),
-        (
-            {"image_id": "b"},
-            "has the image_id 'b', which 'truth.json' does not list: " + PHOTO_ID,
-        ),
-        (
-            {"image_id": 7.0},
-            "has the image_id 7.0, which 'truth.json' does not list: " + PHOTO_ID,
-        ),
-        (
-            {"image_id": [7]},
-            "has the image_id [7], which 'truth.json' does not list: " + PHOTO_ID,
-        ),
-        (
-            {"file_name": "b.jpg"},  # which two photos have
-            "has the image_id 7 and the file_name 'b.jpg', but that photo is 'val/a.jpg' in "
-            "'truth.json'.",
-        ),
-        (
-            {"file_name": "c.jpg"},
-            "has the image_id 7 and the file_name 'c.jpg', but that photo is 'val/a.jpg' in "
-            "'truth.json'.",
-        ),
-        (
-            {"category_id": 1},
-            "has the category_id 1, which 'truth.json' does not list; " + CLASS_ID,
-        ),
-        (
-            {"category_id": None},
-            "has the category_id None, which 'truth.json' does not list; " + CLASS_ID,
-        ),
-        ({"score": 1.01}, "must have a score from 0 to 1, got 1.01."),
-        ({"score": -0.1}, "must have a score from 0 to 1, got -0.1."),
-        ({"score": math.nan}, "must have a score from 0 to 1, got nan."),
-        ({"score": "high"}, "must have a score from 0 to 1, got 'high'."),
-        ({"score": True}, "must have a score from 0 to 1, got True."),
-        (
-            {"bbox": [1, 2, 3]},
-            "must have a bbox of four numbers x, y, width, height, got [1, 2, 3].",
-        ),
-        (
-            {"bbox": [1, 2, 3, "4"]},
-            "must have a bbox of four numbers x, y, width, height, got [1, 2, 3, '4'].",
-        ),
-        (
-            {"bbox": [1, math.nan, 3, 4]},
-            "must have finite numbers as bbox, got [1, nan, 3, 4].",
-        ),
-        (
-            {"bbox": [1, 2, math.inf, 4]},
-            "must have finite numbers as bbox, got [1, 2, inf, 4].",
-        ),
-        (
-            {"bbox": [1, 2, 3, 0]},
-            "must have a bbox x, y, width, height of some size, got [1, 2, 3, 0].",
-        ),
-        (
-            {"bbox": [1, 2, -3, 4]},
-            "must have a bbox x, y, width, height of some size, got [1, 2, -3, 4].",
-        ),
-        (
-            {"bbox": [60, 2, 3, 4]},
-            "has the bbox [60, 2, 3, 4] (x, y, width, height), which lies outside of its photo of "
-            "60 x 40 pixels.",
-        ),
-    ],
-)
-def test_a_faulty_entry_is_named(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(AnnotationError) as caught:
-        parse_detections([ROW, {**ROW, **change}], TRUTH, "boxes.json")
-    assert str(caught.value) == (
-        f"Entry 1 of 'boxes.json' {message} Correct the entry or take it out, or give the "
-        "annotations that the detector was asked with."
+def evaluated(
+    fake: FakePredictor, what: Truth, rows: Sequence[dict[str, Any]], images: Path, **options: Any
+) -> DetectionReport:
+    found = parse_detections(rows, what)
+    return evaluate_detections(
+        fake.as_predictor(), what, found, images, **{"labels": "detector", **options}
     )
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"annotations": []}, "'boxes.json' must be a list of detections {image_id, category_id"),
-        (None, "as COCO's results are, got null."),
-        ([[1, 2]], "Entry 0 of 'boxes.json' must be an object, got a list."),
-        ([{"image_id": 7, "bbox": [1, 2, 3, 4]}], "lacks 'category_id' and 'score'."),
-    ],
-)
-def test_not_a_list_of_detections(content: object, message: str) -> None:
-    with pytest.raises(AnnotationError) as caught:
-        parse_detections(content, TRUTH, "boxes.json")
-    assert message in str(caught.value)
+A, B = (10, 10, 20, 10), (5, 5, 30, 30)
+TWO = truth(right(0, CAT, A), right(1, DOG, B))
 
 
-def test_files(tmp_path: Path) -> None:
-    (tmp_path / "truth.json").write_text(json.dumps(CONTENT))
-    truth = read_truth(tmp_path / "truth.json")
-    rows: list[BoxResult] = [
-        {"image_id": 7, "category_id": 18, "bbox": [10, 5, 20, 10.5], "score": 0.5}
-    ]
-    (tmp_path / "boxes.json").write_bytes(results_to_json(rows))
-    assert json.loads((tmp_path / "boxes.json").read_text()) == rows
-    assert read_detections(tmp_path / "boxes.json", truth).by_photo == {7: [DETECTION]}
-    assert json.loads(results_to_json([])) == []
-    (tmp_path / "cut.json").write_text('[{"image_id": 7')
-    for name, message in (("none.json", "Cannot read"), ("cut.json", "is not JSON")):
-        with pytest.raises(AnnotationError, match=rf"{message}.*{name}|{name}.*{message}"):
-            read_detections(tmp_path / name, truth)
+def test_the_detectors_names(images: Path) -> None:
+    ticks: list[tuple[int, int]] = []
+    rows = [box(1, DOG, B, 0.4), box(0, CAT, A), box(0, DOG, A, 0.2)]
+    report = evaluated(
+        FakePredictor(vocabulary=load_vocabulary("object,")),
+        TWO,
+        rows,
+        images,
+        progress=lambda done, total: ticks.append((done, total)),
+    )
+    assert [(r["image_id"], r["category_id"], r["score"]) for r in report.results] == [
+        (0, CAT, 0.9),
+        (0, DOG, 0.2),
+        (1, DOG, 0.4),
+    ], "photo by photo"
+    mask = decode_rle(report.results[0]["segmentation"])
+    assert (mask == rectangle(10, 10, 30, 20, size_hw=(40, 60))).all()
+    assert report.precision.by_class == pytest.approx({"cat": 1, "dog": 1})
+    assert ticks == [(1, 2), (2, 2)]
+    content = report.as_dict()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    shown = {"model": "fake", "labels": "detector", "vocabulary": None, "photos": 3, "boxes": 3}
+    assert shown.items() <= content.items()
+    assert (content["unlisted"], content["left_out"]) == (0, [])
 
 
-def test_ids_and_rules() -> None:
-    assert {number: c.name for number, c in TRUTH.categories.items()} == {3: "cat", 18: "dog"}
-    assert sorted(TRUTH.photos) == [7, 8, 9]
-    assert TRUTH.rules == "coco"
-    federated = {
-        **CONTENT,
-        "images": [{**row, "neg_category_ids": []} for row in CONTENT["images"]],
-        "categories": [{**row, "frequency": "r"} for row in CONTENT["categories"]],
-    }
-    assert parse_truth(federated).rules == "lvis"
-    assert parse_truth({**federated, "categories": CONTENT["categories"]}).rules == "coco"
-    assert parse_truth({**federated, "images": CONTENT["images"]}).rules == "coco"
+def test_our_names(images: Path) -> None:
+    """The detector says mug twice; we say dog first and then emu, which is no class of the file."""
+    fake = FakePredictor(vocabulary=NAMES, answers=("dog", "emu"))
+    what, rows = truth(right(0, DOG, A)), [box(0, MUG, A, 0.7), box(0, MUG, B, 0.3)]
+    report = evaluated(fake, what, rows, images, labels="ours")
+    assert [(r["category_id"], r["score"]) for r in report.results] == [(DOG, 0.7)]
+    assert report.precision.by_class == pytest.approx({"dog": 1})
+    assert (report.boxes, report.unlisted, report.vocabulary) == (2, 1, "custom")
+    theirs = evaluated(fake, what, rows, images)
+    assert theirs.precision.by_class == pytest.approx({"dog": 0})
+    assert [r["category_id"] for r in theirs.results] == [MUG, MUG]
+
+
+def test_names_map_to_the_files_classes(images: Path) -> None:
+    """A vocabulary writes coffee mug what the file writes coffee_mug."""
+    what = parse_truth(
+        {
+            "images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 40}],
+            "categories": [{"id": 5, "name": "coffee_mug"}, {"id": 6, "name": "Cat,kitten"}],
+            "annotations": [{"id": 1, **right(1, 5, A)}],
+        }
+    )
+    fake = FakePredictor(answers=("coffee mug", "cat"))
+    report = evaluated(fake, what, [box(1, 6, A), box(1, 6, A)], images, labels="ours")
+    assert [r["category_id"] for r in report.results] == [5, 6]
+
+
+def test_classes_that_are_never_answered_do_not_count(images: Path) -> None:
+    some = Vocabulary("some", NAMES.classes, NAMES.synonyms, (True, False, True, True))
+    fake = FakePredictor(vocabulary=some)
+    report = evaluated(fake, TWO, [box(0, MUG, A)], images, labels="ours")
+    assert report.precision.by_class == pytest.approx({"cat": 1})
+    assert report.left_out == ("dog",)
+    assert evaluated(fake, TWO, [box(0, CAT, A)], images).precision.by_class == pytest.approx(
+        {"cat": 1, "dog": 0}
+    )
+
+
+def test_no_box_is_no_score_of_nought(images: Path) -> None:
+    with pytest.raises(AnnotationError, match=r"no box .* in the 1 photos of 'annotations' that"):
+        evaluated(FakePredictor(), TWO, [box(1, DOG, B)], images, limit=1)
+
+
+def test_a_bad_mask_is_named_before_any_work(images: Path) -> None:
+    what = truth(right(0, CAT, A), {**right(1, DOG, B), "iscrowd": 1, "segmentation": [[1, 2]]})
+    fake = FakePredictor()
+    message = r"annotations\[1\] \(id 1\) of 'annotations': A polygon .* take it out"
+    with pytest.raises(AnnotationError, match=message):
+        evaluated(fake, what, [box(0, CAT, A)], images)
+    assert fake.encode_calls == 0
+
+
+def test_a_vocabulary_must_have_the_annotated_classes(images: Path) -> None:
+    fake = FakePredictor(vocabulary=load_vocabulary("cat, emu"))
+    with pytest.raises(
+        AnnotationError, match="Annotation 1 of 'annotations' is of the class 'dog'"
+    ):
+        evaluated(fake, TWO, [], images, labels="ours")
+    first = [box(0, CAT, A)]
+    assert evaluated(fake, TWO, first, images, labels="ours", limit=1).photos == 1
+    alike = {**CATEGORIES[1], "name": "CAT"}
+    photo = {"id": 1, "file_name": "a.png", "width": 60, "height": 40}
+    what = parse_truth({"images": [photo], "categories": [CATEGORIES[0], alike], "annotations": []})
+    with pytest.raises(AnnotationError, match=r"'cat' and 'CAT' .* are both 'cat'"):
+        evaluated(FakePredictor(), what, [], images, labels="ours")
+
+
+class Counting(FakePredictor):
+    """Remembers how many prompts came at once."""
+
+    at_once: tuple[int, ...] = ()
+
+    def predict(
+        self, encoded: FakeEncodedImage, prompts: Prompt | Sequence[Prompt], **options: Any
+    ) -> list[Prediction]:
+        assert not isinstance(prompts, Prompt)
+        self.at_once += (len(prompts),)
+        return super().predict(encoded, prompts, **options)
+
+
+def test_a_photo_is_encoded_once_and_many_boxes_are_asked_in_groups(images: Path) -> None:
+    fake = Counting()
+    report = evaluated(fake, TWO, [box(0, CAT, A)] * (BOXES_AT_ONCE + 1), images)
+    assert fake.encode_calls == 1
+    assert fake.at_once == (BOXES_AT_ONCE, 1)
+    assert len(report.results) == report.boxes == BOXES_AT_ONCE + 1
+
+
+def test_lvis_takes_the_best_300_of_a_photo(images: Path) -> None:
+    what = truth(right(0, CAT, A), right(0, DOG, B), neg_category_ids=[MUG])
+    rows = [box(0, DOG, B, 0.1), *[box(0, MUG, A, 0.5)] * 299, box(0, CAT, A, 0.9)]
+    report = evaluated(FakePredictor(), what, rows, images)
+    assert report.boxes == 300
+    assert report.results[0]["category_id"] == CAT
+    assert report.precision.by_class == pytest.approx({"cat": 1, "dog": 0})
+    assert report.precision.rules == "lvis"
+
+
+def test_only_photos_with_a_box_are_read(images: Path) -> None:
+    (images / "b.png").unlink()
+    fake = FakePredictor()
+    report = evaluated(fake, TWO, [box(0, CAT, A)], images)
+    assert report.precision.by_class == pytest.approx({"cat": 1, "dog": 0}), (
+        "what was missed counts"
+    )
+    rows = [box(0, CAT, A), box(1, DOG, B)]
+    assert evaluated(fake, TWO, rows, images, limit=1).precision.by_class == pytest.approx(
+        {"cat": 1}
+    )
+    fake.encode_calls = 0
+    with pytest.raises(AnnotationError, match=r"1 of 2 photos are missing .* first 'b.png'"):
+        evaluated(fake, TWO, rows, images)
+    assert fake.encode_calls == 0
+
+
+def test_no_photo(images: Path) -> None:
+    what = parse_truth({"images": [], "categories": CATEGORIES, "annotations": []})
+    with pytest.raises(AnnotationError, match="There is no photo to evaluate"):
+        evaluated(FakePredictor(), what, [], images)

@@ -14,9 +14,9 @@ from torch import Tensor
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
 from ovsam.errors import AnnotationError, CheckpointError
-from ovsam.evaluate.detections import parse_detections, results_to_json
 from ovsam.evaluate.detector import detect, load_detector
-from ovsam.evaluate.truth import Truth, parse_truth
+from ovsam.formats.coco_results import parse_detections, results_to_json
+from ovsam.formats.ground_truth import Truth, parse_truth
 from photo_folder import HEIGHT, WIDTH, rectangle, write_photo
 
 CAT, DOG = 3, 18

@@ -22,8 +22,8 @@ import json, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from fakes import FakePredictor
-from ovsam.data.coco import read_annotations
-from ovsam.evaluate.run import evaluate
+from ovsam.formats.coco import read_annotations
+from ovsam.evaluate.instances import evaluate
 
 class Slow(FakePredictor):
     def encode(self, image):

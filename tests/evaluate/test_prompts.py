@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ovsam import cli_evaluate
-from ovsam.data.coco import Instance
+from ovsam.cli import evaluate as cli_evaluate
 from ovsam.errors import PromptError
 from ovsam.evaluate.prompts import EvaluationKind, PromptKind, annotated_prompt, centre_point_xy
+from ovsam.formats.coco import Instance
 from ovsam.structures import Prompt
 from photo_folder import rectangle
 

@@ -11,9 +11,9 @@ import pytest
 
 from fakes import FakePredictor
 from ovsam.config import CalibrationConfig
-from ovsam.data.coco import parse_annotations
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.temperature import HOTTEST, Scores, collect_scores, fit, fit_temperature
+from ovsam.formats.coco import parse_annotations
 from photo_folder import write_photo
 from tiny_model import TINY, tiny_predictor
 

@@ -9,7 +9,7 @@ import torch
 from ovsam.config import EncoderConfig
 from ovsam.errors import CheckpointError
 from ovsam.model.build import MODELS, build, build_text_encoder, named_config, restore
-from ovsam.model.weights import save_checkpoint
+from ovsam.model.checkpoint import save_checkpoint
 from small_model import SMALL, offer
 
 

@@ -13,6 +13,7 @@ from ovsam.config import DecoderConfig
 from ovsam.errors import CheckpointError
 from ovsam.model import convert as module
 from ovsam.model.build import expected_state, named_config, restore
+from ovsam.model.checkpoint import read_metadata
 from ovsam.model.convert import (
     KEY_MAP,
     KEY_MAP_SAM_DECODER,
@@ -22,8 +23,7 @@ from ovsam.model.convert import (
     rename,
     seen_classes_of,
 )
-from ovsam.model.weights import read_metadata
-from ovsam.vocabulary import COCO_BASE
+from ovsam.vocabulary.vocabulary import COCO_BASE
 from released import KEYS
 from small_model import NAME, SMALL, clip_state, offer, write_released
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ovsam.config import AdapterConfig, DecoderConfig, ModelConfig
-from ovsam.model.bank import Bank
 from ovsam.model.ovsam import OVSAM, ClassPrototypes, Features
+from ovsam.text.bank import Bank
 from tiny_model import ONE_TOKEN, TINY, HashedText, tiny_model
 
 CONFIGS = {

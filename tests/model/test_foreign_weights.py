@@ -26,13 +26,9 @@ from fuzzing import examples
 from ovsam.config import BaselineConfig, ModelConfig, RegionConfig, SamConfig
 from ovsam.errors import CheckpointError
 from ovsam.model import build as building
-from ovsam.model import weights
+from ovsam.model import checkpoint as weights
 from ovsam.model.build import MODELS, SHIPPED, restore
-from ovsam.model.convert import read_tensors
-from ovsam.model.ovsam import OVSAM
-from ovsam.model.text import PLAIN_TEMPLATES
-from ovsam.model.text_store import TextStore
-from ovsam.model.weights import (
+from ovsam.model.checkpoint import (
     HEADER_BYTES,
     fingerprints,
     load_checkpoint,
@@ -40,9 +36,13 @@ from ovsam.model.weights import (
     read_metadata,
     save_checkpoint,
 )
-from ovsam.predictor import Predictor
+from ovsam.model.convert import read_tensors
+from ovsam.model.ovsam import OVSAM
+from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Prompt
-from ovsam.vocabulary import load_vocabulary
+from ovsam.text.cache import TextStore
+from ovsam.text.prototypes import PLAIN_TEMPLATES
+from ovsam.vocabulary.vocabulary import load_vocabulary
 from tiny_model import TEXT_DIM, TINY, HashedText, TinyEncoder, tiny_model
 
 WHOLE = replace(

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import ovsam.train.run
-from ovsam.cli import app
+from ovsam.cli.app import app
 from ovsam.train import feature_cache, teacher
 from photo_folder import write_folder
 

@@ -13,20 +13,20 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import ovsam
-from ovsam.cli import app
+from ovsam.cli.app import app
 from ovsam.config import BaselineConfig
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
-from ovsam.data.scenes import SceneConfig
+from ovsam.data.scene_crops import SceneConfig
 from ovsam.errors import CheckpointError, TrainingError
-from ovsam.model.bank import Bank
+from ovsam.model.baselines.coop import PromptContext
 from ovsam.model.build import BASELINES, SHIPPED, restore
-from ovsam.model.context import PromptContext
 from ovsam.model.ovsam import OVSAM
-from ovsam.train.engine import Engine
-from ovsam.train.label import ClassesInContext, LabelBatches, LabelStage, SceneBatch
+from ovsam.text.bank import Bank
+from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
+from ovsam.train.stages.label import ClassesInContext, LabelBatches, LabelStage, SceneBatch
 from photo_folder import write_folder
 from small_model import NAME, offer, write_sam_and_clip
 from tiny_model import TEXT_DIM, TINY, HashedText, TinyEncoder, tiny_model

@@ -19,8 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ovsam.data.layouts import ListedPhoto
 from ovsam.errors import OutputError, PhotoError, TrainingError
+from ovsam.formats.layouts import ListedPhoto
 from ovsam.train.feature_cache import FeatureCache, FeatureCacher, named_photos
 from ovsam.train.teacher import Teacher
 

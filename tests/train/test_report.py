@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovsam.data.skipped import Skipped
-from ovsam.train.record import Record
+from ovsam.formats.skipped import Skipped
+from ovsam.train.logger import Record
 from ovsam.train.report import LISTED, REPORT, write_report
 
 

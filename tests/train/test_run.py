@@ -15,17 +15,17 @@ import torch
 from typer.testing import CliRunner
 
 import ovsam
-from ovsam.cli import app
+from ovsam.cli.app import app
 from ovsam.config import CalibrationConfig
 from ovsam.data.dataset import DataSet
 from ovsam.errors import TrainingError, VocabularyError
-from ovsam.model.bank import Bank
 from ovsam.model.build import restore
-from ovsam.model.text_store import TextStore
+from ovsam.text.bank import Bank
+from ovsam.text.cache import TextStore
 from ovsam.train import run as running
+from ovsam.train.initial import Start, prototypes_of, starting_model
 from ovsam.train.recipe import SourceSettings, read_recipe
 from ovsam.train.run import read_source, run_recipe, united
-from ovsam.train.start import Start, prototypes_of, starting_model
 from photo_folder import write_coco, write_folder
 from tiny_model import TINY, random_bank, tiny_model
 
@@ -193,7 +193,7 @@ path = "bsds500/train.txt"
 
 
 def ovsam_metadata(path: Path) -> dict[str, str]:
-    from ovsam.model.weights import read_metadata
+    from ovsam.model.checkpoint import read_metadata
 
     return read_metadata(path)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from ovsam.errors import CheckpointError, OvsamError
 from ovsam.model import build
-from ovsam.model.weights import save_checkpoint
+from ovsam.model.checkpoint import save_checkpoint
 from ovsam.train.teacher import Teacher, load_teacher
 from tiny_model import TINY, TinyEncoder, tiny_model
 from tiny_sam import sam_encoder, write_sam

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ovsam.data.skipped import Skipped
-from ovsam.train.engine import Engine, Finished, Stage
+from ovsam.formats.skipped import Skipped
+from ovsam.train.loop import Engine, Finished, Stage
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 
 

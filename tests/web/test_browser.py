@@ -19,8 +19,8 @@ import uvicorn
 from PIL import Image
 
 from ovsam.geometry import decode_rle
+from ovsam.segmenter import Segmenter
 from ovsam.web.app import create_app
-from ovsam.web.segmenter import Segmenter
 from ovsam.web.server import listen
 from web.pages import PagePredictor, png_bytes
 

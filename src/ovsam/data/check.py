@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.data.coco import LARGE_AREA, SMALL_AREA, Instance
-from ovsam.data.layouts import ListedPhoto, list_photos
 from ovsam.errors import AnnotationError, OvsamError
+from ovsam.formats.coco import LARGE_AREA, SMALL_AREA, Instance
+from ovsam.formats.layouts import ListedPhoto, list_photos
 from ovsam.geometry import mask_to_box_xyxy
-from ovsam.photo import check_whole
+from ovsam.images.read import check_whole
 
 SIZES = ("small", "medium", "large")
 MOVED = 2.0  # pixels by which a box may miss its mask

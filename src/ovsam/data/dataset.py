@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from ovsam.data.coco import Category
-from ovsam.data.crowds import IN_FILE, many_crowds
-from ovsam.data.layouts import ListedPhoto, Photos, Split, list_photos
-from ovsam.data.skipped import Skipped
 from ovsam.errors import AnnotationError
+from ovsam.formats.coco import Category
+from ovsam.formats.crowds import IN_FILE, many_crowds
+from ovsam.formats.layouts import ListedPhoto, Photos, Split, list_photos
+from ovsam.formats.skipped import Skipped
 
 
 @dataclass(frozen=True, eq=False)

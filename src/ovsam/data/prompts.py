@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from ovsam.data.scenes import Scene
+from ovsam.data.scene_crops import Scene
 from ovsam.geometry import clip_box_xyxy, mask_centre_xy
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ovsam.data.coco import Instance
-from ovsam.data.crowds import IF_OBJECTS, IN_FILE
+from ovsam.config import Share
 from ovsam.data.dataset import DataSet
-from ovsam.data.layouts import ListedPhoto
 from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.left_out import NOTHING, LeftOut, of_listing
-from ovsam.evaluate.metrics import Share
-from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
 from ovsam.evaluate.prompts import POINTS, PromptKind, annotated_prompt
-from ovsam.evaluate.workers import Workers
+from ovsam.formats.coco import Instance
+from ovsam.formats.crowds import IF_OBJECTS, IN_FILE
+from ovsam.formats.layouts import ListedPhoto
 from ovsam.geometry import mask_iou
-from ovsam.photo import read_photo
+from ovsam.images.read import read_photo
+from ovsam.jobs.processes import Workers
+from ovsam.jobs.run import Progress, photo_by_photo
 from ovsam.structures import Prompt
 
 if TYPE_CHECKING:
-    from ovsam.predictor import Predictor
+    from ovsam.predictor.predictor import Predictor
 
 GOALS = (0.5, 0.75, 0.85, 0.95)  # IoU that shares of objects are counted for
 

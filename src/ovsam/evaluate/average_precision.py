@@ -22,10 +22,10 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from ovsam.data.coco import FREQUENCIES, Photo
 from ovsam.errors import AnnotationError
-from ovsam.evaluate.detections import MaskResult
-from ovsam.evaluate.truth import Rules, Truth
+from ovsam.formats.coco import FREQUENCIES, Photo
+from ovsam.formats.coco_results import MaskResult
+from ovsam.formats.ground_truth import Rules, Truth
 from ovsam.geometry import rle_area, segmentation_to_rle
 
 COCO_DETECTIONS = 100  # that count for a class in a photo

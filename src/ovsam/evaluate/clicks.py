@@ -18,18 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ovsam.data.coco import Annotations, Instance, Photo
+from ovsam.config import Share
 from ovsam.errors import AnnotationError
+from ovsam.evaluate.instances import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.evaluate.left_out import NOTHING, LeftOut
-from ovsam.evaluate.metrics import Share
-from ovsam.evaluate.photo_by_photo import Progress, photo_by_photo
-from ovsam.evaluate.run import chosen_photos, photos_left_out, read_annotated_photo
-from ovsam.evaluate.workers import Workers
+from ovsam.formats.coco import Annotations, Instance, Photo
 from ovsam.geometry import mask_centre_xy, mask_iou
+from ovsam.jobs.processes import Workers
+from ovsam.jobs.run import Progress, photo_by_photo
 from ovsam.structures import Prompt
 
 if TYPE_CHECKING:
-    from ovsam.predictor import EncodedImage, Predictor
+    from ovsam.predictor.predictor import EncodedImage, Predictor
 
 GOALS = (0.85, 0.9)  # IoU that clicks are counted to
 

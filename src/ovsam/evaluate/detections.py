@@ -1,293 +1,349 @@
-"""COCO results, the file that detectors write: read and checked entry by entry, and written.
+"""A detector's boxes as prompts: masks by us, names by us or by the detector, and their mask AP.
 
-A file is a list of `{image_id, category_id, bbox, score}` with `bbox` = x, y, width, height in
-photo pixels. Detectron2, MMDetection, Ultralytics and torchvision's reference write it; whatever
-else stands in an entry, such as a detector's own masks, is not looked at. Ultralytics takes the
-name of a photo's file for its id: a text as `image_id` is such a name without folder and suffix,
-and so is a number where not all are ids. A `file_name` decides where the photos have it once.
-Files that seem to mean other photos, classes or boxes than they say are warned of.
+Protocol: every box is a prompt, its photo's boxes are asked together. The detector's score ranks in
+either case. With our names, a detection's class is the one that our first name stands for; a
+name that stands for no class of the annotation file drops the detection. Photos in which the
+detector found nothing count too, as what was missed there.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import unicodedata
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import AfterValidator
-from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
+import numpy as np
 
-from ovsam.data.coco import Photo, as_float, read_json
-from ovsam.errors import AnnotationError, quoted
-from ovsam.evaluate.metrics import Share
-from ovsam.evaluate.mismatch import Best, mismatches, number_of
-from ovsam.evaluate.truth import Truth
-from ovsam.geometry import Rle, clip_box_xyxy, rle_area
+from ovsam.errors import AnnotationError, OvsamError
+from ovsam.evaluate.average_precision import (
+    LVIS_DETECTIONS,
+    AveragePrecision,
+    average_precision,
+    right_rows,
+)
+from ovsam.evaluate.instances import check_photos, read_annotated_photo, right_name
+from ovsam.evaluate.left_out import LeftOut, beyond
+from ovsam.formats.coco import Photo
+from ovsam.formats.coco_results import Detection, Detections, MaskResult
+from ovsam.formats.ground_truth import Rules, Truth
+from ovsam.geometry import encode_rle
+from ovsam.jobs.processes import Workers
+from ovsam.jobs.run import Progress, photo_by_photo
+from ovsam.structures import Prompt
+from ovsam.vocabulary.vocabulary import Vocabulary
 
-STICKS = 2  # pixels; rounding moves a side by less
+if TYPE_CHECKING:
+    from ovsam.predictor.predictor import Predictor
 
-KEYS = ("image_id", "category_id", "bbox", "score")
-
-
-class BoxResult(TypedDict):
-    """An entry that a detector writes; `bbox` is x, y, width, height in photo pixels."""
-
-    image_id: int
-    category_id: int
-    bbox: list[float]
-    score: float
-
-
-def _checked(rle: Rle) -> Rle:
-    rle_area(rle)
-    return rle
+LabelSource = Literal["detector", "ours"]
+BOXES_AT_ONCE = 32  # bounds the memory of masks before they are run lengths
 
 
-class MaskResult(TypedDict):
-    """An entry with a mask of the photo's size; without a box, so that sizes go by the mask."""
-
-    image_id: int
-    category_id: int
-    segmentation: Annotated[Rle, AfterValidator(_checked)]  # where it is read back
-    score: Share
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """A detector's box.
+@dataclass(frozen=True)
+class DetectionReport:
+    """What `evaluate_detections` found.
 
     Attributes:
-        photo_id: the photo that it is in.
-        category_id: its class by the detector.
-        box_xyxy: the part inside the photo, photo pixels, max corner exclusive, of some size.
-        score: in [0, 1].
+        model: its name.
+        labels: who named the objects.
+        vocabulary: what we named them from; None where the detector did.
+        zoom: whether the model looked again at each object.
+        photos: how many counted, those without a box included.
+        boxes: how many were asked about.
+        left_out: names of the classes that the vocabulary never answers, which do not count.
+        seconds: that all took.
+        not_counted: what of the files is in no figure.
+        warnings: what is said of the detector's file, see `Detections`.
+        precision: the mask AP.
+        results: masks in the order of the photos.
     """
 
-    photo_id: int
-    category_id: int
-    box_xyxy: tuple[float, float, float, float]
-    score: float
+    model: str
+    labels: LabelSource
+    vocabulary: str | None
+    zoom: bool
+    photos: int
+    boxes: int
+    left_out: tuple[str, ...]
+    seconds: float
+    not_counted: LeftOut
+    warnings: tuple[str, ...]
+    precision: AveragePrecision
+    results: tuple[MaskResult, ...]
+
+    @property
+    def unlisted(self) -> int:
+        """How many boxes are missing because our name is no class of the file."""
+        return self.not_counted.boxes_unlisted
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON values; without the masks."""
+        return {
+            **self.precision.as_dict(),
+            "model": self.model,
+            "labels": self.labels,
+            "vocabulary": self.vocabulary,
+            "zoom": self.zoom,
+            "photos": self.photos,
+            "boxes": self.boxes,
+            "unlisted": self.unlisted,
+            "left_out": list(self.left_out),
+            "not_counted": self.not_counted.as_dict(),
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 2),
+        }
 
 
 @dataclass(frozen=True, eq=False)
-class Detections:
-    """A detector's boxes.
+class Plan:
+    """What is asked about and what counts, all of it checked.
 
     Attributes:
-        by_photo: by photo id, in the file's order; photos without any are not in it.
-        warnings: a sentence for each thing that the file seems to mean otherwise.
+        photos: those that count.
+        items: those with a box, and their boxes that count, by photo id.
+        labels: whose names count.
+        names: with our names, the category id that each stands for; None = the detector's.
+        categories: ids of the classes that count.
+        not_counted: what does not, as far as it is known beforehand.
     """
 
-    by_photo: Mapping[int, Sequence[Detection]]
-    warnings: tuple[str, ...] = ()
+    photos: Sequence[Photo]
+    items: Mapping[int, tuple[Photo, Sequence[Detection]]]
+    labels: LabelSource
+    names: Mapping[str, int] | None
+    categories: frozenset[int]
+    not_counted: LeftOut
 
 
-def read_detections(path: Path, truth: Truth) -> Detections:
-    """Read a detector's boxes.
+def plan(
+    truth: Truth,
+    detections: Detections,
+    images_dir: Path,
+    vocabulary: Vocabulary,
+    *,
+    labels: LabelSource,
+    limit: int | None = None,
+) -> Plan:
+    """Choose photos and boxes, and check all that the work needs, before a model is loaded.
+
+    Args:
+        truth: what is right.
+        detections: a detector's boxes.
+        images_dir: the folder of the photos; those without a box are not read.
+        vocabulary: what our names are from.
+        labels: whose names count.
+        limit: only the first so many photos of the annotation file.
 
     Raises:
-        AnnotationError: no such file, or an entry that cannot be used, which it names.
+        AnnotationError: a photo is missing or of another size, an annotated mask is malformed,
+            there is no box, or the vocabulary lacks the class of an annotated object.
     """
-    return parse_detections(read_json(path), truth, str(path))
-
-
-def parse_detections(content: object, truth: Truth, source: str = "results") -> Detections:
-    """The same from already parsed JSON; `source` names it in errors."""
-    if not isinstance(content, list):
+    every = truth.annotations.photos
+    photos = every[:limit]
+    if not photos:
         raise AnnotationError(
-            f"{source!r} must be a list of detections {{{', '.join(KEYS)}}}, as COCO's results "
-            f"are, got {_kind(content)}. Give such a file."
+            f"There is no photo to evaluate: {truth.source!r} lists none. Give a file that does."
         )
-    names = _Names(truth.annotations.photos)
-    by_number = names.are_numbers(content, truth.photos)
-    found: dict[int, list[Detection]] = {}
-    best: dict[int, tuple[float, Best]] = {}  # by photo id, with its score
-    photos = []
-    for index, row in enumerate(content):
-        try:
-            photo, by_id = _photo(row, truth, names, by_number, f"Entry {index} of {source!r}")
-            detection = _detection(row, truth, photo, f"Entry {index} of {source!r}")
-        except AnnotationError as error:
-            raise AnnotationError(
-                f"{error} Correct the entry or take it out, or give the annotations that the "
-                "detector was asked with."
-            ) from error
-        found.setdefault(photo.id, []).append(detection)
-        if photo.id not in best or detection.score > best[photo.id][0]:
-            x, y, width, height = row["bbox"]
-            bbox = float(x), float(y), float(width), float(height)
-            best[photo.id] = (
-                detection.score,
-                Best(photo.id, by_id, detection.category_id, bbox),
-            )
-        photos.append(photo)
-    warnings = _format_warnings(content, photos, source)
-    if by_number:
-        warnings.append(
-            f"The image_id of {source!r} are not all ids of {truth.source!r}, but each is the "
-            "number in the name of a photo's file, as Ultralytics writes it, and is taken for that."
-        )
-    warnings += mismatches([one for _, one in best.values()], truth, source)
-    return Detections(found, tuple(warnings))
-
-
-def _format_warnings(
-    rows: Sequence[Mapping[str, Any]], photos: Sequence[Photo], source: str
-) -> list[str]:
-    """Refuse shares of the photo, and warn of two corners, in place of x, y, width, height.
-
-    Raises:
-        AnnotationError: no number of any box is above 1.
-    """
-    boxes = [row["bbox"] for row in rows]
-    if boxes and all(max(box) <= 1 for box in boxes):
+    boxes = detections.by_photo
+    with_boxes = [photo for photo in photos if photo.id in boxes]
+    asked = check_photos(truth.source, with_boxes, images_dir)
+    names = _categories_by_name(truth, photos, vocabulary) if labels == "ours" else None
+    counted = _answered(truth, names, vocabulary)
+    if not asked:
         raise AnnotationError(
-            f"All boxes of {source!r} lie within one pixel, so they seem to be shares of the "
-            "photo. A bbox must be x, y, width, height in pixels: multiply by the photo's sides."
+            f"There is no box to evaluate: the results have none in the {len(photos):,} photos of "
+            f"{truth.source!r} that count. Check that both are of the same photos."
         )
-    out = sum(
-        x + width > photo.size_hw[1] + STICKS or y + height > photo.size_hw[0] + STICKS
-        for (x, y, width, height), photo in zip(boxes, photos, strict=True)
+    right = right_rows(truth, {photo.id: photo for photo in photos})  # or refuse it
+    items = {photo.id: (photo, _chosen(boxes[photo.id], truth.rules)) for photo in asked}
+    late = every[len(photos) :]
+    never = sum(not row["iscrowd"] and row["category_id"] not in counted for row in right)
+    not_counted = replace(
+        beyond(truth.annotations, late),
+        objects_never_answered=never,
+        boxes_beyond_limit=sum(len(boxes.get(photo.id, ())) for photo in late),
+        boxes_beyond_best=sum(len(boxes[i]) - len(kept) for i, (_, kept) in items.items()),
     )
-    if out <= len(boxes) / 4:
-        return []
-    return [
-        f"{out} of the {len(boxes)} boxes of {source!r} stick out of their photo by more than "
-        f"{STICKS} pixels and are cut. A bbox must be x, y, width, height, not two corners."
-    ]
+    return Plan(photos, items, labels, names, counted, not_counted)
 
 
-def results_to_json(results: Iterable[BoxResult] | Iterable[MaskResult]) -> bytes:
-    """COCO results as a file, one entry on each line."""
-    rows = (json.dumps(row, allow_nan=False) for row in results)
-    return ("[\n" + ",\n".join(rows) + "\n]\n").encode()
+def evaluate_detections(
+    predictor: Predictor,
+    truth: Truth,
+    detections: Detections,
+    images_dir: Path,
+    *,
+    labels: LabelSource,
+    zoom: bool | None = None,
+    limit: int | None = None,
+    planned: Plan | None = None,
+    journal: Path | None = None,
+    workers: Workers | None = None,
+    progress: Progress | None = None,
+) -> DetectionReport:
+    """Prompt with every box, measure the mask AP.
 
+    Args:
+        predictor: its own vocabulary is the one that our names are from.
+        truth: what is right.
+        detections: a detector's boxes.
+        images_dir: the folder of the photos; those without a box are not read.
+        labels: whose names count.
+        zoom: as for `Predictor.predict`; None = the model's own default.
+        limit: only the first so many photos of the annotation file.
+        planned: what `plan` gave for these; None = it is made, and all is checked, now.
+        journal: a file of the masks of each photo, as for `run.evaluate`.
+        workers: processes that the photos are shared out over.
+        progress: called with (photos done, photos in all) after each photo with a box.
 
-def _detection(row: Mapping[str, Any], truth: Truth, photo: Photo, where: str) -> Detection:
-    category_id = row["category_id"]
-    if type(category_id) is not int or category_id not in truth.categories:
-        raise AnnotationError(
-            f"{where} has the category_id {quoted(category_id)}, which {truth.source!r} does not "
-            f"list; its ids are whole numbers from {min(truth.categories, default=0)} to "
-            f"{max(truth.categories, default=0)}."
+    Raises:
+        AnnotationError: see `plan`.
+        OvsamError: our names are asked of an oracle.
+        OutputError: the journal is of other settings, or cannot be used.
+    """
+    if labels == "ours" and predictor.has_oracle:
+        raise OvsamError(
+            f"{predictor.name} is told the names of annotated objects, and a detector's boxes are "
+            "none. Take the detector's names, or another model."
         )
-    score = row["score"]
-    if not _is_number(score) or not 0 <= score <= 1:  # nor is NaN
-        raise AnnotationError(f"{where} must have a score from 0 to 1, got {quoted(score)}.")
-    return Detection(photo.id, category_id, _box_xyxy(row["bbox"], photo, where), float(score))
-
-
-class _Names:
-    """Photos by their files' names; None for what several have."""
-
-    def __init__(self, photos: Sequence[Photo]) -> None:
-        self.whole: dict[str, Photo | None] = {}
-        self.names: dict[str, Photo | None] = {}
-        self.stems: dict[str, Photo | None] = {}
-        self.numbers: dict[int | None, Photo | None] = {}
-        for photo in photos:
-            whole = _written(photo.file_name)
-            for keys, key in (
-                (self.whole, whole),
-                (self.names, PurePosixPath(whole).name),
-                (self.stems, PurePosixPath(whole).stem),
-            ):
-                keys[key] = None if key in keys else photo
-            number = number_of(photo)
-            self.numbers[number] = None if number in self.numbers else photo
-
-    def of(self, file_name: object) -> Photo | None:
-        """The photo of a name, with or without its folders; None where that is not one."""
-        if not isinstance(file_name, str):
-            return None
-        whole = _written(file_name)
-        return self.whole.get(whole) or self.names.get(PurePosixPath(whole).name)
-
-    def are_numbers(self, rows: Sequence[Any], ids: Container[int]) -> bool:
-        """Whether the ids of rows without a name are numbers of files, and not ids of photos."""
-        numbers = {
-            row["image_id"]
-            for row in rows
-            if isinstance(row, dict)
-            and type(row.get("image_id")) is int
-            and self.of(row.get("file_name")) is None
-        }
-        return not all(number in ids for number in numbers) and all(
-            self.numbers.get(number) is not None for number in numbers
+    if planned is None:
+        planned = plan(
+            truth, detections, images_dir, predictor.vocabulary, labels=labels, limit=limit
         )
+    names, items, counted = planned.names, planned.items, planned.categories
+    zoomed = predictor.zoom if zoom is None else zoom
+    done = photo_by_photo(
+        predictor,
+        partial(_photo_results, images_dir=images_dir, names=names, zoom=zoom),
+        items,
+        MaskResult,
+        fits=partial(_fits, names=names),
+        settings=lambda: {
+            "measures": "masks for boxes",
+            "annotations": truth.annotations.fingerprint,
+            "boxes": _fingerprint(detections.by_photo),
+            "labels": labels,
+            "vocabulary": None if names is None else predictor.vocabulary.fingerprint,
+            "categories": None if names is None else sorted(map(list, names.items())),
+            "zoom": zoomed,
+        },
+        journal=journal,
+        workers=workers,
+        progress=progress,
+    )
+    results = done.rows
+    boxes = sum(len(chosen) for _, chosen in items.values())
+    precision = average_precision(truth, results, planned.photos, counted)
+    return DetectionReport(
+        model=predictor.name,
+        labels=labels,
+        vocabulary=None if names is None else predictor.vocabulary.name,
+        zoom=zoomed,
+        photos=len(planned.photos),
+        boxes=boxes,
+        left_out=tuple(c.name for i, c in truth.categories.items() if i not in counted),
+        seconds=done.seconds,
+        not_counted=replace(
+            planned.not_counted,
+            boxes_unlisted=boxes - len(results),
+            boxes_beyond_best=planned.not_counted.boxes_beyond_best + precision.beyond_best,
+            boxes_not_judged=precision.not_judged,
+        ),
+        warnings=detections.warnings,
+        precision=precision,
+        results=results,
+    )
 
 
-def _photo(
-    row: object, truth: Truth, names: _Names, by_number: bool, where: str
-) -> tuple[Photo, bool]:
-    """The photo of an entry, and whether it is known by its id."""
-    if not isinstance(row, dict):
-        raise AnnotationError(f"{where} must be an object, got {_kind(row)}.")
-    missing = [key for key in KEYS if key not in row]
-    if missing:
-        raise AnnotationError(f"{where} lacks {' and '.join(map(repr, missing))}.")
-    image_id, file_name = row["image_id"], row.get("file_name")
-    named = names.of(file_name)
-    if named is not None:
-        return named, False
-    photo, by_id = None, False
-    if type(image_id) is int:
-        by_id = not by_number
-        photo = truth.photos.get(image_id) if by_id else names.numbers.get(image_id)
-    elif isinstance(image_id, str):
-        written = _written(image_id)
-        photo = names.stems.get(written) or names.of(written)
-    if photo is None:
-        raise AnnotationError(
-            f"{where} has the image_id {quoted(image_id)}, which {truth.source!r} does not list: "
-            "it must be the id of a photo, or as a text the name of its file without suffix."
-        )
-    if isinstance(file_name, str) and _name(file_name) != _name(photo.file_name):
-        raise AnnotationError(
-            f"{where} has the image_id {quoted(image_id)} and the file_name {quoted(file_name)}, "
-            f"but that photo is {quoted(photo.file_name)} in {truth.source!r}."
-        )
-    return photo, by_id
+def _chosen(detections: Sequence[Detection], rules: Rules) -> Sequence[Detection]:
+    """Those that count."""
+    if rules == "coco":
+        return detections
+    return sorted(detections, key=lambda found: found.score, reverse=True)[:LVIS_DETECTIONS]
 
 
-def _box_xyxy(bbox: object, photo: Photo, where: str) -> tuple[float, float, float, float]:
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
-        raise AnnotationError(
-            f"{where} must have a bbox of four numbers x, y, width, height, got {quoted(bbox)}."
-        )
-    x, y, width, height = map(as_float, bbox)
-    if not all(map(math.isfinite, (x, y, width, height))):
-        raise AnnotationError(f"{where} must have finite numbers as bbox, got {quoted(bbox)}.")
-    if width <= 0 or height <= 0:
-        raise AnnotationError(
-            f"{where} must have a bbox x, y, width, height of some size, got {quoted(bbox)}."
-        )
-    x0, y0, x1, y1 = clip_box_xyxy([x, y, x + width, y + height], photo.size_hw).tolist()
-    if x0 >= x1 or y0 >= y1:
-        raise AnnotationError(
-            f"{where} has the bbox {quoted(bbox)} (x, y, width, height), which lies outside of its "
-            f"photo of {photo.size_hw[1]} x {photo.size_hw[0]} pixels."
-        )
-    return x0, y0, x1, y1
+def _fingerprint(detections: Mapping[int, Sequence[Detection]]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for found in detections.values():
+        digest.update(repr(found).encode())
+    return digest.hexdigest()
 
 
-def _written(file_name: str) -> str:
-    """A name as all systems write it."""
-    return unicodedata.normalize("NFC", file_name.replace("\\", "/"))
+def _fits(
+    asked: tuple[Photo, Sequence[Detection]],
+    rows: Sequence[MaskResult],
+    names: Mapping[str, int] | None,
+) -> bool:
+    """Whether these are masks for the photo's boxes."""
+    photo, detections = asked
+    sizes = list(photo.size_hw)
+    if any(row["image_id"] != photo.id or row["segmentation"]["size"] != sizes for row in rows):
+        return False
+    if names is None:
+        found = [(row["category_id"], row["score"]) for row in rows]
+        return found == [(box.category_id, box.score) for box in detections]
+    known = set(names.values())
+    return len(rows) <= len(detections) and all(row["category_id"] in known for row in rows)
 
 
-def _name(file_name: str) -> str:
-    return PurePosixPath(_written(file_name)).name
+def _photo_results(
+    predictor: Predictor,
+    asked: tuple[Photo, Sequence[Detection]],
+    images_dir: Path,
+    names: Mapping[str, int] | None,
+    zoom: bool | None,
+) -> list[MaskResult]:
+    """A mask for each detection; `names` are category ids by our names, None = the detector's."""
+    photo, detections = asked
+    encoded = predictor.encode(read_annotated_photo(photo, images_dir))
+    results: list[MaskResult] = []
+    for first in range(0, len(detections), BOXES_AT_ONCE):
+        group = detections[first : first + BOXES_AT_ONCE]
+        prompts = [Prompt(box_xyxy=np.array(detection.box_xyxy)) for detection in group]
+        predictions = predictor.predict(encoded, prompts, zoom=zoom, top=1)
+        for detection, prediction in zip(group, predictions, strict=True):
+            category_id = detection.category_id if names is None else names.get(prediction.name)
+            if category_id is not None:
+                results.append(
+                    {
+                        "image_id": photo.id,
+                        "category_id": category_id,
+                        "segmentation": encode_rle(prediction.mask),
+                        "score": detection.score,
+                    }
+                )
+    return results
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _categories_by_name(
+    truth: Truth, photos: Sequence[Photo], vocabulary: Vocabulary
+) -> dict[str, int]:
+    """The category id that each name of the vocabulary stands for, where it stands for one."""
+    found: dict[str, int] = {}
+    names = truth.annotations.names_in(vocabulary)
+    for number, category in truth.categories.items():
+        name = names[category.name]
+        if name is not None and found.setdefault(name, number) != number:
+            raise AnnotationError(
+                f"The classes {truth.categories[found[name]].name!r} and {category.name!r} of "
+                f"{truth.source!r} are both {name!r} in the vocabulary {vocabulary.name!r}. Give "
+                "one that tells them apart, such as the annotation file itself."
+            )
+    for photo in photos:
+        for instance in truth.annotations.by_photo.get(photo.id, ()):
+            right_name(truth.annotations, instance, vocabulary, names)  # or refuse it
+    return found
 
 
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
-    return names.get(type(value)) or quoted(value)
+def _answered(
+    truth: Truth, names: Mapping[str, int] | None, vocabulary: Vocabulary
+) -> frozenset[int]:
+    """Ids of the classes that count: all but those that we never answer."""
+    if names is None:
+        return frozenset(truth.categories)
+    answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
+    never = {number for name, number in names.items() if not answerable[name]}
+    return frozenset(truth.categories) - never

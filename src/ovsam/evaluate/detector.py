@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
-from ovsam.data.coco import Photo
 from ovsam.errors import AnnotationError, CheckpointError
-from ovsam.evaluate.detections import BoxResult
-from ovsam.evaluate.photo_by_photo import Progress
-from ovsam.evaluate.run import check_photos, read_annotated_photo
-from ovsam.evaluate.truth import Truth
+from ovsam.evaluate.instances import check_photos, read_annotated_photo
+from ovsam.formats.coco import Photo
+from ovsam.formats.coco_results import BoxResult
+from ovsam.formats.ground_truth import Truth
+from ovsam.jobs.run import Progress
+from ovsam.model.checkpoint import check_finite, fill
 from ovsam.model.convert import read_tensors
-from ovsam.model.weights import check_finite, fill
 
 _CLASS_SCORES = "roi_heads.box_predictor.cls_score.weight"  # (classes and background, features)
 _COUNTER = "num_batches_tracked"  # of a batch norm that is trained; unused where it is not

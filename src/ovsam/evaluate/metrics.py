@@ -13,11 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ovsam.data.coco import LARGE_AREA, SMALL_AREA
-
-# What is read back from a journal is held to these bounds.
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Area = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from ovsam.config import Area, Share
+from ovsam.formats.coco import LARGE_AREA, SMALL_AREA
 
 
 @dataclass(frozen=True)

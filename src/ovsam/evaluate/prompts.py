@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ovsam.data.coco import Instance
 from ovsam.data.prompts import any_pixel_xy, jittered_box
+from ovsam.formats.coco import Instance
 from ovsam.geometry import clip_box_xyxy, mask_centre_xy
 from ovsam.structures import Prompt
 

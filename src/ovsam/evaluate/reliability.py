@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ovsam.evaluate.calibration import Calibration
 from ovsam.extras import missing
-from ovsam.output import write_atomically
+from ovsam.files import write_atomically
 
 try:
     from matplotlib.figure import Figure

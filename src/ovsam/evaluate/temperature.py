@@ -21,13 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.config import CalibrationConfig
-from ovsam.data.coco import Annotations, Photo
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.calibration import Calibration, calibrate
-from ovsam.evaluate.left_out import NOTHING, LeftOut
-from ovsam.evaluate.metrics import Outcome
-from ovsam.evaluate.photo_by_photo import Progress
-from ovsam.evaluate.run import (
+from ovsam.evaluate.instances import (
     Counted,
     ask,
     chosen_photos,
@@ -35,11 +31,15 @@ from ovsam.evaluate.run import (
     photos_left_out,
     read_annotated_photo,
 )
+from ovsam.evaluate.left_out import NOTHING, LeftOut
+from ovsam.evaluate.metrics import Outcome
+from ovsam.formats.coco import Annotations, Photo
+from ovsam.jobs.run import Progress
 from ovsam.structures import Prediction
-from ovsam.vocabulary import Vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from ovsam.predictor import Predictor
+    from ovsam.predictor.predictor import Predictor
 
 KEPT = 0.95
 NEEDED = 20  # in each half: of fewer, the share 1 - KEPT that the threshold refuses is not one

@@ -26,6 +26,8 @@ from ovsam.config import (
     ZoomConfig,
 )
 from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.model.baselines.coop import PromptContext
+from ovsam.model.checkpoint import Header, differences, fill, load_checkpoint, read_metadata
 from ovsam.model.clip import (
     CONVNEXTS,
     RESNETS,
@@ -34,12 +36,10 @@ from ovsam.model.clip import (
     clip_text_encoder,
     clip_token_width,
 )
-from ovsam.model.context import PromptContext
 from ovsam.model.efficientnet import SCALES
 from ovsam.model.features import ImageEncoder, NoEncoder
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.weights import Header, differences, fill, load_checkpoint, read_metadata
-from ovsam.vocabulary import load_vocabulary
+from ovsam.vocabulary.vocabulary import load_vocabulary
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "lite.safetensors"  # `lite`, with the package
 TEXT_VECTORS = "text.vectors"  # (K, text_dim), a row for each of the names in

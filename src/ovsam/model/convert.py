@@ -25,7 +25,7 @@ from ovsam.bounded_json import parse_json
 from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, UsageError, quoted
 from ovsam.model.build import MODELS, expected_state, named_config, split_baseline
-from ovsam.model.weights import (
+from ovsam.model.checkpoint import (
     DTYPES,
     check_finite,
     check_kinds,
@@ -34,7 +34,7 @@ from ovsam.model.weights import (
     read_safetensors,
     save_checkpoint,
 )
-from ovsam.vocabulary import COCO_BASE, load_vocabulary
+from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary
 
 Table = tuple[tuple[str, str | None], ...]
 """Patterns of full names and what replaces them; None = not used, on purpose."""

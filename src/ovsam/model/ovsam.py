@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from ovsam.config import ModelConfig
 from ovsam.model.adapter import Adapter
-from ovsam.model.context import PromptContext
-from ovsam.model.conv_adapter import conv_adapter
+from ovsam.model.baselines.conv_adapter import conv_adapter
+from ovsam.model.baselines.coop import PromptContext
+from ovsam.model.baselines.sam_encoder import SamEncoder
 from ovsam.model.features import ImageEncoder, covers_c5, freeze
-from ovsam.model.label import class_logits, fuse, region_head
 from ovsam.model.mask import HighResolution, MaskDecoder
 from ovsam.model.prompt import PromptEncoder
-from ovsam.model.sam_encoder import SamEncoder
-from ovsam.model.text import ClassPrototypes as ClassPrototypes
+from ovsam.model.region import class_logits, fuse, region_head
+from ovsam.text.prototypes import ClassPrototypes as ClassPrototypes
 
 
 @dataclass(frozen=True, eq=False)

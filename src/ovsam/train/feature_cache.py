@@ -33,11 +33,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ovsam.bounded_json import parse_json
-from ovsam.data.layouts import ListedPhoto, Report, list_photos
-from ovsam.data.skipped import AT_MOST
 from ovsam.errors import OutputError, PhotoError, TrainingError
-from ovsam.output import write_atomically
-from ovsam.photo import read_photo
+from ovsam.files import write_atomically
+from ovsam.formats.layouts import ListedPhoto, Report, list_photos
+from ovsam.formats.skipped import AT_MOST
+from ovsam.images.read import read_photo
 from ovsam.train.teacher import Teacher
 
 HEADER = "cache.json"

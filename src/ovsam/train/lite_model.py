@@ -18,9 +18,9 @@ from ovsam.errors import CheckpointError
 from ovsam.extras import missing
 from ovsam.model.build import build
 from ovsam.model.lite import LiteImageEncoder
-from ovsam.model.minilm import MiniLM
 from ovsam.model.ovsam import OVSAM
-from ovsam.vocabulary import load_vocabulary
+from ovsam.text.minilm import MiniLM
+from ovsam.vocabulary.vocabulary import load_vocabulary
 
 BATCH_NORM_EPS = 1e-5
 

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from ovsam.data.crops import SquareConfig
+from ovsam.data.object_crops import SquareConfig
 from ovsam.data.prompts import PromptConfig
-from ovsam.data.scenes import SceneConfig
+from ovsam.data.scene_crops import SceneConfig
 from ovsam.errors import SettingError, TrainingError
 from ovsam.train.settings import EngineSettings
 

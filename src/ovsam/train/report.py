@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ovsam.data.skipped import Skipped
-from ovsam.output import write_atomically
+from ovsam.files import write_atomically
+from ovsam.formats.skipped import Skipped
 from ovsam.train.curves import draw_curves
-from ovsam.train.record import CSV, PICTURES
+from ovsam.train.logger import CSV, PICTURES
 
 LISTED = 100  # of what could not be used
 ROWS = 12  # of the table; the CSV file has them all

@@ -11,26 +11,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ovsam.data.coco import Category
-from ovsam.data.crops import Squares, anchored_photos
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
-from ovsam.data.skipped import Skipped
+from ovsam.data.object_crops import Squares, anchored_photos
 from ovsam.errors import OvsamError, TrainingError
-from ovsam.model.bank import Bank
-from ovsam.model.text_store import TextStore
-from ovsam.model.weights import fingerprints
-from ovsam.train.distill import DistillBatches, DistillStage
-from ovsam.train.engine import Batches, Engine, Stage
+from ovsam.formats.coco import Category
+from ovsam.formats.skipped import Skipped
+from ovsam.model.checkpoint import fingerprints
+from ovsam.text.bank import Bank
+from ovsam.text.cache import TextStore
 from ovsam.train.feature_cache import FeatureCache, photo_name, photos_root
-from ovsam.train.joint import JointStage, Turns
-from ovsam.train.label import ClassesInContext, LabelBatches, LabelStage
+from ovsam.train.initial import Start, prototypes_of, starting_model, text_side, write_trained
+from ovsam.train.loop import Batches, Engine, Stage
+from ovsam.train.preview import Watch
 from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe, Recipe, SourceSettings
 from ovsam.train.report import write_report
-from ovsam.train.start import Start, prototypes_of, starting_model, text_side, write_trained
+from ovsam.train.stages.distill import DistillBatches, DistillStage
+from ovsam.train.stages.joint import JointStage, Turns
+from ovsam.train.stages.label import ClassesInContext, LabelBatches, LabelStage
 from ovsam.train.teacher import load_teacher
-from ovsam.train.watch import Watch
-from ovsam.vocabulary import COCO_BASE, load_vocabulary
+from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from ovsam.errors import CheckpointError, TrainingError, UnknownModelError
 from ovsam.extras import missing
 from ovsam.hub import RELEASES, fetch
+from ovsam.images.frame import Frame
 from ovsam.model.adapter import Adapter
 from ovsam.model.build import SHIPPED, restore
+from ovsam.model.checkpoint import check_finite, fill, fingerprints
 from ovsam.model.convert import read_tensors
 from ovsam.model.device import check_device
 from ovsam.model.features import ImageEncoder, freeze
-from ovsam.model.image import Frame, to_pixels
-from ovsam.model.weights import check_finite, fill, fingerprints
+from ovsam.model.pixels import to_pixels
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer_sam import VisionTransformerSAM

@@ -14,10 +14,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ovsam.errors import OvsamError, PhotoError
-from ovsam.photo import DEFAULT_MAX_PIXELS
+from ovsam.images.read import DEFAULT_MAX_PIXELS
+from ovsam.segmenter import Segmenter
 from ovsam.web.guard import Guard
 from ovsam.web.routes import Desk, router
-from ovsam.web.segmenter import Segmenter
 from ovsam.web.sessions import BusyError, PhotoNotHeldError, Sessions
 
 DEFAULT_MAX_UPLOAD_BYTES = 100 * 2**20

@@ -14,8 +14,8 @@ from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from PIL import Image
 
-from ovsam.photo import read_photo
-from ovsam.vocabulary import builtin_vocabularies
+from ovsam.images.read import read_photo
+from ovsam.vocabulary.vocabulary import builtin_vocabularies
 from ovsam.web.guard import UPLOAD_PATH
 from ovsam.web.schemas import (
     ObjectReply,

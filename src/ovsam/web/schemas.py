@@ -7,9 +7,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from ovsam.export import object_to_json
+from ovsam.formats.prediction import object_to_json
 from ovsam.structures import Prediction, Prompt
-from ovsam.vocabulary import Vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.web.sessions import HeldPhoto
 
 Number = Annotated[float, Field(strict=True)]  # neither texts nor truth values

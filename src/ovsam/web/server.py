@@ -16,9 +16,9 @@ from urllib.parse import quote
 import uvicorn
 
 from ovsam.errors import OvsamError, UsageError
-from ovsam.photo import DEFAULT_MAX_PIXELS
+from ovsam.images.read import DEFAULT_MAX_PIXELS
+from ovsam.segmenter import Segmenter
 from ovsam.web.app import DEFAULT_MAX_UPLOAD_BYTES, create_app
-from ovsam.web.segmenter import Segmenter
 
 MAX_CONNECTIONS = 500
 """More are answered with 503: below the number of files that systems let a process open."""

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.errors import OvsamError, VocabularyError
+from ovsam.segmenter import Segmenter
 from ovsam.structures import Prediction, Prompt
-from ovsam.vocabulary import Vocabulary, typed_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary, typed_vocabulary
 from ovsam.web.guard import BUSY
-from ovsam.web.segmenter import Segmenter
 
 MAX_CLASSES = 10_000
 

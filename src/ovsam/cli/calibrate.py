@@ -1,0 +1,163 @@
+"""`ovsam calibrate`: make the scores of a model's names probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsam.cli.options import (
+    MEASURE,
+    Command,
+    CrowdsKind,
+    CrowdsOption,
+    DeviceOption,
+    ImagesBesideOption,
+    JsonOption,
+    LimitOption,
+    ModelOption,
+    VocabularyOption,
+)
+from ovsam.cli.progress import bar, embed_names
+from ovsam.cli.report import print_left_out
+from ovsam.errors import OvsamError
+
+if TYPE_CHECKING:
+    from ovsam.evaluate.temperature import Fit
+
+app = typer.Typer()
+
+
+@app.command(cls=Command, rich_help_panel=MEASURE)
+def calibrate(
+    annotations: Annotated[
+        Path,
+        typer.Argument(
+            help="Photos with named masks that the model was not trained on, as for evaluate.",
+            metavar="ANNOTATIONS",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The .safetensors file to write: the same model, calibrated.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ],
+    images: ImagesBesideOption = None,
+    vocabulary: VocabularyOption = "coco",
+    crowds: CrowdsOption = CrowdsKind.left_out,
+    json_path: JsonOption = None,
+    model: ModelOption = "lite",
+    limit: LimitOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Make a model's scores probabilities, by photos that it was not trained on.
+
+    Finds the temperature under which the annotated names are most likely, and the score below
+    which an object is none of the vocabulary's classes. Masks and the order of names stay.
+
+    Example: `ovsam calibrate val.json --images photos -o mine.safetensors`
+    """
+    from ovsam.files import check_output, write_atomically
+    from ovsam.formats.layouts import read_annotated
+    from ovsam.formats.prediction import to_json_bytes
+    from ovsam.vocabulary.vocabulary import load_vocabulary
+
+    check_output(output, (".safetensors",), [annotations, Path(model)])
+    if json_path is not None:
+        check_output(json_path, (".json",), [annotations, Path(vocabulary)])
+    content, images_dir = read_annotated(annotations, images, crowds.value)
+    names = load_vocabulary(vocabulary)
+
+    import ovsam
+    from ovsam.evaluate.instances import chosen_photos, counted
+    from ovsam.evaluate.temperature import collect_scores, fit
+    from ovsam.hub import locate
+    from ovsam.model.build import split_baseline
+    from ovsam.model.checkpoint import save_with_config
+
+    photos = chosen_photos(content, images_dir, limit)
+    counted(content, photos, names)
+    predictor = ovsam.load(model, vocabulary=names, device=device)
+    if predictor.has_oracle:
+        raise OvsamError(
+            f"'{model}' is told its names: there is no score that could be calibrated."
+        )
+    own, ending = split_baseline(model)
+    if ending and not Path(model).is_file():
+        raise OvsamError(
+            f"'{model}' has no checkpoint of its own that could be calibrated. Give the file of a "
+            f"trained baseline, or the model '{own}' itself."
+        )
+    checkpoint = locate(model)
+    embed_names(predictor)
+    with bar("photos") as progress:
+        scores = collect_scores(predictor, content, images_dir, photos=photos, progress=progress)
+    found = fit(scores)
+    save_with_config(checkpoint, output, replace(predictor.config, calibration=found.calibration))
+    if json_path is not None:
+        write_atomically(json_path, to_json_bytes(_as_dict(found, predictor.name, names.name)))
+    _print_fit(found)
+    for path in (output, json_path):
+        if path is not None:
+            typer.echo(f"wrote {path}")
+
+
+def _as_dict(found: Fit, model: str, vocabulary: str) -> dict[str, object]:
+    return {
+        "model": model,
+        "vocabulary": vocabulary,
+        "instances": found.instances,
+        "temperature": found.calibration.temperature,
+        "threshold": found.calibration.threshold,
+        "classes": found.calibration.classes,
+        "halves": [half.as_dict() for half in found.halves],
+        "not_counted": found.not_counted.as_dict(),
+    }
+
+
+def _print_fit(found: Fit) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    from ovsam.evaluate.temperature import NEEDED
+
+    table = Table("", box=boxes.SIMPLE_HEAD)
+    for name in ("fitted on half 1", "fitted on half 2", "fitted on all"):
+        table.add_column(name, justify="right")
+    fitted = [*(half.fitted for half in found.halves), found.calibration]
+
+    def add(name: str, *values: float | None) -> None:
+        shown = ("-" if value is None else f"{value:.3f}" for value in values)
+        table.add_row(name, *shown, *[""] * (3 - len(values)))
+
+    add("temperature", *(one.temperature for one in fitted))
+    add("threshold", *(one.threshold for one in fitted))
+    table.add_section()
+    table.add_row("judged on the other half", *(str(half.instances) for half in found.halves), "")
+    add("ECE before", *(half.error_before for half in found.halves))
+    add("ECE", *(half.error for half in found.halves))
+    add("right names kept", *(half.kept for half in found.halves))
+    add("wrong names refused", *(half.refused_wrong for half in found.halves))
+    add("unlisted objects refused", *(half.refused_unlisted for half in found.halves))
+    Console().print(table)
+    typer.echo(
+        f"{found.instances} instances, {found.calibration.classes} classes; the model gets what "
+        "was fitted on all"
+    )
+    print_left_out(found.not_counted, found.instances)
+    fewest = min(half.right for half in found.halves)
+    if fewest < NEEDED:
+        typer.echo(
+            f"warning: the model names only {fewest} objects of a half right, and the threshold "
+            f"needs {NEEDED}: do not trust it. Calibrate with more photos.",
+            err=True,
+        )

@@ -1,0 +1,255 @@
+"""What several commands have: their way to end, groups in the help, options."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ovsam.cli.signals import end_interrupted
+from ovsam.cli.streams import explain, give_up_on_streams, prepare_streams, say
+from ovsam.errors import OvsamError, UsageError, VocabularyError, quoted
+
+if TYPE_CHECKING:
+    from ovsam.vocabulary.vocabulary import Vocabulary
+
+# Groups of commands in the help, by who needs them; this is their order.
+LOOK = "Look at photos"
+MEASURE = "Measure models"
+TEACH = "Teach models"
+PAPER = "The paper, and its released weights"
+
+_FAILED, _WRONG_USE = 1, 2
+
+
+class Command(TyperCommand):
+    """A command whose help shows no type where it says nothing."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # Typer's click, vendored or not
+        """Its parameters, the one for help among them."""
+        return without_types(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """Commands that end in one sentence on stderr and an exit code, whatever a user can cause."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its parameters, the one for help among them."""
+        return without_types(super().get_params(ctx))
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command that the arguments name."""
+        prepare_streams()
+        try:
+            return super().main(*arguments, **options)
+        except OSError as error:
+            say(f"error: {explain(error)}")
+        except MemoryError:
+            say("error: The memory does not suffice. Give a smaller photo, or fewer at a time.")
+        finally:
+            give_up_on_streams()
+        raise SystemExit(_FAILED)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it within its context."""
+        try:
+            return super().invoke(ctx)
+        except OvsamError as error:
+            say(f"error: {error}")
+            raise typer.Exit(_WRONG_USE if isinstance(error, UsageError) else _FAILED) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(end_interrupted(error)) from error
+
+
+def without_types(parameters: list[Any]) -> list[Any]:
+    """The same parameters; what Typer shows behind a flag or an argument is empty.
+
+    A flag takes no value, and an argument is named for what it is.
+    """
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+        elif parameter.param_type_name == "argument":  # `<list[Path]>` and the like
+            parameter.display_type_rich = lambda **_: None
+    return parameters
+
+
+def complete_models() -> list[str]:
+    """Names of models, for the shell."""
+    from ovsam.hub import RELEASES
+
+    return ["lite", *RELEASES]
+
+
+def complete_vocabularies() -> list[tuple[str, str]]:
+    """Names of built-in vocabularies with what they are, for the shell."""
+    from ovsam.vocabulary.vocabulary import builtin_vocabularies
+
+    return list(builtin_vocabularies().items())
+
+
+def complete_kinds() -> list[str]:
+    """Kinds that objects are said to be, for the shell; there are more."""
+    from ovsam.vocabulary.wordnet import said_kinds
+
+    return [word.partition(" = ")[0] for word in said_kinds()]
+
+
+def complete_devices() -> list[str]:
+    """Where a model can compute, for the shell."""
+    return ["cpu", "cuda", "mps"]
+
+
+def _check_device(device: str) -> str:
+    if device.partition(":")[0] not in complete_devices():
+        raise UsageError(f"--device must be cpu, cuda or mps, got {quoted(device)}.")
+    return device
+
+
+def typed_names(text: str) -> str:
+    """Names in UTF-8 that a terminal without it, as under `LANG=C`, handed over as bytes."""
+    if os.path.exists(text):
+        return text
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        help="A model's name (`ovsam models`), or the path of a checkpoint.",
+        metavar="MODEL",
+        autocompletion=complete_models,
+    ),
+]
+VocabularyOption = Annotated[
+    str,
+    typer.Option(
+        help="The names to choose from: a built-in vocabulary (`ovsam vocabulary list`), a text "
+        "file with one class per line, a table (.csv), a list or an annotation file (.json), "
+        "YOLO's data.yaml, a folder of LabelMe's, or names: \"cat, dog/puppy, coffee mug\".",
+        metavar="NAMES",
+        callback=typed_names,
+        autocompletion=complete_vocabularies,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        help="Where to compute: cpu, cuda or mps.",
+        metavar="DEVICE",
+        callback=_check_device,
+        autocompletion=complete_devices,
+    ),
+]
+MaxPixelsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Refuse photos with more pixels than this; raise it for photos you trust. "
+        "Left out: 134,217,728.",
+        metavar="N",
+        show_default=False,
+    ),
+]
+ZoomOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--zoom/--no-zoom",
+        help="Look again at the square around each object: finer, slower. "
+        "Left out: the model's own default.",
+        show_default=False,
+    ),
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only the classes of the vocabulary that are kinds of this, such as animal. "
+        "Repeat for more.",
+        metavar="KIND",
+        show_default=False,
+        autocompletion=complete_kinds,
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Only the first photos.", metavar="N", show_default=False),
+]
+ImagesOption = Annotated[
+    Path,
+    typer.Option(
+        "--images", help="The folder of the photos.", metavar="FOLDER", show_default=False
+    ),
+]
+ImagesBesideOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        help="The folder of an annotation file's photos. Left out: beside it.",
+        metavar="FOLDER",
+        show_default=False,
+    ),
+]
+
+
+class CrowdsKind(StrEnum):
+    """What crowd regions (`iscrowd` 1) are."""
+
+    left_out = "left-out"
+    objects = "objects"
+
+
+CrowdsOption = Annotated[
+    CrowdsKind,
+    typer.Option(
+        help="What annotations with 'iscrowd' 1 are: regions of many objects, which do not count, "
+        "or objects, as CVAT marks masks drawn with a brush.",
+        metavar="left-out|objects",
+    ),
+]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", help="The report as a .json file.", metavar="FILE", show_default=False),
+]
+JournalOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Keep what became of each photo in this .jsonl file; a run that was stopped goes on "
+        "from it.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Share the photos out over so many processes of one thread each, with a model each. "
+        "Left out: this process alone, with all of its threads.",
+        metavar="N",
+        show_default=False,
+    ),
+]
+
+
+def narrowed(vocabulary: Vocabulary, kinds: list[str] | None) -> Vocabulary:
+    """The classes that `--only` leaves.
+
+    Raises:
+        UsageError: a kind is unknown, or no class is of these kinds.
+    """
+    try:
+        return vocabulary.only(*kinds) if kinds else vocabulary
+    except VocabularyError as error:
+        raise UsageError(str(error)) from error
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, and does not just have its default."""
+    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"

@@ -1,0 +1,1 @@
+"""Photos and masks as pixels: read, framed, drawn."""

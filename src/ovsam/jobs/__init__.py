@@ -1,0 +1,1 @@
+"""Work on many photos: one by one, resumable, over processes."""

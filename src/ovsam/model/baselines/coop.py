@@ -1,0 +1,75 @@
+"""Learned tokens before a class's name in place of prompt templates (CoOp, Zhou et al., IJCV 2022).
+
+The tokens are one for all classes, so that a class without training photos is answered, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ovsam.text.prototypes import Reading
+
+INITIAL_STD = 0.02  # CoOp's
+
+
+class PromptContext(nn.Module):
+    """The tokens `(T, width)`, T of them as wide as the text model's token embeddings."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.empty(count, width))
+        nn.init.normal_(self.tokens, std=INITIAL_STD)
+
+
+class ContextEncoder(Protocol):
+    """A text model that takes token embeddings before a text."""
+
+    @property
+    def identity(self) -> str:
+        """See `TextEncoder`."""
+
+    @property
+    def dim(self) -> int:
+        """See `TextEncoder`."""
+
+    def embed_in_context(self, texts: Sequence[str], context: Tensor) -> Tensor:
+        """Tokens `(T, width)` and N texts behind them -> `(N, dim)`, with gradients."""
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """See `TextEncoder`."""
+
+
+class InContext:
+    """A `TextEncoder` whose texts stand behind learned tokens.
+
+    Args:
+        encoder: the text model.
+        context: `(T, width)`.
+    """
+
+    def __init__(self, encoder: ContextEncoder, context: Tensor) -> None:
+        self.encoder, self.context = encoder, context.detach()
+        self.dim = encoder.dim
+
+    @property
+    def identity(self) -> str:
+        """That of the text model, and of the tokens."""
+        tokens = self.context.float().cpu().contiguous().numpy().tobytes()
+        return f"{self.encoder.identity}+{hashlib.blake2b(tokens, digest_size=8).hexdigest()}"
+
+    @torch.no_grad()
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> unit vectors `(N, dim)`."""
+        if not texts:
+            return torch.zeros(0, self.dim)
+        return F.normalize(self.encoder.embed_in_context(texts, self.context), dim=-1)
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """What the text model reads of each text."""
+        return self.encoder.read(texts)

@@ -1,0 +1,273 @@
+"""CLIP2SAM: regions of the pyramid -> embeddings -> class scores (paper §3.3; class score: Eq. 1).
+
+The learned side lives here: the paper's head (feature pyramid, RoIAlign, one conv) and those that
+Table 6 compares it with. The frozen encoder's own opinion of a region comes from `features.py`;
+both are compared with the same prototypes and fused.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ovsam.config import TOKEN_HEADS, RegionConfig
+from ovsam.model.layers import MLP
+from ovsam.model.roi_align import roi_align
+from ovsam.text.bank import Bank
+
+TOKEN_LAYERS = 2  # of the class token (the paper does not say)
+
+
+class FeaturePyramid(nn.Module):
+    """Feature pyramid network (Lin et al. 2017): lateral 1x1, nearest upsampling + add, 3x3."""
+
+    def __init__(self, channels: Sequence[int], dim: int) -> None:
+        super().__init__()
+        self.lateral_convs = nn.ModuleList(nn.Conv2d(c, dim, 1) for c in channels)
+        self.fpn_convs = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=1) for _ in channels)
+
+    def forward(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Levels `(B, C, h, w)`, finest first -> the same sizes with `dim` channels."""
+        levels = [conv(level) for conv, level in zip(self.lateral_convs, pyramid, strict=True)]
+        for i in range(len(levels) - 2, -1, -1):
+            levels[i] = levels[i] + F.interpolate(levels[i + 1], size=levels[i].shape[-2:])
+        return tuple(conv(level) for conv, level in zip(self.fpn_convs, levels, strict=True))
+
+
+class RegionHead(nn.Module, ABC):
+    """What learns to embed regions; `region_head` makes one."""
+
+    sees_masks: bool
+    """Whether a region is told by its mask; otherwise by its box alone."""
+
+    @abstractmethod
+    def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What is computed once for a photo, from C2..C5."""
+
+    @abstractmethod
+    def forward(
+        self, maps: Sequence[Tensor], boxes_xyxy: Tensor, batch: Tensor, mask_logits: Tensor | None
+    ) -> Tensor:
+        """Embed N regions.
+
+        Args:
+            maps: what `pyramid` gave, of B photos.
+            boxes_xyxy: `(N, 4)` model pixels.
+            batch: `(N,)` which photo each region belongs to.
+            mask_logits: `(N, 1, H / 4, W / 4)`; may be None where `sees_masks` is False.
+
+        Returns:
+            Region embeddings `(N, text_dim)`, not normalised.
+        """
+
+
+def region_head(channels: Sequence[int], text_dim: int, config: RegionConfig) -> RegionHead:
+    """The head that `config.kind` names.
+
+    Args:
+        channels: channels of C2..C5.
+        text_dim: width of the text embeddings.
+        config: kind and sizes of the head.
+    """
+    if config.kind == "pyramid":
+        return PyramidHead(channels, text_dim, config)
+    return TokenHead(channels[3], text_dim, config)
+
+
+class PyramidHead(RegionHead):
+    """The paper's region head: FPN level by size -> RoIAlign -> 1x1 conv -> ReLU -> mean.
+
+    Args:
+        channels: channels of C2..C5.
+        text_dim: width of the text embeddings.
+        config: sizes of the head.
+    """
+
+    sees_masks = False
+
+    def __init__(self, channels: Sequence[int], text_dim: int, config: RegionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.fpn = FeaturePyramid([channels[i] for i in config.levels], config.fpn_dim)
+        self.roi_conv = nn.Conv2d(config.fpn_dim, text_dim, 1, bias=False)
+
+    def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The FPN maps of C2..C5, computed once for a photo."""
+        maps: tuple[Tensor, ...] = self.fpn([pyramid[i] for i in self.config.levels])
+        return maps
+
+    def forward(
+        self,
+        maps: Sequence[Tensor],
+        boxes_xyxy: Tensor,
+        batch: Tensor,
+        mask_logits: Tensor | None,  # noqa: ARG002 - the box alone tells the region
+    ) -> Tensor:
+        """Boxes on the FPN maps `(B, fpn_dim, h, w)` -> `(N, text_dim)`."""
+        level = self.levels_of(boxes_xyxy)
+        rois = torch.cat([batch[:, None].to(boxes_xyxy), boxes_xyxy], dim=1)  # (N, 5)
+        size = self.config.roi_size
+        pooled = boxes_xyxy.new_zeros(len(rois), maps[0].shape[1], size, size)
+        for i, (level_map, source) in enumerate(zip(maps, self.config.levels, strict=True)):
+            chosen = (level == i).nonzero()[:, 0]
+            if len(chosen):
+                regions = roi_align(
+                    level_map.float(), rois[chosen].float(), size, 1 / (4 << source)
+                )
+                pooled = pooled.index_copy(0, chosen, regions.to(pooled))
+        return F.relu(self.roi_conv(pooled)).mean((2, 3))  # (N, text_dim)
+
+    def levels_of(self, boxes_xyxy: Tensor) -> Tensor:
+        """The FPN level of each box `(N, 4)` by the square root of its area: `(N,)` indices."""
+        side = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=0).prod(1).sqrt()
+        level = torch.floor(torch.log2(side / self.config.finest_scale + 1e-6))
+        return level.clamp(0, len(self.config.levels) - 1).long()
+
+
+class TokenHead(RegionHead):
+    """Table 6's other designs: a class token attends to C5, whose cells know how much is masked.
+
+    With `kind = "token+clip"` an MLP joins the token with the mean of C5 under the mask. Both see a
+    region at C5's resolution only, where small objects are lost.
+
+    Args:
+        c5_channels: channels of C5.
+        text_dim: width of the text embeddings.
+        config: `fpn_dim` is the token's width.
+    """
+
+    sees_masks = True
+
+    def __init__(self, c5_channels: int, text_dim: int, config: RegionConfig) -> None:
+        super().__init__()
+        dim = config.fpn_dim
+        self.pools = config.kind == "token+clip"
+        self.project = nn.Conv2d(c5_channels, dim, 1)
+        self.class_token = nn.Parameter(torch.randn(1, 1, dim))
+        self.inside = nn.Parameter(torch.randn(dim))  # added to a cell as far as it is masked
+        self.layers = nn.ModuleList(_CrossAttention(dim) for _ in range(TOKEN_LAYERS))
+        self.to_text = MLP(dim + (c5_channels if self.pools else 0), dim, text_dim, depth=2)
+
+    def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """C5 as the token sees it `(B, dim, h, w)`, and C5 itself where it is pooled."""
+        c5 = pyramid[3]
+        return (self.project(c5), c5) if self.pools else (self.project(c5),)
+
+    def forward(
+        self,
+        maps: Sequence[Tensor],
+        boxes_xyxy: Tensor,  # noqa: ARG002 - the mask tells the region
+        batch: Tensor,
+        mask_logits: Tensor | None,
+    ) -> Tensor:
+        """Masks on C5 -> `(N, text_dim)`."""
+        assert mask_logits is not None
+        size_hw = (maps[0].shape[2], maps[0].shape[3])
+        covered = F.interpolate(mask_logits.float().sigmoid(), size=size_hw, mode="area")
+        covered = covered.flatten(2).transpose(1, 2)  # (N, h * w, 1)
+        cells = maps[0][batch].flatten(2).transpose(1, 2) + covered * self.inside  # (N, h * w, dim)
+        token = self.class_token.expand(len(batch), -1, -1).to(cells)
+        for layer in self.layers:
+            token = layer(token, cells)
+        found = [token[:, 0]]
+        if self.pools:
+            weights = covered[..., 0] / covered.sum(1).clamp(min=1e-6)  # (N, h * w)
+            found.append(_means(maps[1].flatten(2), weights, batch).to(token))
+        embeddings: Tensor = self.to_text(torch.cat(found, 1))
+        return embeddings
+
+
+def _means(cells: Tensor, weights: Tensor, batch: Tensor) -> Tensor:
+    """For N regions `(N, K)` the weighted mean of their photo's cells `(B, C, K)`: `(N, C)`.
+
+    A product for each photo, with all the regions of others at 0: no cell is copied for a region.
+    """
+    photos = torch.arange(len(cells), device=batch.device)[:, None, None]
+    theirs = weights.to(cells) * (batch[:, None] == photos)
+    return (theirs @ cells.transpose(1, 2)).sum(0)
+
+
+class _CrossAttention(nn.Module):
+    """One layer: tokens `(N, 1, dim)` attend to cells `(N, K, dim)`, then an MLP."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = nn.MultiheadAttention(dim, TOKEN_HEADS, batch_first=True)
+        self.mlp = MLP(dim, 2 * dim, dim, depth=2)
+
+    def forward(self, token: Tensor, cells: Tensor) -> Tensor:
+        attended, _ = self.attention(self.norm1(token), cells, cells, need_weights=False)
+        token = token + attended
+        token = token + self.mlp(self.norm2(token))
+        return token
+
+
+def class_logits(embeddings: Tensor, bank: Bank, scale: float) -> Tensor:
+    """Compare regions with classes.
+
+    Args:
+        embeddings: `(N, D)` regions.
+        bank: the synonyms of C classes.
+        scale: multiplies the cosine (CLIP: exp(4.6052) = 100).
+
+    Returns:
+        `(N, C + 1)`: the best synonym of each class; the background, whose prototype is the zero
+        vector, comes last with 0.
+    """
+    return F.pad(bank.best_products(scale * F.normalize(embeddings, dim=-1)), (0, 1))
+
+
+def fuse(
+    head_logits: Tensor,
+    clip_logits: Tensor,
+    *,
+    seen: Tensor,
+    answerable: Tensor,
+    clip_valid: Tensor,
+    alpha: float,
+    beta: float,
+) -> Tensor:
+    """Geometric mean of the learned and the frozen score (paper §3.2).
+
+    Args:
+        head_logits: `(N, C + 1)` learned scores, background last.
+        clip_logits: `(N, C + 1)` the frozen encoder's own scores.
+        seen: `(C,)` bool, classes that the region head was trained on.
+        answerable: `(C,)` bool, False for classes that may never be the answer.
+        clip_valid: `(N,)` bool, False where the region is too small for the frozen encoder.
+        alpha: weight of the frozen score for seen classes (and the background).
+        beta: weight of the frozen score for unseen classes.
+
+    Returns:
+        Log scores `(N, C + 1)`, -inf for classes that are not answerable.
+    """
+    head, clip = head_logits.log_softmax(-1), clip_logits.log_softmax(-1)
+    weight = F.pad(torch.where(seen, float(alpha), float(beta)), (0, 1), value=alpha)
+    # A head that counts for nothing is not to be fallen back on either.
+    mixed = clip_valid[:, None] | (weight >= 1)
+    fused = torch.where(mixed, torch.lerp(head, clip, weight), head)
+    return fused.masked_fill(~F.pad(answerable, (0, 1), value=True), -torch.inf)
+
+
+def mask_logits_to_boxes(mask_logits: Tensor) -> Tensor:
+    """The box around each predicted mask (logit > 0): the region that names a point prompt.
+
+    Args:
+        mask_logits: `(N, 1, h, w)` at a quarter of the model's resolution.
+
+    Returns:
+        `(N, 4)` boxes xyxy in model pixels, maximum exclusive; zeros for an empty mask.
+    """
+    inside = mask_logits[:, 0] > 0
+    bounds = []
+    for along in (inside.any(1), inside.any(2)):  # columns (N, w), rows (N, h)
+        hit = along.to(torch.uint8)
+        low, after_high = hit.argmax(1), along.shape[1] - hit.flip(1).argmax(1)
+        bounds.append(torch.stack([low, after_high * along.any(1)], dim=1))
+    boxes = torch.stack(bounds, dim=2).flatten(1)  # (N, 4): low x, low y, high x, high y
+    return boxes.to(mask_logits) * 4

@@ -1,0 +1,287 @@
+"""What a model costs: parameters and multiply-adds of each part, counted on the meta device.
+
+Counted are the matrix products and convolutions that PyTorch runs (`FlopCounterMode`); what has no
+such product is free: normalisation, activation, resizing, RoIAlign; so is comparing with the
+prototypes. The paper does not say what its figures are of: they agree within 0.4 % with one photo
+and ten prompts (Image-Crop's excess over SAM is ten crops of 384 pixels), so that is our total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
+from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.model.baselines.conv_adapter import ConvAdapter
+from ovsam.model.build import (
+    MODELS,
+    SAMS,
+    SINGLE,
+    as_baseline,
+    build,
+    named_config,
+    split_baseline,
+)
+from ovsam.model.checkpoint import read_config
+from ovsam.model.features import ImageEncoder
+from ovsam.model.mask import MaskDecoder
+from ovsam.model.prompt import PromptEncoder
+from ovsam.model.region import PyramidHead, RegionHead, TokenHead
+
+T = TypeVar("T")
+
+PROMPTS = 10  # prompts per photo in a total
+
+
+class Per(StrEnum):
+    """How often a part runs."""
+
+    photo = "photo"
+    prompt = "prompt"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model.
+
+    Attributes:
+        name: what it is.
+        per: whether it runs once for a photo or for each prompt.
+        parameters: how many numbers it holds; 0 for a part that uses another's.
+        multiply_adds: for one run.
+    """
+
+    name: str
+    per: Per
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """A model's parts and what the paper says of the whole.
+
+    Attributes:
+        model: its name.
+        parts: in the order in which they run.
+        paper: multiply-adds and parameters by the paper, or None if it does not have the model.
+    """
+
+    model: str
+    parts: tuple[Part, ...]
+    paper: tuple[float, float] | None
+
+    @property
+    def parameters(self) -> int:
+        """Of all parts."""
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def encode(self) -> int:
+        """Multiply-adds for a photo, before any prompt."""
+        return sum(part.multiply_adds for part in self.parts if part.per is Per.photo)
+
+    @property
+    def prompt(self) -> int:
+        """Multiply-adds for a prompt."""
+        return sum(part.multiply_adds for part in self.parts if part.per is Per.prompt)
+
+    @property
+    def total(self) -> int:
+        """Multiply-adds for a photo and `PROMPTS` prompts."""
+        return self.encode + PROMPTS * self.prompt
+
+
+# Multiply-adds and parameters of arXiv 2401.02955, Tables 1, 3, 5 and 7.
+_PAPER: Mapping[str, tuple[float, float]] = {
+    "rn50": (728e9, 165e6),
+    "rn50x16": (1180e9, 304e6),
+    "rn50x64": (2098e9, 568e6),
+    "convnext-l": (1313e9, 321e6),
+    "convnext-l-single": (1280e9, 307e6),
+    "sam-vit-h": (3001e9, 641e6),
+    "image-crop": (3748e9, 808e6),
+    "feature-crop": (3545e9, 808e6),
+}
+_PAPER_BASELINES = {
+    "image-crop": "sam-vit-h+rn50x16-image-crop",
+    "feature-crop": "sam-vit-h+rn50x16-feature-crop",
+    "sam-vit-h": "sam-vit-h-oracle",
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """The models that `complexity` knows by name: ours, and what the paper compares with."""
+    return tuple(dict.fromkeys([*MODELS, *_PAPER]))
+
+
+def complexity(name: str, *, zoom: bool = True) -> Complexity:
+    """Count a model by its name or the path of its checkpoint.
+
+    Args:
+        name: one of `model_names`; a name or path as `ovsam.load` takes it.
+        zoom: count what zooming takes, for a model that zooms by default; False = as it is asked
+            with `--no-zoom`.
+
+    Raises:
+        UnknownModelError: no model has that name.
+        CheckpointError: there is no such file.
+
+    Example:
+        >>> round(complexity("rn50x16").encode / 1e9)
+        1116
+    """
+    with torch.device("meta"), torch.inference_mode():
+        config = _config(_PAPER_BASELINES.get(name, name))
+        parts = _ovsam_parts(config if zoom else replace(config, zoom=None))
+    return Complexity(name, parts, _PAPER.get(name))
+
+
+def _config(name: str) -> ModelConfig:
+    own, ending = split_baseline(name)
+    if own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
+        return named_config(name)
+    if Path(name).is_file():  # a file's name may end in anything
+        return read_config(name)
+    if Path(own).is_file():
+        return as_baseline(read_config(own), ending)
+    error = CheckpointError if Path(name).suffix else UnknownModelError  # a file that is not there
+    raise error(
+        f"There is no model '{name}'. Give the path of a checkpoint or one of: "
+        f"{', '.join(model_names())}."
+    )
+
+
+def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
+    model = build(config)
+    adapter, sam, sharpen = model.adapter, model.sam, model.high_resolution
+    trunk, own_head, pyramid = _encoder_parts(model.encoder, config.image_size)
+    once, each = [trunk], [own_head]
+    if adapter is not None:
+        once.append(_part("SAM2CLIP adapter", Per.photo, adapter, lambda: adapter(pyramid))[0])
+    if sam is not None:
+        pixels = _pixels(config.image_size)
+        once.insert(0, _part("SAM's encoder", Per.photo, sam, lambda: sam(pixels))[0])
+    if model.conv_adapter is not None:
+        once.append(_conv_adapter_part(model.conv_adapter, pyramid, config.image_size))
+    if model.region_head is not None:
+        regions, region = _region_parts(model.region_head, config.region, pyramid)
+        once.append(regions)
+        each.insert(0, region)
+    elif config.baseline is not None and config.baseline.cuts != "features":
+        if sam is not None:  # the trunk sees crops alone, or nothing
+            once.remove(trunk)
+        each = []
+        if config.baseline.cuts == "image":
+            crop = _crop_part(config, model.encoder)
+            each = [crop if sam is not None else replace(crop, parameters=0)]
+    if sharpen is not None:
+        once.append(_part("high resolution", Per.photo, sharpen, lambda: sharpen(pyramid))[0])
+    if zoom := config.zoom:  # the same weights once more
+        again, _ = _part(
+            "zoom: encode again",
+            Per.prompt,
+            model,
+            lambda: model.encode(_pixels(zoom.size), named=config.baseline is None),
+        )
+        squares = len(zoom.contexts)  # around a given box; one around what a click has found
+        once.append(replace(again, parameters=0, multiply_adds=squares * again.multiply_adds))
+    return (
+        *once,
+        *_prompt_parts(config.embed_dim, config.decoder, zoom.size if zoom else config.image_size),
+        *each,
+    )
+
+
+def _region_parts(
+    head: RegionHead, config: RegionConfig, pyramid: Sequence[Tensor]
+) -> tuple[Part, Part]:
+    """The region head's maps of a photo, and what it does for a region."""
+    if isinstance(head, PyramidHead):
+        pooled = torch.empty(1, config.fpn_dim, config.roi_size, config.roi_size)
+        return (
+            _part("feature pyramid", Per.photo, head.fpn, lambda: head.pyramid(pyramid))[0],
+            _part("region head", Per.prompt, head.roi_conv, lambda: head.roi_conv(pooled))[0],
+        )
+    assert isinstance(head, TokenHead)
+    once, maps = _part("token's map", Per.photo, head.project, lambda: head.pyramid(pyramid))
+    box, mask = torch.empty(1, 4), torch.empty(1, 1, *(8 * side for side in pyramid[3].shape[2:]))
+    first = torch.zeros(1, dtype=torch.long)
+    each, _ = _part("region head", Per.prompt, head, lambda: head(maps, box, first, mask))
+    return once, replace(each, parameters=each.parameters - once.parameters)
+
+
+def _encoder_parts(
+    encoder: ImageEncoder, size: int
+) -> tuple[Part, Part, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """The frozen trunk on a photo and its own head on a region; C2..C5."""
+    trunk, pyramid = _part("trunk", Per.photo, encoder, lambda: encoder(_pixels(size)))
+    own_head, _ = _part(
+        "trunk's own head", Per.prompt, encoder, lambda: _embed_region(encoder, pyramid[3])
+    )
+    return trunk, replace(own_head, parameters=0), pyramid
+
+
+def _prompt_parts(dim: int, config: DecoderConfig, size: int) -> tuple[Part, Part]:
+    """Prompt encoder and mask decoder for one box in an input of `size` pixels."""
+    prompt_encoder, decoder = PromptEncoder(dim), MaskDecoder(dim, config)
+    box, embedding = torch.empty(1, 4), torch.empty(1, dim, size // 16, size // 16)
+    sharp = None
+    if config.high_resolution:
+        stride8 = torch.empty(1, dim // 4, size // 8, size // 8)
+        sharp = stride8, torch.empty(1, dim // 8, size // 4, size // 4)
+    prompt, (sparse, dense) = _part(
+        "prompt encoder",
+        Per.prompt,
+        prompt_encoder,
+        lambda: prompt_encoder(None, None, box, None, (size, size)),
+    )
+    mask, _ = _part(
+        "mask decoder",
+        Per.prompt,
+        decoder,
+        lambda: decoder(embedding, embedding, sparse, dense, sharp),
+    )
+    return prompt, mask
+
+
+def _conv_adapter_part(adapter: ConvAdapter, pyramid: Sequence[Tensor], size: int) -> Part:
+    return _part("conv adapter", Per.photo, adapter, lambda: adapter(_pixels(size), pyramid))[0]
+
+
+def _crop_part(config: ModelConfig, encoder: ImageEncoder) -> Part:
+    """The whole of the frozen encoder on a crop of the size that its own head was made for."""
+    size = 32 * config.encoder.pool_size
+    part, _ = _part(
+        "trunk on the crop",
+        Per.prompt,
+        encoder,
+        lambda: _embed_region(encoder, encoder(_pixels(size))[3]),
+    )
+    return part
+
+
+def _embed_region(encoder: ImageEncoder, c5: Tensor) -> Tensor:
+    mask_logits = torch.empty(1, 1, 8 * c5.shape[2], 8 * c5.shape[3])
+    return encoder.embed_regions(c5, torch.empty(1, 4), torch.zeros(1), mask_logits)
+
+
+def _pixels(size: int) -> Tensor:
+    return torch.empty(1, 3, size, size)
+
+
+def _part(name: str, per: Per, module: nn.Module, run: Callable[[], T]) -> tuple[Part, T]:
+    """Run something of `module`, and count it; its result is there too."""
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    with FlopCounterMode(display=False) as counter:
+        result = run()
+    # The counter takes a multiplication and an addition for two.
+    return Part(name, per, parameters, counter.get_total_flops() // 2), result

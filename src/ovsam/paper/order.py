@@ -1,0 +1,101 @@
+"""Whether methods come out in the paper's order, told object by object.
+
+Two methods are compared on the same objects: the mean of the differences, and its standard error.
+Only a difference of more than `CLEAR` standard errors counts as an order. Methods that are the same
+object by object, as the masks of two baselines are, cannot be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from ovsam.paper.results import Results
+from ovsam.paper.table_set import Column, Row, Table
+
+CLEAR = 2.0  # standard errors
+_GROUPS: tuple[list[str], ...] = ([], ["by_novelty", "base"], ["by_novelty", "novel"])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods of which the paper ranks the first higher.
+
+    Attributes:
+        better: the paper's better method.
+        worse: the other.
+        difference: mean of better minus worse over the objects, as a fraction.
+        error: its standard error; objects of one photo are taken for independent.
+    """
+
+    better: str
+    worse: str
+    difference: float
+    error: float
+
+    @property
+    def verdict(self) -> str:
+        """`same` order as in the paper, `opposite`, `open`, or `none` without any difference."""
+        if self.difference == self.error == 0:
+            return "none"
+        if abs(self.difference) <= CLEAR * self.error:
+            return "open"
+        return "same" if self.difference > 0 else "opposite"
+
+
+def pairs(results: Results, table: Table, column: Column) -> list[Pair]:
+    """All pairs of rows that the paper orders by a column and that were measured in one way."""
+    if column.report is None or column.figure is None:
+        return []
+    index = table.columns.index(column)
+    rows = [row for row in table.rows if row.paper and column.report in row.reports]
+    found = []
+    for one, other in permutations(rows, 2):
+        if not one.paper[index] > other.paper[index]:  # nor if one is nan
+            continue
+        if _measurement(one, column) != _measurement(other, column):
+            continue
+        first, second = (_values(results, row, column) for row in (one, other))
+        if first and first.keys() == second.keys():
+            differences = np.array([first[key] - second[key] for key in first])
+            error = float(differences.std(ddof=1) / len(differences) ** 0.5)
+            found.append(Pair(one.method, other.method, float(differences.mean()), error))
+    return found
+
+
+def _measurement(row: Row, column: Column) -> str:
+    assert column.report is not None
+    return row.reports[column.report].partition("/")[2]
+
+
+def _values(results: Results, row: Row, column: Column) -> dict[int, float]:
+    """The figure's value for each object by its annotation's id; none if it is no mean of such."""
+    assert column.report is not None and column.figure is not None
+    report = results.report(row.reports[column.report])
+    *group, what = column.figure.split(".")
+    if isinstance(report, str) or group not in _GROUPS:
+        return {}
+    outcomes = report.get("outcomes", [])
+    if group:
+        novel = report.get("novel", [])
+        wanted = group[1] == "novel"
+        outcomes = [one for one in outcomes if (one["category"] in novel) == wanted]
+    wanted_field = "rank" if what.startswith("accuracy") else what
+    if len(outcomes) < 2 or not all(
+        isinstance(one.get(wanted_field), int | float) for one in outcomes
+    ):
+        return {}
+    return {one["annotation_id"]: _value(one, what) for one in outcomes}
+
+
+def _value(outcome: Mapping[str, Any], what: str) -> float:
+    match what:
+        case "accuracy":
+            return float(outcome["rank"] == 0)
+        case "accuracy_top5":
+            return float(0 <= outcome["rank"] < 5)
+    return float(outcome[what])

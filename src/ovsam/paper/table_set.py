@@ -1,0 +1,339 @@
+"""A set of tables as data: rows, the paper's figures, and how each report comes about.
+
+Two sets ship in `ovsam/paper/sets/`: `paper`, the paper's own tables, and `lite`, the same in
+small. A report is known as MODEL/MEASUREMENT, both described once in the set, and lies in the run
+folder as `reports/MODEL/MEASUREMENT.json`. The command that makes it and the settings that it is
+checked for are the same description.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from ovsam.errors import OvsamError
+from ovsam.evaluate.prompts import EvaluationKind
+
+_STRICT = ConfigDict(extra="forbid")
+Cost = Literal["multiply_adds", "parameters"]
+OF_CLASSES = ("by_class base", "by_class novel")
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class ModelEntry:
+    """A model, and how it is made. `{run}` and `{data}` stand for the two folders."""
+
+    model: str
+    """What `--model` takes: a name, or `{run}/...` for the checkpoint that `make` writes."""
+    make: tuple[str, ...] = ()
+    """The commands that make it."""
+    after: tuple[str, ...] = ()
+    """Models that must have been made before, by their names in the set."""
+    cost: str | None = None
+    """The model's name for `ovsam complexity`, where `model` is a checkpoint; None = `model`."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Measurement:
+    """A way to measure a model; paths lie in the data folder."""
+
+    annotations: str
+    images: str
+    prompts: EvaluationKind | None = None
+    """How objects are pointed at; None where a detector's boxes are the prompts."""
+    detections: str | None = None
+    """A detector's boxes, which stand in for prompts."""
+    labels: Literal["ours", "detector"] | None = None
+    """Whose names count, for a detector's boxes."""
+    vocabulary: str = "coco"
+    zoom: bool | None = None
+    """None = as the model does by default."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Measurement:
+        if (self.prompts is None) == (self.detections is None):
+            raise ValueError("give prompts or detections, and not both")
+        if (self.detections is None) != (self.labels is None):
+            raise ValueError("labels go with detections")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Column:
+    """What a table says of each row: a figure of a report, or what the model costs."""
+
+    heading: str
+    report: str | None = None
+    """Which of the row's reports the figure is from."""
+    figure: str | None = None
+    """Its place in the report's JSON, as in `by_novelty.base.iou`; `by_class base` and `by_class
+    novel` are the mean over these classes of COCO's split."""
+    cost: Cost | None = None
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Column:
+        if (self.report is None) != (self.figure is None):
+            raise ValueError("report and figure go together")
+        if (self.figure is None) == (self.cost is None):
+            raise ValueError("give a report's figure or a cost, and not both")
+        if self.figure is not None and " " in self.figure and self.figure not in OF_CLASSES:
+            raise ValueError(f"'{self.figure}' is no figure; with a blank: {', '.join(OF_CLASSES)}")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Row:
+    """A method."""
+
+    method: str
+    reports: dict[str, str] = field(default_factory=dict)
+    """Its reports, as MODEL/MEASUREMENT, by the names that the columns have for them."""
+    paper: tuple[float, ...] = ()
+    """The paper's figures in the columns' order; nan where it has none, left out where none has."""
+    gap: str | None = None
+    """Why there is nothing to measure, for a row without reports."""
+    cost: str | None = None
+    """What `ovsam complexity` counts for it; None = the model of its first report."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Row:
+        if bool(self.reports) == (self.gap is not None):
+            raise ValueError("a row has reports, or a gap that says why not")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class Table:
+    """A table."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...] = Field(min_length=1)
+    rows: tuple[Row, ...] = Field(min_length=1)
+    note: str = ""
+    plot: tuple[str, ...] = ()
+    """Headings of columns to draw over the costs, as the paper's Figure 1 does."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Table:
+        headings = [column.heading for column in self.columns]
+        if unknown := [heading for heading in self.plot if heading not in headings]:
+            raise ValueError(f"plot names {', '.join(unknown)}, which is no column")
+        if self.plot and {column.cost for column in self.columns} < {"multiply_adds", "parameters"}:
+            raise ValueError("plot needs a column of multiply_adds and one of parameters")
+        for row in self.rows:
+            if row.paper and len(row.paper) != len(self.columns):
+                raise ValueError(
+                    f"the row '{row.method}' must have {len(self.columns)} figures of the paper "
+                    f"or none, got {len(row.paper)}"
+                )
+            wanted = {column.report for column in self.columns if column.report is not None}
+            if row.reports and (unknown := sorted(set(row.reports) - wanted)):
+                raise ValueError(f"the row '{row.method}' has reports for no column: {unknown}")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class PictureEntry:
+    """Models side by side on some objects, as in the paper's Figure 4."""
+
+    name: str
+    title: str
+    reports: tuple[str, ...] = Field(min_length=2)
+    """MODEL/MEASUREMENT; best and worst are told by the last."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class TableSet:
+    """Tables, with the models and measurements that their rows name."""
+
+    title: str
+    about: str
+    models: dict[str, ModelEntry]
+    measurements: dict[str, Measurement]
+    tables: tuple[Table, ...] = Field(min_length=1)
+    pictures: tuple[PictureEntry, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> TableSet:
+        for name in self.reports:
+            model, _, measurement = name.partition("/")
+            if model not in self.models or measurement not in self.measurements:
+                raise ValueError(f"the report '{name}' is of no model and measurement of the set")
+        above: set[str] = set()
+        for model, entry in self.models.items():
+            if unknown := [before for before in entry.after if before not in above]:
+                raise ValueError(
+                    f"'{model}' comes after {', '.join(unknown)}, which is no model above it"
+                )
+            above.add(model)
+        return self
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """All reports that tables and pictures need, each once, in the order of the tables."""
+        rows = (row for table in self.tables for row in table.rows)
+        named = [name for row in rows for name in row.reports.values()]
+        named += [name for picture in self.pictures for name in picture.reports]
+        return tuple(dict.fromkeys(named))
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Folders:
+    """Where a run and its data lie, as a user writes them."""
+
+    run: Path
+    data: Path
+
+    def filled(self, text: str) -> str:
+        """A command with the folders' paths, quoted for a shell."""
+        return text.format(run=shlex.quote(str(self.run)), data=shlex.quote(str(self.data)))
+
+    def path(self, text: str) -> Path:
+        """A path with the folders' paths."""
+        return Path(text.format(run=self.run, data=self.data))
+
+    def report(self, name: str) -> Path:
+        """Where the report MODEL/MEASUREMENT lies."""
+        return self.run / "reports" / f"{name}.json"
+
+    def picture(self, name: str) -> Path:
+        """Where a side-by-side picture lies."""
+        return self.run / "pictures" / f"{name}.png"
+
+
+_SET: TypeAdapter[TableSet] = TypeAdapter(TableSet)
+
+
+def shipped_sets() -> dict[str, Path]:
+    """The sets that come with the package, by name."""
+    folder = Path(str(resources.files("ovsam") / "paper" / "sets"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_table_set(name_or_path: str) -> TableSet:
+    """A shipped set or one's own TOML file.
+
+    Raises:
+        OvsamError: no such set, no TOML, or a part that does not fit: all of them at once.
+    """
+    path = shipped_sets().get(name_or_path, Path(name_or_path))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OvsamError(
+            f"There is no set of tables '{name_or_path}' ({error.strerror}). Give the path of a "
+            f"TOML file, or one of {', '.join(shipped_sets())}."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OvsamError(f"'{path}' is not TOML: {error}.") from error
+    try:
+        return _SET.validate_python(content)
+    except ValidationError as error:
+        found = [f"{_where(detail)}: {detail['msg']}" for detail in error.errors()]
+        raise OvsamError(f"'{path}' is no set of tables: {'; '.join(found)}.") from error
+
+
+def _where(detail: Mapping[str, Any]) -> str:
+    return ".".join(map(str, detail["loc"])) or "the set"
+
+
+def model_commands(tables: TableSet, name: str, folders: Folders) -> list[str]:
+    """The commands that make a model, those of the models before it first."""
+    entry = tables.models[name]
+    before = [line for other in entry.after for line in model_commands(tables, other, folders)]
+    own = [folders.filled(line) for line in entry.make]
+    return list(dict.fromkeys([*before, *own]))
+
+
+def report_command(tables: TableSet, name: str, folders: Folders) -> str:
+    """The command that makes the report MODEL/MEASUREMENT."""
+    model, _, measurement = name.partition("/")
+    how = tables.measurements[measurement]
+    data = folders.data
+    if how.detections is None:
+        words = ["ovsam", "evaluate", str(data / how.annotations)]
+    else:
+        boxes = str(data / how.detections)
+        words = ["ovsam", "evaluate-detections", str(data / how.annotations), boxes]
+    words += ["--images", str(data / how.images)]
+    if how.prompts is not None:
+        words += ["--prompts", how.prompts]
+    if how.labels is not None:
+        words += ["--labels", how.labels]
+    if how.labels != "detector":
+        words += ["--vocabulary", how.vocabulary]
+    words += ["--model", str(folders.path(tables.models[model].model))]
+    if how.zoom is not None:
+        words.append("--zoom" if how.zoom else "--no-zoom")
+    return shlex.join([*words, "--json", str(folders.report(name))])
+
+
+def picture_command(tables: TableSet, entry: PictureEntry, folders: Folders) -> str:
+    """The command that draws models side by side."""
+    how = tables.measurements[entry.reports[0].partition("/")[2]]
+    words = ["ovsam", "pictures", str(folders.data / how.annotations)]
+    words += [str(folders.report(name)) for name in entry.reports]
+    words += ["--images", str(folders.data / how.images)]
+    return shlex.join([*words, "-o", str(folders.picture(entry.name))])
+
+
+def script(tables: TableSet, folders: Folders, unusable: Collection[str] = ()) -> str:
+    """A shell script that makes all that the tables are read from; what is there is left alone.
+
+    Args:
+        tables: what is wanted.
+        folders: where it is.
+        unusable: reports, MODEL/MEASUREMENT, that are there and cannot be used: they are made
+            again, and the pictures that were drawn from them.
+    """
+    lines = ["#!/bin/sh", "# Makes what is missing, in order.", "set -e"]
+    lines.append(
+        f'ovsam() {{ {shlex.quote(sys.executable)} -m ovsam "$@"; }}  # whose script it is'
+    )
+    old = [folders.report(name) for name in tables.reports if name in unusable]
+    old += [
+        folders.picture(entry.name)
+        for entry in tables.pictures
+        if not set(unusable).isdisjoint(entry.reports)
+    ]
+    lines += [shlex.join(["rm", "-f", str(path)]) for path in old]
+    parents = [folders.report(name).parent for name in tables.reports]
+    parents += [folders.picture(entry.name).parent for entry in tables.pictures]
+    lines += [shlex.join(["mkdir", "-p", str(folder)]) for folder in dict.fromkeys(parents)]
+    made: set[str] = set()
+    for name in tables.reports:
+        lines += _making(tables, name.partition("/")[0], folders, made)
+        lines.append(_unless(folders.report(name), [report_command(tables, name, folders)]))
+    lines += [
+        _unless(folders.picture(entry.name), [picture_command(tables, entry, folders)])
+        for entry in tables.pictures
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _making(tables: TableSet, name: str, folders: Folders, made: set[str]) -> list[str]:
+    """Lines for a model and those before it, each once."""
+    if name in made:
+        return []
+    made.add(name)
+    entry = tables.models[name]
+    lines = [line for other in entry.after for line in _making(tables, other, folders, made)]
+    if entry.make:
+        own = [folders.filled(line) for line in entry.make]
+        lines.append(_unless(folders.path(entry.model), own))
+    return lines
+
+
+def _unless(path: Path, commands: Sequence[str]) -> str:
+    together = commands[0] if len(commands) == 1 else f"{{ {'; '.join(commands)}; }}"
+    return f"[ -e {shlex.quote(str(path))} ] || {together}"

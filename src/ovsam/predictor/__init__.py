@@ -1,0 +1,1 @@
+"""Masks and names for prompts on a photo."""

@@ -1,0 +1,1 @@
+"""The text side of the model: class names to vectors."""

@@ -1,0 +1,280 @@
+"""What a run starts from, and the checkpoint that it ends with."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
+from ovsam.errors import CheckpointError, TrainingError
+from ovsam.model.build import (
+    MODELS,
+    SHIPPED,
+    SINGLE,
+    TEXT_NAMES,
+    TEXT_VECTORS,
+    as_baseline,
+    build,
+    build_text_encoder,
+    expected_state,
+    named_config,
+    read_model,
+    split_baseline,
+    text_names,
+)
+from ovsam.model.checkpoint import (
+    check_finite,
+    check_kinds,
+    differences,
+    read_metadata,
+    save_checkpoint,
+)
+from ovsam.model.clip import ClipTextEncoder
+from ovsam.model.convert import (
+    KEY_MAP_SAM,
+    KEY_MAP_SAM_DECODER,
+    add_counters,
+    read_tensors,
+    rename,
+)
+from ovsam.model.ovsam import OVSAM
+from ovsam.text.bank import Bank
+from ovsam.text.cache import TextStore
+from ovsam.text.minilm import MiniLM
+from ovsam.text.prototypes import (
+    PLAIN_TEMPLATES,
+    as_read,
+    name_bank,
+    openai_templates,
+    readable_names,
+)
+from ovsam.train.lite_model import initial_model
+from ovsam.train.recipe import StartSettings
+from ovsam.vocabulary.vocabulary import Vocabulary, plain_name
+
+_log = logging.getLogger(__name__)
+
+# What SAM and CLIP do not bring.
+RANDOM_PARTS = ("adapter", "region_head", "context", "conv_adapter")
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A model before training.
+
+    Attributes:
+        model: with its weights, random where the start brings none.
+        text: the tensors of its text side, which training leaves alone, under their own names.
+        metadata: of the checkpoint that it came from; empty for a new one.
+        names_learnt: whether its region head has weights that are worth asking.
+    """
+
+    model: OVSAM
+    text: dict[str, Tensor]
+    metadata: dict[str, str]
+    names_learnt: bool
+
+
+def starting_model(name: str, start: StartSettings) -> Start:
+    """The model of a recipe.
+
+    Args:
+        name: of `MODELS`; must be the checkpoint's own where one is given.
+        start: a checkpoint, or the files of CLIP and SAM; none for `lite`, whose trunk comes from
+            a package.
+
+    Raises:
+        CheckpointError: a file is missing or does not fit.
+        TrainingError: neither a checkpoint nor files, or a checkpoint of another model.
+    """
+    if start.checkpoint is not None:
+        return _from_checkpoint(name, start)
+    config = named_config(name)
+    if config.encoder.kind == "lite":
+        return Start(initial_model(_with_head(config, start)), {}, {}, names_learnt=False)
+    config = _with_head(replace(config, decoder=DecoderConfig()), start)
+    files = {"sam": start.sam}
+    if config.encoder.kind == "open_clip":
+        files = {"clip": start.clip, **files}
+    given = {part: path for part, path in files.items() if path is not None}
+    if given.keys() != files.keys():
+        raise TrainingError(
+            f"'{name}' starts from the weights of {' and '.join(map(str.upper, files))} or from a "
+            f"checkpoint: set {' and '.join(f'start.{part}' for part in files)}, or "
+            "start.checkpoint."
+        )
+    return _from_files(config, given)
+
+
+def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
+    if start.region_head is None:
+        return config
+    if config.baseline is not None:
+        raise TrainingError(
+            f"'{config.name}' is a baseline and has no region head: leave start.region_head out."
+        )
+    return replace(config, region=replace(config.region, kind=start.region_head))
+
+
+def _from_checkpoint(name: str, start: StartSettings) -> Start:
+    assert start.checkpoint is not None
+    path = SHIPPED if start.checkpoint == "lite" else Path(start.checkpoint)
+    config, state = read_model(path)
+    if config.name + SINGLE == name and "adapter" in start.anew:  # Table 5: all else is the same
+        adapter = replace(config.adapter, multi_scale=False)
+        config = replace(config, name=name, adapter=adapter)
+    own, baseline = split_baseline(name)
+    if config.baseline is not None and not config.baseline.learns:  # what it lacks may be added
+        config = replace(config, name=split_baseline(config.name)[0], baseline=None)
+    if baseline and config.name == own:
+        config = as_baseline(config, baseline)
+    if config.name != name:
+        raise TrainingError(
+            f"'{path}' holds the model '{config.name}', the recipe trains '{name}': give one of "
+            "the same, or set model."
+        )
+    config = _with_head(config, start)
+    model = build(config)
+    text = {key: tensor for key, tensor in state.items() if key.startswith("text.")}
+    fresh = model.state_dict()
+    anew: set[str] = {*start.anew} | ({"region_head"} if start.region_head else set())
+    if model.region_head is None:
+        state = {key: value for key, value in state.items() if not key.startswith("region_head.")}
+    for part in ("context", "conv_adapter"):
+        if not any(key.startswith(f"{part}.") for key in state):
+            anew.add(part)
+    if model.context is not None and config.encoder.kind == "lite":
+        text = {}  # of names without a context
+    for part in anew:
+        state = {key: value for key, value in state.items() if key.partition(".")[0] != part}
+        state |= {key: value for key, value in fresh.items() if key.partition(".")[0] == part}
+    model.load_state_dict({k: v for k, v in state.items() if not k.startswith("text.")})
+    learnt = "region_head" not in anew and config.fusion_alpha < 1
+    return Start(model, text, read_metadata(path), learnt)
+
+
+def _from_files(config: ModelConfig, files: Mapping[str, str]) -> Start:
+    state: dict[str, Tensor] = {}
+    for source, path in files.items():
+        table = KEY_MAP_SAM_DECODER if config.sam is None else KEY_MAP_SAM
+        for key, tensor in read_tensors(path).items():
+            renamed, known = rename(key, table[source])
+            if not known:
+                raise CheckpointError(f"'{path}' holds '{key}', which {source.upper()} has not.")
+            if key == "image_encoder.pos_embed" and config.sam is None:  # are the adapter's, too
+                renamed = "adapter.pos_embed"
+            if renamed is not None:
+                state[renamed] = tensor
+    model = build(config)
+    fresh = {k: v for k, v in model.state_dict().items() if k.partition(".")[0] in RANDOM_PARTS}
+    state = {**fresh, **state}
+    expected = expected_state(config)
+    add_counters(state, expected)
+    problems = differences(
+        {key: tuple(value.shape) for key, value in expected.items()},
+        {key: tuple(value.shape) for key, value in state.items()},
+    )
+    named = "' and '".join(files.values())
+    if problems:
+        raise CheckpointError(
+            f"'{named}' do not make up '{config.name}': {problems}. Check the files."
+        )
+    check_kinds(expected, state, named)
+    check_finite(state, named)
+    state = {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
+    text = {key: value for key, value in state.items() if key.startswith("text.")}
+    model.load_state_dict({key: value for key, value in state.items() if key not in text})
+    return Start(model, text, {}, names_learnt=False)
+
+
+def prototypes_of(
+    start: Start,
+    name: str,
+    classes: Sequence[tuple[str, ...]],
+    device: torch.device,
+    store: TextStore,
+) -> Bank:
+    """The bank of C classes, each given by its synonyms, by the model's own text side.
+
+    Vectors that the store knows are not computed again. The log says which names the text side
+    cannot read or tell apart.
+
+    Raises:
+        VocabularyError: it can read none of them, or all are read alike; with `name`, that of the
+            data.
+    """
+    is_clip = start.model.config.encoder.kind == "open_clip"
+    templates = openai_templates() if is_clip else PLAIN_TEMPLATES
+    encoder = text_side(start, device)
+    unique = {plain_name(texts[0]): texts for texts in classes}
+    if len(unique) > 1:
+        for note in as_read(Vocabulary(name, tuple(unique), tuple(unique.values())), encoder).notes:
+            _log.warning("%s", note)
+    return name_bank(readable_names(classes, encoder), encoder, templates, store).to(device)
+
+
+def text_side(start: Start, device: torch.device) -> ClipTextEncoder | MiniLM:
+    """The frozen text model that belongs to the model."""
+    config = start.model.config
+    if config.encoder.kind != "open_clip":
+        return MiniLM()
+    tower = build_text_encoder(config)
+    tower.load_state_dict({k.removeprefix("text."): v for k, v in start.text.items()})
+    return tower.eval().to(device)
+
+
+def write_trained(
+    path: Path,
+    start: Start,
+    begun: Mapping[str, Tensor],
+    averaged: Mapping[str, Tensor],
+    said: Mapping[str, str],
+    seen: Sequence[Sequence[str]] | None,
+) -> None:
+    """Write the finished checkpoint.
+
+    A region head that has learnt nothing is not to be asked: until it has, the names are the
+    frozen encoder's alone (Table 4, the row of SAM2CLIP).
+
+    Args:
+        path: where to.
+        start: what the run began with.
+        begun: the weights of its model then; those that did not learn are written.
+        averaged: the trained weights by the model's names.
+        said: what the metadata says of them: what made them, and their licence.
+        seen: synonyms of the classes that the region head has learnt; for these the fusion trusts
+            it, beside those that the start was trained on. None = it has not learnt.
+    """
+    config = start.model.config
+    base = config.name.removesuffix(SINGLE)
+    if seen is not None and not start.names_learnt and base in MODELS:
+        usual = MODELS[base]
+        config = replace(
+            config, fusion_alpha=usual.fusion_alpha, fusion_beta=usual.fusion_beta, seen_classes=()
+        )
+    elif seen is None and not start.names_learnt:
+        config = replace(config, fusion_alpha=1.0, fusion_beta=1.0, seen_classes=())
+    seen = seen or ()
+    firsts = dict.fromkeys((*config.seen_classes, *(names[0] for names in seen)))
+    state = {**begun, **start.text, **averaged}
+    metadata = {**start.metadata, **said}
+    if start.model.context is not None:  # no name is embedded without it
+        metadata.pop(TEXT_NAMES, None)
+    elif config.encoder.kind == "lite":  # common names need no text tower
+        known = text_names(metadata) or []
+        new = sorted({text for synonyms in seen for text in synonyms} - set(known))
+        if new:
+            vectors = [state[TEXT_VECTORS].float()] if known else []
+            state[TEXT_VECTORS] = torch.cat([*vectors, MiniLM().embed(new)])
+            metadata[TEXT_NAMES] = json.dumps([*known, *new])
+    # What other weights were calibrated with says nothing of these.
+    config = replace(config, seen_classes=tuple(firsts), calibration=CalibrationConfig())
+    save_checkpoint(path, state, config, metadata, half=config.encoder.kind == "lite")

@@ -1,0 +1,1 @@
+"""The stages of training: distil, label, joint."""

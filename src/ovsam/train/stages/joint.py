@@ -1,0 +1,240 @@
+"""All learned parts at once on squares of photos: how `lite` is made.
+
+Each batch draws squares with prompts (`data/crops.py`), decodes them, clicks again where the mask
+is wrong, once or more often, and names the objects that have names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ovsam.data.dataset import DataSet, all_annotations
+from ovsam.data.object_crops import Batch, Squares
+from ovsam.data.prompts import next_click
+from ovsam.formats.skipped import Skipped
+from ovsam.model.ovsam import OVSAM, Features
+from ovsam.model.prompt import box_mask_logits, region_mask_logits
+from ovsam.model.region import class_logits
+from ovsam.text.bank import Bank
+from ovsam.train.loop import Stage
+from ovsam.train.losses import counted_rows, name_loss, prompt_loss
+
+NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not saturate
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """What N prompts should give: their square, mask at half size, and pixels outside of it."""
+
+    square: Tensor
+    half: Tensor
+    hidden: Tensor
+
+
+class JointStage(Stage):
+    """Adapter, prompt encoder, decoder and region head on a frozen trunk.
+
+    Args:
+        model: with its trunk's weights.
+        banks: the names of each vocabulary of the data, in the batches' order.
+        rounds: for each kind of batch how often it is looked at again; its mask loss is called
+            like the kind.
+        again: weight of the loss of each such look.
+        learn: "masks", "names", or both; what does not learn is frozen and has no loss.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        model: OVSAM,
+        banks: Sequence[Bank],
+        rounds: Mapping[str, int],
+        again: float,
+        learn: Collection[str],
+    ) -> None:
+        super().__init__()
+        assert model.region_head is not None
+        self.model, self.rounds, self.again = model, dict(rounds), again
+        self.masks, self.names = "masks" in learn, "names" in learn
+        self.loss_names = (*(rounds if self.masks else ()), *("name",) * self.names)
+        if not self.masks:
+            model.requires_grad_(False)
+        model.region_head.requires_grad_(self.names)
+        encoder = model.config.encoder
+        self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
+        self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
+        self.banks = list(banks)
+
+    def heavy_modules(self) -> Iterable[nn.Module]:
+        """The trunk and the adapter; the decoder's prompts change their number."""
+        assert self.model.adapter is not None
+        return [self.model.encoder, self.model.adapter]
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The mask loss under the name of the batch's kind, and the loss of the names."""
+        pixels = ((batch.photos - self.mean) / self.std).permute(0, 3, 1, 2)
+        features = self.model.encode(pixels, self.names, self.masks)
+        losses = {}
+        if self.masks:
+            generator = torch.Generator(pixels.device).manual_seed(batch.seed)
+            losses[batch.kind] = self._mask_loss(features, batch, generator)
+        if self.names:
+            losses["name"] = self._name_loss(features, batch)
+        return losses
+
+    def _mask_loss(self, features: Features, batch: Batch, generator: torch.Generator) -> Tensor:
+        # Boxes first, then points, each encoded as its kind; both are two tokens long.
+        masked = batch.has_mask.nonzero()[:, 0]
+        if not len(masked):
+            return 0 * features.embedding.sum()
+        is_box = batch.is_box[masked]
+        order = torch.cat([masked[is_box], masked[~is_box]])
+        count = int(is_box.sum())
+        # SAM's point names a pixel's centre by its index; ours are distances.
+        boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]] - 0.5
+        labels = torch.ones(len(points), 1, dtype=torch.long, device=points.device)
+        targets = _Targets(
+            square=batch.square[order],
+            half=F.avg_pool2d(batch.masks[order, None].float() / 255, 2)[:, 0],
+            hidden=batch.hidden[order] / 4,
+        )
+        truth = F.avg_pool2d(targets.half[:, None], 2)[:, 0] > 0.5  # (N, S / 4, S / 4)
+        clicks = boxes.new_zeros(count, 0, 2), labels.new_zeros(count, 0)  # of the boxes
+        encoded = self._encoded(features, boxes, clicks, (points, labels), None)
+        logits, loss = self._decoded(
+            features, encoded, targets, is_box=batch.is_box[order], whole=batch.whole[order]
+        )
+        # More looks, each with the mask so far as a prompt and a corrective click. Of several one
+        # brings no click: the predictor looks again at what it found, too (SAM, appendix A).
+        rounds, device = self.rounds[batch.kind], points.device
+        silent = -1
+        if rounds > 1:
+            silent = int(torch.randint(rounds, (), generator=generator, device=device))
+        clear = torch.ones_like(is_box)
+        for again in range(rounds):
+            previous = logits.detach()
+            if rounds > 1:
+                previous = _coarsened(previous, generator)
+            if again != silent:
+                where, kinds = next_click(logits, truth, 4, generator)
+                where = where - 0.5
+                clicks = _with(clicks, where[:count], kinds[:count])
+                points, labels = _with((points, labels), where[count:], kinds[count:])
+            encoded = self._encoded(features, boxes, clicks, (points, labels), previous[:, None])
+            logits, better = self._decoded(features, encoded, targets, is_box=clear, whole=clear)
+            loss = loss + self.again * better
+        return loss
+
+    def _encoded(
+        self,
+        features: Features,
+        boxes: Tensor,
+        clicks: tuple[Tensor, Tensor],
+        points: tuple[Tensor, Tensor],
+        masks: Tensor | None,
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Prompts by box `(B, 4)` with clicks, then by points alone; all are as many tokens long.
+
+        Clicks and points are `(B, K, 2)` with labels `(B, K)` and `(P, K + 1, 2)` with theirs;
+        `masks` `(B + P, 1, S / 4, S / 4)` is what is known so far.
+        """
+        count, size, encode = len(boxes), features.input_hw, self.model.prompt_encoder
+        box_masks = box_mask_logits(boxes, size) if masks is None else masks[:count]
+        given: tuple[Tensor | None, Tensor | None] = clicks if clicks[1].shape[1] else (None, None)
+        return [
+            encode(*given, boxes, box_masks, size),
+            encode(*points, None, None if masks is None else masks[count:], size),
+        ]
+
+    def _decoded(
+        self,
+        features: Features,
+        encoded: Sequence[tuple[Tensor, Tensor]],
+        targets: _Targets,
+        *,
+        is_box: Tensor,
+        whole: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode prompts: the first mask's logits `(N, S / 4, S / 4)` and the loss."""
+        sparse, dense = (torch.cat(parts) for parts in zip(*encoded, strict=True))
+        logits, quality = self.model.decode_tokens(features, sparse, dense, targets.square)
+        assert quality is not None
+        logits = logits.float()
+        loss = prompt_loss(
+            F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False),
+            quality.float(),
+            targets.half,
+            hidden=targets.hidden,
+            is_box=is_box,
+            whole=whole,
+        )
+        return logits[:, 0], loss
+
+    def _name_loss(self, features: Features, batch: Batch) -> Tensor:
+        named = (batch.class_index >= 0).nonzero()[:, 0]
+        boxes, masks = batch.boxes_xyxy[named], None
+        if self.model.names_see_masks:
+            true = F.avg_pool2d(batch.masks[named, None].float() / 255, 4)
+            masks = region_mask_logits(true, batch.has_mask[named], boxes, features.input_hw)
+        embeddings = self.model.embed_regions(features, boxes, batch.square[named], masks).float()
+        losses = []
+        with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
+            for index, names in enumerate(self.banks):
+                mine = batch.vocabulary[named] == index
+                bank = names.to(embeddings.device)
+                logits = class_logits(embeddings[mine], bank, NAME_SCALE)[:, :-1]
+                told = [batch.counted[i] for i in named[mine].tolist()]
+                counted = counted_rows(told, logits.shape[1], logits.device)
+                losses.append(name_loss(logits, batch.class_index[named][mine], counted))
+        return torch.cat(losses).sum() / max(1, len(named))
+
+
+def _with(points: tuple[Tensor, Tensor], where: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Points `(N, K, 2)` and labels `(N, K)` with one more each."""
+    return torch.cat([points[0], where], 1), torch.cat([points[1], labels], 1)
+
+
+def _coarsened(mask_logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Masks `(N, h, w)` as they come back from the whole photo's grid, which is up to 4x coarser.
+
+    Between clicks the predictor keeps a mask in the whole photo's low resolution; of an object that
+    it zooms on, little is left there.
+    """
+    factor = 2 ** int(torch.randint(3, (), generator=generator, device=mask_logits.device))
+    coarse = F.avg_pool2d(mask_logits[:, None], factor)
+    return F.interpolate(coarse, size=mask_logits.shape[1:], mode="bilinear", align_corners=False)[
+        :, 0
+    ]
+
+
+class Turns:
+    """Micro-batches of several kinds in turn.
+
+    Args:
+        kinds: how each kind draws, by name.
+        cycle: the order of the kinds.
+        data_sets: what is drawn from.
+        skipped: what of it was left out when it was read.
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[str, Squares],
+        cycle: Sequence[str],
+        data_sets: Sequence[DataSet],
+        skipped: Sequence[Skipped],
+    ) -> None:
+        self.kinds, self.cycle, self.skipped = dict(kinds), tuple(cycle), tuple(skipped)
+        self.photos = sum(map(len, data_sets))
+        self.annotations = all_annotations(data_sets)
+
+    def __getitem__(self, index: int) -> Batch:
+        """The batch of turn `index`."""
+        return self.kinds[self.cycle[index % len(self.cycle)]][index]

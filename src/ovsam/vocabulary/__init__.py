@@ -1,0 +1,1 @@
+"""Class names: lists, files, built-in vocabularies, WordNet."""

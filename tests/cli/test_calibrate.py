@@ -1,0 +1,70 @@
+"""`ovsam calibrate` on made-up photos, with the tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import ovsam
+from ovsam.cli import app as cli
+from ovsam.model.checkpoint import load_checkpoint, save_checkpoint
+from photo_folder import write_coco
+from tiny_model import TINY, tiny_model, tiny_predictor
+
+
+def test_calibrate_writes_the_model_with_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = tiny_model()
+    save_checkpoint("tiny.safetensors", model, TINY, {"licence": "none"}, half=True)
+    monkeypatch.setattr(ovsam, "load", lambda *_, **__: tiny_predictor(model=model), raising=False)
+    files = [f"{number}.png" for number in range(21)]
+    write_coco(Path("val.json"), Path("photos"), ["cat", "dog"], files)
+    words = ["calibrate", "val.json", "--images", "photos", "--model", "tiny.safetensors"]
+    result = CliRunner().invoke(cli.app, [*words, "-o", "out.safetensors", "--json", "out.json"])
+    assert result.exit_code == 0, result.output
+    assert "42 instances, 5 classes" in result.stdout
+    report = json.loads(Path("out.json").read_text())
+    config, tensors = load_checkpoint("out.safetensors")
+    assert config.calibration.temperature == report["temperature"] != 1
+    assert config.calibration.threshold == report["threshold"]
+    assert config.calibration.classes == report["classes"] == 5
+    assert [half["instances"] for half in report["halves"]] == [20, 22]
+    assert min(half["right"] for half in report["halves"]) < 20
+    assert "warning: the model names only" in result.stderr
+    again = CliRunner().invoke(cli.app, [*words, "-o", "tiny.safetensors"])
+    assert again.exit_code == 1
+    assert "it is the input itself" in again.stderr
+    before = load_checkpoint("tiny.safetensors")[1]
+    assert tensors.keys() == before.keys()
+    assert all((tensors[name] == before[name]).all() for name in before)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("lite-oracle", "'lite-oracle' is told its names: there is no score"),
+        ("lite-image-crop", "Give the file of a trained baseline"),
+    ],
+)
+def test_calibrate_refuses_what_it_cannot_calibrate(
+    tmp_path: Path, model: str, message: str
+) -> None:
+    write_coco(tmp_path / "val.json", tmp_path / "photos", ["cat", "dog"], ["0.png"])
+    words = ["calibrate", str(tmp_path / "val.json"), "--images", str(tmp_path / "photos")]
+    output = tmp_path / "out.safetensors"
+    result = CliRunner().invoke(cli.app, [*words, "--model", model, "-o", str(output)])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert not output.exists()
+
+
+def test_calibrate_refuses_a_name_before_any_work(tmp_path: Path) -> None:
+    words = ["calibrate", "val.json", "--images", "photos", "-o", str(tmp_path / "out.pth")]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 2
+    assert "must end in .safetensors" in result.stderr

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from ovsam.config import RegionConfig
+from ovsam.model import region as label
+from ovsam.model.features import covers_c5
+from ovsam.model.region import RegionHead, class_logits, fuse, mask_logits_to_boxes
+from ovsam.text.bank import Bank
+from tiny_model import region_head
+
+
+def test_the_best_synonym_speaks_for_its_class() -> None:
+    # The class of one name comes first in the bank, and is the second.
+    bank = Bank.of(torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), [2, 1])
+    logits = class_logits(torch.tensor([[0.0, 3.0], [-2.0, 0.0]]), bank, scale=10)
+    torch.testing.assert_close(logits, torch.tensor([[10.0, 0.0, 0.0], [0.0, 10.0, 0.0]]))
+
+
+def test_fusion_by_hand() -> None:
+    head, clip = torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[0.0, 3.0, 0.0]])
+    log_head, log_clip = head.log_softmax(-1)[0], clip.log_softmax(-1)[0]
+    fused = fuse(
+        head,
+        clip,
+        seen=torch.tensor([True, False]),
+        answerable=torch.tensor([True, True]),
+        clip_valid=torch.tensor([True]),
+        alpha=0.25,
+        beta=0.75,
+    )
+    expected = [
+        0.75 * log_head[0] + 0.25 * log_clip[0],  # seen
+        0.25 * log_head[1] + 0.75 * log_clip[1],  # unseen
+        0.75 * log_head[2] + 0.25 * log_clip[2],  # the background counts as seen
+    ]
+    torch.testing.assert_close(fused[0], torch.stack(expected))
+
+
+def test_fusion_leaves_small_regions_to_the_head() -> None:
+    head, clip = torch.randn(2, 4), torch.randn(2, 4)
+    valid = torch.tensor([True, False])
+    yes = torch.ones(3, dtype=torch.bool)
+    fused = fuse(head, clip, seen=yes, answerable=yes, clip_valid=valid, alpha=0.5, beta=0.5)
+    torch.testing.assert_close(fused[1], head[1].log_softmax(-1))
+    assert not torch.allclose(fused[0], head[0].log_softmax(-1))
+
+
+def test_a_head_that_counts_for_nothing_names_no_small_region_either() -> None:
+    """What stage 1 gives (Table 4): the frozen encoder answers, however little it sees."""
+    head, clip = torch.randn(1, 4), torch.randn(1, 4)
+    yes = torch.ones(3, dtype=torch.bool)
+    invalid = torch.tensor([False])
+    fused = fuse(head, clip, seen=yes, answerable=yes, clip_valid=invalid, alpha=1, beta=1)
+    torch.testing.assert_close(fused, clip.log_softmax(-1))
+
+
+def test_a_class_that_may_not_be_the_answer_still_takes_its_share() -> None:
+    head = torch.tensor([[5.0, 1.0, 0.0]])
+    scores = [
+        fuse(
+            head,
+            head,
+            seen=torch.tensor([True, True]),
+            answerable=torch.tensor([first, True]),
+            clip_valid=torch.tensor([True]),
+            alpha=0.5,
+            beta=0.5,
+        )[0]
+        for first in (True, False)
+    ]
+    assert scores[1][0] == -math.inf
+    torch.testing.assert_close(scores[0][1:], scores[1][1:])
+
+
+def test_boxes_of_masks_by_hand() -> None:
+    logits = torch.full((3, 1, 8, 10), -1.0)
+    logits[0, 0, 2:5, 3:4] = 1
+    logits[2, 0, 7, 9] = logits[2, 0, 0, 0] = 1
+    expected = torch.tensor([[12.0, 8, 16, 20], [0, 0, 0, 0], [0, 0, 40, 32]])
+    torch.testing.assert_close(mask_logits_to_boxes(logits), expected)
+
+
+def test_a_mask_that_vanishes_at_stride_32_covers_nothing() -> None:
+    c5 = torch.zeros(1, 1, 2, 2)
+    logits = torch.full((2, 1, 16, 16), -1.0)
+    logits[0, 0, :8, :8] = 1
+    logits[1, 0, 0, 0] = 1
+    assert covers_c5(logits, c5).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("side", "level"), [(1, 0), (111, 0), (112, 1), (223, 1), (224, 2), (447, 2), (500, 3)]
+)
+def test_level_by_the_size_of_the_region(side: float, level: int) -> None:
+    head = region_head(levels=(0, 1, 2, 3), finest_scale=56)
+    boxes = torch.tensor([[10.0, 10, 10 + side, 10 + side], [10, 10, 10 + side / 2, 10 + 2 * side]])
+    assert head.levels_of(boxes).tolist() == [level, level]
+
+
+def test_few_levels_take_all_sizes() -> None:
+    head = region_head(levels=(2, 3), finest_scale=112)
+    boxes = torch.tensor([[0.0, 0, 0, 0], [0, 0, 30, 30], [0, 0, 300, 300], [0, 0, 2000, 2000]])
+    assert head.levels_of(boxes).tolist() == [0, 0, 1, 1]
+
+
+def test_each_region_reads_its_own_image_and_level() -> None:
+    """Whatever the order of boxes of all sizes and images, each gets what it gets alone."""
+    torch.manual_seed(0)
+    head = region_head(levels=(2, 3), finest_scale=64).requires_grad_(False)
+    maps = [torch.rand(2, 1, 16, 16), torch.rand(2, 1, 8, 8)]
+    boxes = torch.tensor([[0.0, 0, 200, 200], [5, 5, 40, 40], [50, 60, 250, 250], [1, 1, 9, 9]])
+    batch = torch.tensor([0, 1, 1, 0])
+    together = head(maps, boxes, batch, None)
+    for i in range(4):
+        own: list[Tensor] = [level[batch[i]][None] for level in maps]
+        alone = head(own, boxes[i : i + 1], torch.zeros(1, dtype=torch.long), None)
+        torch.testing.assert_close(together[i : i + 1], alone)
+
+
+def token_head(kind: Literal["token", "token+clip"]) -> RegionHead:
+    torch.manual_seed(0)
+    config = RegionConfig(kind=kind, fpn_dim=8)
+    return label.region_head((1, 1, 1, 6), 5, config).requires_grad_(False)
+
+
+@pytest.mark.parametrize("kind", ["token", "token+clip"])
+def test_a_class_token_knows_its_region_by_the_mask(kind: Literal["token", "token+clip"]) -> None:
+    head = token_head(kind)
+    assert head.sees_masks
+    maps = head.pyramid([torch.zeros(1)] * 3 + [torch.rand(2, 6, 4, 4)])
+    boxes, batch = torch.zeros(3, 4), torch.tensor([0, 1, 1])
+    masks = torch.full((3, 1, 32, 32), -9.0)
+    masks[0, :, :16], masks[1, :, :16], masks[2, :, 16:] = 9.0, 9.0, 9.0
+    together = head(maps, boxes, batch, masks)
+    assert together.shape == (3, 5)
+    for i in range(3):
+        own = [level[batch[i]][None] for level in maps]
+        alone = head(own, boxes[:1], torch.zeros(1, dtype=torch.long), masks[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone)
+    for one, other in ((0, 1), (1, 2)):
+        assert not torch.allclose(together[one], together[other])
+
+
+def test_what_the_frozen_encoder_holds_under_the_mask_is_averaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    head = token_head("token+clip")
+    assert isinstance(head, label.TokenHead)
+    joined: list[Tensor] = []
+
+    def recorded(x: Tensor) -> Tensor:
+        joined.append(x)
+        return x[:, :5]
+
+    monkeypatch.setattr(head.to_text, "forward", recorded)
+    c5 = torch.arange(24.0).reshape(1, 6, 2, 2)  # channel k holds 4 k + 0, 1, 2, 3
+    masks = torch.full((1, 1, 16, 16), -99.0)
+    masks[..., :8, :] = 99.0  # the upper two cells
+    maps = head.pyramid([torch.zeros(1)] * 3 + [c5])
+    head(maps, torch.zeros(1, 4), torch.zeros(1, dtype=torch.long), masks)
+    torch.testing.assert_close(joined[0][0, 8:], torch.arange(6.0) * 4 + 0.5)

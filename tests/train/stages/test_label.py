@@ -1,0 +1,246 @@
+"""Stage 2: crops with prompts from several data sets, and what learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from ovsam.data.dataset import DataSet, read_data_set
+from ovsam.data.mixture import Mixture
+from ovsam.data.prompts import PromptConfig
+from ovsam.data.scene_crops import SceneConfig
+from ovsam.errors import TrainingError
+from ovsam.model.ovsam import OVSAM
+from ovsam.train import scene_losses
+from ovsam.train.loop import Engine
+from ovsam.train.settings import EngineSettings, ScheduleSettings
+from ovsam.train.stages.label import LabelBatches, LabelStage, SceneBatch
+from photo_folder import write_folder
+from tiny_model import ONE_TOKEN, TINY, random_bank, tiny_model
+
+SCENE = SceneConfig(size=64, min_area=4)
+PROMPTS = PromptConfig(count=6, negatives=0.5)
+
+
+@pytest.fixture(autouse=True)
+def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene_losses.sampled_mask_losses, "__defaults__", (64,))
+
+
+@pytest.fixture(scope="module")
+def data_sets(tmp_path_factory: pytest.TempPathFactory) -> list[DataSet]:
+    root = write_folder(tmp_path_factory.mktemp("photos"))
+    return [
+        read_data_set(
+            root / "coco_sample/annotations/instances_train2017.json",
+            root / "coco_sample/train2017",
+        ),
+        read_data_set(root / "imagenet_sample"),
+    ]
+
+
+def batches(
+    data_sets: Sequence[DataSet], size: int = 2, prompts: PromptConfig = PROMPTS
+) -> LabelBatches:
+    mixture = Mixture(data_sets, [1.0] * len(data_sets), seed=0)
+    return LabelBatches(data_sets, mixture, SCENE, prompts, size)
+
+
+def stage(
+    data_sets: Sequence[DataSet],
+    *,
+    model: OVSAM | None = None,
+    learn: Sequence[str] = ("region_head", "mask_decoder"),
+    rounds: int = 0,
+    recompute: bool = False,
+) -> LabelStage:
+    torch.manual_seed(0)
+    banks = [random_bank(len(data_set.classes)) for data_set in data_sets]
+    return LabelStage(model or tiny_model(), banks, learn, rounds, recompute)
+
+
+def losses(learner: LabelStage, batch: SceneBatch) -> dict[str, Tensor]:
+    return learner.losses(batch)
+
+
+# Batches
+
+
+def test_prompts_mean_objects_of_their_own_crop(data_sets: list[DataSet]) -> None:
+    for i in range(4):
+        batch = batches(data_sets)[i]
+        assert batch.image.tolist() == [0] * 6 + [1] * 6
+        assert batch.prompts.boxes_xyxy.shape == (12, 4)
+        firsts = [batch.prompts.object_index[batch.image == k].min() for k in range(2)]
+        assert firsts[0] == 0
+        assert batch.prompts.object_index[:6].max() < firsts[1]
+        assert len(batch.masks) == len(batch.class_index) == len(batch.has_mask)
+        assert (batch.class_index >= 0).all()
+
+
+def test_it_depends_on_its_number_alone(data_sets: list[DataSet]) -> None:
+    one, other = batches(data_sets), batches(data_sets)
+    _ = other[2]
+    for field in fields(SceneBatch):
+        mine, theirs = getattr(one[5], field.name), getattr(other[5], field.name)
+        if isinstance(mine, Tensor):
+            assert torch.equal(mine, theirs)
+    single = batches(data_sets, size=1)
+    assert one[5].names == single[10].names + single[11].names
+
+
+def test_a_photo_that_cannot_be_read_is_replaced_and_named(
+    data_sets: list[DataSet], tmp_path: Path
+) -> None:
+    coco = data_sets[0]
+    spoilt = tmp_path / "spoilt.jpg"
+    spoilt.write_bytes(b"no photo")
+    listed = [coco.photos.listed[0], replace(coco.photos.listed[1], path=spoilt)]
+    broken = replace(coco, photos=replace(coco.photos, listed=listed))
+    drawn = [batches([broken], size=1)[i] for i in range(6)]
+    [one] = {one for batch in drawn for one in batch.skipped}
+    assert (one.name, one.annotation) == (str(spoilt), False)
+    assert "is not an image" in one.why
+    assert str(spoilt) not in {name for batch in drawn for name in batch.names}
+    nothing = replace(coco, photos=replace(coco.photos, listed=listed[1:]))
+    with pytest.raises(TrainingError, match=r"100 photos in a row.*spoilt\.jpg"):
+        _ = batches([nothing])[0]
+
+
+def test_an_annotation_that_cannot_be_used_is_left_out_and_its_photo_stays(
+    data_sets: list[DataSet],
+) -> None:
+    coco = data_sets[0]
+    photo = coco.photos.listed[0]
+    spoilt = (replace(photo.instances[0], segmentation="x"), *photo.instances[1:])
+    listed = [replace(photo, instances=spoilt)]
+    broken = replace(coco, photos=replace(coco.photos, listed=listed))
+    drawn = [batches([broken], size=1)[i] for i in range(6)]
+    [one] = {one for batch in drawn for one in batch.skipped}
+    assert (one.name, one.annotation) == (photo.name, True)
+    assert {name for batch in drawn for name in batch.names} == {photo.name}
+    assert all(len(batch.masks) == len(spoilt) - 1 for batch in drawn)
+
+
+# The stage
+
+
+def test_region_head_and_decoder_alone_learn(data_sets: list[DataSet], tmp_path: Path) -> None:
+    model = tiny_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    learner, drawn = stage(data_sets, model=model), batches(data_sets)
+    first = losses(learner, drawn[0])
+    schedule = ScheduleSettings(peak=3e-3, warm_up=1)
+    settings = EngineSettings(steps=30, precision="32-true", schedule=schedule, clip=1.0, workers=0)
+    Engine(settings, tmp_path).fit(learner, drawn)
+    last = losses(learner, drawn[0])
+    assert last["class"].item() < 0.8 * first["class"].item()
+    assert (last["bce"] + last["dice"]).item() < 0.9 * (first["bce"] + first["dice"]).item()
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    parts = {name.partition(".")[0] for name in changed}
+    assert parts == {"region_head", "mask_decoder", "high_resolution"}
+
+
+@pytest.mark.parametrize(
+    ("learn", "parts", "named"),
+    [
+        ("region_head", {"region_head"}, {"class"}),
+        ("mask_decoder", {"mask_decoder", "high_resolution"}, {"bce", "dice", "quality"}),
+    ],
+)
+def test_one_part_alone_learns(
+    data_sets: list[DataSet], tmp_path: Path, learn: str, parts: set[str], named: set[str]
+) -> None:
+    """Table 4's ablations; a photo without masks teaches a decoder nothing, and stops nothing."""
+    model = tiny_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    learner = stage(data_sets, model=model, learn=[learn])
+    assert set(learner.loss_names) == named
+    schedule = ScheduleSettings(peak=3e-3, warm_up=1)
+    settings = EngineSettings(steps=4, precision="32-true", schedule=schedule, clip=1.0, workers=0)
+    Engine(settings, tmp_path).fit(learner, batches(data_sets, size=1))
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    assert {name.partition(".")[0] for name in changed} == parts
+
+
+@pytest.mark.parametrize("kind", ["token", "token+clip"])
+def test_other_region_heads_learn_the_same_names(
+    data_sets: list[DataSet], tmp_path: Path, kind: Literal["token", "token+clip"]
+) -> None:
+    config = replace(TINY, region=replace(TINY.region, kind=kind))
+    learner, drawn = stage(data_sets, model=tiny_model(config)), batches(data_sets)
+    first = losses(learner, drawn[0])["class"].item()
+    schedule = ScheduleSettings(peak=3e-3, warm_up=1)
+    settings = EngineSettings(steps=30, precision="32-true", schedule=schedule, clip=1.0, workers=0)
+    Engine(settings, tmp_path).fit(learner, drawn)
+    assert losses(learner, drawn[0])["class"].item() < 0.8 * first
+
+
+def test_names_of_each_data_set_compete_among_themselves(data_sets: list[DataSet]) -> None:
+    """What a class's name means is looked up where its photo comes from."""
+    learner, drawn = stage(data_sets), batches(data_sets, size=4)
+    batch = next(drawn[i] for i in range(9) if set(drawn[i].source.tolist()) == {0, 1})
+    both = losses(learner, batch)["class"].item()
+    learner.banks[1] = replace(bank := learner.banks[1], place=bank.place.flip(0))
+    flipped = losses(learner, batch)["class"].item()
+    assert flipped != pytest.approx(both, rel=1e-3)
+    alone = replace(batch, source=torch.zeros_like(batch.source))
+    assert losses(learner, alone)["class"].item() != pytest.approx(both, rel=1e-3)
+
+
+def test_photos_without_masks_teach_names_only(data_sets: list[DataSet]) -> None:
+    found = losses(stage(data_sets[1:]), batches(data_sets[1:])[0])
+    assert found.keys() == {"class"}
+
+
+def test_every_loss_is_the_mean_of_the_images(data_sets: list[DataSet]) -> None:
+    """With corrective clicks: what is drawn at random belongs to an image, not to its batch."""
+    learner = stage(data_sets[:1], rounds=1)
+    both = losses(learner, batches(data_sets[:1], size=2)[1])
+    single = [losses(learner, batches(data_sets[:1], size=1)[i]) for i in (2, 3)]
+    for name, value in both.items():
+        mean = sum(found[name].item() for found in single) / 2
+        assert value.item() == pytest.approx(mean, rel=1e-4), name
+
+
+def test_corrective_rounds_and_mask_prompts_reach_the_decoder(data_sets: list[DataSet]) -> None:
+    learner, batch = stage(data_sets, rounds=2), batches(data_sets)[0]
+    asked: list[tuple[int, bool]] = []
+    decode = learner.model.decode
+
+    def watched(*arguments: object, **named: object) -> object:
+        points, masks = named["points_xy"], named["mask_logits"]
+        asked.append((0 if points is None else points.shape[1], masks is not None))  # type: ignore[attr-defined]
+        return decode(*arguments, **named)  # type: ignore[arg-type]
+
+    learner.model.decode = watched  # type: ignore[assignment]
+    losses(learner, batch)
+    assert len(asked) % 3 == 0
+    for start in range(0, len(asked), 3):
+        (first, _), (second, with_mask), (third, again) = asked[start : start + 3]
+        assert (second, third) == (first + 1, first + 2)
+        assert with_mask and again
+
+
+def test_recomputing_gives_the_same_gradient(data_sets: list[DataSet]) -> None:
+    gradients = []
+    for recompute in (False, True):
+        learner = stage(data_sets, model=tiny_model(), rounds=1, recompute=recompute)
+        found = losses(learner, batches(data_sets)[0])
+        torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
+        gradients.append([p.grad for p in learner.parameters() if p.grad is not None])
+    assert len(gradients[0]) > 10
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_decoder_of_one_mask_learns_too(data_sets: list[DataSet]) -> None:
+    found = losses(stage(data_sets, model=tiny_model(ONE_TOKEN)), batches(data_sets)[0])
+    assert found["quality"].item() == 0
+    assert found["bce"].item() > 0

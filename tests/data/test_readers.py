@@ -31,7 +31,7 @@ from ovsam.evaluate.average_precision import right_rows
 from ovsam.evaluate.metrics import Outcome
 from ovsam.formats.coco import collect_annotations, parse_sa1b, read_annotations, read_json
 from ovsam.formats.coco_results import MaskResult, read_detections
-from ovsam.formats.ground_truth import parse_truth, read_truth
+from ovsam.formats.ground_truth import parse_ground_truth, read_ground_truth
 from ovsam.formats.layouts import ListedPhoto, list_photos
 from ovsam.geometry import Rle, rle_area
 from ovsam.images.read import DEFAULT_MAX_PIXELS
@@ -109,7 +109,7 @@ LABELME: dict[str, Any] = {
     "imageHeight": 6,
     "imageWidth": 8,
 }
-TRUTH = parse_truth(COCO, "truth.json")
+TRUTH = parse_ground_truth(COCO, "truth.json")
 
 
 def read_strictly(path: Path) -> None:
@@ -137,7 +137,7 @@ def read_with_crowds_as_objects(path: Path) -> None:
 
 def read_rows(path: Path) -> None:
     """As `ovsam evaluate-detections` does before its first photo."""
-    truth = read_truth(path)
+    truth = read_ground_truth(path)
     content: Any = read_json(path)
     assert len(right_rows(truth, truth.photos)) == len(content["annotations"])
 

@@ -76,24 +76,26 @@ def run(images: Path, annotations: Annotations, clicks: int) -> tuple[ClickRepor
 
 
 def test_what_is_missed_is_clicked_positive_where_it_is_thickest() -> None:
-    truth = mask(10, 10, 30, 20)
-    point, label = next_click(mask(10, 10, 20, 20), truth)  # its right half is missed
+    ground_truth = mask(10, 10, 30, 20)
+    point, label = next_click(mask(10, 10, 20, 20), ground_truth)  # its right half is missed
     assert label == 1
     assert 24 <= point[0] <= 26
     assert 14 <= point[1] <= 16
 
 
 def test_what_is_too_much_is_clicked_negative() -> None:
-    truth = mask(10, 10, 20, 20)
-    point, label = next_click(mask(10, 10, 40, 20) & ~mask(10, 10, 12, 12), truth)
+    ground_truth = mask(10, 10, 20, 20)
+    point, label = next_click(mask(10, 10, 40, 20) & ~mask(10, 10, 12, 12), ground_truth)
     assert label == 0
     assert 24 <= point[0] <= 36
 
 
 def test_a_thin_error_counts_less_than_a_thick_one_of_the_same_area() -> None:
-    truth = mask(10, 10, 30, 30)
-    predicted = (truth & ~mask(10, 10, 30, 12)) | mask(40, 10, 46, 16)  # 40 missed, 36 too much
-    assert next_click(predicted, truth)[1] == 0
+    ground_truth = mask(10, 10, 30, 30)
+    predicted = (ground_truth & ~mask(10, 10, 30, 12)) | mask(
+        40, 10, 46, 16
+    )  # 40 missed, 36 too much
+    assert next_click(predicted, ground_truth)[1] == 0
 
 
 def test_the_curve_by_hand(images: Path) -> None:

@@ -105,7 +105,7 @@ def evaluate_detections(
     from ovsam.evaluate.provenance import asked
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.coco_results import read_detections, results_to_json
-    from ovsam.formats.ground_truth import read_truth
+    from ovsam.formats.ground_truth import read_ground_truth
     from ovsam.formats.prediction import to_json_bytes
     from ovsam.jobs.processes import Workers
     from ovsam.vocabulary.vocabulary import load_vocabulary
@@ -122,13 +122,13 @@ def evaluate_detections(
             "--vocabulary is for --labels ours: the detector's names are those of its file. Leave "
             "it out, or ask for our names."
         )
-    truth = read_truth(annotations, crowds.value)
-    detections = read_detections(results, truth)
+    ground_truth = read_ground_truth(annotations, crowds.value)
+    detections = read_detections(results, ground_truth)
     for sentence in detections.warnings:
         typer.echo(f"warning: {sentence}", err=True)
     # With the detector's names ours play no part, but a predictor has some.
     names = load_vocabulary(vocabulary if labels is LabelSource.ours else ["object"])
-    planned = plan(truth, detections, images, names, labels=labels.value, limit=limit)
+    planned = plan(ground_truth, detections, images, names, labels=labels.value, limit=limit)
 
     import ovsam
 
@@ -138,7 +138,7 @@ def evaluate_detections(
     with bar("photos") as progress:
         report = run(
             predictor,
-            truth,
+            ground_truth,
             detections,
             images,
             labels=labels.value,
@@ -161,7 +161,9 @@ def evaluate_detections(
     if results_out is not None:
         write_atomically(results_out, results_to_json(report.results))
     _print(report)
-    objects = sum(len(truth.annotations.by_photo.get(photo.id, ())) for photo in planned.photos)
+    objects = sum(
+        len(ground_truth.annotations.by_photo.get(photo.id, ())) for photo in planned.photos
+    )
     print_left_out(report.not_counted, objects)
     for path in (json_path, results_out):
         if path is not None:
@@ -209,17 +211,17 @@ def detect(
     """
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.coco_results import results_to_json
-    from ovsam.formats.ground_truth import read_truth
+    from ovsam.formats.ground_truth import read_ground_truth
 
     check_output(output, (".json",), [annotations, weights])
-    truth = read_truth(annotations)
+    ground_truth = read_ground_truth(annotations)
 
     from ovsam.evaluate.detector import detect as run
     from ovsam.evaluate.detector import load_detector
 
     detector = load_detector(weights)
     with bar("photos") as progress:
-        found = run(detector, truth, photos, limit=limit, progress=progress)
+        found = run(detector, ground_truth, photos, limit=limit, progress=progress)
     write_atomically(output, results_to_json(found))
     typer.echo(f"wrote {output}: {len(found):,} boxes")
 

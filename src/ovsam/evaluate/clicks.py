@@ -178,13 +178,13 @@ def _masks(photo: Photo, instances: Sequence[Instance]) -> list[NDArray[np.bool_
 
 
 def next_click(
-    predicted: NDArray[np.bool_], truth: NDArray[np.bool_]
+    predicted: NDArray[np.bool_], ground_truth: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], int]:
     """Where a person would click next: photo pixels `(2,)`, and 1 for missed, 0 for too much.
 
     The masks `(H, W)` differ somewhere.
     """
-    missed, surplus = truth & ~predicted, predicted & ~truth
+    missed, surplus = ground_truth & ~predicted, predicted & ~ground_truth
     label = int(_thickness(missed) >= _thickness(surplus))
     return mask_centre_xy(missed if label else surplus), label
 
@@ -197,23 +197,23 @@ def _thickness(error: NDArray[np.bool_]) -> float:
 def _clicked(
     predictor: Predictor,
     encoded: EncodedImage,
-    truth: NDArray[np.bool_],
+    ground_truth: NDArray[np.bool_],
     clicks: int,
     zoom: bool | None,
 ) -> list[float]:
     """IoU after each click."""
-    points, labels = [mask_centre_xy(truth)], [1]
+    points, labels = [mask_centre_xy(ground_truth)], [1]
     found: list[float] = []
     mask_logits = None
     while True:
         prompt = Prompt(np.stack(points), np.array(labels), mask_logits=mask_logits)
         [answer] = predictor.predict(encoded, prompt, zoom=zoom, top=1)
-        found.append(mask_iou(answer.mask, truth))
+        found.append(mask_iou(answer.mask, ground_truth))
         if len(found) == clicks:
             return found
-        if (answer.mask == truth).all():
+        if (answer.mask == ground_truth).all():
             return found + [1.0] * (clicks - len(found))
-        point, label = next_click(answer.mask, truth)
+        point, label = next_click(answer.mask, ground_truth)
         points.append(point)
         labels.append(label)
         mask_logits = answer.low_res_logits[0]

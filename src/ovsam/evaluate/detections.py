@@ -28,7 +28,7 @@ from ovsam.evaluate.instances import check_photos, read_annotated_photo, right_n
 from ovsam.evaluate.left_out import LeftOut, beyond
 from ovsam.formats.coco import Photo
 from ovsam.formats.coco_results import Detection, Detections, MaskResult
-from ovsam.formats.ground_truth import Rules, Truth
+from ovsam.formats.ground_truth import GroundTruth, Rules
 from ovsam.geometry import encode_rle
 from ovsam.jobs.processes import Workers
 from ovsam.jobs.run import Progress, photo_by_photo
@@ -119,7 +119,7 @@ class Plan:
 
 
 def plan(
-    truth: Truth,
+    ground_truth: GroundTruth,
     detections: Detections,
     images_dir: Path,
     vocabulary: Vocabulary,
@@ -130,7 +130,7 @@ def plan(
     """Choose photos and boxes, and check all that the work needs, before a model is loaded.
 
     Args:
-        truth: what is right.
+        ground_truth: what is right.
         detections: a detector's boxes.
         images_dir: the folder of the photos; those without a box are not read.
         vocabulary: what our names are from.
@@ -141,28 +141,28 @@ def plan(
         AnnotationError: a photo is missing or of another size, an annotated mask is malformed,
             there is no box, or the vocabulary lacks the class of an annotated object.
     """
-    every = truth.annotations.photos
+    every = ground_truth.annotations.photos
     photos = every[:limit]
     if not photos:
         raise AnnotationError(
-            f"There is no photo to evaluate: {truth.source!r} lists none. Give a file that does."
+            f"There is no photo to evaluate: {ground_truth.source!r} lists none. Give a file that does."
         )
     boxes = detections.by_photo
     with_boxes = [photo for photo in photos if photo.id in boxes]
-    asked = check_photos(truth.source, with_boxes, images_dir)
-    names = _categories_by_name(truth, photos, vocabulary) if labels == "ours" else None
-    counted = _answered(truth, names, vocabulary)
+    asked = check_photos(ground_truth.source, with_boxes, images_dir)
+    names = _categories_by_name(ground_truth, photos, vocabulary) if labels == "ours" else None
+    counted = _answered(ground_truth, names, vocabulary)
     if not asked:
         raise AnnotationError(
             f"There is no box to evaluate: the results have none in the {len(photos):,} photos of "
-            f"{truth.source!r} that count. Check that both are of the same photos."
+            f"{ground_truth.source!r} that count. Check that both are of the same photos."
         )
-    right = right_rows(truth, {photo.id: photo for photo in photos})  # or refuse it
-    items = {photo.id: (photo, _chosen(boxes[photo.id], truth.rules)) for photo in asked}
+    right = right_rows(ground_truth, {photo.id: photo for photo in photos})  # or refuse it
+    items = {photo.id: (photo, _chosen(boxes[photo.id], ground_truth.rules)) for photo in asked}
     late = every[len(photos) :]
     never = sum(not row["iscrowd"] and row["category_id"] not in counted for row in right)
     not_counted = replace(
-        beyond(truth.annotations, late),
+        beyond(ground_truth.annotations, late),
         objects_never_answered=never,
         boxes_beyond_limit=sum(len(boxes.get(photo.id, ())) for photo in late),
         boxes_beyond_best=sum(len(boxes[i]) - len(kept) for i, (_, kept) in items.items()),
@@ -172,7 +172,7 @@ def plan(
 
 def evaluate_detections(
     predictor: Predictor,
-    truth: Truth,
+    ground_truth: GroundTruth,
     detections: Detections,
     images_dir: Path,
     *,
@@ -188,7 +188,7 @@ def evaluate_detections(
 
     Args:
         predictor: its own vocabulary is the one that our names are from.
-        truth: what is right.
+        ground_truth: what is right.
         detections: a detector's boxes.
         images_dir: the folder of the photos; those without a box are not read.
         labels: whose names count.
@@ -211,7 +211,7 @@ def evaluate_detections(
         )
     if planned is None:
         planned = plan(
-            truth, detections, images_dir, predictor.vocabulary, labels=labels, limit=limit
+            ground_truth, detections, images_dir, predictor.vocabulary, labels=labels, limit=limit
         )
     names, items, counted = planned.names, planned.items, planned.categories
     zoomed = predictor.zoom if zoom is None else zoom
@@ -223,7 +223,7 @@ def evaluate_detections(
         fits=partial(_fits, names=names),
         settings=lambda: {
             "measures": "masks for boxes",
-            "annotations": truth.annotations.fingerprint,
+            "annotations": ground_truth.annotations.fingerprint,
             "boxes": _fingerprint(detections.by_photo),
             "labels": labels,
             "vocabulary": None if names is None else predictor.vocabulary.fingerprint,
@@ -236,7 +236,7 @@ def evaluate_detections(
     )
     results = done.rows
     boxes = sum(len(chosen) for _, chosen in items.values())
-    precision = average_precision(truth, results, planned.photos, counted)
+    precision = average_precision(ground_truth, results, planned.photos, counted)
     return DetectionReport(
         model=predictor.name,
         labels=labels,
@@ -244,7 +244,7 @@ def evaluate_detections(
         zoom=zoomed,
         photos=len(planned.photos),
         boxes=boxes,
-        left_out=tuple(c.name for i, c in truth.categories.items() if i not in counted),
+        left_out=tuple(c.name for i, c in ground_truth.categories.items() if i not in counted),
         seconds=done.seconds,
         not_counted=replace(
             planned.not_counted,
@@ -319,31 +319,31 @@ def _photo_results(
 
 
 def _categories_by_name(
-    truth: Truth, photos: Sequence[Photo], vocabulary: Vocabulary
+    ground_truth: GroundTruth, photos: Sequence[Photo], vocabulary: Vocabulary
 ) -> dict[str, int]:
     """The category id that each name of the vocabulary stands for, where it stands for one."""
     found: dict[str, int] = {}
-    names = truth.annotations.names_in(vocabulary)
-    for number, category in truth.categories.items():
+    names = ground_truth.annotations.names_in(vocabulary)
+    for number, category in ground_truth.categories.items():
         name = names[category.name]
         if name is not None and found.setdefault(name, number) != number:
             raise AnnotationError(
-                f"The classes {truth.categories[found[name]].name!r} and {category.name!r} of "
-                f"{truth.source!r} are both {name!r} in the vocabulary {vocabulary.name!r}. Give "
+                f"The classes {ground_truth.categories[found[name]].name!r} and {category.name!r} of "
+                f"{ground_truth.source!r} are both {name!r} in the vocabulary {vocabulary.name!r}. Give "
                 "one that tells them apart, such as the annotation file itself."
             )
     for photo in photos:
-        for instance in truth.annotations.by_photo.get(photo.id, ()):
-            right_name(truth.annotations, instance, vocabulary, names)  # or refuse it
+        for instance in ground_truth.annotations.by_photo.get(photo.id, ()):
+            right_name(ground_truth.annotations, instance, vocabulary, names)  # or refuse it
     return found
 
 
 def _answered(
-    truth: Truth, names: Mapping[str, int] | None, vocabulary: Vocabulary
+    ground_truth: GroundTruth, names: Mapping[str, int] | None, vocabulary: Vocabulary
 ) -> frozenset[int]:
     """Ids of the classes that count: all but those that we never answer."""
     if names is None:
-        return frozenset(truth.categories)
+        return frozenset(ground_truth.categories)
     answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
     never = {number for name, number in names.items() if not answerable[name]}
-    return frozenset(truth.categories) - never
+    return frozenset(ground_truth.categories) - never

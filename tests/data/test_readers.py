@@ -27,7 +27,7 @@ from PIL import Image
 from fuzzing import examples
 from made_run import SET
 from ovsam.errors import OvsamError
-from ovsam.evaluate.average_precision import right_rows
+from ovsam.evaluate.average_precision import ground_truth_rows
 from ovsam.evaluate.metrics import Outcome
 from ovsam.formats.coco import collect_annotations, parse_sa1b, read_annotations, read_json
 from ovsam.formats.coco_results import MaskResult, read_detections
@@ -139,7 +139,7 @@ def read_rows(path: Path) -> None:
     """As `ovsam evaluate-detections` does before its first photo."""
     truth = read_ground_truth(path)
     content: Any = read_json(path)
-    assert len(right_rows(truth, truth.photos)) == len(content["annotations"])
+    assert len(ground_truth_rows(truth, truth.photos)) == len(content["annotations"])
 
 
 def read_leniently(path: Path) -> None:

@@ -79,7 +79,7 @@ def average_precision(
     ids = sorted(ground_truth.categories if categories is None else categories)
     chosen = {photo.id: photo for photo in photos}
     images = _images(ground_truth, chosen)
-    right = right_rows(ground_truth, chosen)
+    right = ground_truth_rows(ground_truth, chosen)
     given, beyond_best = len(results), 0
     if ground_truth.rules == "lvis":
         results = _judged(right, results, images)
@@ -174,7 +174,9 @@ def _images(ground_truth: GroundTruth, photos: Mapping[int, Photo]) -> dict[int,
     }
 
 
-def right_rows(ground_truth: GroundTruth, photos: Mapping[int, Photo]) -> list[dict[str, Any]]:
+def ground_truth_rows(
+    ground_truth: GroundTruth, photos: Mapping[int, Photo]
+) -> list[dict[str, Any]]:
     """Annotations of some photos as the evaluator wants them, with masks as run lengths.
 
     Their ids are from 1 on: to the evaluator, an object with the id 0 is never found.

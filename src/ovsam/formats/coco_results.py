@@ -129,7 +129,8 @@ def parse_detections(
     if by_number:
         warnings.append(
             f"The image_id of {source!r} are not all ids of {ground_truth.source!r}, but each is "
-            "the number in the name of a photo's file, as Ultralytics writes it, and is taken for that."
+            "the number in the name of a photo's file, as Ultralytics writes it, and is taken for "
+            "that."
         )
     warnings += mismatches([one for _, one in best.values()], ground_truth, source)
     return Detections(found, tuple(warnings))
@@ -173,8 +174,9 @@ def _detection(
     category_id = row["category_id"]
     if type(category_id) is not int or category_id not in ground_truth.categories:
         raise AnnotationError(
-            f"{where} has the category_id {quoted(category_id)}, which {ground_truth.source!r} does "
-            f"not list; its ids are whole numbers from {min(ground_truth.categories, default=0)} to "
+            f"{where} has the category_id {quoted(category_id)}, which {ground_truth.source!r} "
+            "does not list; its ids are whole numbers from "
+            f"{min(ground_truth.categories, default=0)} to "
             f"{max(ground_truth.categories, default=0)}."
         )
     score = row["score"]

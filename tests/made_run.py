@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ovsam.evaluate.provenance import asked
+from ovsam.evaluate.provenance import provenance
 from ovsam.paper.table_set import Folders
 from ovsam.vocabulary.vocabulary import COCO_NOVEL
 
@@ -89,7 +89,7 @@ def write_report(where: Folders, name: str, outcomes: list[dict[str, Any]], **ch
         "zoom": False,
         "photos": 2,
         "outcomes": outcomes,
-        "asked": asked(
+        "provenance": provenance(
             annotations=where.data / "truth.json", model=model, vocabulary="coco-ov", limit=None
         ),
     }

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import builtins
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-from ovsam.errors import OutputError, OvsamError
 from ovsam import extras
+from ovsam.errors import OutputError, OvsamError
 from ovsam.evaluate.calibration import Bin, Calibration, calibrate, draw_reliability
 from ovsam.evaluate.metrics import Outcome
 

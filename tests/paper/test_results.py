@@ -13,7 +13,8 @@ import pytest
 from made_run import SET, folders, outcome, write_report
 from ovsam.paper.complexity import complexity
 from ovsam.paper.order import pairs
-from ovsam.paper.results import Results, value_of
+from ovsam.paper.reports import value_of
+from ovsam.paper.results import Results
 from ovsam.paper.table_set import Folders, TableSet, read_table_set
 
 counted = cache(complexity)
@@ -92,7 +93,7 @@ def test_report_of_other_settings_is_a_gap(
     path = write_report(where, "plain/box", OUTCOMES)
     content = json.loads(path.read_text())
     for key, value in changes.items():
-        (content if key in ("prompts", "zoom") else content["asked"])[key] = value
+        (content if key in ("prompts", "zoom") else content["provenance"])[key] = value
     path.write_text(json.dumps(content))
     row = Results(tables, where).fill(tables.tables[0]).rows[0]
     assert [cell.value for cell in row.cells[:2]] == [None, None]

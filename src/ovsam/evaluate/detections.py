@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from ovsam.evaluate.detection_plan import Plan, plan
 from ovsam.evaluate.left_out import LeftOut
 from ovsam.evaluate.photos import read_annotated_photo
 from ovsam.formats.coco import Photo
-from ovsam.formats.coco_results import Detection, Detections, MaskResult
+from ovsam.formats.coco_results import Detection, Detections, LabelSource, MaskResult
 from ovsam.formats.ground_truth import GroundTruth
 from ovsam.geometry import Rle, encode_rle
 from ovsam.jobs.processes import Workers
@@ -31,7 +31,6 @@ from ovsam.jobs.run import Progress, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
-LabelSource = Literal["detector", "ours"]
 BOXES_AT_ONCE = 32  # bounds the memory of masks before they are run lengths
 
 

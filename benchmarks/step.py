@@ -40,7 +40,8 @@ from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_crops import SceneConfig
-from ovsam.model.build import MODELS, SHIPPED, build, named_config, restore
+from ovsam.hub import SHIPPED
+from ovsam.model.build import MODELS, build, named_config, restore
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
 from ovsam.model.region import class_logits

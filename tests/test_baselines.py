@@ -17,7 +17,8 @@ import ovsam
 from ovsam.config import BaselineConfig, CalibrationConfig, ModelConfig
 from ovsam.errors import CheckpointError, PromptError
 from ovsam.geometry import mask_to_box_xyxy
-from ovsam.model.build import SHIPPED, as_baseline, named_config
+from ovsam.hub import SHIPPED
+from ovsam.model.build import as_baseline, named_config
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import to_pixels
 from ovsam.predictor.predictor import Predictor

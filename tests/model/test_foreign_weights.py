@@ -25,9 +25,10 @@ from torch import Tensor
 from fuzzing import examples
 from ovsam.config import BaselineConfig, ModelConfig, RegionConfig, SamConfig
 from ovsam.errors import CheckpointError
+from ovsam.hub import SHIPPED
 from ovsam.model import build as building
 from ovsam.model import checkpoint as weights
-from ovsam.model.build import MODELS, SHIPPED, restore
+from ovsam.model.build import MODELS, restore
 from ovsam.model.checkpoint import (
     HEADER_BYTES,
     fingerprints,
@@ -608,7 +609,8 @@ def test_a_broken_member_of_a_zip(tmp_path: Path) -> None:
 _GROWTH = """
 import resource, sys
 from ovsam.errors import CheckpointError
-from ovsam.model.build import SHIPPED, restore
+from ovsam.hub import SHIPPED
+from ovsam.model.build import restore
 from ovsam.model.convert import read_tensors
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -18,7 +18,8 @@ from ovsam.config import (
     ZoomConfig,
 )
 from ovsam.errors import CheckpointError
-from ovsam.model.build import MODELS, SHIPPED, build
+from ovsam.hub import SHIPPED
+from ovsam.model.build import MODELS, build
 from ovsam.paper import complexity as module
 from ovsam.paper.complexity import Complexity, Part, Per, complexity, model_names
 
@@ -105,7 +106,7 @@ def test_a_baseline_of_ours_shares_its_trunk() -> None:
 def test_a_checkpoint_s_path_may_have_a_baseline_behind_it() -> None:
     named, path = counted("lite-feature-crop"), counted(f"{SHIPPED}-feature-crop")
     assert (path.total, path.parameters) == (named.total, named.parameters)
-    with pytest.raises(CheckpointError, match=r"no model 'none\.safetensors-feature-crop'"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at 'none\.safetensors'"):
         complexity("none.safetensors-feature-crop")
 
 

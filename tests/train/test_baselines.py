@@ -20,8 +20,9 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_crops import SceneConfig
 from ovsam.errors import CheckpointError, TrainingError
+from ovsam.hub import SHIPPED
 from ovsam.model.baselines.coop import PromptContext
-from ovsam.model.build import BASELINES, SHIPPED, restore
+from ovsam.model.build import BASELINES, restore
 from ovsam.model.ovsam import OVSAM
 from ovsam.text.bank import Bank
 from ovsam.train.loop import Engine

@@ -42,15 +42,13 @@ def models() -> None:
     from rich import box as boxes
     from rich.table import Table
 
-    from ovsam.hub import RELEASES, release_path
+    from ovsam.hub import find_model
 
     table = Table(
         "model", "encoder", "parameters", "here", "weights are for", box=boxes.SIMPLE_HEAD
     )
     for name, model in MODELS.items():
-        here = "yes"
-        if name in RELEASES and not release_path(name).is_file():
-            here = "fetched at first use"
+        here = "yes" if find_model(name).path.is_file() else "fetched at first use"
         table.add_row(name, model.encoder, model.parameters, here, model.terms)
     print_table(table)
     typer.echo("A checkpoint of your own is given by its path. The code of ovsam is Apache-2.0.")

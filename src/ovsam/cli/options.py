@@ -80,9 +80,9 @@ def without_types(parameters: list[Any]) -> list[Any]:
 
 def complete_models() -> list[str]:
     """Names of models, for the shell."""
-    from ovsam.hub import RELEASES
+    from ovsam.hub import NAMES
 
-    return ["lite", *RELEASES]
+    return list(NAMES)
 
 
 def complete_vocabularies() -> list[tuple[str, str]]:

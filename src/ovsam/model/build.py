@@ -41,7 +41,6 @@ from ovsam.model.features import ImageEncoder, NoEncoder
 from ovsam.model.ovsam import OVSAM
 from ovsam.vocabulary.vocabulary import load_vocabulary
 
-SHIPPED = Path(__file__).parents[1] / "weights" / "lite.safetensors"  # `lite`, with the package
 TEXT_VECTORS = "text.vectors"  # (K, text_dim), a row for each of the names in
 TEXT_NAMES = "text_names"  # this entry of the metadata, a JSON list
 RELEASED_DECODER = DecoderConfig(mask_tokens=1, iou_head=False)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
-from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.errors import UnknownModelError
+from ovsam.hub import find_model
 from ovsam.model.baselines.conv_adapter import ConvAdapter
 from ovsam.model.build import (
     MODELS,
@@ -146,18 +146,18 @@ def complexity(name: str, *, zoom: bool = True) -> Complexity:
 
 
 def _config(name: str) -> ModelConfig:
-    own, ending = split_baseline(name)
+    own, _ = split_baseline(name)
     if own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
         return named_config(name)
-    if Path(name).is_file():  # a file's name may end in anything
-        return read_config(name)
-    if Path(own).is_file():
-        return as_baseline(read_config(own), ending)
-    error = CheckpointError if Path(name).suffix else UnknownModelError  # a file that is not there
-    raise error(
-        f"There is no model '{name}'. Give the path of a checkpoint or one of: "
-        f"{', '.join(model_names())}."
-    )
+    try:
+        found = find_model(name)
+    except UnknownModelError as error:
+        raise UnknownModelError(
+            f"There is no model '{name}'. Give the path of a checkpoint or one of: "
+            f"{', '.join(model_names())}."
+        ) from error
+    config = read_config(found.path)
+    return as_baseline(config, found.baseline) if found.baseline else config
 
 
 def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:

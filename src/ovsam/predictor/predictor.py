@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -982,18 +981,16 @@ def load(
     Example:
         >>> predictor = load("lite", vocabulary="cat, dog")  # doctest: +SKIP
     """
-    from ovsam.hub import locate
+    from ovsam.hub import fetch_model
     from ovsam.model.baselines.coop import InContext
-    from ovsam.model.build import restore, split_baseline
+    from ovsam.model.build import restore
     from ovsam.text.minilm import MiniLM
     from ovsam.text.prototypes import PLAIN_TEMPLATES, openai_templates
 
     names = load_vocabulary(vocabulary)
     check_device(device)
-    name, baseline = str(name_or_path), ""
-    if not os.path.isfile(name):  # a file's name may end in anything
-        name, baseline = split_baseline(name)
-    restored = restore(locate(name, cache_dir), baseline)
+    found = fetch_model(str(name_or_path), cache_dir)
+    restored = restore(found.path, found.baseline)
     tower = restored.text_tower
     encoder: Any = MiniLM() if tower is None else tower.to(device)
     templates = PLAIN_TEMPLATES if tower is None else openai_templates()

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, TrainingError
+from ovsam.hub import fetch_model
 from ovsam.model.build import (
     MODELS,
-    SHIPPED,
     SINGLE,
     TEXT_NAMES,
     TEXT_VECTORS,
@@ -124,7 +124,13 @@ def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
 
 def _from_checkpoint(name: str, start: StartSettings) -> Start:
     assert start.checkpoint is not None
-    path = SHIPPED if start.checkpoint == "lite" else Path(start.checkpoint)
+    found = fetch_model(start.checkpoint)
+    if found.baseline:
+        raise TrainingError(
+            f"start.checkpoint must be a model without a baseline behind it, got "
+            f"'{start.checkpoint}': give '{found.name}', and say in model which baseline to train."
+        )
+    path = found.path
     config, state = read_model(path)
     if config.name + SINGLE == name and "adapter" in start.anew:  # Table 5: all else is the same
         adapter = replace(config.adapter, multi_scale=False)

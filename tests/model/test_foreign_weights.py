@@ -27,17 +27,12 @@ from ovsam.config import BaselineConfig, ModelConfig, RegionConfig, SamConfig
 from ovsam.errors import CheckpointError
 from ovsam.model import build as building
 from ovsam.model import checkpoint as weights
-from ovsam.model.build import MODELS, SHIPPED, restore
-from ovsam.model.checkpoint import (
-    HEADER_BYTES,
-    fingerprints,
-    load_checkpoint,
-    read_config,
-    read_metadata,
-    save_checkpoint,
-)
-from ovsam.model.convert import read_tensors
+from ovsam.model.checkpoint import fingerprints, load_checkpoint, read_config, save_checkpoint
 from ovsam.model.ovsam import OVSAM
+from ovsam.model.presets import MODELS, SHIPPED
+from ovsam.model.restore import restore
+from ovsam.model.safetensors_file import HEADER_BYTES, read_metadata
+from ovsam.model.weights_file import read_tensors
 from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Prompt
 from ovsam.text.cache import TextStore

@@ -17,6 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.model.presets import MODELS, SAMS, SINGLE, split_baseline
 from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class ModelFile:
 
     Attributes:
         name: as it was given, without the ending of a baseline.
-        baseline: that ending, one of `ovsam.model.build.BASELINES`; empty if there is none.
+        baseline: that ending, one of `ovsam.model.presets.BASELINES`; empty if there is none.
         path: of the checkpoint; a release's is not there before it is fetched.
     """
 
@@ -83,8 +84,6 @@ def find_model(name: str, cache_dir: str | Path | None = None) -> ModelFile:
         UnknownModelError: it is neither a name nor a path.
         CheckpointError: a model that has no weights but those that you make.
     """
-    from ovsam.model.build import MODELS, SAMS, SINGLE, split_baseline
-
     own, baseline = (name, "") if name in NAMES or os.path.isfile(name) else split_baseline(name)
     if own == "lite":
         path = SHIPPED

@@ -126,6 +126,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["alone", "workers"])
 def test_a_run_that_is_killed_goes_on_to_the_same_report(
     folder: Path, annotated: Annotations, tmp_path: Path, more: tuple[str, ...]

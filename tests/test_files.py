@@ -109,7 +109,7 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(tmp_pat
 def test_killed_as_it_writes(moment: str, tmp_path: Path) -> None:
     """The same command, run again, leaves the file alone."""
     writes = {
-        "a checkpoint": "save_atomically(path / 'a.safetensors', {'a': torch.ones(3)})",
+        "a checkpoint": "save_checkpoint(path / 'a.safetensors', {'a': torch.ones(3)}, rn50)",
         "a journal": "Journal(path / 'a.jsonl', {}, int)",
         "a picture": "write_picture(path / 'a.png', np.zeros((2, 3, 3), np.uint8))",
         "another picture": "write_beside_others(path / 'b.png', np.zeros((2, 3, 3), np.uint8))",
@@ -128,9 +128,10 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np, torch
 from ovsam.jobs.journal import Journal
-from ovsam.model.checkpoint import save_atomically
+from ovsam.model.checkpoint import save_checkpoint
+from ovsam.model.presets import named_config
 from ovsam.files import write_beside_others, write_picture
-path = Path(sys.argv[1])
+path, rn50 = Path(sys.argv[1]), named_config("rn50")
 for step in sys.argv[2:]:
     child = os.fork()
     if not child:

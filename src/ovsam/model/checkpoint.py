@@ -69,22 +69,11 @@ def save_checkpoint(
         "lacks": json.dumps(lacks(config)),
     }
     try:
-        save_atomically(path, tensors, metadata)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not save_file: it writes under a name of its own first, which stays when it is killed.
+        replace_file(path, save(tensors, metadata))
     except OSError as error:
         raise CheckpointError(f"Cannot write the checkpoint '{path}': {error}.") from error
-
-
-def save_atomically(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write a safetensors file, and its folder, under another name first: nobody sees half of it.
-
-    Raises:
-        OSError: it cannot be written; what was there is as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not save_file: it writes under a name of its own first, which stays when it is killed.
-    replace_file(path, save(dict(tensors), None if metadata is None else dict(metadata)))
 
 
 def _storable(tensor: Tensor, half: bool) -> Tensor:

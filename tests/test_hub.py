@@ -158,6 +158,7 @@ def test_each_name_means_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("rn50x16-mine", "Unknown model 'rn50x16-mine'. Choose lite, rn50x16-coco, rn50x16-lvis,"),
         ("", "Unknown model ''"),
+        ("lite-oracle", "There is no model 'lite-oracle': .* --oracle-names"),
         ("rn50", "The weights of 'rn50' do not come with ovsam"),
         ("lite0-single", "The weights of 'lite0-single' do not come"),
         ("sam-vit-b+rn50-image-crop", r"The weights of 'sam-vit-b\+rn50' do not come"),

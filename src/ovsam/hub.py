@@ -89,11 +89,6 @@ def find_model(name: str, cache_dir: str | Path | None = None) -> ModelFile:
         path = SHIPPED
     elif own in RELEASES:
         path = _release_path(own, cache_dir)
-    elif own.endswith("-oracle") and not os.path.exists(own):
-        raise UnknownModelError(
-            f"There is no model '{own}'. To measure the masks of '{own.removesuffix('-oracle')}' "
-            "with the annotated names, use 'ovsam evaluate --oracle-names'."
-        )
     elif os.path.exists(own) or Path(own).suffix:  # what is no checkpoint its reader refuses
         path = Path(own)
     elif own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:

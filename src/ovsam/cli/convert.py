@@ -55,7 +55,7 @@ def convert(
         str,
         typer.Option(
             help="The model that these files make up. SAM's and CLIP's alone make up a baseline, "
-            "such as sam-vit-h+rn50x16-feature-crop, SAM's alone sam-vit-h-oracle.",
+            "such as sam-vit-h+rn50x16-feature-crop, SAM's alone sam-vit-h.",
             metavar="MODEL",
         ),
     ] = "rn50x16",
@@ -64,7 +64,7 @@ def convert(
         typer.Option(
             "--sam-decoder",
             help="Take SAM's own decoder in place of the authors': it brings several masks for a "
-            "prompt and their predicted quality.",
+            "prompt and their predicted IoU.",
         ),
     ] = False,
     seen: Annotated[
@@ -79,7 +79,7 @@ def convert(
 ) -> None:
     """Make one checkpoint of the authors' weights (non-commercial use only), or of SAM and CLIP.
 
-    Example: `ovsam convert sam.safetensors --sam sam.pth --model sam-vit-h-oracle`
+    Example: `ovsam convert sam.safetensors --sam sam.pth --model sam-vit-h`
     """
     from ovsam.files import check_output
 

@@ -40,10 +40,13 @@ from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_crops import SceneConfig
-from ovsam.model.build import MODELS, SHIPPED, build, named_config, restore
+from ovsam.hub import SHIPPED
+from ovsam.model.build import build
 from ovsam.model.ovsam import OVSAM, Features
+from ovsam.model.presets import MODELS, named_config
 from ovsam.model.prompt import box_mask_logits
 from ovsam.model.region import class_logits
+from ovsam.model.restore import restore
 from ovsam.text.bank import Bank
 from ovsam.train.loop import _moved as moved
 from ovsam.train.losses import mask_iou

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ovsam.cli.app import app
 from ovsam.cli.models import MODELS
-from ovsam.cli.options import LOOK, MEASURE, PAPER, TEACH
+from ovsam.cli.options import MEASURE, PAPER, SEGMENT, TRAIN
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -103,7 +103,16 @@ def test_help_has_an_example_and_fits_a_terminal(path: str) -> None:
 def test_help_groups_commands_by_who_needs_them() -> None:
     shown = CliRunner().invoke(app, ["-h"], env={"COLUMNS": "80"}).stdout
     titles = re.findall(r"─ (.*?) ─", shown)
-    assert titles == ["Options", LOOK, MEASURE, TEACH, PAPER]
+    panels = re.split(r"^╭.*$", shown, flags=re.M)[1:]
+    found = {t: re.findall(r"^│ ([a-z-]+)", p, re.M) for t, p in zip(titles, panels, strict=True)}
+    del found["Options"]
+    assert found == {
+        SEGMENT: ["segment", "demo", "models", "vocabulary"],
+        MEASURE: ["evaluate", "compare", "evaluate-detections", "detect", "calibrate"],
+        TRAIN: ["data", "distill", "train", "cache-features"],
+        PAPER: ["tables", "pictures", "complexity", "convert"],
+    }
+    assert list(found) == [SEGMENT, MEASURE, TRAIN, PAPER]
 
 
 def test_readme_has_the_models_of_the_command() -> None:

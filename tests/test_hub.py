@@ -12,7 +12,7 @@ from ovsam import hub
 from ovsam.errors import CheckpointError
 from ovsam.hub import seen_classes
 from ovsam.model import convert as converter
-from ovsam.model.build import restore
+from ovsam.model.restore import restore
 from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
 from small_model import NAME, offer, write_released
 
@@ -50,16 +50,16 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, st
 def test_fetched_and_converted_once(
     name: str, tmp_path: Path, calls: list[tuple[str, str, Any]]
 ) -> None:
-    path = hub.fetch(name, tmp_path / "cache")
+    path = hub.fetch_model(name, tmp_path / "cache").path
     assert path == tmp_path / "cache" / f"{name}.safetensors"
     assert {call[1] for call in calls} == {file.name for file in hub.RELEASES[name].values()}
     model = restore(path).model
     assert set(COCO_BASE) <= set(model.config.seen_classes)
     count = len(calls)
-    assert hub.fetch(name, tmp_path / "cache") == path
+    assert hub.fetch_model(name, tmp_path / "cache").path == path
     assert len(calls) == count
     path.unlink()
-    hub.fetch(name, tmp_path / "cache")
+    hub.fetch_model(name, tmp_path / "cache")
     assert all(local for _, _, local in calls[count:])
 
 
@@ -82,7 +82,7 @@ def test_without_network_one_sentence_says_what_to_do(
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     with pytest.raises(CheckpointError) as caught:
-        hub.fetch("rn50x16-coco", tmp_path / "cache")
+        hub.fetch_model("rn50x16-coco", tmp_path / "cache")
     assert waited == [hub.PROBE_SECONDS], "the hub is asked once, and not for long"
     message = str(caught.value)
     assert message.startswith("The Hugging Face hub cannot be reached: use the model 'lite'")
@@ -102,7 +102,7 @@ def test_a_download_that_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
     with pytest.raises(CheckpointError, match=r"could not be fetched from the hub \(no space\)"):
-        hub.fetch("rn50x16-coco", tmp_path / "cache")
+        hub.fetch_model("rn50x16-coco", tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("calls")
@@ -115,7 +115,7 @@ def test_whatever_breaks_a_download_off_is_said(
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
     with pytest.raises(CheckpointError, match=rf"could not be fetched from the hub \({error}\)"):
-        hub.fetch("rn50x16-coco", tmp_path / "cache")
+        hub.fetch_model("rn50x16-coco", tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("calls")
@@ -128,14 +128,45 @@ def test_a_download_that_is_not_what_it_should_be(content: bytes | None, tmp_pat
     with pytest.raises(
         CheckpointError, match=r"damaged.* fetched again once it is deleted"
     ) as said:
-        hub.fetch("rn50x16-coco", tmp_path / "cache")
+        hub.fetch_model("rn50x16-coco", tmp_path / "cache")
     assert "\n" not in str(said.value)
-    assert not hub.release_path("rn50x16-coco", tmp_path / "cache").exists()
+    assert not hub.find_model("rn50x16-coco", tmp_path / "cache").path.exists()
 
 
-def test_an_unknown_release() -> None:
-    with pytest.raises(CheckpointError, match="Choose one of: rn50x16-coco, rn50x16-lvis"):
-        hub.fetch("rn50x16-mine")
+def test_each_name_means_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path)
+    for name, expected in {
+        "lite": ("lite", "", hub.SHIPPED),
+        "lite-image-crop": ("lite", "-image-crop", hub.SHIPPED),
+        "rn50x16-lvis": ("rn50x16-lvis", "", tmp_path / "models/rn50x16-lvis.safetensors"),
+        "a.safetensors": ("a.safetensors", "", Path("a.safetensors")),  # there or not
+        "a.safetensors-feature-crop": ("a.safetensors", "-feature-crop", Path("a.safetensors")),
+    }.items():
+        assert hub.find_model(name) == hub.ModelFile(*expected)
+    for name in ("lite", "mine", "mine-image-crop", "mine-oracle"):  # files of such names
+        Path(name).write_bytes(b"weights")
+    assert hub.find_model("lite").path == hub.SHIPPED
+    assert hub.find_model("mine") == hub.ModelFile("mine", "", Path("mine"))
+    assert hub.find_model("mine-oracle").path == Path("mine-oracle")
+    whole = hub.ModelFile("mine-image-crop", "", Path("mine-image-crop"))
+    assert hub.find_model("mine-image-crop") == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rn50x16-mine", "Unknown model 'rn50x16-mine'. Choose lite, rn50x16-coco, rn50x16-lvis,"),
+        ("", "Unknown model ''"),
+        ("lite-oracle", "There is no model 'lite-oracle': .* --oracle-names"),
+        ("rn50", "The weights of 'rn50' do not come with ovsam"),
+        ("lite0-single", "The weights of 'lite0-single' do not come"),
+        ("sam-vit-b+rn50-image-crop", r"The weights of 'sam-vit-b\+rn50' do not come"),
+    ],
+)
+def test_a_name_without_a_file(name: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        hub.find_model(name)
 
 
 def test_what_the_release_on_lvis_has_seen() -> None:

@@ -1,6 +1,8 @@
-"""A model's name -> its file: shipped, fetched from the Hugging Face hub and converted, or a path.
+"""A model's name -> its file: the only place that says which one it is.
 
-The weights of the adapter and the head are for non-commercial use only (S-Lab licence).
+`lite` ships with the package. The authors' releases are fetched from the Hugging Face hub and
+converted once; the weights of their adapter and head are for non-commercial use only (S-Lab
+licence). Anything else is the path of a checkpoint.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from pathlib import Path
 import platformdirs
 
 from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.model.presets import MODELS, SAMS, SINGLE, split_baseline
 from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
 
 logger = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).parent / "weights" / "lite.safetensors"
+"""The checkpoint of `lite`."""
 
 PROBE_SECONDS = 5.0  # to find out whether the hub answers at all; its client would try for longer
 
@@ -47,6 +53,74 @@ RELEASES: dict[str, dict[str, HubFile]] = {
 }
 """For each released model the files that `ovsam convert` wants."""
 
+NAMES = ("lite", *RELEASES)
+"""The models whose weights come with their name; all others are given by path."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model's name means.
+
+    Attributes:
+        name: as it was given, without the ending of a baseline.
+        baseline: that ending, one of `ovsam.model.presets.BASELINES`; empty if there is none.
+        path: of the checkpoint; a release's is not there before it is fetched.
+    """
+
+    name: str
+    baseline: str
+    path: Path
+
+
+def find_model(name: str, cache_dir: str | Path | None = None) -> ModelFile:
+    """The file that a model's name means; nothing is fetched.
+
+    Args:
+        name: one of `NAMES` or the path of a checkpoint; with the ending of a baseline behind it
+            or not, unless there is a file of just that name.
+        cache_dir: where releases are kept; by default the user's cache folder.
+
+    Raises:
+        UnknownModelError: it is neither a name nor a path.
+        CheckpointError: a model that has no weights but those that you make.
+    """
+    own, baseline = (name, "") if name in NAMES or os.path.isfile(name) else split_baseline(name)
+    if own == "lite":
+        path = SHIPPED
+    elif own in RELEASES:
+        path = _release_path(own, cache_dir)
+    elif os.path.exists(own) or Path(own).suffix:  # what is no checkpoint its reader refuses
+        path = Path(own)
+    elif own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
+        raise CheckpointError(
+            f"The weights of '{own}' do not come with ovsam. Make a checkpoint with 'ovsam "
+            "convert' or 'ovsam train' (docs/baselines.md, docs/train.md) and give its path."
+        )
+    else:
+        raise UnknownModelError(
+            f"Unknown model '{own}'. Choose {', '.join(NAMES)}, or give the path of a checkpoint."
+        )
+    return ModelFile(own, baseline, path)
+
+
+def fetch_model(name: str, cache_dir: str | Path | None = None) -> ModelFile:
+    """The file that a model's name means; a release is downloaded and converted at first.
+
+    Progress is shown, and an interrupted download goes on where it stopped.
+
+    Args:
+        name: see `find_model`.
+        cache_dir: for the downloads and the result; by default the hub's and ovsam's own.
+
+    Raises:
+        UnknownModelError, CheckpointError: see `find_model`; the hub cannot be reached (says what
+            to do); or the files are not what they should be.
+    """
+    found = find_model(name, cache_dir)
+    if found.name in RELEASES and not found.path.exists():
+        _fetch(found.name, found.path, found.path.parent / "hub" if cache_dir else None)
+    return found
+
 
 def seen_classes(name: str) -> tuple[str, ...]:
     """The classes that the region head of a release was trained on.
@@ -60,31 +134,14 @@ def seen_classes(name: str) -> tuple[str, ...]:
     return (*groups["common"], *groups["frequent"], *(synonyms[0] for synonyms in coco))
 
 
-def fetch(name: str, cache_dir: str | Path | None = None) -> Path:
-    """Where the converted checkpoint of a release lies; downloads and converts it at first.
-
-    Progress is shown, and an interrupted download goes on where it stopped.
-
-    Args:
-        name: one of `RELEASES`.
-        cache_dir: for the downloads and the result; by default the hub's and ovsam's own.
-
-    Raises:
-        CheckpointError: unknown name; the hub cannot be reached (says what to do); or the files
-            are not what they should be.
-    """
-    if name not in RELEASES:
-        raise CheckpointError(f"Unknown release '{name}'. Choose one of: {', '.join(RELEASES)}.")
-    target = release_path(name, cache_dir)
-    if target.exists():
-        return target
-    downloads = target.parent / "hub" if cache_dir else None
-    logger.warning("Fetching %s: its weights are for non-commercial use only (S-Lab).", name)
-    paths = {part: _download(name, file, downloads) for part, file in RELEASES[name].items()}
+def _fetch(release: str, target: Path, downloads: Path | None) -> None:
+    """Download the files of a release and make its checkpoint; see `fetch_model`."""
+    logger.warning("Fetching %s: its weights are for non-commercial use only (S-Lab).", release)
+    paths = {part: _download(release, file, downloads) for part, file in RELEASES[release].items()}
 
     from ovsam.model.convert import convert
 
-    logger.info("Converting %s to %s", name, target)
+    logger.info("Converting %s to %s", release, target)
     try:
         convert(
             target,
@@ -92,18 +149,16 @@ def fetch(name: str, cache_dir: str | Path | None = None) -> Path:
             clip2sam=paths["clip2sam"],
             sam=paths["sam"],
             clip=paths["clip"],
-            seen_classes=seen_classes(name),
+            seen_classes=seen_classes(release),
         )
     except CheckpointError as error:
         raise CheckpointError(
             f"{error} A download that is damaged is fetched again once it is deleted "
             f"({', '.join(str(path) for path in paths.values())})."
         ) from error
-    return target
 
 
-def release_path(name: str, cache_dir: str | Path | None = None) -> Path:
-    """Where `fetch` puts the converted checkpoint of a release."""
+def _release_path(name: str, cache_dir: str | Path | None) -> Path:
     try:
         folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam") / "models"
     except RuntimeError as error:
@@ -157,30 +212,3 @@ def _advice(release: str, reason: str) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-
-
-def locate(name: str, cache_dir: str | Path | None = None) -> Path:
-    """The checkpoint of a model, as `load` finds it: shipped, fetched once, or at its path.
-
-    Raises:
-        CheckpointError: no model has that name, or it cannot be fetched.
-    """
-    from ovsam.model.build import MODELS, SAMS, SHIPPED, SINGLE
-
-    if name == "lite":
-        return SHIPPED
-    if name in RELEASES:
-        return fetch(name, cache_dir)
-    path = Path(name)
-    own = name.removesuffix(SINGLE)
-    if not os.path.exists(path) and (own in MODELS or own.partition("+")[0] in SAMS):
-        raise CheckpointError(
-            f"The weights of '{name}' do not come with ovsam. Make a checkpoint with 'ovsam "
-            "convert' or 'ovsam train' (docs/baselines.md, docs/train.md) and give its path."
-        )
-    if not os.path.exists(name) and not path.suffix:  # '' is no path, Path('') is one
-        raise UnknownModelError(
-            f"Unknown model '{name}'. Choose lite, {', '.join(RELEASES)}, or give the path of a "
-            "checkpoint."
-        )
-    return path

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,31 +14,15 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 from typer.testing import CliRunner
 
 import ovsam
+from cli.commands import Run
 from fakes import FakePredictor
 from ovsam.cli import app as cli
 from ovsam.formats.coco_results import read_detections
 from ovsam.formats.ground_truth import read_ground_truth
 from ovsam.geometry import decode_rle
-from ovsam.vocabulary.vocabulary import Vocabulary
 from photo_folder import HEIGHT, WIDTH, rectangle, write_coco
 
-Run = Callable[..., Any]
 PERSON, EMU = 3, 13  # category ids
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakePredictor:
-    """The predictor that `ovsam.load` gives."""
-    predictor = FakePredictor()
-
-    def load(name: str, *, vocabulary: Vocabulary, device: str, zoom: bool | None = None) -> Any:
-        assert device == "cpu"
-        predictor.name, predictor.vocabulary = name, vocabulary
-        predictor.zoom = bool(zoom)
-        return predictor
-
-    monkeypatch.setattr(ovsam, "load", load, raising=False)
-    return predictor
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-SOURCE = Path(__file__).parent.parent / "src"
+TESTS = Path(__file__).parents[1]
+SOURCE = TESTS.parent / "src"
 EXAMPLE = SOURCE.parent / "examples" / "chelsea.png"
 # The command with a predictor that needs no model.
 FAKE = """
@@ -33,7 +34,7 @@ main()
 
 def start(*arguments: str | bytes, fake: bool = False, **options: Any) -> subprocess.Popen[bytes]:
     what = ["-c", FAKE] if fake else ["-m", "ovsam"]
-    changed = {"PYTHONPATH": f"{SOURCE}{os.pathsep}{Path(__file__).parent}", "PYTHONUNBUFFERED": ""}
+    changed = {"PYTHONPATH": f"{SOURCE}{os.pathsep}{TESTS}", "PYTHONUNBUFFERED": ""}
     environment = {**os.environ, **changed, **options.pop("env", {})}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen([sys.executable, *what, *arguments], env=environment, **options)

@@ -8,8 +8,10 @@ import torch
 
 from ovsam.config import EncoderConfig
 from ovsam.errors import CheckpointError
-from ovsam.model.build import MODELS, build, build_text_encoder, named_config, restore
+from ovsam.model.build import build, build_text_encoder
 from ovsam.model.checkpoint import save_checkpoint
+from ovsam.model.presets import MODELS, named_config
+from ovsam.model.restore import restore
 from small_model import SMALL, offer
 
 

@@ -11,15 +11,9 @@ from torch import Tensor
 
 from ovsam.config import CalibrationConfig
 from ovsam.errors import CheckpointError
-from ovsam.model.checkpoint import (
-    NAMES_SHOWN,
-    differences,
-    fill,
-    load_checkpoint,
-    read_metadata,
-    save_checkpoint,
-    save_with_config,
-)
+from ovsam.model.checkpoint import load_checkpoint, save_checkpoint, save_with_config
+from ovsam.model.safetensors_file import read_metadata
+from ovsam.model.state_dict import NAMES_SHOWN, differences, fill
 from small_model import SMALL
 
 

@@ -12,17 +12,19 @@ from safetensors.torch import load_file, save_file
 from ovsam.config import DecoderConfig
 from ovsam.errors import CheckpointError
 from ovsam.model import convert as module
-from ovsam.model.build import expected_state, named_config, restore
-from ovsam.model.checkpoint import read_metadata
+from ovsam.model.build import expected_state
 from ovsam.model.convert import (
     KEY_MAP,
     KEY_MAP_SAM_DECODER,
     convert,
-    read_tensors,
     released_config,
     rename,
     seen_classes_of,
 )
+from ovsam.model.presets import named_config
+from ovsam.model.restore import restore
+from ovsam.model.safetensors_file import read_metadata
+from ovsam.model.weights_file import read_tensors
 from ovsam.vocabulary.vocabulary import COCO_BASE
 from released import KEYS
 from small_model import NAME, SMALL, clip_state, offer, write_released

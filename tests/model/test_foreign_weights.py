@@ -25,19 +25,15 @@ from torch import Tensor
 from fuzzing import examples
 from ovsam.config import BaselineConfig, ModelConfig, RegionConfig, SamConfig
 from ovsam.errors import CheckpointError
+from ovsam.hub import SHIPPED
 from ovsam.model import build as building
 from ovsam.model import checkpoint as weights
-from ovsam.model.build import MODELS, SHIPPED, restore
-from ovsam.model.checkpoint import (
-    HEADER_BYTES,
-    fingerprints,
-    load_checkpoint,
-    read_config,
-    read_metadata,
-    save_checkpoint,
-)
-from ovsam.model.convert import read_tensors
+from ovsam.model.checkpoint import fingerprints, load_checkpoint, read_config, save_checkpoint
 from ovsam.model.ovsam import OVSAM
+from ovsam.model.presets import MODELS
+from ovsam.model.restore import restore
+from ovsam.model.safetensors_file import HEADER_BYTES, read_metadata
+from ovsam.model.weights_file import read_tensors
 from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Prompt
 from ovsam.text.cache import TextStore
@@ -608,7 +604,7 @@ def test_a_broken_member_of_a_zip(tmp_path: Path) -> None:
 _GROWTH = """
 import resource, sys
 from ovsam.errors import CheckpointError
-from ovsam.model.build import SHIPPED, restore
+from ovsam.model.build import restore
 from ovsam.model.convert import read_tensors
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -79,8 +79,7 @@ def calibrate(
     import ovsam
     from ovsam.evaluate.instances import chosen_photos, counted
     from ovsam.evaluate.temperature import collect_scores, fit
-    from ovsam.hub import locate
-    from ovsam.model.build import split_baseline
+    from ovsam.hub import fetch_model
     from ovsam.model.checkpoint import save_with_config
 
     photos = chosen_photos(content, images_dir, limit)
@@ -90,18 +89,19 @@ def calibrate(
         raise OvsamError(
             f"'{model}' is told its names: there is no score that could be calibrated."
         )
-    own, ending = split_baseline(model)
-    if ending and not Path(model).is_file():
+    checkpoint = fetch_model(model)
+    if checkpoint.baseline:
         raise OvsamError(
             f"'{model}' has no checkpoint of its own that could be calibrated. Give the file of a "
-            f"trained baseline, or the model '{own}' itself."
+            f"trained baseline, or the model '{checkpoint.name}' itself."
         )
-    checkpoint = locate(model)
     embed_names(predictor)
     with bar("photos") as progress:
         scores = collect_scores(predictor, content, images_dir, photos=photos, progress=progress)
     found = fit(scores)
-    save_with_config(checkpoint, output, replace(predictor.config, calibration=found.calibration))
+    save_with_config(
+        checkpoint.path, output, replace(predictor.config, calibration=found.calibration)
+    )
     if json_path is not None:
         write_atomically(json_path, to_json_bytes(_as_dict(found, predictor.name, names.name)))
     _print_fit(found)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import Command, Group, ImagesBesideOption
+from ovsam.cli.options import Command, Group, ImagesBesideOption, JsonOption
+from ovsam.cli.progress import bar
 
 if TYPE_CHECKING:
     from ovsam.data.check import Contents
@@ -39,9 +40,6 @@ def check(
         ),
     ],
     images: ImagesBesideOption = None,
-    decode: Annotated[  # noqa: ARG001 - every photo is decoded now; scripts may still ask for it
-        bool, typer.Option("--decode", hidden=True)
-    ] = False,
     sheet: Annotated[
         Path | None,
         typer.Option(
@@ -50,20 +48,12 @@ def check(
             show_default=False,
         ),
     ] = None,
-    json_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--json", help="All findings as a .json file.", metavar="FILE", show_default=False
-        ),
-    ] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Say what a data set contains and what is wrong with it; exit code 1 if anything is.
 
     Example: `ovsam data check annotations.json --images photos --sheet sheet.png`
     """
-    from rich.console import Console
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
     from ovsam.data.check import check as run
     from ovsam.data.contact_sheet import contact_sheet
     from ovsam.files import PICTURE_SUFFIXES, check_output, write_atomically, write_picture
@@ -73,14 +63,8 @@ def check(
         check_output(sheet, PICTURE_SUFFIXES, [path] if images is None else [path, images])
     if json_path is not None:
         check_output(json_path, (".json",), [path])
-    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading annotations", total=None)
-        found = run(
-            path,
-            images,
-            progress=lambda done: bar.update(task, description=f"{done:,} photos"),
-        )
+    with bar("photos") as progress:
+        found = run(path, images, progress=lambda done: progress(done, None))
     if json_path is not None:
         write_atomically(json_path, to_json_bytes(_as_dict(found)))
     if sheet is not None:

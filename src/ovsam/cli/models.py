@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import typer
 
-from ovsam.cli.options import LOOK, Command
+from ovsam.cli.options import SEGMENT, Command
 from ovsam.cli.streams import print_table
 
 app = typer.Typer()
@@ -33,7 +33,7 @@ MODELS = {
 }
 
 
-@app.command("models", cls=Command, rich_help_panel=LOOK)
+@app.command("models", cls=Command, rich_help_panel=SEGMENT)
 def models() -> None:
     """Say which models there are, whether they are here already, and their weights' terms.
 
@@ -42,15 +42,13 @@ def models() -> None:
     from rich import box as boxes
     from rich.table import Table
 
-    from ovsam.hub import RELEASES, release_path
+    from ovsam.hub import find_model
 
     table = Table(
         "model", "encoder", "parameters", "here", "weights are for", box=boxes.SIMPLE_HEAD
     )
     for name, model in MODELS.items():
-        here = "yes"
-        if name in RELEASES and not release_path(name).is_file():
-            here = "fetched at first use"
+        here = "yes" if find_model(name).path.is_file() else "fetched at first use"
         table.add_row(name, model.encoder, model.parameters, here, model.terms)
     print_table(table)
     typer.echo("A checkpoint of your own is given by its path. The code of ovsam is Apache-2.0.")

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ovsam.vocabulary.vocabulary import Vocabulary
 
 # Groups of commands in the help, by who needs them; this is their order.
-LOOK = "Look at photos"
+SEGMENT = "Segment photos"
 MEASURE = "Measure models"
-TEACH = "Teach models"
-PAPER = "The paper, and its released weights"
+TRAIN = "Train models"
+PAPER = "Reproduce the paper"
 
 _FAILED, _WRONG_USE = 1, 2
 
@@ -80,9 +80,9 @@ def without_types(parameters: list[Any]) -> list[Any]:
 
 def complete_models() -> list[str]:
     """Names of models, for the shell."""
-    from ovsam.hub import RELEASES
+    from ovsam.hub import NAMES
 
-    return ["lite", *RELEASES]
+    return list(NAMES)
 
 
 def complete_vocabularies() -> list[tuple[str, str]]:
@@ -215,7 +215,12 @@ CrowdsOption = Annotated[
 ]
 JsonOption = Annotated[
     Path | None,
-    typer.Option("--json", help="The report as a .json file.", metavar="FILE", show_default=False),
+    typer.Option(
+        "--json",
+        help="The results as a .json file, replaced if it is there.",
+        metavar="FILE",
+        show_default=False,
+    ),
 ]
 JournalOption = Annotated[
     Path | None,

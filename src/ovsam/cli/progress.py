@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ovsam.predictor.predictor import Predictor
+    from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 @contextmanager
-def bar(things: str) -> Generator[Callable[[int, int], None]]:
-    """A bar with the time that is left; what it gives is called with (things done, in all)."""
+def bar(things: str, *, from_start: bool = True) -> Generator[Callable[[int, int | None], None]]:
+    """A bar with the time that is left; what it gives is called with (things done, in all).
+
+    Args:
+        things: what is counted, as the bar shows it.
+        from_start: show it at once, and not only when something is done.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -35,20 +41,22 @@ def bar(things: str) -> Generator[Callable[[int, int], None]]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as shown:
-        task = shown.add_task(things, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+        task = shown.add_task(things, total=None, visible=from_start)
+        yield lambda done, total: shown.update(task, completed=done, total=total, visible=True)
+
+
+def load_predictor(
+    model: str, vocabulary: Vocabulary, *, device: str, zoom: bool | None = None
+) -> Predictor:
+    """`ovsam.load`, with a bar while the embeddings of new names are computed."""
+    import ovsam
+
+    predictor = ovsam.load(model, vocabulary=vocabulary, device=device, zoom=zoom)
+    embed_names(predictor)
+    return predictor
 
 
 def embed_names(predictor: Predictor) -> None:
     """Compute the embeddings of names that are new, with a bar where it takes a while."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
-        task = shown.add_task("embedding new names", total=None, visible=False)
-        predictor.prepare(
-            progress=lambda done, total: shown.update(
-                task, completed=done, total=total, visible=True
-            )
-        )
+    with bar("names embedded", from_start=False) as progress:
+        predictor.prepare(progress=progress)

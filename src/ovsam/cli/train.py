@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import TEACH, Command, DeviceOption, ImagesBesideOption
+from ovsam.cli.options import TRAIN, Command, DeviceOption, ImagesBesideOption
+from ovsam.cli.progress import bar
 from ovsam.errors import TrainingError, UsageError
 from ovsam.extras import check_installed
 
@@ -65,7 +66,7 @@ SetOption = Annotated[
 ]
 
 
-@app.command(cls=Command, rich_help_panel=TEACH)
+@app.command(cls=Command, rich_help_panel=TRAIN)
 def distill(
     recipe: RecipeArgument,
     data: DataOption,
@@ -79,7 +80,7 @@ def distill(
     _carry_out(recipe, data, output, changes or [], {"distill"})
 
 
-@app.command(cls=Command, rich_help_panel=TEACH)
+@app.command(cls=Command, rich_help_panel=TRAIN)
 def train(
     recipe: RecipeArgument,
     data: DataOption,
@@ -136,7 +137,7 @@ def _tell_of_thread(stopped: threading.ExceptHookArgs) -> None:
     logging.getLogger(__name__).warning("The record is not written: %s", stopped.exc_value)
 
 
-@app.command("cache-features", cls=Command, rich_help_panel=TEACH)
+@app.command("cache-features", cls=Command, rich_help_panel=TRAIN)
 def cache_features(
     data: Annotated[
         Path,
@@ -205,9 +206,6 @@ def cache_features(
 
     Example: `ovsam cache-features sa1b/train.txt --teacher lite -o features`
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from ovsam.train.feature_cache import FeatureCacher, named_photos
     from ovsam.train.teacher import load_teacher
 
@@ -218,25 +216,14 @@ def cache_features(
     if not photos:
         raise TrainingError(f"There are no photos in '{data}'. Check the path.")
     cacher = FeatureCacher(output, load_teacher(teacher, size, device), photos, shard, share)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    quiet = not console.is_terminal  # else it would leave blank lines in a log
     faults: list[str] = []
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task("shards looked at", total=None)
-        shards = cacher.pending(
-            verify=verify,
-            corrupt=faults.append,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with bar("shards checked") as progress:
+        shards = cacher.pending(verify=verify, corrupt=faults.append, progress=progress)
     _warn(faults, "shard(s) to be made again")
     if shards:
         _agree(cacher.estimate(shards), yes)
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task("photos", total=None)
-        skipped = cacher.run(
-            shards, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with bar("photos") as progress:
+        skipped = cacher.run(shards, progress)
     _warn([f"'{name}': {reason}" for name, reason in skipped.items()], "photo(s) skipped")
     typer.echo(f"{len(shards):,} shard(s) made; part {part} of the cache in {output} is complete")
 

@@ -19,6 +19,7 @@ from ovsam.cli.options import (
     narrowed,
     typed_names,
 )
+from ovsam.cli.progress import load_predictor
 from ovsam.cli.streams import print_file, print_table
 from ovsam.errors import UsageError, VocabularyError
 from ovsam.vocabulary.vocabulary import (
@@ -253,20 +254,8 @@ def build(
 
     Example: `ovsam vocabulary build 22k`
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
     names = load_vocabulary(vocabulary)
-
-    import ovsam
-
-    predictor = ovsam.load(model, vocabulary=names, device=device)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("embedding names", total=None, visible=False)
-        predictor.prepare(
-            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True)
-        )
+    predictor = load_predictor(model, names, device=device)
     typer.echo(f"{predictor.name} has the embeddings of {names.name}: {_counts(names)}")
 
 

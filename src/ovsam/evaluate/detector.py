@@ -21,8 +21,8 @@ from ovsam.formats.coco import Photo
 from ovsam.formats.coco_results import BoxResult
 from ovsam.formats.ground_truth import GroundTruth
 from ovsam.jobs.run import Progress, photo_by_photo
-from ovsam.model.checkpoint import check_finite, fill
-from ovsam.model.convert import read_tensors
+from ovsam.model.state_dict import check_finite, fill
+from ovsam.model.weights_file import read_tensors
 
 _CLASS_SCORES = "roi_heads.box_predictor.cls_score.weight"  # (classes and background, features)
 _COUNTER = "num_batches_tracked"  # of a batch norm that is trained; unused where it is not

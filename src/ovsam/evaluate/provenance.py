@@ -68,20 +68,19 @@ def model_fingerprint(name: str) -> str | None:
     its own. None where there is no checkpoint; nothing is fetched.
     """
     from ovsam.errors import CheckpointError
-    from ovsam.hub import RELEASES, locate, release_path
-    from ovsam.model.build import split_baseline
+    from ovsam.hub import find_model
 
     digest = fingerprint(Path(name))
     if digest is not None:
         return digest
-    own, baseline = split_baseline(name)
     try:
-        digest = fingerprint(release_path(own) if own in RELEASES else locate(own))
+        found = find_model(name)
     except CheckpointError:  # no model has this name
         return None
-    if digest is None or not baseline:
+    digest = fingerprint(found.path)
+    if digest is None or not found.baseline:
         return digest
-    return hashlib.sha256(f"{digest}{baseline}".encode()).hexdigest()
+    return hashlib.sha256(f"{digest}{found.baseline}".encode()).hexdigest()
 
 
 def vocabulary_fingerprint(name: str) -> str | None:

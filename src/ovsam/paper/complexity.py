@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
@@ -18,20 +17,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
-from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.errors import UnknownModelError
+from ovsam.hub import find_model
 from ovsam.model.baselines.conv_adapter import ConvAdapter
-from ovsam.model.build import (
-    MODELS,
-    SAMS,
-    SINGLE,
-    as_baseline,
-    build,
-    named_config,
-    split_baseline,
-)
+from ovsam.model.build import build
 from ovsam.model.checkpoint import read_config
 from ovsam.model.features import ImageEncoder
 from ovsam.model.mask import MaskDecoder
+from ovsam.model.presets import MODELS, SAMS, SINGLE, as_baseline, named_config, split_baseline
 from ovsam.model.prompt import PromptEncoder
 from ovsam.model.region import PyramidHead, RegionHead, TokenHead
 
@@ -110,7 +103,6 @@ _PAPER: Mapping[str, tuple[float, float]] = {
 _PAPER_BASELINES = {
     "image-crop": "sam-vit-h+rn50x16-image-crop",
     "feature-crop": "sam-vit-h+rn50x16-feature-crop",
-    "sam-vit-h": "sam-vit-h-oracle",
 }
 
 
@@ -147,18 +139,18 @@ def complexity(name: str, *, zoom: bool = True, naming: bool = True) -> Complexi
 
 
 def _config(name: str) -> ModelConfig:
-    own, ending = split_baseline(name)
+    own, _ = split_baseline(name)
     if own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
         return named_config(name)
-    if Path(name).is_file():  # a file's name may end in anything
-        return read_config(name)
-    if Path(own).is_file():
-        return as_baseline(read_config(own), ending)
-    error = CheckpointError if Path(name).suffix else UnknownModelError  # a file that is not there
-    raise error(
-        f"There is no model '{name}'. Give the path of a checkpoint or one of: "
-        f"{', '.join(model_names())}."
-    )
+    try:
+        found = find_model(name)
+    except UnknownModelError as error:
+        raise UnknownModelError(
+            f"There is no model '{name}'. Give the path of a checkpoint or one of: "
+            f"{', '.join(model_names())}."
+        ) from error
+    config = read_config(found.path)
+    return as_baseline(config, found.baseline) if found.baseline else config
 
 
 def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
@@ -173,15 +165,15 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
         once.insert(0, _part("SAM's encoder", "photo", sam, lambda: sam(pixels))[0])
     if model.conv_adapter is not None:
         once.append(_conv_adapter_part(model.conv_adapter, pyramid, config.image_size))
-    if model.region_head is not None:
+    if model.region_head is not None and config.region is not None:
         regions, region = _region_parts(model.region_head, config.region, pyramid)
         once.append(regions)
         each.insert(0, region)
-    elif config.baseline is not None and config.baseline.cuts != "features":
+    elif config.baseline is None or config.baseline.cuts == "image":
         if sam is not None:  # the trunk sees crops alone, or nothing
             once.remove(trunk)
         each = []
-        if config.baseline.cuts == "image":
+        if config.baseline is not None:
             crop = _crop_part(config, model.encoder)
             each = [crop if sam is not None else replace(crop, parameters=0)]
     if sharpen is not None:
@@ -191,9 +183,9 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
             "zoom: encode again",
             "prompt",
             model,
-            lambda: model.encode(_pixels(zoom.size), named=config.baseline is None),
+            lambda: model.encode(_pixels(zoom.size), named=model.region_head is not None),
         )
-        squares = len(zoom.contexts)  # around a given box; one around what a click has found
+        squares = len(zoom.crop_scales)  # around a given box; one around what a click has found
         once.append(replace(again, parameters=0, multiply_adds=squares * again.multiply_adds))
     return (
         *once,

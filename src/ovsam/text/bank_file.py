@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from ovsam.model.checkpoint import save_atomically
+from ovsam.files import replace_file
 
 FILES_KEPT = 8  # the last used ones; 22,000 classes of `lite` take 29 MB
 
@@ -47,7 +48,8 @@ def write_vectors(path: Path, vectors: Tensor) -> None:
     Where that cannot be done, the log says so.
     """
     try:
-        save_atomically(path, {_TENSOR: vectors})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, save({_TENSOR: vectors}))
         files = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda file: file.stat().st_mtime)
         for file in files[:-FILES_KEPT]:
             file.unlink(missing_ok=True)

@@ -13,37 +13,17 @@ from torch import Tensor
 
 from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, TrainingError
-from ovsam.model.build import (
-    MODELS,
-    SHIPPED,
-    SINGLE,
-    TEXT_NAMES,
-    TEXT_VECTORS,
-    as_baseline,
-    build,
-    build_text_encoder,
-    expected_state,
-    named_config,
-    read_model,
-    split_baseline,
-    text_names,
-)
-from ovsam.model.checkpoint import (
-    check_finite,
-    check_kinds,
-    differences,
-    read_metadata,
-    save_checkpoint,
-)
+from ovsam.hub import fetch_model
+from ovsam.model.build import build, build_text_encoder, expected_state
+from ovsam.model.checkpoint import save_checkpoint
 from ovsam.model.clip import ClipTextEncoder
-from ovsam.model.convert import (
-    KEY_MAP_SAM,
-    KEY_MAP_SAM_DECODER,
-    add_counters,
-    read_tensors,
-    rename,
-)
+from ovsam.model.convert import KEY_MAP_SAM, KEY_MAP_SAM_DECODER, add_counters, rename
 from ovsam.model.ovsam import OVSAM
+from ovsam.model.presets import MODELS, SINGLE, as_baseline, named_config, split_baseline
+from ovsam.model.restore import TEXT_NAMES, TEXT_VECTORS, read_model, text_names
+from ovsam.model.safetensors_file import read_metadata
+from ovsam.model.state_dict import check_finite, check_kinds, differences
+from ovsam.model.weights_file import read_tensors
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.text.minilm import MiniLM
@@ -115,16 +95,23 @@ def starting_model(name: str, start: StartSettings) -> Start:
 def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
     if start.region_head is None:
         return config
-    if config.baseline is not None:
+    if config.baseline is not None or config.region is None:
+        kind = "is a baseline" if config.baseline is not None else "has masks alone"
         raise TrainingError(
-            f"'{config.name}' is a baseline and has no region head: leave start.region_head out."
+            f"'{config.name}' {kind} and has no region head: leave start.region_head out."
         )
     return replace(config, region=replace(config.region, kind=start.region_head))
 
 
 def _from_checkpoint(name: str, start: StartSettings) -> Start:
     assert start.checkpoint is not None
-    path = SHIPPED if start.checkpoint == "lite" else Path(start.checkpoint)
+    found = fetch_model(start.checkpoint)
+    if found.baseline:
+        raise TrainingError(
+            f"start.checkpoint must be a model without a baseline behind it, got "
+            f"'{start.checkpoint}': give '{found.name}', and say in model which baseline to train."
+        )
+    path = found.path
     config, state = read_model(path)
     if config.name + SINGLE == name and "adapter" in start.anew:  # Table 5: all else is the same
         adapter = replace(config.adapter, multi_scale=False)

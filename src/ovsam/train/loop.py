@@ -33,7 +33,7 @@ from ovsam.bounded_json import parse_json
 from ovsam.errors import OvsamError, TrainingError
 from ovsam.extras import missing
 from ovsam.formats.skipped import Skipped, too_many
-from ovsam.model.convert import check_archive
+from ovsam.model.weights_file import check_archive
 from ovsam.train.folder_lock import alone_in
 from ovsam.train.logger import Record
 from ovsam.train.schedule import rate_share

@@ -15,15 +15,16 @@ from torch import Tensor, nn
 
 from ovsam.errors import CheckpointError, TrainingError, UnknownModelError
 from ovsam.extras import missing
-from ovsam.hub import RELEASES, fetch
+from ovsam.hub import NAMES, fetch_model
 from ovsam.images.frame import Frame
 from ovsam.model.adapter import Adapter
-from ovsam.model.build import SHIPPED, restore
-from ovsam.model.checkpoint import check_finite, fill, fingerprints
-from ovsam.model.convert import read_tensors
+from ovsam.model.checkpoint import fingerprints
 from ovsam.model.device import check_device
 from ovsam.model.features import ImageEncoder, freeze
 from ovsam.model.pixels import to_pixels
+from ovsam.model.restore import restore
+from ovsam.model.state_dict import check_finite, fill
+from ovsam.model.weights_file import read_tensors
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer_sam import VisionTransformerSAM
@@ -136,13 +137,14 @@ class _Own(nn.Module):
 
 
 def _own(source: str, image_size: int | None) -> Teacher:
-    path = SHIPPED if source == "lite" else fetch(source) if source in RELEASES else Path(source)
-    if not path.exists() and not path.suffix:
+    try:
+        found = fetch_model(source)
+    except UnknownModelError as error:
         raise UnknownModelError(
-            f"Unknown teacher '{source}'. Choose {', '.join((*SAMS, 'lite', *RELEASES))}, or give "
-            "the path of SAM's .pth or of an ovsam checkpoint."
-        )
-    model = restore(path).model
+            f"Unknown teacher '{source}'. Choose {', '.join((*SAMS, *NAMES))}, or give the path of "
+            "SAM's .pth or of an ovsam checkpoint."
+        ) from error
+    model = restore(found.path, found.baseline).model
     config = model.config
     if model.adapter is None:
         raise TrainingError(

@@ -1,0 +1,106 @@
+"""`ovsam convert`: a checkpoint of the authors' weights, or of SAM's and CLIP's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ovsam.cli.options import PAPER, Command
+
+app = typer.Typer()
+
+
+@app.command(cls=Command, rich_help_panel=PAPER)
+def convert(
+    output: Annotated[
+        Path,
+        typer.Argument(
+            help="The .safetensors file to write, replaced if it is there.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ],
+    sam: Annotated[
+        Path,
+        typer.Option(help="SAM ViT-H, sam_vit_h_4b8939.pth.", metavar="FILE", show_default=False),
+    ],
+    clip: Annotated[
+        Path | None,
+        typer.Option(
+            help="CLIP, open_clip_model.safetensors of timm/resnet50x16_clip.openai. Left out: SAM "
+            "alone.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    sam2clip: Annotated[
+        Path | None,
+        typer.Option(
+            help="The authors' adapter, sam2clip_vith_rn50x16.pth.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    clip2sam: Annotated[
+        Path | None,
+        typer.Option(
+            help="Their region head and decoder: clip2sam_coco_rn50x16.pth, or the one for LVIS.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The model that these files make up. SAM's and CLIP's alone make up a baseline, "
+            "such as sam-vit-h+rn50x16-feature-crop, SAM's alone sam-vit-h.",
+            metavar="MODEL",
+        ),
+    ] = "rn50x16",
+    sam_decoder: Annotated[
+        bool,
+        typer.Option(
+            "--sam-decoder",
+            help="Take SAM's own decoder in place of the authors': it brings several masks for a "
+            "prompt and their predicted IoU.",
+        ),
+    ] = False,
+    seen: Annotated[
+        str,
+        typer.Option(
+            help="The classes that the region head was trained on: those of a release, "
+            "rn50x16-coco or rn50x16-lvis; a text file, one a line; or LVIS's annotations "
+            "(.json), rare classes left out.",
+            metavar="CLASSES",
+        ),
+    ] = "rn50x16-coco",
+) -> None:
+    """Make one checkpoint of the authors' weights (non-commercial use only), or of SAM and CLIP.
+
+    Example: `ovsam convert sam.safetensors --sam sam.pth --model sam-vit-h`
+    """
+    from ovsam.files import check_output
+
+    given = [path for path in (sam2clip, clip2sam, sam, clip) if path is not None]
+    check_output(output, (".safetensors",), given)
+
+    from ovsam.hub import RELEASES, seen_classes
+    from ovsam.model.checkpoint import lacks
+    from ovsam.model.convert import convert as run
+    from ovsam.model.convert import seen_classes_of
+
+    config = run(
+        output,
+        sam2clip=sam2clip,
+        clip2sam=clip2sam,
+        sam=sam,
+        clip=clip,
+        model=model,
+        sam_decoder=sam_decoder,
+        seen_classes=seen_classes(seen) if seen in RELEASES else seen_classes_of(seen),
+    )
+    missing = lacks(config)
+    note = f"; without {' and '.join(missing)} (see --sam-decoder)" if missing else ""
+    typer.echo(f"wrote {output}{note}")

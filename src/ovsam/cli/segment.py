@@ -1,0 +1,231 @@
+"""`ovsam segment`: outlines and names of the objects that are pointed at in a photo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsam.cli.options import (
+    SEGMENT,
+    Command,
+    DeviceOption,
+    JsonOption,
+    MaxPixelsOption,
+    ModelOption,
+    OnlyOption,
+    VocabularyOption,
+    ZoomOption,
+    narrowed,
+)
+from ovsam.cli.progress import load_predictor
+from ovsam.cli.streams import print_table
+from ovsam.errors import OvsamError, PromptError, UnreadableNamesError
+
+if TYPE_CHECKING:
+    from ovsam.predictor.predictor import Predictor
+    from ovsam.structures import Prediction, Prompt
+    from ovsam.vocabulary.vocabulary import Vocabulary
+
+app = typer.Typer()
+
+
+@app.command(cls=Command, rich_help_panel=SEGMENT)
+def segment(
+    photo: Annotated[Path, typer.Argument(help="The photo.", metavar="PHOTO", show_default=False)],
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='An object in a box, "x0,y0,x1,y1"; points of the same object may follow: '
+            '"10,20,200,180; 50,60; 70,80,0". Repeat for more objects.',
+            metavar="X0,Y0,X1,Y1",
+            show_default=False,
+        ),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='An object under a point, "x,y"; further points of the same object follow after a '
+            'semicolon or blank, 0 marks one that is not on it: "120,80; 140,95,0". '
+            "Repeat for more objects.",
+            metavar="X,Y[,0]",
+            show_default=False,
+        ),
+    ] = None,
+    vocabulary: VocabularyOption = "coco",
+    only: OnlyOption = None,
+    top: Annotated[
+        int, typer.Option(min=1, help="How many names for each object.", metavar="N")
+    ] = 5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="An object whose first name has a lower score is none of these. Left out: what "
+            "the model was calibrated with.",
+            metavar="P",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The picture to write: .png, .jpg or .webp; replaced if it is there. With "
+            "neither this nor --json, PHOTO's name with _ovsam.png in the current folder, or "
+            "_ovsam-2.png and so on: none is replaced.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    json_path: JsonOption = None,
+    model: ModelOption = "lite",
+    zoom: ZoomOption = None,
+    max_pixels: MaxPixelsOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Outline and name the objects you point at in a photo.
+
+    Coordinates are pixels of the photo as you see it (turned upright), from its top left corner.
+    Each --box and each --point is one object; boxes are numbered first.
+
+    Example: `ovsam segment photo.jpg --box 10,20,200,180 --point "120,80; 5,9,0"`
+    """
+    from ovsam.cli.prompts import parse_prompts
+    from ovsam.files import (
+        PICTURE_SUFFIXES,
+        check_output,
+        numbered,
+        write_beside_others,
+        write_picture,
+    )
+    from ovsam.images.draw import draw_overlay
+    from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
+    from ovsam.vocabulary.vocabulary import load_vocabulary
+
+    prompts = parse_prompts(box or [], point or [])
+    if not prompts:
+        raise PromptError(
+            "Nothing to segment: point at an object with --point x,y or draw a box around it with "
+            "--box x0,y0,x1,y1."
+        )
+    unnamed = output is None and json_path is None
+    if unnamed:
+        output = Path(f"{photo.stem}_ovsam.png")
+        free = next(path for path in numbered(output) if not os.path.lexists(path))
+        check_output(free, PICTURE_SUFFIXES)
+    elif output is not None:
+        check_output(output, PICTURE_SUFFIXES, [photo])
+    if json_path is not None:
+        check_output(json_path, (".json",), [photo, Path(vocabulary)])
+    names = narrowed(load_vocabulary(vocabulary), only)
+    pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
+    size_hw = (pixels.shape[0], pixels.shape[1])
+    for prompt in prompts:
+        prompt.check_inside(size_hw)
+
+    unread: UnreadableNamesError | None = None
+    try:
+        predictor = load_predictor(model, names, device=device, zoom=zoom)
+    except UnreadableNamesError as error:  # the outlines need no names: they are not lost
+        unread = error
+        predictor = _without_names(model, names, device, zoom, error)
+    predictions = predictor.predict(predictor.encode(pixels), prompts, top=top, threshold=threshold)
+
+    if json_path is not None:
+        _write_json(json_path, predictor, photo, size_hw, prompts, predictions)
+    if output is not None:
+        write = write_beside_others if unnamed else write_picture
+        output = write(output, draw_overlay(pixels, predictions, prompts))
+    _print_objects(prompts, predictions)
+    if not predictor.has_oracle and not all(prediction.calibrated for prediction in predictions):
+        _say_not_calibrated(predictor, threshold)
+    for path in (output, json_path):
+        if path is not None:
+            typer.echo(f"wrote {path}")
+    if unread is not None:
+        raise UnreadableNamesError(f"{unread} The outlines are written, without names.")
+
+
+def _without_names(
+    model: str, names: Vocabulary, device: str, zoom: bool | None, error: UnreadableNamesError
+) -> Predictor:
+    """The model's masks alone.
+
+    Raises:
+        UnreadableNamesError: the one that is given, where they cannot be had alone.
+    """
+    import ovsam
+    from ovsam.model.presets import split_baseline
+
+    name = model if os.path.isfile(model) else split_baseline(model)[0]
+    try:
+        return ovsam.load(name, vocabulary=names, device=device, zoom=zoom)
+    except OvsamError:
+        raise error from None
+
+
+def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None:
+    from rich import box as boxes
+    from rich.table import Table
+    from rich.text import Text
+
+    from ovsam.cli.prompts import format_prompt
+
+    table = Table("object", "prompt", "box", "mask", "names", box=boxes.SIMPLE_HEAD)
+    for number, (prompt, prediction) in enumerate(zip(prompts, predictions, strict=True), start=1):
+        score = float(prediction.mask_scores[0])
+        extent = ",".join(f"{value:g}" for value in prediction.boxes_xyxy[0])
+        lines = [f"{label.name}  {label.score:.3f}" for label in prediction.labels[0]]
+        if (kind := prediction.kinds[0]) is not None:
+            lines.insert(0, f"a kind of {kind.name}  {kind.score:.3f}")
+        if prediction.none_of_these[0]:
+            lines = ["none of these; at best:", *lines] if lines else ["none of these"]
+        table.add_row(
+            str(number),
+            Text(format_prompt(prompt).replace("; ", "\n")),
+            extent if prediction.mask.any() else "no pixel",
+            "-" if score != score else f"{score:.2f}",
+            Text("\n".join(lines)),  # Text: a name in [brackets] is no markup
+        )
+    print_table(table)
+
+
+def _say_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
+    known = predictor.config.calibration.classes
+    asked = sum(predictor.vocabulary.answerable)
+    why = "was never calibrated, see 'ovsam calibrate'"
+    if known:
+        why = f"was calibrated with {known:,} names, not with {asked:,}"
+    refuses = (
+        ""
+        if asked <= known or threshold is not None
+        else " None is refused unless --threshold says so."
+    )
+    typer.echo(f"The names' scores only rank them: the model {why}.{refuses}")
+
+
+def _write_json(
+    path: Path,
+    predictor: Predictor,
+    photo: Path,
+    size_hw: tuple[int, int],
+    prompts: list[Prompt],
+    predictions: list[Prediction],
+) -> None:
+    from ovsam.files import write_atomically
+    from ovsam.formats.prediction import photo_to_json, to_json_bytes
+
+    document = photo_to_json(
+        model=predictor.name,
+        vocabulary=predictor.vocabulary,
+        photo=str(photo),
+        size_hw=size_hw,
+        prompts=prompts,
+        predictions=predictions,
+    )
+    write_atomically(path, to_json_bytes(document))

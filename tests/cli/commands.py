@@ -1,0 +1,37 @@
+"""What tests of commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Run = Callable[..., Any]
+
+
+def assert_error(result: Any, message: str, code: int = 1) -> None:
+    """One sentence on stderr that holds `message`, nothing on stdout, this exit code."""
+    assert result.exit_code == code, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def write_annotations() -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "photo.jpg", "width": 300, "height": 200}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "bbox": [10, 20, 100, 100],
+                "area": 10000,
+                "segmentation": [[10, 20, 110, 20, 110, 120, 10, 120]],
+            }
+        ],
+    }
+    Path("instances.json").write_text(json.dumps(content))

@@ -1,0 +1,203 @@
+"""`ovsam evaluate` and `ovsam compare` as a user types them, without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import ovsam
+from cli.commands import Run, assert_error, write_annotations
+from fakes import FakePredictor
+from ovsam.hub import SHIPPED
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_reports_unseen_classes_apart(run: Run) -> None:
+    write_annotations()
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json")
+    result = run(*call, "--unseen", "cat", "--json", "report.json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(Path("report.json").read_text())
+    assert report["novel"] == ["cat"]
+    assert report["by_novelty"]["novel"]["instances"] == 1
+    assert report["by_novelty"]["base"]["instances"] == 0
+    assert_error(run(*call, "--unseen", "unicorn"), "has no class 'unicorn' to be marked", 2)
+    assert_error(run(*call, "--unseen", "coco-ov"), "has no class 'coco-ov' to be marked", 2)
+    assert_error(run(*call, "--unseen", " ,"), "--unseen must name classes", 2)
+
+
+@pytest.mark.usefixtures("fake")
+def test_unseen_classes_are_not_merged(run: Run) -> None:
+    """Each name is marked as it is written, though WordNet means the same by both of them."""
+    write_annotations()
+    Path("mine.txt").write_text("cat\ndog\ndomestic cat\n")
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "mine.txt")
+    result = run(*call, "--json", "report.json", "--unseen", "cat, domestic cat")
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("report.json").read_text())["novel"] == ["cat", "domestic cat"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_objects_that_are_annotated_wrong_are_said(run: Run) -> None:
+    write_annotations()
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json")
+    assert "warning" not in run(*call).stderr + run(*call, "--clicks", "2").stderr
+    content = json.loads(Path("instances.json").read_text())
+    thin = content["annotations"][0] | {"id": 2, "segmentation": [[11, 21, 15, 25, 19, 29]]}
+    content["annotations"].append(thin)
+    Path("instances.json").write_text(json.dumps(content))
+    result = run(*call, "--json", "report.json")
+    assert result.exit_code == 0, result.output
+    assert "warning: 1 of these objects are annotated wrong" in result.stderr
+    assert "Annotation 2: its mask covers no pixel." in result.stderr
+    assert json.loads(Path("report.json").read_text())["instances"] == 2
+    result = run(*call, "--clicks", "2", "--json", "clicks.json")
+    assert "warning: 1 objects more have a mask that covers no pixel" in result.stderr
+    report = json.loads(Path("clicks.json").read_text())
+    assert (report["instances"], report["without_pixel"]) == (1, 1)
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_writes_a_report(run: Run) -> None:
+    write_annotations()
+    result = run(
+        *("evaluate", "instances.json", "--images", ".", "--prompts", "box"),
+        *("--vocabulary", "instances.json", "--json", "report.json", "--no-zoom"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "1.000" in result.stdout
+    report = json.loads(Path("report.json").read_text())
+    assert report["iou"] == report["accuracy"] == report["accuracy_top5"] == 1.0
+    assert report["instances"] == report["by_size"]["large"]["instances"] == 1
+    assert report["model"] == "lite"
+    assert report["prompts"] == "box"
+    assert report["zoom"] is False
+    assert report["boundary_iou"] == report["by_class"]["cat"]["iou"] == 1.0
+    assert report["calibration"]["ece"] == 0.5  # the score 0.5 and always right
+    assert "(ECE) 0.500" in result.stdout.replace("\n", " ")
+    assert "cat " not in result.stdout
+    digest = hashlib.sha256(Path("instances.json").read_bytes()).hexdigest()
+    assert report["asked"] == {
+        "annotations": {"name": "instances.json", "sha256": digest},
+        "vocabulary": {"name": "instances.json", "sha256": digest},
+        "model": {"name": "lite", "sha256": hashlib.sha256(SHIPPED.read_bytes()).hexdigest()},
+        "limit": None,
+        "crowds": "left-out",
+    }
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("kind", ["box", "noisy-box", "point", "random-point", "point-true-box"])
+def test_evaluate_by_class_with_a_reliability_plot(run: Run, kind: str) -> None:
+    write_annotations()
+    result = run(
+        *("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json"),
+        *("--prompts", kind, "--by-class", "--reliability", "trust.png"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "cat " in result.stdout
+    assert f"lite, {kind} prompts" in result.stdout
+    assert "wrote trust.png" in result.stdout
+    with Image.open("trust.png") as picture:
+        assert picture.format == "PNG"
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_click_by_click(run: Run) -> None:
+    write_annotations()
+    result = run(
+        *("evaluate", "instances.json", "--images", ".", "--clicks", "3"),
+        *("--vocabulary", "instances.json", "--json", "report.json"),
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(Path("report.json").read_text())
+    # The fake always answers with a disk of 10 pixels around the first click.
+    assert report["iou_after_clicks"] == pytest.approx([3.14 * 100 / 10_000] * 3, rel=0.05)
+    assert (report["noc85"], report["noc90"], report["instances"]) == (3, 3, 1)
+    said = result.stdout.replace("\n", " ")
+    assert "3.00 clicks to IoU 0.85 (NoC@85; 1 of 1 never reach it and count as 3)" in said
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_takes_a_folder_of_labelmes(run: Run) -> None:
+    write_annotations()
+    truth = json.loads(Path("instances.json").read_text())
+    [image], [one] = truth["images"], truth["annotations"]
+    x, y, width, height = one["bbox"]
+    corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height]]
+    shapes = [{"label": "cat", "points": corners, "shape_type": "polygon", "group_id": None}]
+    sizes = {"imageHeight": image["height"], "imageWidth": image["width"]}
+    Path("set").mkdir()
+    Path("set/a.json").write_text(
+        json.dumps({"shapes": shapes, "imagePath": f"..\\{image['file_name']}", **sizes})
+    )
+    evaluate = ("evaluate", "set", "--images", ".", "--no-zoom", "--vocabulary", "set")
+    result = run(*evaluate, "--json", "report.json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(Path("report.json").read_text())
+    assert (report["instances"], report["iou"], report["accuracy"]) == (1, 1.0, 1.0)
+    assert_error(run("evaluate", "set", "--no-zoom"), "photos are missing")
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_errors(run: Run) -> None:
+    assert_error(run("evaluate", "none.json", "--images", "."), "Cannot read the annotations")
+    write_annotations()
+    assert_error(
+        run("evaluate", "instances.json", "--images", ".", "--json", "instances.json"),
+        "the input itself",
+    )
+    evaluate = ("evaluate", "instances.json", "--images", ".")
+    assert_error(run(*evaluate, "--reliability", "trust.jpg"), "must end in .png", 2)
+    for option, *value in (
+        ["--by-class"],
+        ["--reliability", "t.png"],
+        ["--prompts", "box"],
+        ["--unseen", "cat"],
+    ):
+        refused = run(*evaluate, "--clicks", "2", option, *value)
+        assert_error(refused, f"masks alone: leave out {option}, or --clicks", 2)
+    Path("empty").mkdir()
+    result = run("evaluate", "instances.json", "--images", "empty")
+    assert result.exit_code == 1
+    assert "1 of 1 photos are missing" in result.stderr
+
+
+def test_compare_two_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: dict[str, FakePredictor] = {}
+
+    def load(name: str, *, zoom: bool | None, **_: object) -> FakePredictor:
+        radius = {"small": 10.0, "big": 20.0}[name]
+        return loaded.setdefault(name, FakePredictor(name=name, radius=radius, zoom=bool(zoom)))
+
+    monkeypatch.setattr(ovsam, "load", load, raising=False)
+    write_annotations()
+    result = run(
+        *("compare", "instances.json", "--images", ".", "--model", "small", "--teacher", "big"),
+        *("--prompts", "point", "--limit", "1", "--objects", "1", "--zoom"),
+        *("--json", "report.json"),
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(Path("report.json").read_text())
+    assert report["iou"] == pytest.approx(0.25, rel=0.05)  # a disk in one of twice its radius
+    assert (report["student"], report["teacher"], report["instances"]) == ("small", "big", 1)
+    assert report["asked"]["teacher"]["name"] == "big"
+    assert report["zoom"] == {"student": True, "teacher": True}
+    assert "small beside big, point prompts, zoom on" in result.stdout
+    assert "wrote report.json" in result.stdout
+    assert [len(fake.prompts) for fake in loaded.values()] == [1, 1]
+
+    wrong = run("compare", "instances.json", "--teacher", "big", "--prompts", "point-true-box")
+    assert wrong.exit_code == 2, "names play no part"
+    compare = ("compare", "instances.json", "--model", "small", "--teacher", "big")
+    assert run(*compare[:-2]).exit_code == 2, "there is no teacher but the one that is named"
+    assert_error(run(*compare, "--json", "instances.json"), "the input itself")
+    assert_error(run("compare", "none.json", *compare[2:]), "There is no data set at 'none.json'")
+    Path("photo.jpg").write_bytes(b"no photo")
+    result = run(*compare)
+    assert result.exit_code == 1
+    assert "no object to compare" in result.stderr

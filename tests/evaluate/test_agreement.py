@@ -16,7 +16,7 @@ from fakes import FakePredictor
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.errors import AnnotationError, OutputError
 from ovsam.evaluate.agreement import AgreementReport, agreement, load_pair
-from ovsam.evaluate.prompts import PromptKind
+from ovsam.evaluate.kinds import PromptKind
 from ovsam.jobs.processes import Workers
 from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Prompt

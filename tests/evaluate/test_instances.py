@@ -14,8 +14,8 @@ from PIL import Image
 from fakes import FakePredictor
 from ovsam.errors import AnnotationError, OvsamError, PhotoError
 from ovsam.evaluate.instances import evaluate
+from ovsam.evaluate.kinds import EvaluationKind
 from ovsam.evaluate.metrics import Outcome, Summary
-from ovsam.evaluate.prompts import EvaluationKind
 from ovsam.formats.coco import Annotations, parse_annotations
 from ovsam.structures import Label
 from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary

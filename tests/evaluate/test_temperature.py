@@ -12,7 +12,8 @@ import pytest
 from fakes import FakePredictor
 from ovsam.config import CalibrationConfig
 from ovsam.errors import AnnotationError
-from ovsam.evaluate.temperature import HOTTEST, Scores, collect_scores, fit, fit_temperature
+from ovsam.evaluate.scores import Scores, collect_scores
+from ovsam.evaluate.temperature import HOTTEST, fit, fit_temperature
 from ovsam.formats.coco import parse_annotations
 from photo_folder import write_photo
 from tiny_model import TINY, tiny_predictor

@@ -22,8 +22,9 @@ from PIL import Image
 from fakes import FakePredictor
 from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
 from ovsam.evaluate.clicks import evaluate_clicks
-from ovsam.evaluate.detections import LabelSource, evaluate_detections
+from ovsam.evaluate.detections import evaluate_detections
 from ovsam.evaluate.instances import Report, evaluate
+from ovsam.evaluate.kinds import LabelSource
 from ovsam.formats.coco import Annotations, read_annotations
 from ovsam.formats.coco_results import Detection, Detections
 from ovsam.formats.ground_truth import read_ground_truth

@@ -25,10 +25,10 @@ from typing_extensions import TypedDict
 from ovsam.config import Share
 from ovsam.data.dataset import DataSet
 from ovsam.errors import AnnotationError
+from ovsam.evaluate.kinds import PromptKind
 from ovsam.evaluate.left_out import NOTHING, LeftOut, of_listing
 from ovsam.evaluate.listed_prompts import largest, prompted_photo
 from ovsam.evaluate.pair import Pair
-from ovsam.evaluate.prompts import PromptKind
 from ovsam.formats.crowds import IF_OBJECTS, IN_FILE
 from ovsam.formats.layouts import ListedPhoto
 from ovsam.geometry import mask_iou

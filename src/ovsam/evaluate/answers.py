@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ovsam.candidates import Candidates
 from ovsam.errors import OvsamError
+from ovsam.evaluate.kinds import POINTS, EvaluationKind
 from ovsam.evaluate.objects import NamedInstance
-from ovsam.evaluate.prompts import POINTS, EvaluationKind, annotated_prompt
+from ovsam.evaluate.prompts import annotated_prompt
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Label, Prompt
 

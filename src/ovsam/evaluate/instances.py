@@ -21,6 +21,7 @@ from ovsam.data.check import check_instance
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.answers import Answer, answer_instances, check_names_objects
 from ovsam.evaluate.calibration import Calibration, calibrate
+from ovsam.evaluate.kinds import EvaluationKind
 from ovsam.evaluate.left_out import LeftOut
 from ovsam.evaluate.metrics import (
     Outcome,
@@ -33,7 +34,6 @@ from ovsam.evaluate.metrics import (
 )
 from ovsam.evaluate.objects import NamedInstance, evaluated_objects
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
-from ovsam.evaluate.prompts import EvaluationKind
 from ovsam.formats.coco import Annotations, Instance, Photo
 from ovsam.geometry import mask_iou
 from ovsam.jobs.processes import Workers

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.errors import AnnotationError, OvsamError
-from ovsam.evaluate.prompts import POINTS, PromptKind, annotated_prompt
+from ovsam.evaluate.kinds import POINTS, PromptKind
+from ovsam.evaluate.prompts import annotated_prompt
 from ovsam.formats.coco import Instance
 from ovsam.formats.layouts import ListedPhoto
 from ovsam.images.read import read_photo
@@ -49,6 +50,7 @@ def prompted_photo(
 
 
 def largest(instances: Sequence[Instance], count: int | None) -> Sequence[Instance]:
+    """The largest so many, by annotated area, or by that of the box; None = all, as they are."""
     if count is None:
         return instances
     return sorted(instances, key=_area, reverse=True)[:count]

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 from typing_extensions import TypedDict  # which pydantic can check before Python 3.12
@@ -30,8 +30,6 @@ from ovsam.geometry import Rle, clip_box_xyxy, rle_area
 
 STICKS = 2  # pixels; rounding moves a side by less
 
-LabelSource = Literal["detector", "ours"]
-"""Whose names of a detector's boxes count."""
 KEYS = ("image_id", "category_id", "bbox", "score")
 
 

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from ovsam.bounded_json import read_json_file
 from ovsam.config import Share
 from ovsam.errors import OvsamError
-from ovsam.evaluate.prompts import EvaluationKind
+from ovsam.evaluate.kinds import EvaluationKind
 from ovsam.evaluate.provenance import fingerprint, fingerprint_of
 from ovsam.formats.crowds import Crowds
 from ovsam.paper.reports import provenance_of

@@ -20,8 +20,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass
 
 from ovsam.errors import OvsamError
-from ovsam.evaluate.prompts import EvaluationKind
-from ovsam.formats.coco_results import LabelSource
+from ovsam.evaluate.kinds import EvaluationKind, LabelSource
 
 _STRICT = ConfigDict(extra="forbid")
 Cost = Literal["multiply_adds", "parameters"]

@@ -71,7 +71,7 @@ def read_state(desk: TheDesk) -> StateReply:
     """What there is: model, vocabularies, the photo to begin with, the upload limit."""
     predictor = desk.sessions.predictor
     return StateReply(
-        model=predictor.name,
+        model=predictor.model_name,
         vocabulary=VocabularyReply.of(predictor.vocabulary),
         vocabularies=list(builtin_vocabularies()),
         first_photo=desk.first_path.name if desk.first_path else None,

@@ -44,7 +44,7 @@ from ovsam.hub import SHIPPED
 from ovsam.model.build import build
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.presets import MODELS, named_config
-from ovsam.model.prompt import box_mask_logits
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.model.restore import restore
 from ovsam.text.bank import Bank
@@ -172,13 +172,11 @@ def prompt_loss(model: OVSAM, features: Features, drawn: Drawn, number: int, ima
     where = torch.tensor([image])
     if number < boxes:
         box = drawn.boxes[number : number + 1]
-        as_mask = model.config.decoder.box_as_mask
-        coarse = box_mask_logits(box, features.input_hw) if as_mask else None
-        logits, quality = model.decode(features, boxes_xyxy=box, mask_logits=coarse, batch=where)
+        logits, quality = model.decode(features, PromptBatch(boxes_xyxy=box), where)
     else:
-        point = drawn.points[None, number - boxes : number - boxes + 1] - 0.5
+        point = drawn.points[None, number - boxes : number - boxes + 1]
         label = torch.ones(1, 1, dtype=torch.long)
-        logits, quality = model.decode(features, points_xy=point, point_labels=label, batch=where)
+        logits, quality = model.decode(features, PromptBatch(point, label), where)
     learning = logits[:, :1] if number < boxes else logits
     whole = F.interpolate(learning, mask.shape[2:], mode="bilinear", align_corners=False)
     target = mask.expand_as(whole)

@@ -23,6 +23,7 @@ from ovsam.config import (
 from ovsam.model.features import ImageEncoder
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.region import PyramidHead
+from ovsam.predictor.load import torch_predictor
 from ovsam.predictor.predictor import Predictor
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
@@ -157,7 +158,7 @@ def tiny_predictor(
     zoom: bool | None = None,
 ) -> Predictor:
     """A predictor of the tiny model that keeps its text embeddings in memory."""
-    return Predictor(
+    return torch_predictor(
         model or tiny_model(config),
         text or HashedText(),
         PLAIN_TEMPLATES,

@@ -16,18 +16,23 @@ TYPE_CHECKING = False  # without `typing`: until the command handles Ctrl-C, it 
 if TYPE_CHECKING:
     from typing import Any
 
+    from ovsam.candidates import Candidates
     from ovsam.errors import OvsamError
     from ovsam.images.read import read_photo
-    from ovsam.predictor.predictor import EncodedImage, Predictor, load
+    from ovsam.predictor.load import load
+    from ovsam.predictor.predictor import Predictor
+    from ovsam.predictor.views import EncodedImage
     from ovsam.sam import SamPredictor
-    from ovsam.structures import Label, Prediction, Prompt
+    from ovsam.structures import Label, Names, Prediction, Prompt
     from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
 
     __version__: str
 
 __all__ = [
+    "Candidates",
     "EncodedImage",
     "Label",
+    "Names",
     "OvsamError",
     "Prediction",
     "Predictor",
@@ -40,15 +45,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EncodedImage": "predictor.predictor",
+    "Candidates": "candidates",
+    "EncodedImage": "predictor.views",
     "Label": "structures",
+    "Names": "structures",
     "OvsamError": "errors",
     "Prediction": "structures",
     "Predictor": "predictor.predictor",
     "Prompt": "structures",
     "SamPredictor": "sam",
     "Vocabulary": "vocabulary.vocabulary",
-    "load": "predictor.predictor",
+    "load": "predictor.load",
     "load_vocabulary": "vocabulary.vocabulary",
     "read_photo": "images.read",
 }

@@ -8,7 +8,6 @@ It keeps state, as SAM's does; for servers and threads use `ovsam.load` and its 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,15 +21,17 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
+from ovsam.candidates import Candidates
 from ovsam.errors import OvsamError, PhotoError, PromptError, quoted
 from ovsam.images.frame import Frame
 from ovsam.model.prompt import NOT_A_POINT
-from ovsam.predictor.predictor import EncodedImage, Predictor, load, normalised_sentence
-from ovsam.structures import Prediction, Prompt, point_outside
+from ovsam.predictor.checks import check_memory, warn_of_normalised
+from ovsam.predictor.load import load
+from ovsam.predictor.predictor import Predictor
+from ovsam.predictor.views import EncodedImage
+from ovsam.structures import Names, Prompt, point_outside
 
 SAM_SIDE = 256  # of SAM's low-resolution masks
-
-_log = logging.getLogger(__name__)
 
 
 def __getattr__(name: str) -> Any:
@@ -64,7 +65,7 @@ class Sam:
     @classmethod
     def of(cls, predictor: Predictor) -> Sam:
         """Around a predictor of `ovsam.load`."""
-        sam = cls(predictor.name, str(predictor.device))
+        sam = cls(predictor.model_name, predictor.device)
         sam._predictor = predictor
         return sam
 
@@ -185,7 +186,8 @@ class SamPredictor:
         self.model = sam_model if isinstance(sam_model, Sam) else Sam.of(sam_model)
         self.transform = ResizeLongestSide(self.model.image_encoder.img_size)
         self._encoded: EncodedImage | None = None
-        self._found: list[Prediction] | None = None
+        self._found: list[Candidates] | None = None
+        self._names: list[Names] | None = None
 
     def set_image(self, image: NDArray[np.uint8] | Image.Image, image_format: str = "RGB") -> None:
         """Encode a photo: `(H, W, 3)`, uint8, "RGB" or "BGR", or a Pillow image as it lies."""
@@ -216,7 +218,8 @@ class SamPredictor:
         height, width = original_image_size[:2]
         self.reset_image()
         self._encoded = self.model.predictor.encode_resized(
-            transformed_image[0], (int(height), int(width))
+            transformed_image[0].detach().cpu().float().permute(1, 2, 0).contiguous().numpy(),
+            (int(height), int(width)),
         )
 
     def predict(
@@ -252,7 +255,7 @@ class SamPredictor:
             boxes=_items(box, 1),
             masks=_masks(mask_input),
         )
-        found = self._answer(encoded, given, multimask_output, return_logits)
+        found = self._segment(encoded, given, multimask_output)
         stacks = self._stacked(encoded, found, multimask_output, return_logits)
         if len(found) == 1:
             return stacks[0][0], stacks[1][0], stacks[2][0]
@@ -301,7 +304,7 @@ class SamPredictor:
             boxes=_items(corners if corners is None else _divided(corners, np.tile(scale, 2)), 1),
             masks=_masks(mask_input),
         )
-        found = self._answer(encoded, given, multimask_output, return_logits)
+        found = self._segment(encoded, given, multimask_output)
         masks, scores, low_res = (
             torch.from_numpy(stack).to(self.device)
             for stack in self._stacked(encoded, found, multimask_output, return_logits)
@@ -316,23 +319,26 @@ class SamPredictor:
         """
         if self._found is None:
             raise PromptError("There are no labels before predict(...) was called.")
-        if len(self._found) == 1:
-            return self._found[0].labels
-        return tuple(found.labels for found in self._found)
+        if self._names is None:  # SAM's users may never look at them
+            self._names = self.model.predictor.name(self._require_image(), self._found)
+        if len(self._names) == 1:
+            return self._names[0].labels
+        return tuple(names.labels for names in self._names)
 
     @property
     def features(self) -> Tensor | None:
         """The embedding `(1, C, h, w)` of the photo; None without one."""
-        return None if self._encoded is None else self._encoded.features.embedding
+        return None if self._encoded is None else self.get_image_embedding()
 
     def get_image_embedding(self) -> Tensor:
         """The embedding `(1, C, h, w)` of the photo."""
-        return self._require_image().features.embedding
+        embedding: Tensor = self._require_image().features.embedding
+        return embedding
 
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
-        return self.model.predictor.device
+        return self.model.device
 
     @property
     def is_image_set(self) -> bool:
@@ -351,27 +357,21 @@ class SamPredictor:
 
     def reset_image(self) -> None:
         """Forget the photo."""
-        self._encoded = self._found = None
+        self._encoded = self._found = self._names = None
 
     def _require_image(self) -> EncodedImage:
         if self._encoded is None:
             raise PromptError("An image must be set with .set_image(...) before mask prediction.")
         return self._encoded
 
-    def _answer(
-        self,
-        encoded: EncodedImage,
-        given: Sequence[tuple[Prompt, int]],
-        multimask: bool,
-        logits: bool,
-    ) -> list[Prediction]:
-        sentence = normalised_sentence([prompt for prompt, _ in given], encoded.size_hw)
-        if sentence is not None:
-            _log.warning(sentence)
+    def _segment(
+        self, encoded: EncodedImage, given: Sequence[tuple[Prompt, int]], multimask: bool
+    ) -> list[Candidates]:
+        warn_of_normalised([prompt for prompt, _ in given], encoded.size_hw)
+        check_memory(encoded, len(given), multimask=multimask, paints=True)
         prompts = [self._moved(prompt, padding, encoded) for prompt, padding in given]
-        self._found = self.model.predictor.predict(
-            encoded, prompts, multimask=multimask, return_logits=logits
-        )
+        self._found = self.model.predictor.segment(encoded, prompts, multimask=multimask)
+        self._names = None
         return self._found
 
     def _moved(self, given: Prompt, padding: int, encoded: EncodedImage) -> Prompt:
@@ -401,7 +401,7 @@ class SamPredictor:
         )
 
     def _stacked(
-        self, encoded: EncodedImage, found: Sequence[Prediction], multimask: bool, logits: bool
+        self, encoded: EncodedImage, found: Sequence[Candidates], multimask: bool, logits: bool
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
         if not found:
             count, side = 3 if multimask else 1, encoded.frame.input_hw[0] // 4
@@ -411,8 +411,8 @@ class SamPredictor:
                 np.zeros((0, count, side, side), np.float32),
             )
         return (
-            np.stack([each.logits if logits else each.masks for each in found]),  # type: ignore[misc]
-            np.stack([each.mask_scores for each in found]),
+            np.stack([each.logits if logits else each.masks for each in found]),
+            np.stack([each.predicted_iou for each in found]),
             np.stack([each.low_res_logits for each in found]),
         )
 

@@ -1,35 +1,97 @@
-"""What the page needs of a predictor. `ovsam.Predictor` is one; tests use a fake."""
+"""What web, evaluation, jobs and tests ask of a predictor; `ovsam.Predictor` is one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ovsam.structures import Prediction, Prompt
+from ovsam.candidates import Candidates
+from ovsam.config import ModelConfig
+from ovsam.structures import Names, Prediction, Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary
+
+Words = Vocabulary | str | Sequence[str]
+"""A built-in vocabulary's name, a file, a comma list, names, or a `Vocabulary`."""
 
 
 class Segmenter(Protocol):
-    """Encodes a photo once and answers prompts about it.
+    """Encodes a photo once, and tells masks, names, or both; threads may share it.
 
-    The encoded image is opaque here, so its type is `Any`: the page only holds it.
+    The encoded photo is opaque here, so its type is `Any`: callers only hold it, and may ask for
+    its `size_hw`.
     """
 
     @property
-    def name(self) -> str:
+    def model_name(self) -> str:
         """The model's name, as shown to people."""
         ...
 
     @property
+    def config(self) -> ModelConfig:
+        """The model's numbers."""
+        ...
+
+    @property
+    def names_objects(self) -> bool:
+        """Whether it has names, too. If not, `segment` is all it does: the others raise."""
+        ...
+
+    @property
     def vocabulary(self) -> Vocabulary:
-        """The class names used where a request names none."""
+        """The class names used where a call gives none."""
+        ...
+
+    @property
+    def zoom(self) -> bool:
+        """Whether it zooms where a call does not say."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu", "cuda:0", ..."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells two models of one name apart."""
         ...
 
     def encode(self, image: NDArray[np.uint8], /) -> Any:
         """Encode an RGB photo `(H, W, 3)`; the result serves any number of prompts and threads."""
+        ...
+
+    def segment(
+        self,
+        encoded: Any,
+        prompts: Prompt | Sequence[Prompt],
+        /,
+        *,
+        multimask: bool = False,
+        zoom: bool | None = None,
+    ) -> list[Candidates]:
+        """Masks for each prompt; no text model and no vocabulary is needed."""
+        ...
+
+    def name(
+        self,
+        encoded: Any,
+        masks: Candidates | ArrayLike | Sequence[Candidates | ArrayLike],
+        /,
+        *,
+        vocabulary: Words | None = None,
+        top: int = 5,
+        threshold: float | None = None,
+        zoom: bool | None = None,
+    ) -> list[Names]:
+        """Names for each item of `masks`: candidates, masks `(H, W)` bool, boxes `(4,)`.
+
+        Candidates are named from their `box_xyxy`, the prompt's own box, or else from the box of
+        each mask. To name what is in another box, as an annotated one, with the masks as they are,
+        put it in its place: `dataclasses.replace(candidates, box_xyxy=box)`.
+        """
         ...
 
     def predict(
@@ -38,13 +100,20 @@ class Segmenter(Protocol):
         prompts: Prompt | Sequence[Prompt],
         /,
         *,
-        vocabulary: Vocabulary | None = None,
+        vocabulary: Words | None = None,
         multimask: bool = False,
         top: int = 5,
+        zoom: bool | None = None,
+        threshold: float | None = None,
     ) -> list[Prediction]:
-        """Answer each prompt."""
+        """Masks and names for each prompt, painted: quicker than the two verbs one by one."""
         ...
 
-    def prepare(self, vocabulary: Vocabulary, /) -> Vocabulary:
+    def prepare(
+        self,
+        vocabulary: Words | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        /,
+    ) -> Vocabulary:
         """Compute the text embeddings of a vocabulary ahead of its first use; see its `notes`."""
         ...

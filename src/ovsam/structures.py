@@ -1,4 +1,4 @@
-"""What goes in and what comes out: `Prompt` and `Prediction`, validated and frozen.
+"""What goes in and what comes out: `Prompt`, `Names`, `Prediction`, validated and frozen.
 
 All coordinates are pixels of the photo as a person sees it: x to the right, y down, the top-left
 corner of the top-left pixel is (0, 0), the bottom-right corner of the photo is (width, height).
@@ -222,36 +222,63 @@ def checked_box_xyxy(name: str, box_xyxy: ArrayLike) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
+class Names:
+    """What M regions of a photo are called.
+
+    Attributes:
+        labels: for each region, its class names with scores, best first: the best guesses, even
+            where `none_of_these` says that they are not good enough; names of score 0 are left
+            out.
+        none_scores: `(M,)` score of "none of these" in [0, 1]; with those of all classes of the
+            vocabulary it sums to 1.
+        none_of_these: for each region whether it is none of the vocabulary's classes: its first
+            name's score is below the threshold.
+        kinds: for each region, where its first name is uncertain, the most specific kind of thing
+            that is not, or that is more likely than not, with the sum of the scores of its
+            classes: "dog 0.93" for "dalmatian 0.41"; None where the name is certain or no kind is
+            so likely.
+        calibrated: whether the scores of names are probabilities: the model was calibrated, with
+            as many classes as the vocabulary has or up to twice as many. If not they only rank the
+            names.
+    """
+
+    labels: tuple[tuple[Label, ...], ...]
+    none_scores: NDArray[np.float32]
+    none_of_these: tuple[bool, ...]
+    kinds: tuple[Label | None, ...]
+    calibrated: bool
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def name(self) -> str:
+        """The best name of the first region, whatever `none_of_these` says; "" where none is."""
+        return self.labels[0][0].name if self.labels[0] else ""
+
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The answer to one prompt: M masks (1, or 3 with multimask output), best first.
 
     Attributes:
         masks: `(M, H, W)` bool, photo pixels.
-        mask_scores: `(M,)` the model's own estimate of each mask's IoU, in [0, 1]; NaN where the
+        predicted_iou: `(M,)` the model's own estimate of each mask's IoU, in [0, 1]; NaN where the
             checkpoint has no such head (the authors' release dropped it).
         boxes_xyxy: `(M, 4)` tight box around each mask, max corner exclusive; zeros if empty.
         low_res_logits: `(M, L, L)` logits in the model's low-resolution frame of the whole photo,
             to be given back as `Prompt.mask_logits`.
-        labels: for each mask, its class names with scores, best first: the best guesses, even
-            where `none_of_these` says that they are not good enough; names of score 0 are left
-            out, so an oracle that is told nothing gives none.
-        none_scores: `(M,)` score of "none of these" in [0, 1]; with those of all classes of the
-            vocabulary it sums to 1. Zeros when left out.
-        none_of_these: for each mask whether it is none of the vocabulary's classes: its first
-            name's score is below the threshold. All False when left out.
-        kinds: for each mask, where its first name is uncertain, the most specific kind of thing
-            that is not, or that is more likely than not, with the sum of the scores of its
-            classes: "dog 0.93" for "dalmatian 0.41"; None where the name is certain or no kind is
-            so likely. All None when left out.
-        calibrated: whether the scores of names are probabilities: the model was calibrated, with
-            as many classes as the vocabulary has or up to twice as many. If not they only rank the
-            names.
+        labels: for each mask its names, best first; this and what follows as in `Names`.
+        none_scores: `(M,)`. Zeros when left out.
+        none_of_these: for each mask. All False when left out.
+        kinds: for each mask. All None when left out.
+        calibrated: whether the scores of names are probabilities.
         logits: `(M, H, W)` what the masks were made from, positive = object, photo pixels; None
             unless they were asked for.
     """
 
     masks: NDArray[np.bool_]
-    mask_scores: NDArray[np.float32]
+    predicted_iou: NDArray[np.float32]
     boxes_xyxy: NDArray[np.float64]
     low_res_logits: NDArray[np.float32]
     labels: tuple[tuple[Label, ...], ...]
@@ -271,7 +298,7 @@ class Prediction:
             object.__setattr__(self, "kinds", (None,) * count)
         for name, dtype in (
             ("masks", np.bool_),
-            ("mask_scores", np.float32),
+            ("predicted_iou", np.float32),
             ("boxes_xyxy", np.float64),
             ("low_res_logits", np.float32),
             ("none_scores", np.float32),
@@ -280,7 +307,7 @@ class Prediction:
         if self.logits is not None:
             object.__setattr__(self, "logits", _frozen_array(self.logits, np.float32))
         expected: Sequence[tuple[str, tuple[int, ...]]] = (
-            ("mask_scores", (count,)),
+            ("predicted_iou", (count,)),
             ("boxes_xyxy", (count, 4)),
             ("none_scores", (count,)),
         )
@@ -294,6 +321,11 @@ class Prediction:
                 raise ValueError(
                     f"{name} must have one entry per mask ({count}), got {len(getattr(self, name))}"
                 )
+
+    @property
+    def mask_scores(self) -> NDArray[np.float32]:
+        """`predicted_iou`, by the name that SAM has for it."""
+        return self.predicted_iou
 
     @property
     def mask(self) -> NDArray[np.bool_]:

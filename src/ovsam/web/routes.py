@@ -44,7 +44,7 @@ def read_state(state: State) -> StateReply:
     """What there is: model, vocabularies, the photo to begin with, the upload limit."""
     predictor = state.sessions.predictor
     return StateReply(
-        model=predictor.name,
+        model=predictor.model_name,
         vocabulary=VocabularyReply.of(predictor.vocabulary),
         vocabularies=list(builtin_vocabularies()),
         first_photo=state.first_path.name if state.first_path else None,

@@ -1,0 +1,89 @@
+"""What computes a model's three steps. `torch_backend.py` is one; ONNX Runtime could be another.
+
+Numpy arrays go in and come out. What a backend makes of a photo (`Features`) and what a text model
+makes of a vocabulary (prototypes) stays where the backend has it: nothing above looks into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.model.prompt_batch import PromptBatch
+
+
+class Backend(Protocol):
+    """Encodes squares of photos, decodes prompts, and scores classes; safe to share by threads."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu", "cuda:0", ..."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells the weights from all others."""
+        ...
+
+    def encode(
+        self,
+        contents: Sequence[NDArray[Any]],
+        input_hw: tuple[int, int],
+        *,
+        masked: bool = True,
+        named: bool = True,
+    ) -> Any:
+        """Encode a batch of B pictures, all that does not depend on prompts.
+
+        Args:
+            contents: each `(h, w, 3)` RGB, 0 to 255.
+            input_hw: (H, W) of the model's input, which pictures are padded to.
+            masked: whether prompts will be decoded.
+            named: whether regions will be scored.
+
+        Returns:
+            Features, opaque to the caller.
+        """
+        ...
+
+    def decode(
+        self, features: Any, prompts: PromptBatch[NDArray[Any]], index: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The masks of N prompts of one kind.
+
+        Args:
+            features: of B pictures.
+            prompts: in model pixels.
+            index: `(N,)` which picture each prompt is about.
+
+        Returns:
+            Mask logits `(N, T, H / 4, W / 4)`, the clear answer first, then the alternatives, and
+            predicted IoU `(N, T)`, NaN where the model does not estimate it.
+        """
+        ...
+
+    def score(
+        self,
+        features: Any,
+        boxes_xyxy: NDArray[np.float64],
+        mask_logits: NDArray[np.float32],
+        index: NDArray[np.int64],
+        prototypes: Any,
+    ) -> NDArray[np.float32]:
+        """How well each class fits N regions.
+
+        Args:
+            features: of B pictures.
+            boxes_xyxy: `(N, 4)` model pixels.
+            mask_logits: `(N, H / 4, W / 4)`.
+            index: `(N,)` which picture each region is in.
+            prototypes: of C classes, made for this backend.
+
+        Returns:
+            Log probabilities `(N, C + 1)`, background last; -inf where a class may not be the
+            answer.
+        """
+        ...

@@ -1,0 +1,146 @@
+"""What a predictor refuses or warns of before it computes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ovsam.candidates import low_res_hw
+from ovsam.config import ModelConfig
+from ovsam.errors import PhotoError, PromptError, quoted
+from ovsam.geometry import DEFAULT_MAX_PIXELS
+from ovsam.images.frame import Frame
+from ovsam.predictor.views import PROMPTS_AT_ONCE, EncodedImage
+from ovsam.structures import Prompt
+
+MOST_BYTES = 2**32  # of all masks of a call with more prompts
+
+_log = logging.getLogger("ovsam.predictor")
+
+
+def checked_photo(image: ArrayLike) -> NDArray[np.uint8]:
+    """A read-only copy of a photo `(H, W, 3)`, RGB, uint8.
+
+    Raises:
+        PhotoError: another shape or type.
+    """
+    photo = np.asarray(image)
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
+        raise PhotoError(
+            "A photo must be an RGB array of shape (H, W, 3) and type uint8, got "
+            f"{photo.shape} and {photo.dtype}. Read files with ovsam.read_photo."
+        )
+    photo = photo.copy()
+    photo.setflags(write=False)
+    return photo
+
+
+def checked_content(
+    content: NDArray[np.float32], size_hw: tuple[int, int], config: ModelConfig
+) -> NDArray[np.float32]:
+    """A photo `(h, w, 3)` that was resized for the model already, of `size_hw` before.
+
+    Raises:
+        PhotoError: another shape, other values, or a photo of too many pixels.
+    """
+    if min(size_hw) < 1 or size_hw[0] * size_hw[1] > DEFAULT_MAX_PIXELS:
+        raise PhotoError(
+            f"A photo must have 1 to {DEFAULT_MAX_PIXELS:,} pixels, got "
+            f"{quoted(size_hw[1])} x {quoted(size_hw[0])}."
+        )
+    expected = (*Frame.whole_photo(size_hw, config.image_size).content_hw, 3)
+    if content.shape != expected:
+        raise PhotoError(
+            f"A photo of {size_hw[1]} x {size_hw[0]} pixels must have been resized to shape "
+            f"{expected} for {config.name}, got {content.shape}."
+        )
+    if not ((content >= 0) & (content <= 255)).all():  # nor is NaN
+        raise PhotoError("A photo's values must lie between 0 and 255: do not normalise them.")
+    return content
+
+
+def check_encoded(encoded: object, verb: str) -> None:
+    """Refuse what `encode` did not make.
+
+    Raises:
+        PhotoError: says what to do instead of giving it to `verb`.
+    """
+    if not isinstance(encoded, EncodedImage):
+        raise PhotoError(
+            f"{verb} takes what encode made of a photo, got {type(encoded).__name__}. Encode "
+            "the photo first."
+        )
+
+
+def checked_prompts(
+    encoded: EncodedImage,
+    prompts: Prompt | Sequence[Prompt],
+    config: ModelConfig,
+    *,
+    multimask: bool,
+    paints: bool,
+) -> list[Prompt]:
+    """Prompts with the part of their boxes that is on the photo.
+
+    A warning is logged where coordinates look like shares of the photo's sides.
+
+    Args:
+        encoded: the photo.
+        prompts: one or several.
+        config: the model's.
+        multimask: whether three masks are made for each.
+        paints: whether these are painted at the photo's size.
+
+    Raises:
+        PromptError: one is no prompt, lies outside the photo or has a mask of another resolution,
+            there are too many, or the checkpoint has no multimask output.
+    """
+    prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+    if multimask and config.decoder.mask_tokens == 1:
+        raise PromptError(
+            f"{config.name} has no multimask output: its checkpoint keeps one mask token. "
+            "Ask for a single mask, or convert it with SAM's own decoder."
+        )
+    low_res = low_res_hw(encoded.frame)
+    for prompt in prompts:
+        if not isinstance(prompt, Prompt):
+            raise PromptError(f"prompts must each be an ovsam.Prompt, got {quoted(prompt)}.")
+        if prompt.mask_logits is not None and prompt.mask_logits.shape != low_res:
+            raise PromptError(
+                f"mask_logits must have shape {low_res} for {config.name}, "
+                f"got {prompt.mask_logits.shape}. Pass on a prediction's low_res_logits."
+            )
+    check_memory(encoded, len(prompts), multimask=multimask, paints=paints)
+    warn_of_normalised(prompts, encoded.size_hw)
+    return [prompt.clipped(encoded.size_hw) for prompt in prompts]
+
+
+def check_memory(encoded: EncodedImage, count: int, *, multimask: bool, paints: bool) -> None:
+    """Refuse so many prompts that their masks do not fit; see `checked_prompts`."""
+    (height, width), (low_h, low_w) = encoded.size_hw, low_res_hw(encoded.frame)
+    bytes_of_one = 4 * low_h * low_w + (height * width if paints else 0)
+    most = max(MOST_BYTES // ((3 if multimask else 1) * bytes_of_one), PROMPTS_AT_ONCE)
+    if count > most:
+        raise PromptError(
+            f"The masks of {count:,} prompts on a photo of {width} x {height} pixels "
+            f"take too much memory at once. Ask for {most:,} at a time."
+        )
+
+
+def warn_of_normalised(prompts: Sequence[Prompt], size_hw: tuple[int, int]) -> None:
+    """Warn where coordinates look like shares of a photo's sides."""
+    for prompt in prompts:
+        if prompt.looks_normalised(size_hw):
+            corners = prompt.points_xy if prompt.box_xyxy is None else prompt.box_xyxy
+            _log.warning(
+                "The coordinates %s lie between 0 and 1 on a photo of %d x %d pixels: they are "
+                "read as pixels. If they are shares of its width and height, multiply them by "
+                "these.",
+                ", ".join(f"{value:g}" for value in corners.ravel()[:4]),
+                size_hw[1],
+                size_hw[0],
+            )
+            return

@@ -1,0 +1,217 @@
+"""A predictor from a model's name or a checkpoint's path."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ovsam.config import ModelConfig
+from ovsam.model.device import check_device
+from ovsam.model.ovsam import OVSAM
+from ovsam.predictor.backend import Backend
+from ovsam.predictor.baselines import FeatureCropScorer, ImageCropScorer
+from ovsam.predictor.naming import Namer, RegionScorer, Scorer
+from ovsam.predictor.predictor import Predictor
+from ovsam.predictor.torch_backend import TorchBackend
+from ovsam.segmenter import Words
+from ovsam.text.cache import TextStore
+from ovsam.text.prototypes import (
+    ClassPrototypes,
+    TextEncoder,
+    as_read,
+    class_prototypes,
+    templates_of,
+)
+from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+
+VOCABULARIES_KEPT = 16
+
+_log = logging.getLogger("ovsam.predictor")
+
+
+def load(
+    name_or_path: str | Path = "lite",
+    *,
+    vocabulary: Words = "coco",
+    device: str = "cpu",
+    cache_dir: str | Path | None = None,
+    zoom: bool | None = None,
+) -> Predictor:
+    """A predictor by name ("lite", "rn50x16-coco", "rn50x16-lvis") or from a checkpoint's path.
+
+    Args:
+        name_or_path: "lite" ships with the package; the others are fetched and converted once.
+            With "-image-crop" or "-feature-crop" behind it, a path too, a baseline of the paper
+            names the model's masks.
+        vocabulary: what the predictor answers from unless a call says otherwise.
+        device: "cpu", "cuda", "mps".
+        cache_dir: for downloads and text embeddings; by default the user's cache folder.
+        zoom: see `Predictor.segment`; None = the model's own default.
+
+    Raises:
+        CheckpointError: no such model or file, or a file that cannot be used.
+        VocabularyError: the vocabulary is not one.
+
+    Example:
+        >>> predictor = load("lite", vocabulary="cat, dog")  # doctest: +SKIP
+    """
+    from ovsam.hub import fetch_model
+    from ovsam.model.baselines.coop import InContext
+    from ovsam.model.restore import restore
+    from ovsam.text.minilm import MiniLM
+    from ovsam.text.prototypes import PLAIN_TEMPLATES, openai_templates
+
+    names = load_vocabulary(vocabulary)
+    check_device(device)
+    found = fetch_model(str(name_or_path), cache_dir)
+    restored = restore(found.path, found.baseline)
+    tower = restored.text_tower
+    encoder: Any = MiniLM() if tower is None else tower.to(device)
+    templates = PLAIN_TEMPLATES if tower is None else openai_templates()
+    if (context := restored.model.context) is not None:
+        encoder, templates = InContext(encoder, context.tokens), PLAIN_TEMPLATES
+    store = TextStore(_text_file(cache_dir), seed=restored.text_vectors)
+    return torch_predictor(restored.model, encoder, templates, store, names, device, zoom)
+
+
+def torch_predictor(
+    model: OVSAM,
+    encoder: TextEncoder,
+    templates: Sequence[str],
+    store: TextStore,
+    vocabulary: Vocabulary,
+    device: str = "cpu",
+    zoom: bool | None = None,
+) -> Predictor:
+    """A predictor that computes with torch.
+
+    Args:
+        model: with its weights.
+        encoder: the text side of the model's encoder.
+        templates: prompts around a name, `{}` = the name.
+        store: known text embeddings.
+        vocabulary: the one that answers where none is given.
+        device: where the model computes.
+        zoom: see `Predictor`.
+    """
+    config, backend = model.config, TorchBackend(model, device)
+    text = ClassEmbedder(
+        encoder,
+        templates,
+        store,
+        seen_classes=config.seen_classes,
+        device=device,
+        own_templates=model.context is None,
+    )
+    scorer = _scorer(backend, config)
+    namer = None if scorer is None else Namer(scorer, text, config.calibration)
+    return Predictor(config, backend, namer, vocabulary, zoom)
+
+
+def _scorer(backend: Backend, config: ModelConfig) -> Scorer | None:
+    """What compares masks with names; None for a model that has masks alone."""
+    if config.baseline is None:
+        return RegionScorer(backend) if config.region is not None else None
+    match config.baseline.cuts:
+        case "image":
+            return ImageCropScorer(backend, 32 * config.encoder.pool_size)
+        case "features":
+            return FeatureCropScorer(backend)
+        case _:
+            return None
+
+
+class ClassEmbedder:
+    """A text model with what is known of its embeddings; keeps the last used vocabularies."""
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        templates: Sequence[str],
+        store: TextStore,
+        *,
+        seen_classes: Collection[str],
+        device: str,
+        own_templates: bool,
+    ) -> None:
+        self._encoder, self._store, self._device = encoder, store, device
+        self._templates = tuple(templates)
+        self._seen_classes = tuple(seen_classes)
+        self._own_templates = own_templates
+        self._prototypes: OrderedDict[str, ClassPrototypes] = OrderedDict()
+        self._as_read: OrderedDict[str, Vocabulary] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def identity(self) -> str:
+        """What tells the text model's embeddings from those of any other."""
+        return self._encoder.identity
+
+    def readable(self, vocabulary: Vocabulary) -> Vocabulary:
+        """See `TextSide.readable`."""
+        if vocabulary.is_builtin:  # whose names are read well
+            return vocabulary
+        key = vocabulary.fingerprint
+        with self._lock:
+            read = self._as_read.get(key)
+        if read is None:
+            read = as_read(vocabulary, self._encoder)
+            for note in read.notes[len(vocabulary.notes) :]:
+                _log.warning("%s", note)
+            with self._lock:
+                self._as_read[key] = self._as_read[read.fingerprint] = read
+                while len(self._as_read) > 2 * VOCABULARIES_KEPT:
+                    self._as_read.popitem(last=False)
+        notes = (*vocabulary.notes, *(note for note in read.notes if note not in vocabulary.notes))
+        if notes == vocabulary.notes and read.answerable == vocabulary.answerable:
+            return vocabulary
+        return replace(vocabulary, answerable=read.answerable, notes=notes)
+
+    def prototypes(
+        self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None
+    ) -> ClassPrototypes:
+        """See `TextSide.prototypes`."""
+        key = vocabulary.fingerprint
+        with self._lock:
+            if key in self._prototypes:
+                self._prototypes.move_to_end(key)
+                return self._prototypes[key]
+            newest = reversed(self._prototypes.values())
+            bases = dict.fromkeys(known.base for known in newest if known.base)
+        templates = self._templates
+        if self._own_templates:
+            templates = templates_of(vocabulary, self._templates)
+        made = class_prototypes(
+            vocabulary,
+            self._encoder,
+            templates,
+            self._store if templates == self._templates else self._store.without_seed(),
+            self._seen_classes,
+            progress,
+            bases=bases,
+            device=self._device,
+        )
+        with self._lock:
+            self._prototypes[key] = made
+            while len(self._prototypes) > VOCABULARIES_KEPT:
+                self._prototypes.popitem(last=False)
+        return made
+
+
+def _text_file(cache_dir: str | Path | None) -> Path | None:
+    """Where embeddings of names are kept; None = nowhere, for there is no home."""
+    import platformdirs
+
+    try:
+        folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam")
+    except RuntimeError:
+        logging.getLogger(__name__).warning(
+            "Text embeddings are not kept on disk: there is no home folder."
+        )
+        return None
+    return folder / "text.sqlite"

@@ -1,0 +1,128 @@
+"""Masks and boxes of the user's own as candidates, so that they can be named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ovsam.candidates import STRIDE, Candidates, FramedMasks, low_res_hw
+from ovsam.errors import PromptError, quoted
+from ovsam.geometry import clip_box_xyxy, mask_to_box_xyxy
+from ovsam.images.frame import Frame
+from ovsam.model.prompt_batch import box_mask_logits
+from ovsam.predictor.views import PROMPTS_AT_ONCE, SQUARES_AT_ONCE, EncodedImage
+from ovsam.predictor.zoom import Zoom
+from ovsam.structures import Prompt, checked_box_xyxy
+
+
+def candidates_to_name(
+    encoded: EncodedImage,
+    given: Candidates | ArrayLike | Sequence[Candidates | ArrayLike],
+    zoom: Zoom | None,
+) -> list[Candidates]:
+    """One or several masks or boxes, as the model sees them.
+
+    Args:
+        encoded: the photo.
+        given: candidates, masks `(H, W)` bool, boxes `(4,)`, photo pixels.
+        zoom: what finds the squares around masks and boxes; None = the whole photo is looked at.
+
+    Raises:
+        PromptError: one is none of these, lies outside the photo, or has nothing in it.
+    """
+    if isinstance(given, Candidates) or (
+        isinstance(given, np.ndarray) and given.ndim == 2 and given.dtype == np.bool_
+    ):
+        return [_as_candidates(encoded, given, zoom)]
+    try:
+        each: list[Any] = list(given)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise _not_to_name(encoded, given) from error
+    if each and all(isinstance(number, Real) for number in each):  # one box
+        each = [given]
+    return [_as_candidates(encoded, one, zoom) for one in each]
+
+
+def _as_candidates(
+    encoded: EncodedImage, given: Candidates | ArrayLike, zoom: Zoom | None
+) -> Candidates:
+    if isinstance(given, Candidates):
+        if given.photo_frame != encoded.frame:
+            raise PromptError(
+                "Candidates are named on the photo that they were found on, got those of another "
+                "size or model."
+            )
+        if given.box_xyxy is None:
+            return given
+        return replace(given, box_xyxy=_box(given.box_xyxy, encoded.size_hw))
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _not_to_name(encoded, given) from error
+    if array.shape == (4,):
+        box = _box(array, encoded.size_hw)
+        logits_in = partial(_box_logits, box)
+    elif array.shape == encoded.size_hw and array.dtype == np.bool_:
+        if not array.any():
+            raise PromptError("A mask to name must have a pixel, got an empty one.")
+        box = mask_to_box_xyxy(array)
+        logits_in = partial(_mask_logits, array)
+    else:
+        raise _not_to_name(encoded, given)
+    frames = [encoded.frame] if zoom is None else zoom.frames_around(box)
+    views = tuple(FramedMasks(frame, logits_in(frame)) for frame in frames)
+    unknown = np.full(1, np.nan, np.float32)
+    return Candidates(views[0], unknown, encoded.frame, views, box)
+
+
+def _box(box_xyxy: ArrayLike, size_hw: tuple[int, int]) -> NDArray[np.float64]:
+    """The part of a box `(4,)` within the photo."""
+    box = checked_box_xyxy("A box to name", box_xyxy)
+    Prompt(box_xyxy=box).check_inside(size_hw)
+    return clip_box_xyxy(box, size_hw)
+
+
+def _not_to_name(encoded: EncodedImage, given: object) -> PromptError:
+    height, width = encoded.size_hw
+    return PromptError(
+        f"What to name must be what segment gave, a mask of shape ({height}, {width}) and type "
+        f"bool, or a box (4,), got {quoted(given)}."
+    )
+
+
+def _mask_logits(mask: NDArray[np.bool_], frame: Frame) -> NDArray[np.float32]:
+    """A mask `(H, W)` as logits `(1, L, L)` in [-4, 4]: how much of each cell is the object's."""
+    height, width = low_res_hw(frame)
+    covered = np.zeros((height * STRIDE, width * STRIDE), np.float32)
+    content = frame.cut_mask(mask)
+    covered[: content.shape[0], : content.shape[1]] = content
+    cells = covered.reshape(height, STRIDE, width, STRIDE).mean((1, 3))
+    logits: NDArray[np.float32] = (8 * cells - 4)[None]
+    return logits
+
+
+def _box_logits(box_xyxy: NDArray[np.float64], frame: Frame) -> NDArray[np.float32]:
+    """The same of a box `(4,)`, photo pixels."""
+    corners = frame.to_model(box_xyxy.reshape(2, 2)).reshape(1, 4)
+    return box_mask_logits(corners.astype(np.float32), frame.input_hw)
+
+
+def grouped(candidates: Sequence[Candidates]) -> Iterator[list[Candidates]]:
+    """Candidates in groups whose squares are encoded together; bounds the memory of many."""
+    group: list[Candidates] = []
+    squares = 0
+    for each in candidates:
+        more = sum(view.frame != each.photo_frame for view in each.views)
+        if group and (squares + more > SQUARES_AT_ONCE or len(group) == PROMPTS_AT_ONCE):
+            yield group
+            group, squares = [], 0
+        group.append(each)
+        squares += more
+    if group:
+        yield group

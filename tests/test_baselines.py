@@ -15,14 +15,13 @@ from torch import Tensor
 
 import ovsam
 from ovsam.config import BaselineConfig, CalibrationConfig, ModelConfig
-from ovsam.errors import CheckpointError, PromptError
+from ovsam.errors import CheckpointError
 from ovsam.geometry import mask_to_box_xyxy
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import to_pixels
 from ovsam.model.presets import SHIPPED, as_baseline, named_config
 from ovsam.predictor.predictor import Predictor
-from ovsam.structures import Label, Prediction, Prompt
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.structures import Prediction, Prompt
 from predictor.test_predictor import blobs
 from tiny_model import TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
 

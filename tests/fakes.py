@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.config import CalibrationConfig
-from ovsam.structures import Label, Prediction, Prompt
+from ovsam.candidates import STRIDE, Candidates, FramedMasks
+from ovsam.config import CalibrationConfig, DecoderConfig
+from ovsam.images.frame import Frame
+from ovsam.segmenter import Words
+from ovsam.structures import Label, Names, Prediction, Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
 
 if TYPE_CHECKING:
@@ -27,16 +30,16 @@ class FakeEncodedImage:
 class FakePredictor:
     """Answers a box with the box, points with a disk around the first one.
 
-    The object's name is the vocabulary's first class, or `answers[i]` for the i-th prompt.
+    The name of the i-th object of a call is the vocabulary's first class, or `answers[i]`.
     """
 
     vocabulary: Vocabulary = field(default_factory=lambda: load_vocabulary("cat, dog, coffee mug"))
-    name: str = "fake"
+    model_name: str = "fake"
+    names_objects: bool = True
     device: str = "cpu"
     fingerprint: str = "f00d"
     zoom: bool = False
-    has_mask_scores: bool = True
-    has_oracle: bool = False
+    iou_head: bool = True
     mask_tokens: int = 4
     radius: float = 10.0
     answers: Sequence[str] = ()
@@ -47,6 +50,7 @@ class FakePredictor:
     encode_calls: int = 0
     prompts: list[Prompt] = field(default_factory=list)
     named: list[ArrayLike] = field(default_factory=list)
+    """The boxes that candidates were named from."""
 
     def as_predictor(self) -> Predictor:
         """Itself, for functions that ask for the real class."""
@@ -55,75 +59,99 @@ class FakePredictor:
     @property
     def config(self) -> SimpleNamespace:
         return SimpleNamespace(
-            name=self.name, image_size=self.image_size, calibration=self.calibration
+            name=self.model_name,
+            names_objects=self.names_objects,
+            image_size=self.image_size,
+            calibration=self.calibration,
+            decoder=DecoderConfig(mask_tokens=self.mask_tokens, iou_head=self.iou_head),
         )
 
     def prepare(
         self,
-        vocabulary: Vocabulary | str | Sequence[str] | None = None,
+        vocabulary: Words | None = None,
         progress: object = None,  # noqa: ARG002
     ) -> Vocabulary:
+        assert self.names_objects
         return self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)
 
     def encode(self, image: NDArray[np.uint8]) -> FakeEncodedImage:
         self.encode_calls += 1
         return FakeEncodedImage((image.shape[0], image.shape[1]))
 
+    def segment(
+        self,
+        encoded: FakeEncodedImage,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        multimask: bool = False,
+        zoom: bool | None = None,  # noqa: ARG002
+    ) -> list[Candidates]:
+        prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+        self.prompts += prompts
+        return [self._candidates(encoded.size_hw, prompt, multimask) for prompt in prompts]
+
+    def name(
+        self,
+        encoded: FakeEncodedImage,  # noqa: ARG002
+        masks: Candidates | ArrayLike | Sequence[Candidates | ArrayLike],
+        *,
+        vocabulary: Words | None = None,
+        top: int = 5,
+        threshold: float | None = None,
+        zoom: bool | None = None,  # noqa: ARG002
+    ) -> list[Names]:
+        assert self.names_objects
+        items = [masks] if isinstance(masks, Candidates) else list(cast("Sequence[Any]", masks))
+        boxes = [item.box_xyxy for item in items if isinstance(item, Candidates)]
+        self.named += [box for box in boxes if box is not None]
+        classes = (self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)).classes
+        return [
+            self._names(classes, i, top, threshold, len(one) if isinstance(one, Candidates) else 1)
+            for i, one in enumerate(items)
+        ]
+
     def predict(
         self,
         encoded: FakeEncodedImage,
         prompts: Prompt | Sequence[Prompt],
         *,
-        vocabulary: Vocabulary | str | Sequence[str] | None = None,
+        vocabulary: Words | None = None,
         multimask: bool = False,
         top: int = 5,
         zoom: bool | None = None,  # noqa: ARG002
         threshold: float | None = None,
-        name_boxes_xyxy: Sequence[ArrayLike] | None = None,
-        right_names: Sequence[str] | None = None,  # noqa: ARG002
     ) -> list[Prediction]:
+        found = self.segment(encoded, prompts, multimask=multimask)
         classes = (self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)).classes
-        prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
-        self.prompts += prompts
-        self.named += name_boxes_xyxy or []
         return [
-            self._predict_one(
-                encoded, prompt, self._labels(classes, index)[:top], multimask, threshold
-            )
-            for index, prompt in enumerate(prompts)
+            candidates.painted(self._names(classes, i, top, threshold, len(candidates)))
+            for i, candidates in enumerate(found)
         ]
 
-    def _labels(self, classes: tuple[str, ...], index: int) -> tuple[Label, ...]:
+    def _names(
+        self, classes: tuple[str, ...], index: int, top: int, threshold: float | None, count: int
+    ) -> Names:
         first = self.answers[index] if index < len(self.answers) else classes[0]
-        ranked = [first, *(name for name in classes if name != first)]
-        return tuple(Label(name, 0.5 / 2**rank) for rank, name in enumerate(ranked))
-
-    def _predict_one(
-        self,
-        encoded: FakeEncodedImage,
-        prompt: Prompt,
-        labels: tuple[Label, ...],
-        multimask: bool,
-        threshold: float | None,
-    ) -> Prediction:
-        prompt.check_inside(encoded.size_hw)
-        mask = self._mask(encoded.size_hw, prompt)
-        rows, columns = np.nonzero(mask)
-        box = np.zeros(4)
-        if len(rows):
-            box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-        count = 3 if multimask else 1
-        score = 0.9 if self.has_mask_scores else np.nan
-        return Prediction(
-            masks=np.stack([mask] * count),
-            mask_scores=np.full(count, score, dtype=np.float32),
-            boxes_xyxy=np.stack([box] * count).astype(np.float64),
-            low_res_logits=np.zeros((count, 16, 16), dtype=np.float32),
+        ranked = [first, *(name for name in classes if name != first)][:top]
+        labels = tuple(Label(name, 0.5 / 2**rank) for rank, name in enumerate(ranked))
+        return Names(
             labels=(labels,) * count,
+            none_scores=np.zeros(count, np.float32),
+            none_of_these=(labels[0].score < (threshold or 0),) * count,
             kinds=(self.kind,) * count,
             calibrated=self.calibrated,
-            none_of_these=(labels[0].score < (threshold or 0),) * count,
         )
+
+    def _candidates(self, size_hw: tuple[int, int], prompt: Prompt, multimask: bool) -> Candidates:
+        """The mask of a prompt, at a low resolution that is as fine as the photo."""
+        prompt.check_inside(size_hw)
+        height, width = size_hw
+        side, count = max(size_hw), 3 if multimask else 1
+        logits = np.full((count, side, side), -10, np.float32)
+        logits[:, :height, :width][:, self._mask(size_hw, prompt)] = 10
+        frame = Frame.whole_photo(size_hw, STRIDE * side)
+        iou = np.full(count, 0.9 if self.iou_head else np.nan, np.float32)
+        return Candidates(FramedMasks(frame, logits), iou, frame, box_xyxy=prompt.box_xyxy)
 
     def _mask(self, size_hw: tuple[int, int], prompt: Prompt) -> NDArray[np.bool_]:
         height, width = size_hw

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ovsam.geometry import clip_box_xyxy, masks_to_boxes_xyxy
 from ovsam.images.frame import OUTSIDE, Frame, move_logits, paste_logits, whole_photo_logits
+from ovsam.structures import Label, Names, Prediction
 
 STRIDE = 4  # of low-resolution masks, in model pixels
 
@@ -141,6 +142,33 @@ class Candidates:
             part, values = self._painted(low_res)
             whole[part] = values
         return logits
+
+    def painted(self, names: Names | None = None, *, with_logits: bool = False) -> Prediction:
+        """All of it at the photo's size: what `Predictor.predict` gives.
+
+        Args:
+            names: of the M masks; None = they have none, and are none of any classes.
+            with_logits: whether the prediction has `logits`, too.
+        """
+        count = len(self)
+        if names is None:
+            labels: tuple[tuple[Label, ...], ...] = ((),) * count
+            no_class = np.ones(count, np.float32)
+            names = Names(labels, no_class, (True,) * count, (None,) * count, calibrated=False)
+        logits = self.logits if with_logits else None
+        masks = self.masks if logits is None else logits > 0
+        return Prediction(
+            masks=masks,
+            predicted_iou=self.predicted_iou,
+            boxes_xyxy=masks_to_boxes_xyxy(masks),
+            low_res_logits=self.low_res_logits,
+            labels=names.labels,
+            none_scores=names.none_scores,
+            none_of_these=names.none_of_these,
+            kinds=names.kinds,
+            calibrated=names.calibrated,
+            logits=logits,
+        )
 
     def _painted(
         self, low_res: NDArray[np.float32]

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ovsam.geometry import decode_rle
 from ovsam.segmenter import Segmenter
+from ovsam.web import guard
 from ovsam.web.app import create_app
 from ovsam.web.server import listen
 from web.pages import PagePredictor, png_bytes
@@ -294,8 +295,11 @@ def test_a_file_that_is_no_photo_leaves_the_page_as_it_was(
     expect(page.locator(NAMED)).to_have_text("cat")
 
 
-def test_start_without_a_photo_and_drop_one(page: Page, predictor: PagePredictor) -> None:
-    with running(predictor, None, max_upload_bytes=2**20) as url:
+def test_start_without_a_photo_and_drop_one(
+    page: Page, predictor: PagePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MAX_UPLOAD_BYTES", 2**20)
+    with running(predictor, None) as url:
         page.goto(url)
         expect(page.get_by_text("Drop a photo here")).to_be_visible()
         drop = """async ([name, size]) => {

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
+from ovsam.web import guard
 from ovsam.web.app import create_app
 from web.pages import LOCAL, PagePredictor, png_bytes
 
@@ -75,15 +76,17 @@ def test_the_token_counts_in_the_address_of_the_page_only(guarded: TestClient) -
     assert guarded.get("/api/state", params={"token": TOKEN}).status_code == 401
 
 
-def test_upload_over_the_limit(predictor: PagePredictor) -> None:
-    client = TestClient(create_app(predictor, max_upload_bytes=2**20), base_url=LOCAL)
+def test_upload_over_the_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "MAX_UPLOAD_BYTES", 2**20)
     reply = client.post("/api/photos", content=bytes(2**20 + 1))
     assert reply.status_code == 413
     assert reply.json() == {"error": "The upload is larger than 1 MiB, the most this server takes."}
 
 
-def test_upload_that_does_not_announce_its_size(predictor: PagePredictor) -> None:
-    client = TestClient(create_app(predictor, max_upload_bytes=1000), base_url=LOCAL)
+def test_upload_that_does_not_announce_its_size(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MAX_UPLOAD_BYTES", 1000)
 
     def pieces(count: int) -> Iterator[bytes]:
         yield from (bytes(100) for _ in range(count))

@@ -25,8 +25,8 @@ SERVER = """
 from ovsam.web import guard
 from ovsam.web.server import serve
 from web.pages import PagePredictor
-guard.WAIT_S, guard.SLOWEST = {wait_s}, 2**20
-serve(PagePredictor(), port=0, open_browser=False, max_upload_bytes=8 * 2**20)
+guard.WAIT_S, guard.MIN_BYTES_PER_S, guard.MAX_UPLOAD_BYTES = {wait_s}, 2**20, 8 * 2**20
+serve(PagePredictor(), port=0, open_browser=False)
 """
 
 

@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from ovsam.candidates import Candidates
 from ovsam.config import ModelConfig
 from ovsam.errors import UsageError
-from ovsam.geometry import masks_to_boxes_xyxy
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
 from ovsam.predictor.checks import check_encoded, checked_content, checked_photo, checked_prompts
@@ -210,7 +209,10 @@ class Predictor:
         for group in self._segmented(encoded, asked, multimask, zoom, named=named):
             candidates, views = zip(*group, strict=True)
             names = namer.names(encoded, candidates, views, query)
-            predictions += map(_painted, candidates, names, [return_logits] * len(names))
+            predictions += [
+                found.painted(said, with_logits=return_logits)
+                for found, said in zip(candidates, names, strict=True)
+            ]
         return predictions
 
     def prepare(
@@ -279,20 +281,3 @@ class Predictor:
                 f"{self.model_name} has masks alone and no names: use segment instead of {verb}."
             )
         return self._namer
-
-
-def _painted(candidates: Candidates, names: Names, with_logits: bool) -> Prediction:
-    logits = candidates.logits if with_logits else None
-    masks = candidates.masks if logits is None else logits > 0
-    return Prediction(
-        masks=masks,
-        predicted_iou=candidates.predicted_iou,
-        boxes_xyxy=masks_to_boxes_xyxy(masks),
-        low_res_logits=candidates.low_res_logits,
-        labels=names.labels,
-        none_scores=names.none_scores,
-        none_of_these=names.none_of_these,
-        kinds=names.kinds,
-        calibrated=names.calibrated,
-        logits=logits,
-    )

@@ -17,10 +17,9 @@ from ovsam.errors import OvsamError, PhotoError
 from ovsam.images.read import DEFAULT_MAX_PIXELS
 from ovsam.segmenter import Segmenter
 from ovsam.web.guard import Guard
-from ovsam.web.routes import Desk, router
+from ovsam.web.routes import router
 from ovsam.web.sessions import BusyError, PhotoNotHeldError, Sessions
-
-DEFAULT_MAX_UPLOAD_BYTES = 100 * 2**20
+from ovsam.web.state import AppState
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -30,7 +29,6 @@ def create_app(
     *,
     token: str | None = None,
     photo: Path | None = None,
-    max_upload_bytes: int = DEFAULT_MAX_UPLOAD_BYTES,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> FastAPI:
     """The page over a predictor.
@@ -39,7 +37,6 @@ def create_app(
         predictor: the model that answers.
         token: what every request must carry; without one only loopback host names are answered.
         photo: opened at once and shown when the page opens.
-        max_upload_bytes: a larger upload is refused.
         max_pixels: a photo of more pixels is refused before it is decoded.
 
     Raises:
@@ -47,9 +44,9 @@ def create_app(
     """
     mimetypes.add_type("text/javascript", ".js")  # some Windows registries say text/plain
     app = FastAPI(title="ovsam", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.desk = Desk(Sessions(predictor), max_upload_bytes, max_pixels, first_path=photo)
-    app.state.desk.first()
-    app.add_middleware(Guard, token=token, max_upload_bytes=max_upload_bytes)
+    app.state.shared = AppState(Sessions(predictor), max_pixels, first_path=photo)
+    app.state.shared.first()
+    app.add_middleware(Guard, token=token)
     app.add_exception_handler(OvsamError, _on_ovsam_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)

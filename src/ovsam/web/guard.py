@@ -14,11 +14,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 UPLOAD_PATH = "/api/photos"
+MAX_UPLOAD_BYTES = 100 * 2**20  # of a photo's file; a larger one is refused
 MAX_JSON_BYTES = 4 * 2**20
 UPLOADS_AT_ONCE = 2  # each holds its file and its pixels in memory
-QUESTIONS_AT_ONCE = 32  # each holds a thread
-WAIT_S = 20.0  # for a turn; also for the first bytes of a body,
-SLOWEST = 2**16  # of which so many must come in a second, or else it is given up
+REQUESTS_AT_ONCE = 32  # each holds a thread
+WAIT_S = 20.0  # until a request is let through; also for the first bytes of a body,
+MIN_BYTES_PER_S = 2**16  # which is given up if it comes more slowly
 
 BUSY = "The server is busy: try again in a moment."
 
@@ -44,19 +45,18 @@ class Guard:
     - A request that another site's page makes is refused by its `Origin`.
     - A body larger than the limit is refused before it is read, or as soon as it has grown past;
       one that comes too slowly is given up.
-    - Few requests are at work at once, so that memory is bounded. The others wait for their turn,
-      and are told to try again where it does not come soon.
+    - Few requests are at work at once, so that memory is bounded. The others wait, and get 503
+      ("try again") where that takes too long.
     - There are no web sockets, and no parts of files.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, max_upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, token: str | None) -> None:
         self._app = app
         self._token = token
-        self._max_upload_bytes = max_upload_bytes
         # Cookies are shared by all ports of a host: the name keeps two servers apart.
         self._cookie = f"ovsam_{hashlib.sha256((token or '').encode()).hexdigest()[:12]}"
         self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
-        self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+        self._requests = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for the application where a request must not reach it."""
@@ -77,18 +77,18 @@ class Guard:
             await send(message)
 
         request = Request(scope)
-        answer = self._refuse_stranger(request) or self._check_token(request)
+        answer = self._check_origin(request) or self._check_token(request)
         if answer is None:
-            limit = self._max_upload_bytes if request.url.path == UPLOAD_PATH else MAX_JSON_BYTES
+            limit = MAX_UPLOAD_BYTES if request.url.path == UPLOAD_PATH else MAX_JSON_BYTES
             answer = _refuse_announced_size(request, limit)
             receive = _limited(receive, limit)
         if answer is not None or not request.url.path.startswith("/api/"):
             await (answer or self._app)(scope, receive, send_with_headers)
             return
-        turn = self._uploads if request.url.path == UPLOAD_PATH else self._questions
+        slots = self._uploads if request.url.path == UPLOAD_PATH else self._requests
         try:
             async with asyncio.timeout(WAIT_S):
-                await turn.acquire()
+                await slots.acquire()
         except TimeoutError:
             answer = _error(503, BUSY, {"Retry-After": "5"})
             await answer(scope, receive, send_with_headers)
@@ -96,9 +96,9 @@ class Guard:
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
-            turn.release()
+            slots.release()
 
-    def _refuse_stranger(self, request: Request) -> Response | None:
+    def _check_origin(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
         if self._token is None and _host_name(host) not in _LOOPBACK_NAMES:
             return _error(
@@ -167,7 +167,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         now = asyncio.get_running_loop().time()
         began = began or now
         try:
-            left = began + WAIT_S + received / SLOWEST - now
+            left = began + WAIT_S + received / MIN_BYTES_PER_S - now
             async with asyncio.timeout(left):
                 message = await receive()
         except TimeoutError as error:

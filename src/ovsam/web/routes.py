@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
-from pathlib import Path
-from threading import Lock
 from typing import Annotated
 
 import numpy as np
@@ -16,7 +13,7 @@ from PIL import Image
 
 from ovsam.images.read import read_photo
 from ovsam.vocabulary.vocabulary import builtin_vocabularies
-from ovsam.web.guard import UPLOAD_PATH
+from ovsam.web import guard
 from ovsam.web.schemas import (
     ObjectReply,
     PhotoReply,
@@ -25,111 +22,87 @@ from ovsam.web.schemas import (
     VocabularyReply,
     VocabularyRequest,
 )
-from ovsam.web.sessions import HeldPhoto, PhotoNotHeldError, Sessions, parse_vocabulary
+from ovsam.web.sessions import HeldPhoto, parse_vocabulary
+from ovsam.web.state import AppState
 
 SHOWN_SIDE = 4096
 """The longest side of the copy that the browser shows; masks keep the photo's own pixels."""
 
 
-@dataclass
-class Desk:
-    """What the routes share: the held photos, the limits, and the photo the server began with."""
-
-    sessions: Sessions
-    max_upload_bytes: int
-    max_pixels: int
-    first_path: Path | None = None
-    _first_id: str = ""
-    _first_lock: Lock = field(default_factory=Lock)
-
-    def first(self) -> HeldPhoto | None:
-        """The photo the server was started with, read again if it was dropped meanwhile."""
-        if self.first_path is None:
-            return None
-        with self._first_lock:
-            try:
-                return self.sessions.get(self._first_id)
-            except PhotoNotHeldError:
-                image = read_photo(self.first_path, max_pixels=self.max_pixels)
-                photo = self.sessions.open(image)
-                self._first_id = photo.id
-                return photo
+def _state(request: Request) -> AppState:
+    state: AppState = request.app.state.shared
+    return state
 
 
-def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
-
-
-TheDesk = Annotated[Desk, Depends(_desk)]
+State = Annotated[AppState, Depends(_state)]
 
 router = APIRouter(prefix="/api")
 
 
 @router.get("/state")
-def read_state(desk: TheDesk) -> StateReply:
+def read_state(state: State) -> StateReply:
     """What there is: model, vocabularies, the photo to begin with, the upload limit."""
-    predictor = desk.sessions.predictor
+    predictor = state.sessions.predictor
     return StateReply(
         model=predictor.model_name,
         vocabulary=VocabularyReply.of(predictor.vocabulary),
         vocabularies=list(builtin_vocabularies()),
-        first_photo=desk.first_path.name if desk.first_path else None,
-        max_upload_bytes=desk.max_upload_bytes,
+        first_photo=state.first_path.name if state.first_path else None,
+        max_upload_bytes=guard.MAX_UPLOAD_BYTES,
     )
 
 
-@router.post(UPLOAD_PATH.removeprefix("/api"), status_code=201)
-async def open_photo(request: Request, desk: TheDesk) -> PhotoReply:
+@router.post(guard.UPLOAD_PATH.removeprefix("/api"), status_code=201)
+async def open_photo(request: Request, state: State) -> PhotoReply:
     """Open the photo whose file is the request's body."""
     body = await request.body()
 
     def read_and_encode() -> HeldPhoto:
-        return desk.sessions.open(read_photo(body, max_pixels=desk.max_pixels))
+        return state.sessions.open(read_photo(body, max_pixels=state.max_pixels))
 
     return PhotoReply.of(await run_in_threadpool(read_and_encode))
 
 
 @router.get("/photos/first")
-def open_first_photo(desk: TheDesk) -> PhotoReply:
+def open_first_photo(state: State) -> PhotoReply:
     """The photo the server was started with."""
-    photo = desk.first()
+    photo = state.first()
     if photo is None:
         raise HTTPException(404, "The server was started without a photo: open one.")
     return PhotoReply.of(photo)
 
 
 @router.get("/photos/{photo_id}/pixels")
-def read_pixels(photo_id: str, desk: TheDesk) -> Response:
+def read_pixels(photo_id: str, state: State) -> Response:
     """The photo as the model sees it, as JPEG; a large one is reduced for showing."""
-    image = desk.sessions.get(photo_id).image
+    image = state.sessions.get(photo_id).image
     return Response(
         _to_jpeg(image), media_type="image/jpeg", headers={"Cache-Control": "private, no-store"}
     )
 
 
 @router.post("/photos/{photo_id}/predict")
-def predict(photo_id: str, question: PredictRequest, desk: TheDesk) -> ObjectReply:
+def predict(photo_id: str, wanted: PredictRequest, state: State) -> ObjectReply:
     """The mask and the ranked names of the object that the prompt points at."""
-    spec = question.vocabulary
-    prompt = question.to_prompt()
-    prediction = desk.sessions.predict(
+    spec = wanted.vocabulary
+    prompt = wanted.to_prompt()
+    prediction = state.sessions.predict(
         photo_id,
         prompt,
         vocabulary=None if spec is None else parse_vocabulary(spec),
-        multimask=question.multimask,
-        top=question.top,
-        preview=question.preview,
+        multimask=wanted.multimask,
+        top=wanted.top,
+        preview=wanted.preview,
     )
     return ObjectReply.of(prompt, prediction)
 
 
 @router.post("/vocabulary")
-def prepare_vocabulary(question: VocabularyRequest, desk: TheDesk) -> VocabularyReply:
+def prepare_vocabulary(wanted: VocabularyRequest, state: State) -> VocabularyReply:
     """Check a vocabulary and make it ready, without touching any photo."""
-    if question.vocabulary is None:
-        return VocabularyReply.of(desk.sessions.predictor.vocabulary)
-    return VocabularyReply.of(desk.sessions.prepare(parse_vocabulary(question.vocabulary)))
+    if wanted.vocabulary is None:
+        return VocabularyReply.of(state.sessions.predictor.vocabulary)
+    return VocabularyReply.of(state.sessions.prepare(parse_vocabulary(wanted.vocabulary)))
 
 
 def _to_jpeg(image: NDArray[np.uint8]) -> bytes:

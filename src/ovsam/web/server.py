@@ -18,7 +18,7 @@ import uvicorn
 from ovsam.errors import OvsamError, UsageError
 from ovsam.images.read import DEFAULT_MAX_PIXELS
 from ovsam.segmenter import Segmenter
-from ovsam.web.app import DEFAULT_MAX_UPLOAD_BYTES, create_app
+from ovsam.web.app import create_app
 
 MAX_CONNECTIONS = 500
 """More are answered with 503: below the number of files that systems let a process open."""
@@ -40,7 +40,6 @@ def serve(
     token: str | None = None,
     open_browser: bool = True,
     *,
-    max_upload_bytes: int = DEFAULT_MAX_UPLOAD_BYTES,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     announce: Callable[[str], object] = print,
 ) -> None:
@@ -53,7 +52,6 @@ def serve(
         port: 0 takes any free one.
         token: what every request must carry.
         open_browser: open the page in the person's browser.
-        max_upload_bytes: a larger upload is refused.
         max_pixels: a photo of more pixels is refused before it is decoded.
         announce: told the page's address, one line.
 
@@ -68,13 +66,7 @@ def serve(
         raise TokenError("The token must be printable ASCII text: leave it out to get one.")
     listener = listen(host, port)
     with contextlib.closing(listener):
-        app = create_app(
-            predictor,
-            token=token,
-            photo=photo,
-            max_upload_bytes=max_upload_bytes,
-            max_pixels=max_pixels,
-        )
+        app = create_app(predictor, token=token, photo=photo, max_pixels=max_pixels)
         url = page_url(host, listener.getsockname()[1], token)
         announce(f"ovsam is at {url} (Ctrl+C to stop)")
         if open_browser:  # the socket already listens, so the browser's request waits for us

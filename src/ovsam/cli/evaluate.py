@@ -141,7 +141,9 @@ def evaluate(
 
     import ovsam
 
-    load = partial(ovsam.load, model, vocabulary=names, device=device, zoom=zoom)
+    load = partial(ovsam.load, model, device=device, zoom=zoom)
+    if names is not None:
+        load = partial(load, vocabulary=names)
     predictor = load()
     if names is not None and not oracle_names and predictor.names_objects:
         embed_names(predictor)

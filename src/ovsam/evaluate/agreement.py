@@ -165,7 +165,7 @@ def agreement(
     zoomed = (student.zoom, teacher.zoom) if zoom is None else (zoom, zoom)
     record = None
     if journal is not None:
-        record = Record(
+        record = Record[Compared](
             journal,
             Compared,
             pair,

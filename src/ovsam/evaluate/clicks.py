@@ -120,13 +120,12 @@ def evaluate_clicks(
     if photos is None:
         photos = chosen_photos(annotations, images_dir, limit)
     zoomed = predictor.zoom if zoom is None else zoom
-    curve = Annotated[list[Share], Field(min_length=clicks, max_length=clicks)]
-    record = (
-        None
-        if journal is None
-        else Record(
+    record = None
+    if journal is not None:
+        curve: Any = Annotated[list[Share], Field(min_length=clicks, max_length=clicks)]
+        record = Record[list[float]](
             journal,
-            curve,  # type: ignore[arg-type]
+            curve,
             predictor,
             settings={
                 "measures": "masks after clicks",
@@ -136,7 +135,6 @@ def evaluate_clicks(
             },
             fits=lambda item, rows: len(rows) == len(_clickable_masks(*item)),
         )
-    )
     done = photo_by_photo(
         predictor,
         partial(_photo_curves, images_dir=images_dir, clicks=clicks, zoom=zoom),

@@ -243,10 +243,9 @@ def _masks(
 ) -> Iterator[tuple[Rle, str]]:
     """The mask of each detection, and its first name; "" where there is none, or not `named`."""
     prompts = [Prompt(box_xyxy=np.array(detection.box_xyxy)) for detection in detections]
-    candidates = predictor.segment(encoded, prompts, zoom=zoom)
-    names = [""] * len(candidates)
     if named:
-        labels = [one.labels[0] for one in predictor.name(encoded, candidates, top=1)]
-        names = [label[0].name if label else "" for label in labels]
-    for found, name in zip(candidates, names, strict=True):
-        yield encode_rle(found.mask), name
+        for prediction in predictor.predict(encoded, prompts, zoom=zoom, top=1):
+            yield encode_rle(prediction.mask), prediction.name
+    else:
+        for candidates in predictor.segment(encoded, prompts, zoom=zoom):
+            yield encode_rle(candidates.mask), ""

@@ -164,10 +164,9 @@ def evaluate(
     objects = evaluated_objects(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in objects.by_photo]
     zoomed = predictor.zoom if zoom is None else zoom
-    record = (
-        None
-        if journal is None
-        else Record(
+    record = None
+    if journal is not None:
+        record = Record(
             journal,
             Outcome,
             predictor,
@@ -180,7 +179,6 @@ def evaluate(
             },
             fits=_fits,
         )
-    )
     done = photo_by_photo(
         predictor,
         partial(

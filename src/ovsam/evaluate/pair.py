@@ -40,6 +40,11 @@ class Pair:
         """How many of a processor's threads both compute with."""
         return self.student.threads
 
+    def use_threads(self, count: int) -> None:
+        """Compute with so many of them from now on."""
+        self.student.use_threads(count)
+        self.teacher.use_threads(count)
+
 
 def load_pair(student: Callable[[], Segmenter], teacher: Callable[[], Segmenter]) -> Pair:
     """Load both; for `Workers`, to whom a partial of this can be given."""

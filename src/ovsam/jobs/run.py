@@ -45,7 +45,7 @@ class Computer(Protocol):
 
 
 @dataclass(frozen=True)
-class Record(Generic[Row, Item]):
+class Record(Generic[Row]):
     """Where the rows of each photo are kept, so that a run that was stopped goes on.
 
     Attributes:
@@ -60,7 +60,7 @@ class Record(Generic[Row, Item]):
     row: type[Row]
     computer: Computer
     settings: Mapping[str, Any]
-    fits: Callable[[Item, list[Row]], bool] = lambda *_: True
+    fits: Callable[[Any, list[Row]], bool] = lambda *_: True
 
     def open(self, workers: Workers | None) -> Journal[Row]:
         """The journal.
@@ -77,7 +77,7 @@ class Record(Generic[Row, Item]):
         }
         return Journal(self.path, {**self.settings, **computed_by}, self.row)
 
-    def known(self, journal: Journal[Row], items: Mapping[int, Item]) -> dict[int, list[Row]]:
+    def known(self, journal: Journal[Row], items: Mapping[int, Any]) -> dict[int, list[Row]]:
         """The rows that are there of these photos.
 
         Raises:
@@ -107,7 +107,7 @@ def photo_by_photo(
     work: Callable[[Model, Item], list[Row]],
     items: Mapping[int, Item],
     *,
-    record: Record[Row, Item] | None = None,
+    record: Record[Row] | None = None,
     workers: Workers | None = None,
     progress: Progress | None = None,
     enough: Callable[[list[Row]], bool] = lambda _: False,

@@ -53,6 +53,12 @@ reports = ["plain/box", "trained/box"]
 """
 
 
+def written(path: Path, content: str = SET) -> str:
+    """The path of a set, as a file in a folder."""
+    (path / "set.toml").write_text(content)
+    return str(path / "set.toml")
+
+
 def folders(root: Path) -> Folders:
     """A run folder and a data folder."""
     for name in ("run", "data"):

@@ -33,10 +33,10 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the models that are loaded."""
     names: list[str] = []
 
-    def load(name: str, *, vocabulary: Vocabulary, device: str, zoom: bool | None = None) -> Any:
+    def load(name: str, *, device: str, zoom: bool | None = None, **options: Vocabulary) -> Any:
         assert device == "cpu"
         names.append(name)
-        return FakePredictor(vocabulary=vocabulary, zoom=bool(zoom))
+        return FakePredictor(zoom=bool(zoom), **options)
 
     monkeypatch.setattr(ovsam, "load", load, raising=False)
     return names

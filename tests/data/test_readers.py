@@ -389,7 +389,7 @@ def test_a_photo_too_large_to_be_drawn(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b.jpg", "x" * 5000, "\ud800.jpg"])
 def test_a_photo_of_no_name_is_missing(folder: Path, name: str) -> None:
-    from ovsam.evaluate.instances import chosen_photos
+    from ovsam.evaluate.photos import chosen_photos
 
     content = copy.deepcopy(COCO)
     content["images"][0]["file_name"] = name
@@ -660,7 +660,7 @@ def test_any_report_is_a_row_of_tables_or_a_gap(folder: Path, data: st.DataObjec
         assert "\n" not in text and len(text.replace(str(path), "")) < 2000
     for column in table.columns[:2]:
         pairs(results, replace(table, rows=ROWS, columns=table.columns[:2], plot=()), column)
-    results.unusable()
+    results.reports.unusable()
 
 
 ROWS = (

@@ -62,7 +62,7 @@ def test_names_come_from_the_true_box_in_the_authors_variant_alone(images: Path)
     ]
     ours, theirs = fakes
     assert ours.named == []
-    assert np.array_equal(theirs.named, [(10, 10, 30, 20)] * 2)
+    assert np.array_equal(np.array(theirs.named), [(10, 10, 30, 20)] * 2)
     asked = [[(p.points_xy.tolist(), p.box_xyxy) for p in fake.prompts] for fake in fakes]
     assert asked[0] == asked[1], "the mask is found from the point alone"
     assert [report.prompts for report in reports] == list(kinds)

@@ -64,7 +64,7 @@ def test_a_model_answers_as_its_report_was_made(images: Path, tmp_path: Path) ->
     )
     [answer] = found.values()
     assert answer.prompt.box_xyxy is None
-    assert np.array_equal(fake.named, [BOX])
+    assert np.array_equal(np.array(fake.named), [BOX])
     assert answer.correct
     assert (answer.name, answer.score) == ("person", 0.5)
     assert answer.iou == pytest.approx(np.pi * 25 / 600, abs=0.02)

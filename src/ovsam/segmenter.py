@@ -17,17 +17,40 @@ Words = Vocabulary | str | Sequence[str]
 """A built-in vocabulary's name, a file, a comma list, names, or a `Vocabulary`."""
 
 
-class Segmenter(Protocol):
-    """Encodes a photo once, and tells masks, names, or both; threads may share it.
-
-    The encoded photo is opaque here, so its type is `Any`: callers only hold it, and may ask for
-    its `size_hw`.
-    """
+class Computer(Protocol):
+    """What the digits of a model depend on, or of several models that work together."""
 
     @property
     def model_name(self) -> str:
         """The model's name, as shown to people."""
         ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells two models of one name apart."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu", "cuda:0", ..."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many of the processor's threads it computes with; other numbers round otherwise."""
+        ...
+
+    def use_threads(self, count: int, /) -> None:
+        """Compute with so many of the processor's threads from now on, in all of this process."""
+        ...
+
+
+class Segmenter(Computer, Protocol):
+    """Encodes a photo once, and tells masks, names, or both; threads may share it.
+
+    The encoded photo is opaque here, so its type is `Any`: callers only hold it, and may ask for
+    its `size_hw`.
+    """
 
     @property
     def config(self) -> ModelConfig:
@@ -47,25 +70,6 @@ class Segmenter(Protocol):
     @property
     def zoom(self) -> bool:
         """Whether it zooms where a call does not say."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """Where it computes: "cpu", "cuda:0", ..."""
-        ...
-
-    @property
-    def threads(self) -> int:
-        """How many of the processor's threads it computes with; other ones round otherwise."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells two models of one name apart."""
-        ...
-
-    def use_threads(self, count: int, /) -> None:
-        """Compute with so many of the processor's threads from now on, in all of this process."""
         ...
 
     def encode(self, image: NDArray[np.uint8], /) -> Any:

@@ -68,7 +68,7 @@ def average_precision(
     """Mask AP of results on some photos, those in which nothing was found included.
 
     Args:
-        ground_truth: what is right; its rules are the ones that are followed.
+        ground_truth: the annotations; its rules are the ones that are followed.
         results: of these photos; by LVIS's rules at most `LVIS_DETECTIONS` for each.
         photos: those that count.
         categories: ids of the classes that count; None = all.
@@ -79,14 +79,14 @@ def average_precision(
     ids = sorted(ground_truth.categories if categories is None else categories)
     chosen = {photo.id: photo for photo in photos}
     images = _images(ground_truth, chosen)
-    right = ground_truth_rows(ground_truth, chosen)
+    annotated = ground_truth_rows(ground_truth, chosen)
     given, beyond_best = len(results), 0
     if ground_truth.rules == "lvis":
-        results = _judged(right, results, images)
+        results = _with_known_class(annotated, results, images)
     else:
         crowded = Counter((row["image_id"], row["category_id"]) for row in results)
         beyond_best = sum(max(0, count - COCO_DETECTIONS) for count in crowded.values())
-    by_id = _by_category(right), _by_category(_found_rows(results))
+    by_id = _by_category(annotated), _by_category(_predicted_rows(results))
     ids = [i for i in ids if i in by_id[0]]  # of a class without an object there is no AP
     parts = [_precision(ground_truth, i, by_id[0][i], by_id[1].get(i, []), images) for i in ids]
     precision = np.stack(parts, axis=2) if parts else np.full((10, 101, 0, 4), -1.0)  # (T, R, K, A)
@@ -122,8 +122,8 @@ def _mean(precision: NDArray[np.float64]) -> float | None:
 def _precision(
     ground_truth: GroundTruth,
     category_id: int,
-    right: list[dict[str, Any]],
-    found: list[dict[str, Any]],
+    annotated: list[dict[str, Any]],
+    predicted: list[dict[str, Any]],
     images: Mapping[int, dict[str, Any]],
 ) -> NDArray[np.float64]:
     """Precision `(T, R, A)` at T IoU thresholds and R recalls of one class, for A sizes.
@@ -132,9 +132,9 @@ def _precision(
     """
     lvis = ground_truth.rules == "lvis"
     frequency = ground_truth.categories[category_id].frequency
-    seen = {row["image_id"] for rows in (right, found) for row in rows}
+    seen = {row["image_id"] for rows in (annotated, predicted) for row in rows}
     sets = []
-    for rows in (right, found):
+    for rows in (annotated, predicted):
         made = COCO()
         made.dataset = {
             "info": {},
@@ -207,8 +207,8 @@ def ground_truth_rows(
     return rows
 
 
-def _judged(
-    right: Sequence[Mapping[str, Any]],
+def _with_known_class(
+    annotated: Sequence[Mapping[str, Any]],
     results: Sequence[MaskResult],
     images: Mapping[int, Mapping[str, Any]],
 ) -> list[MaskResult]:
@@ -216,13 +216,13 @@ def _judged(
 
     The evaluator would leave out the others by itself, but fails where a photo has nothing else.
     """
-    known = {(row["image_id"], row["category_id"]) for row in right}
+    known = {(row["image_id"], row["category_id"]) for row in annotated}
     for photo_id, photo in images.items():
         known |= {(photo_id, category_id) for category_id in photo["neg_category_ids"]}
     return [row for row in results if (row["image_id"], row["category_id"]) in known]
 
 
-def _found_rows(results: Sequence[MaskResult]) -> list[dict[str, Any]]:
+def _predicted_rows(results: Sequence[MaskResult]) -> list[dict[str, Any]]:
     return [
         {
             **result,

@@ -19,12 +19,12 @@ class EvaluatedObjects:
     """What is evaluated.
 
     Attributes:
-        by_photo: by photo id the instances that count, each with its right name.
+        by_photo: by photo id the instances that count, each with its annotated name.
         left_out: how many do not, being of classes that are never answered.
         merged: a sentence for each class of the vocabulary that is several of the file's.
     """
 
-    by_photo: dict[int, list[tuple[Instance, str]]]
+    by_photo: dict[int, list[NamedInstance]]
     left_out: int
     merged: tuple[str, ...]
 
@@ -32,7 +32,7 @@ class EvaluatedObjects:
 def evaluated_objects(
     annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary
 ) -> EvaluatedObjects:
-    """The instances of the photos with their right names.
+    """The instances of the photos with their annotated names.
 
     Raises:
         AnnotationError: a class is not in the vocabulary, or no instance counts.
@@ -40,14 +40,14 @@ def evaluated_objects(
     """
     answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
     names = annotations.names_in(vocabulary)
-    kept: dict[int, list[tuple[Instance, str]]] = {}
-    meant: dict[str, dict[str, None]] = {}  # the file's classes by ours, in the order of objects
+    kept: dict[int, list[NamedInstance]] = {}
+    own: dict[str, dict[str, None]] = {}  # the file's classes by ours, in the order of objects
     left_out = 0
     for photo in photos:
         for instance in annotations.by_photo[photo.id]:
             _check_box(annotations, photo, instance)
             name = name_in(annotations, instance, vocabulary, names)
-            meant.setdefault(name, {})[instance.category] = None
+            own.setdefault(name, {})[instance.category] = None
             if answerable[name]:
                 kept.setdefault(photo.id, []).append((instance, name))
             else:
@@ -62,7 +62,7 @@ def evaluated_objects(
         f"{' and '.join(map(quoted, classes))} are both {quoted(name)}"
         if len(classes) == 2
         else f"{', '.join(map(quoted, classes))} are all {quoted(name)}"
-        for name, classes in meant.items()
+        for name, classes in own.items()
         if len(classes) > 1
     ]
     return EvaluatedObjects(kept, left_out, tuple(merged))

@@ -27,11 +27,11 @@ class Pair:
 
     @property
     def fingerprint(self) -> str:
-        """What tells two pairs of the same names apart."""
+        """Digests of both: two pairs of the same names may be of other weights."""
         return f"{self.student.fingerprint} {self.teacher.fingerprint}"
 
     @property
-    def device(self) -> object:
+    def device(self) -> str:
         """Where the student computes."""
         return self.student.device
 

@@ -1,4 +1,4 @@
-"""What a report was made from, so that it can be told from one made from something else."""
+"""What a report was made from, to distinguish it from one made from something else."""
 
 from __future__ import annotations
 

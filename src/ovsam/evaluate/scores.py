@@ -23,9 +23,7 @@ from ovsam.jobs.run import Progress, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.vocabulary.vocabulary import Vocabulary
 
-NEEDED = (
-    20  # in each half: of fewer, one right name in twenty, which the threshold refuses, is none
-)
+NEEDED = 20  # objects in each half, so that the threshold can refuse one right name in twenty
 _SMALLEST = 1e-38  # float32 knows no smaller probability
 
 

@@ -7,7 +7,7 @@ is convex in its inverse. The order of the names stays.
 The threshold of "none of these" goes with it: `KEPT` of the right first names reach it.
 
 Every second photo makes one half; what is fitted on either half is evaluated on the other, so that
-no photo tells how good a fit to itself is. What a model gets is fitted on all of them.
+no photo is in its own evaluation. What a model gets is fitted on all of them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A file is a list of `{image_id, category_id, bbox, score}` with `bbox` = x, y, width, height in
 photo pixels. Detectron2, MMDetection, Ultralytics and torchvision's reference write it; whatever
-else stands in an entry, such as a detector's own masks, is not looked at. Ultralytics takes the
+else stands in an entry, such as a detector's own masks, is ignored. Ultralytics takes the
 name of a photo's file for its id: a text as `image_id` is such a name without folder and suffix,
 and so is a number where not all are ids. A `file_name` decides where the photos have it once.
 Files that seem to mean other photos, classes or boxes than they say are warned of.
@@ -117,7 +117,7 @@ def parse_detections(
         except AnnotationError as error:
             raise AnnotationError(
                 f"{error} Correct the entry or take it out, or give the annotations that the "
-                "detector was asked with."
+                "detector was given."
             ) from error
         found.setdefault(photo.id, []).append(detection)
         if photo.id not in best or detection.score > best[photo.id][0]:

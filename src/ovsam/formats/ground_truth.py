@@ -16,7 +16,7 @@ Rules = Literal["coco", "lvis"]
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """What is right, read and as it stands in the file.
+    """Annotations, read and as they stand in the file.
 
     Attributes:
         source: the file's name, for messages.

@@ -8,40 +8,17 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ovsam.errors import OutputError
 from ovsam.jobs.journal import Journal
 from ovsam.jobs.processes import THREADS, Workers
+from ovsam.segmenter import Computer
 
 Model = TypeVar("Model")
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 Progress = Callable[[int, int], None]
-
-
-class Computer(Protocol):
-    """What digits depend on, of a model or of several that do the work together."""
-
-    @property
-    def model_name(self) -> str:
-        """Of the model, or of all."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells weights of one name apart."""
-        ...
-
-    @property
-    def device(self) -> object:
-        """Where it computes."""
-        ...
-
-    @property
-    def threads(self) -> int:
-        """How many of a processor's threads it computes with."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +49,7 @@ class Record(Generic[Row]):
             "ovsam": metadata.version("ovsam"),
             "model": self.computer.model_name,
             "weights": self.computer.fingerprint,
-            "device": str(self.computer.device),
+            "device": self.computer.device,
             "threads": self.computer.threads if workers is None else THREADS,
         }
         return Journal(self.path, {**self.settings, **computed_by}, self.row)

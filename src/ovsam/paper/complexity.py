@@ -179,14 +179,14 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
     if sharpen is not None:
         once.append(_part("high resolution", "photo", sharpen, lambda: sharpen(pyramid))[0])
     if zoom := config.zoom:  # the same weights once more
-        again, _ = _part(
+        crop, _ = _part(
             "zoom: encode again",
             "prompt",
             model,
             lambda: model.encode(_pixels(zoom.size), named=model.region_head is not None),
         )
         squares = len(zoom.crop_scales)  # around a given box; one around what a click has found
-        once.append(replace(again, parameters=0, multiply_adds=squares * again.multiply_adds))
+        once.append(replace(crop, parameters=0, multiply_adds=squares * crop.multiply_adds))
     return (
         *once,
         *_prompt_parts(config.embed_dim, config.decoder, zoom.size if zoom else config.image_size),

@@ -31,7 +31,7 @@ class Section:
 
     Attributes:
         filled: its figures.
-        order: for each heading that the paper orders rows by, the pairs that could be told.
+        order: for each heading that the paper orders rows by, the pairs that could be compared.
         plot: the name of the plot's file and its content, if there is one.
     """
 

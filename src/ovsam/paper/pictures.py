@@ -68,8 +68,7 @@ def check_shown(annotations: Annotations, chosen: Sequence[int], images_dir: Pat
         AnnotationError: a photo is missing or of another size, or a mask is malformed.
         PhotoError: a photo is none.
     """
-    wanted = set(chosen)
-    ids = {one.photo_id for one in annotations.instances if one.id in wanted}
+    ids = {one.photo_id for one in annotations.instances if one.id in set(chosen)}
     shown = [photo for photo in annotations.photos if photo.id in ids]
     check_photos(annotations.source, shown, images_dir)
     annotations.check_masks(shown)

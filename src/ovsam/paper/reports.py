@@ -85,7 +85,7 @@ class Reports:
         return content
 
     def _differences(self, name: str, report: Mapping[str, Any]) -> list[str]:
-        """What a report was made with that its row does not ask for."""
+        """What a report was made with that its measurement does not have."""
         model, _, measurement = name.partition("/")
         how = self.tables.measurements[measurement]
         made_from = provenance_of(report)

@@ -1,7 +1,7 @@
 """What a run folder has for a set of tables: figures, and for each that is missing the reason.
 
 A number is read from a report or counted, or it is a gap. A report that was made with other
-settings than its row asks for is a gap, too.
+settings than its row's is a gap, too.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class PictureEntry:
     name: str
     title: str
     reports: tuple[str, ...] = Field(min_length=2)
-    """MODEL/MEASUREMENT; best and worst are told by the last."""
+    """MODEL/MEASUREMENT; best and worst go by the last."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from fakes import FakeEncodedImage, FakePredictor
-from ovsam.errors import AnnotationError
+from ovsam.candidates import Candidates
+from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.detections import BOXES_AT_ONCE, DetectionReport, evaluate_detections
 from ovsam.formats.coco_results import parse_detections
 from ovsam.formats.ground_truth import GroundTruth, parse_ground_truth
 from ovsam.geometry import decode_rle
-from ovsam.structures import Prediction, Prompt
+from ovsam.structures import Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
 from photo_folder import rectangle
 
@@ -172,24 +173,29 @@ def test_a_vocabulary_must_have_the_annotated_classes(images: Path) -> None:
 
 
 class Counting(FakePredictor):
-    """Remembers how many prompts came at once."""
+    """Remembers how many prompts came at once; it makes masks, and fails where it is to name."""
 
     at_once: tuple[int, ...] = ()
 
-    def predict(
+    def segment(
         self, encoded: FakeEncodedImage, prompts: Prompt | Sequence[Prompt], **options: Any
-    ) -> list[Prediction]:
+    ) -> list[Candidates]:
         assert not isinstance(prompts, Prompt)
         self.at_once += (len(prompts),)
-        return super().predict(encoded, prompts, **options)
+        return super().segment(encoded, prompts, **options)
+
+    def predict(self, *_: object, **__: object) -> Any:
+        raise AssertionError("the detector's names count")
 
 
-def test_a_photo_is_encoded_once_and_many_boxes_are_asked_in_groups(images: Path) -> None:
-    fake = Counting()
+def test_a_photo_is_encoded_once_and_many_boxes_are_segmented_in_groups(images: Path) -> None:
+    fake = Counting(names_objects=False)
     report = evaluated(fake, TWO, [box(0, CAT, A)] * (BOXES_AT_ONCE + 1), images)
     assert fake.encode_calls == 1
     assert fake.at_once == (BOXES_AT_ONCE, 1)
     assert len(report.results) == report.boxes == BOXES_AT_ONCE + 1
+    with pytest.raises(OvsamError, match="fake makes masks and has no names to measure"):
+        evaluated(fake, TWO, [box(0, CAT, A)], images, labels="ours")
 
 
 def test_lvis_takes_the_best_300_of_a_photo(images: Path) -> None:

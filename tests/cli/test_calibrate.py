@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ovsam
+from fakes import FakePredictor
 from ovsam.cli import app as cli
 from ovsam.model.checkpoint import load_checkpoint, save_checkpoint
 from photo_folder import write_coco
@@ -47,7 +48,7 @@ def test_calibrate_writes_the_model_with_what_it_found(
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("lite-oracle", "'lite-oracle' is told its names: there is no score"),
+        ("lite-oracle", "use 'ovsam evaluate --oracle-names'"),
         ("lite-image-crop", "Give the file of a trained baseline"),
     ],
 )
@@ -61,6 +62,20 @@ def test_calibrate_refuses_what_it_cannot_calibrate(
     assert result.exit_code == 1
     assert message in result.stderr
     assert not output.exists()
+
+
+def test_calibrate_refuses_a_model_without_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_: str, **__: object) -> FakePredictor:
+        return FakePredictor(names_objects=False)
+
+    monkeypatch.setattr(ovsam, "load", load, raising=False)
+    write_coco(tmp_path / "val.json", tmp_path / "photos", ["cat", "dog"], ["0.png"])
+    words = ["calibrate", str(tmp_path / "val.json"), "--images", str(tmp_path / "photos")]
+    result = CliRunner().invoke(cli.app, [*words, "-o", str(tmp_path / "out.safetensors")])
+    assert result.exit_code == 1
+    assert "'lite' makes masks and has no names: there is no score" in result.stderr
 
 
 def test_calibrate_refuses_a_name_before_any_work(tmp_path: Path) -> None:

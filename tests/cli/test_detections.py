@@ -39,16 +39,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
 
 
-ASKED = ("evaluate-detections", "truth.json", "boxes.json", "--images", "photos")
+CALL = ("evaluate-detections", "truth.json", "boxes.json", "--images", "photos")
 
 
 def test_the_detectors_labels(run: Run, fake: FakePredictor) -> None:
+    fake.names_objects = False
     result = run(
-        *(*ASKED, "--labels", "detector", "--model", "lite", "--no-zoom"),
+        *(*CALL, "--labels", "detector", "--model", "lite", "--no-zoom"),
         *("--json", "report.json", "--results-out", "masks.json"),
     )
     assert result.exit_code == 0, result.output
-    assert fake.vocabulary.classes == ("object",)
+    assert fake.vocabulary == FakePredictor().vocabulary, "none is given: names play no part"
     for shown in ("AP50", "1.000", "COCO's rules", "names by the detector", "4 boxes, 2 photos"):
         assert shown in result.stdout
     content = json.loads(Path("report.json").read_text())
@@ -70,7 +71,7 @@ def test_our_labels(run: Run, fake: FakePredictor) -> None:
     """Every box is an emu to us, be it one or not."""
     fake.answers = ("emu", "emu")
     result = run(
-        *ASKED, "--labels", "ours", "--vocabulary", "person, emu, cup", "--json", "report.json"
+        *CALL, "--labels", "ours", "--vocabulary", "person, emu, cup", "--json", "report.json"
     )
     assert result.exit_code == 0, result.output
     assert "names by vocabulary custom" in result.stdout
@@ -82,7 +83,7 @@ def test_our_labels(run: Run, fake: FakePredictor) -> None:
 
 def test_limit_and_names_that_are_no_class(run: Run, fake: FakePredictor) -> None:
     fake.answers = ("cup", "emu")
-    result = run(*(*ASKED, "--labels", "ours", "--vocabulary", "person, emu, cup"), "--limit", "1")
+    result = run(*(*CALL, "--labels", "ours", "--vocabulary", "person, emu, cup"), "--limit", "1")
     assert result.exit_code == 0, result.output
     assert fake.encode_calls == 1
     assert "1 box named as no class of the annotation file" in result.stdout
@@ -100,7 +101,7 @@ def test_limit_and_names_that_are_no_class(run: Run, fake: FakePredictor) -> Non
     ],
 )
 def test_what_is_refused(run: Run, code: int, arguments: tuple[str, ...], message: str) -> None:
-    result = run(*ASKED, *arguments)
+    result = run(*CALL, *arguments)
     assert result.exit_code == code, result.output
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
@@ -111,7 +112,7 @@ def test_a_faulty_entry_stops_before_the_model_loads(
 ) -> None:
     monkeypatch.setattr(ovsam, "load", None, raising=False)
     Path("boxes.json").write_text('[{"image_id": 7}]')
-    result = run(*ASKED, "--labels", "detector")
+    result = run(*CALL, "--labels", "detector")
     assert result.exit_code == 1, result.output
     assert "Entry 0 of 'boxes.json' lacks 'category_id'" in result.stderr
 

@@ -96,7 +96,7 @@ def test_crowds_can_be_objects(run: Run, command: tuple[str, ...]) -> None:
     content, result = report_of(run, *command, "--crowds", "objects")
     assert content.get("instances", 9) == 9
     assert content["not_counted"]["crowd_regions"] == 0
-    assert content["asked"]["crowds"] == "objects"
+    assert content["provenance"]["crowds"] == "objects"
     assert "do not count" not in result.stdout + result.stderr
 
 

@@ -114,19 +114,21 @@ def test_what_pictures_refuses(run: Run) -> None:
         assert not Path("c.png").exists()
         return str(result.stderr)
 
-    asked = ("data/truth.json", "a.json", "b.json", "--images")
+    call = ("data/truth.json", "a.json", "b.json", "--images")
     assert "two reports or more" in refused(*TRUTH, "a.json", "-o", "c.png", code=2)
-    assert "must end in .png" in refused(*asked, "data/photos", "-o", "c.jpg", code=2)
-    assert "photos are missing" in refused(*asked, "run", "-o", "c.png")
-    Path("a.json").write_text(json.dumps({**json.loads(Path("b.json").read_text()), "asked": 3}))
-    assert "is no report" in refused(*asked, "data/photos", "-o", "c.png")
+    assert "must end in .png" in refused(*call, "data/photos", "-o", "c.jpg", code=2)
+    assert "photos are missing" in refused(*call, "run", "-o", "c.png")
+    Path("a.json").write_text(
+        json.dumps({**json.loads(Path("b.json").read_text()), "provenance": 3})
+    )
+    assert "is no report" in refused(*call, "data/photos", "-o", "c.png")
     for what in ("model", "vocabulary"):
         content = json.loads(Path("b.json").read_text())
         Path("weights").write_text("made again")
-        content["asked"][what] = {"name": "weights", "sha256": "0"}
+        content["provenance"][what] = {"name": "weights", "sha256": "0"}
         Path("a.json").write_text(json.dumps(content))
-        said = refused(*asked, "data/photos", "-o", "c.png")
+        said = refused(*call, "data/photos", "-o", "c.png")
         assert f"another {what} than 'weights' is now" in said
     Path("data/truth.json").write_text(Path("data/truth.json").read_text() + "\n")
     Path("a.json").write_text(Path("b.json").read_text())
-    assert "with other annotations" in refused(*asked, "data/photos", "-o", "c.png")
+    assert "with other annotations" in refused(*call, "data/photos", "-o", "c.png")

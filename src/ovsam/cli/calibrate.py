@@ -76,14 +76,15 @@ def calibrate(
     names = load_vocabulary(vocabulary)
 
     import ovsam
+    from ovsam.evaluate.objects import evaluated_objects
     from ovsam.evaluate.photos import chosen_photos
-    from ovsam.evaluate.scores import collect_scores, objects_to_fit
+    from ovsam.evaluate.scores import collect_scores
     from ovsam.evaluate.temperature import fit
     from ovsam.hub import fetch_model
     from ovsam.model.checkpoint import save_with_config
 
     photos = chosen_photos(content, images_dir, limit)
-    objects_to_fit(content, photos, names)
+    evaluated_objects(content, photos, names)
     predictor = ovsam.load(model, vocabulary=names, device=device)
     if not predictor.names_objects:
         raise OvsamError(

@@ -14,9 +14,8 @@ from made_run import folders, outcome, write_report
 from ovsam.errors import OvsamError
 from ovsam.formats.coco import parse_annotations
 from ovsam.paper.cases import Case, read_answers
+from ovsam.paper.close_up import CELL, CloseUp
 from ovsam.paper.pictures import (
-    CELL,
-    _Row,
     answer_again,
     draw_side_by_side,
     read_picture,
@@ -121,7 +120,9 @@ def test_of_a_box_that_sticks_out_the_part_in_the_photo_is_shown(images: Path, o
     annotations = parse_annotations(CONTENT)
     cells = []
     for box in ((0.0, 5.0, 40.0, 60.0), (-out, 5.0, 40.0, 60 + 3 * out)):
-        row = _Row(annotations.photos[0], replace(annotations.instances[0], box_xyxy=box), images)
+        row = CloseUp(
+            annotations.photos[0], replace(annotations.instances[0], box_xyxy=box), images
+        )
         cells.append(row.draw(row.mask, Prompt(box_xyxy=box)))
     assert (cells[0] == cells[1]).all()
 

@@ -10,6 +10,7 @@ import typer
 from ovsam.cli import (
     calibrate,
     compare,
+    complexity,
     convert,
     data,
     detections,
@@ -68,4 +69,5 @@ app.add_typer(data.app, name="data", rich_help_panel=TRAIN)
 app.add_typer(train.app)
 # who reproduce the paper:
 app.add_typer(paper.app)
+app.add_typer(complexity.app)
 app.add_typer(convert.app)

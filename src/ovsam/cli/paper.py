@@ -1,4 +1,4 @@
-"""The commands that only the paper needs: its tables, models side by side, and their cost."""
+"""`ovsam tables` and `ovsam pictures`: the paper's tables, and models side by side."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import PAPER, Command, DeviceOption, ImagesBesideOption, complete_models
+from ovsam.cli.options import PAPER, Command, DeviceOption, ImagesBesideOption
 from ovsam.cli.progress import bar
 from ovsam.cli.streams import print_file
 from ovsam.errors import OutputError, OvsamError, UsageError
 
 if TYPE_CHECKING:
     from ovsam.formats.crowds import Crowds
-    from ovsam.paper.complexity import Complexity
     from ovsam.paper.page import Pictures, Section
     from ovsam.paper.results import Results
     from ovsam.paper.table_set import Folders, PictureEntry, Table, TableSet
@@ -250,57 +249,3 @@ def pictures(
     names = {key: answers[0].outcomes[key]["category"] for key in chosen}
     write_picture(output, draw_side_by_side(cases, content, images_dir, drawn, names), reports)
     typer.echo(f"wrote {output}: {len(chosen)} objects")
-
-
-@app.command(cls=Command, rich_help_panel=PAPER)
-def complexity(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Models by name, or checkpoints by path. Left out: all that have a name.",
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_models,
-        ),
-    ] = None,
-) -> None:
-    """Count parameters and multiply-adds, part by part, beside the paper's figures.
-
-    Example: `ovsam complexity lite rn50x16-coco`
-    """
-    from ovsam.paper.complexity import PROMPTS, model_names
-    from ovsam.paper.complexity import complexity as count
-
-    for name in models or model_names():
-        _print_complexity(count(name))
-    typer.echo(
-        "Counted: matrix products and convolutions of the model as built. The paper's figures "
-        f"agree with one photo and {PROMPTS} prompts."
-    )
-
-
-def _print_complexity(counts: Complexity) -> None:
-    from rich import box as boxes
-    from rich.console import Console
-    from rich.table import Table
-
-    from ovsam.paper.complexity import PROMPTS
-
-    table = Table(title=counts.model, title_justify="left", box=boxes.SIMPLE_HEAD)
-    for heading in ("part", "runs", "parameters, M", "multiply-adds, G"):
-        table.add_column(heading, justify="right" if "," in heading else "left")
-
-    def add(name: str, runs: str, parameters: float | None, multiply_adds: float) -> None:
-        shown = "" if parameters is None else f"{parameters / 1e6:,.2f}"
-        table.add_row(name, runs, shown, f"{multiply_adds / 1e9:,.2f}")
-
-    for part in counts.parts:
-        add(part.name, f"per {part.per}", part.parameters or None, part.multiply_adds)
-    table.add_section()
-    add("one photo", "", None, counts.encode)
-    add("one prompt", "", None, counts.prompt)
-    add(f"one photo, {PROMPTS} prompts", "", counts.parameters, counts.total)
-    if counts.paper:
-        multiply_adds, parameters = counts.paper
-        add("the paper", "", parameters, multiply_adds)
-    Console().print(table)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -20,22 +19,18 @@ from ovsam.evaluate.objects import NamedInstance
 from ovsam.evaluate.photos import check_photos, read_annotated_photo
 from ovsam.evaluate.provenance import fingerprint
 from ovsam.files import write_atomically
-from ovsam.formats.coco import Annotations, Instance, Photo
-from ovsam.geometry import clip_box_xyxy, mask_iou
-from ovsam.images.draw import draw_mask, draw_prompt, object_colour
+from ovsam.formats.coco import Annotations, Photo
+from ovsam.geometry import mask_iou
 from ovsam.jobs.run import Progress, photo_by_photo
 from ovsam.paper.cases import Answers, Case
+from ovsam.paper.close_up import CELL, CloseUp
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
-CELL = 300  # pixels
-CONTEXT = 2.0  # how much wider than its object a cell is
-SMALLEST = 96  # photo pixels that a cell shows at least
 SAME_IOU = 0.02  # so far apart, on average, may the same model be on another machine
 _CAPTION, _HEADING, _GAP = 22, 30, 6
 _GROUND, _INK, _CORRECT, _WRONG = (255, 255, 255), (28, 28, 31), (0, 110, 80), (190, 60, 0)
 _REPORTS = "reports"  # the text of a PNG that holds their digests
-_LINE = 2  # of outlines, in pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +186,7 @@ def draw_side_by_side(
         y += _HEADING
         for key in case.annotation_ids:
             instance = instances[key]
-            row = _Row(photos[instance.photo_id], instance, images_dir)
+            row = CloseUp(photos[instance.photo_id], instance, images_dir)
             cells = [(row.draw(row.mask, None), names[key], _INK)]
             for _, found in answers:
                 one = found[key]
@@ -204,63 +199,6 @@ def draw_side_by_side(
                 _write(draw, (x, y + CELL + 3), text, colour, 13)
             y += CELL + _CAPTION
     return np.asarray(sheet).copy()
-
-
-class _Row:
-    """The square around an object, seen at the size of a cell."""
-
-    def __init__(self, photo: Photo, instance: Instance, images_dir: Path) -> None:
-        self.pixels = read_annotated_photo(photo, images_dir)
-        self.mask = instance.mask(photo.size_hw)
-        x0, y0, x1, y1 = clip_box_xyxy(instance.box_xyxy, photo.size_hw).tolist()
-        height, width = photo.size_hw
-        side = max(SMALLEST, CONTEXT * max(x1 - x0, y1 - y0))
-        side = min(side, max(height, width))
-        # Inside the photo as far as it is large enough.
-        self.x = _start((x0 + x1) / 2, side, width)
-        self.y = _start((y0 + y1) / 2, side, height)
-        self.scale = CELL / side
-
-    def draw(self, mask: NDArray[np.bool_], prompt: Prompt | None) -> NDArray[np.uint8]:
-        """The cell `(CELL, CELL, 3)` with a mask `(H, W)` and a prompt, both in photo pixels."""
-        # Pixel centres: where the cell's centre of pixel 0 lies in the photo, and so on.
-        matrix = np.array(
-            [
-                [self.scale, 0, (0.5 - self.x) * self.scale - 0.5],
-                [0, self.scale, (0.5 - self.y) * self.scale - 0.5],
-            ]
-        )
-        pixels, soft = self.pixels, mask.astype(np.float32)
-        if self.scale < 1:  # else what is thin falls between the samples
-            blur = 0.4 / self.scale
-            pixels = cv2.GaussianBlur(pixels, (0, 0), blur).astype(np.uint8)
-            soft = cv2.GaussianBlur(soft, (0, 0), blur).astype(np.float32)
-        canvas = cv2.warpAffine(
-            pixels, matrix, (CELL, CELL), flags=cv2.INTER_LINEAR, borderValue=(235, 235, 235)
-        ).astype(np.uint8)
-        shown = cv2.warpAffine(soft, matrix, (CELL, CELL), flags=cv2.INTER_LINEAR) > 0.5
-        draw_mask(canvas, shown, object_colour(0), _LINE)
-        if prompt is not None:
-            draw_prompt(canvas, self._moved(prompt), object_colour(1), _LINE)
-        return canvas
-
-    def _moved(self, prompt: Prompt) -> Prompt:
-        """A prompt in the cell's pixels, of its box what lies in the photo."""
-        prompt = prompt.clipped((self.pixels.shape[0], self.pixels.shape[1]))
-        corner = np.array([self.x, self.y])
-        box = prompt.box_xyxy
-        return Prompt(
-            points_xy=(prompt.points_xy - corner) * self.scale,
-            point_labels=prompt.point_labels,
-            box_xyxy=None if box is None else (box - np.tile(corner, 2)) * self.scale,
-        )
-
-
-def _start(centre: float, side: float, length: int) -> float:
-    """Where a window begins along one axis: in the photo, or around all of it."""
-    if side >= length:
-        return (length - side) / 2
-    return min(max(centre - side / 2, 0.0), length - side)
 
 
 def _write(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ovsam.candidates import STRIDE, Candidates, FramedMasks
-from ovsam.config import CalibrationConfig, DecoderConfig
+from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
 from ovsam.images.frame import Frame
 from ovsam.segmenter import Words
 from ovsam.structures import Label, Names, Prediction, Prompt
@@ -57,14 +57,14 @@ class FakePredictor:
         return cast("Predictor", self)
 
     @property
-    def config(self) -> SimpleNamespace:
-        return SimpleNamespace(
+    def config(self) -> ModelConfig:
+        config = SimpleNamespace(
             name=self.model_name,
-            names_objects=self.names_objects,
-            image_size=self.image_size,
+            image_size=self.image_size,  # also such as no model has
             calibration=self.calibration,
             decoder=DecoderConfig(mask_tokens=self.mask_tokens, iou_head=self.iou_head),
         )
+        return cast("ModelConfig", config)
 
     def prepare(
         self,

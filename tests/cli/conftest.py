@@ -23,7 +23,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakePredictor:
 
     def load(name: str, *, vocabulary: Vocabulary, device: str, zoom: bool | None = None) -> Any:
         assert device == "cpu"
-        predictor.name, predictor.vocabulary = name, vocabulary
+        predictor.model_name, predictor.vocabulary = name, vocabulary
         predictor.zoom = bool(zoom)
         return predictor
 

@@ -172,7 +172,8 @@ def test_compare_two_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def load(name: str, *, zoom: bool | None, **_: object) -> FakePredictor:
         radius = {"small": 10.0, "big": 20.0}[name]
-        return loaded.setdefault(name, FakePredictor(name=name, radius=radius, zoom=bool(zoom)))
+        fake = FakePredictor(model_name=name, radius=radius, zoom=bool(zoom))
+        return loaded.setdefault(name, fake)
 
     monkeypatch.setattr(ovsam, "load", load, raising=False)
     write_annotations()

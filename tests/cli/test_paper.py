@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def load(name: str, *, vocabulary: Vocabulary, device: str, zoom: bool | None = None) -> Any:
         assert device == "cpu"
-        return FakePredictor(vocabulary=vocabulary, name=name, zoom=bool(zoom))
+        return FakePredictor(vocabulary=vocabulary, model_name=name, zoom=bool(zoom))
 
     def load_any(name: str, *, vocabulary: Any, device: str, zoom: bool | None = None) -> Any:
         return load(name, vocabulary=ovsam.load_vocabulary(vocabulary), device=device, zoom=zoom)

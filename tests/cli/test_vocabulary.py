@@ -185,7 +185,7 @@ def test_build(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def load(name: str, *, vocabulary: Vocabulary, device: str) -> Any:
         assert (name, device) == ("lite", "cpu")
-        predictor.name, predictor.vocabulary = name, vocabulary
+        predictor.model_name, predictor.vocabulary = name, vocabulary
         return predictor
 
     def prepare(progress: Callable[[int, int], None]) -> None:

@@ -19,7 +19,7 @@ from ovsam.cli.options import (
     narrowed,
     typed_names,
 )
-from ovsam.cli.progress import load_predictor
+from ovsam.cli.progress import embed_names
 from ovsam.cli.streams import print_file, print_table
 from ovsam.errors import UsageError, VocabularyError
 from ovsam.vocabulary.vocabulary import (
@@ -255,8 +255,12 @@ def build(
     Example: `ovsam vocabulary build 22k`
     """
     names = load_vocabulary(vocabulary)
-    predictor = load_predictor(model, names, device=device)
-    typer.echo(f"{predictor.name} has the embeddings of {names.name}: {_counts(names)}")
+
+    import ovsam
+
+    predictor = ovsam.load(model, vocabulary=names, device=device)
+    embed_names(predictor)
+    typer.echo(f"{predictor.model_name} has the embeddings of {names.name}: {_counts(names)}")
 
 
 def find(vocabulary: Vocabulary, words: str) -> list[int]:

@@ -108,7 +108,7 @@ class Sessions:
         top: int,
         preview: bool = False,
     ) -> Prediction:
-        """Answer one prompt about a held photo.
+        """Answer one prompt about a held photo; without names if the model has masks alone.
 
         A preview has the answer of a click, so that a click changes nothing, but gives up sooner.
 
@@ -120,6 +120,9 @@ class Sessions:
         if not self._model_lock.acquire(timeout=PREVIEW_WAIT_S if preview else -1):
             raise BusyError(BUSY)
         try:
+            if not self.predictor.names_objects:
+                [found] = self.predictor.segment(photo.encoded, prompt, multimask=multimask)
+                return found.painted()
             return self.predictor.predict(
                 photo.encoded, prompt, vocabulary=vocabulary, multimask=multimask, top=top
             )[0]
@@ -132,6 +135,8 @@ class Sessions:
         Returns:
             The vocabulary as it is answered from.
         """
+        if not self.predictor.names_objects:
+            return vocabulary
         with self._model_lock:
             return self.predictor.prepare(vocabulary)
 

@@ -113,11 +113,11 @@ def run(side: str, folder: Path) -> dict[str, Any]:
     from ovsam.evaluate.detections import evaluate_detections
     from ovsam.evaluate.instances import evaluate
     from ovsam.formats.coco_results import Detection
-    from ovsam.formats.ground_truth import read_truth
+    from ovsam.formats.ground_truth import read_ground_truth
     from ovsam.vocabulary.vocabulary import load_vocabulary
 
     start = time.perf_counter()
-    truth = read_truth(folder / "truth.json")
+    truth = read_ground_truth(folder / "truth.json")
     peaks = {"read": peak_gb()}
     predictor = cast(Any, Instant(load_vocabulary(folder / "truth.json")))
     peaks["names from the same file"] = peak_gb()

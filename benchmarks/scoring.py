@@ -113,9 +113,9 @@ def by_pycocotools(folder: Path) -> list[float | None]:
 
 def by_ours(folder: Path) -> list[float | None]:
     from ovsam.evaluate.average_precision import average_precision
-    from ovsam.formats.ground_truth import read_truth
+    from ovsam.formats.ground_truth import read_ground_truth
 
-    truth = read_truth(folder / "truth.json")
+    truth = read_ground_truth(folder / "truth.json")
     results = json.loads((folder / "results.json").read_text())
     return list(average_precision(truth, results, truth.annotations.photos).figures.values())
 

@@ -37,6 +37,7 @@ class FakePredictor:
     model_name: str = "fake"
     names_objects: bool = True
     device: str = "cpu"
+    threads: int = 1
     fingerprint: str = "f00d"
     zoom: bool = False
     iou_head: bool = True
@@ -65,6 +66,9 @@ class FakePredictor:
             decoder=DecoderConfig(mask_tokens=self.mask_tokens, iou_head=self.iou_head),
         )
         return cast("ModelConfig", config)
+
+    def use_threads(self, count: int) -> None:
+        self.threads = count
 
     def prepare(
         self,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ovsam.evaluate.provenance import asked
+from ovsam.evaluate.provenance import provenance
 from ovsam.paper.table_set import Folders
 from ovsam.vocabulary.vocabulary import COCO_NOVEL
 
@@ -53,6 +53,12 @@ reports = ["plain/box", "trained/box"]
 """
 
 
+def written(path: Path, content: str = SET) -> str:
+    """The path of a set, as a file in a folder."""
+    (path / "set.toml").write_text(content)
+    return str(path / "set.toml")
+
+
 def folders(root: Path) -> Folders:
     """A run folder and a data folder."""
     for name in ("run", "data"):
@@ -89,7 +95,7 @@ def write_report(where: Folders, name: str, outcomes: list[dict[str, Any]], **ch
         "zoom": False,
         "photos": 2,
         "outcomes": outcomes,
-        "asked": asked(
+        "provenance": provenance(
             annotations=where.data / "truth.json", model=model, vocabulary="coco-ov", limit=None
         ),
     }

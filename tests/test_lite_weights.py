@@ -14,7 +14,7 @@ import ovsam
 from ovsam.cli.app import app
 from ovsam.config import CalibrationConfig
 from ovsam.evaluate.instances import evaluate
-from ovsam.evaluate.prompts import PromptKind
+from ovsam.evaluate.kinds import PromptKind
 from ovsam.formats.coco import read_annotations
 from ovsam.model.presets import MODELS
 from ovsam.predictor.predictor import Predictor

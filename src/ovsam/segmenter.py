@@ -55,8 +55,17 @@ class Segmenter(Protocol):
         ...
 
     @property
+    def threads(self) -> int:
+        """How many of the processor's threads it computes with; other ones round otherwise."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """What tells two models of one name apart."""
+        ...
+
+    def use_threads(self, count: int, /) -> None:
+        """Compute with so many of the processor's threads from now on, in all of this process."""
         ...
 
     def encode(self, image: NDArray[np.uint8], /) -> Any:

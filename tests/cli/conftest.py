@@ -21,9 +21,17 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakePredictor:
     """The predictor that `ovsam.load` gives."""
     predictor = FakePredictor()
 
-    def load(name: str, *, vocabulary: Vocabulary, device: str, zoom: bool | None = None) -> Any:
+    def load(
+        name: str,
+        *,
+        vocabulary: Vocabulary | None = None,
+        device: str,
+        zoom: bool | None = None,
+    ) -> Any:
         assert device == "cpu"
-        predictor.model_name, predictor.vocabulary = name, vocabulary
+        predictor.model_name = name
+        if vocabulary is not None:
+            predictor.vocabulary = vocabulary
         predictor.zoom = bool(zoom)
         return predictor
 

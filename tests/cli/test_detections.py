@@ -18,7 +18,7 @@ from cli.commands import Run
 from fakes import FakePredictor
 from ovsam.cli import app as cli
 from ovsam.formats.coco_results import read_detections
-from ovsam.formats.ground_truth import read_truth
+from ovsam.formats.ground_truth import read_ground_truth
 from ovsam.geometry import decode_rle
 from photo_folder import HEIGHT, WIDTH, rectangle, write_coco
 
@@ -127,7 +127,7 @@ def test_from_a_detector_to_ap(run: Run) -> None:
     result = run("detect", "photos", "truth.json", "--weights", "detector.pth", "-o", "found.json")
     assert result.exit_code == 0, result.output
     assert "wrote found.json: " in result.stdout
-    found = read_detections(Path("found.json"), read_truth(Path("truth.json"))).by_photo
+    found = read_detections(Path("found.json"), read_ground_truth(Path("truth.json"))).by_photo
     assert sorted(found) == [7, 8]
     result = run(
         "evaluate-detections", "truth.json", "found.json", "--images", "photos",

@@ -1,10 +1,11 @@
-"""`ovsam evaluate` and `ovsam compare` as a user types them, without a model."""
+"""`ovsam evaluate` as a user types it, without a model."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -81,7 +82,7 @@ def test_evaluate_writes_a_report(run: Run) -> None:
     assert "(ECE) 0.500" in result.stdout.replace("\n", " ")
     assert "cat " not in result.stdout
     digest = hashlib.sha256(Path("instances.json").read_bytes()).hexdigest()
-    assert report["asked"] == {
+    assert report["provenance"] == {
         "annotations": {"name": "instances.json", "sha256": digest},
         "vocabulary": {"name": "instances.json", "sha256": digest},
         "model": {"name": "lite", "sha256": hashlib.sha256(SHIPPED.read_bytes()).hexdigest()},
@@ -158,6 +159,7 @@ def test_evaluate_errors(run: Run) -> None:
         ["--reliability", "t.png"],
         ["--prompts", "box"],
         ["--unseen", "cat"],
+        ["--oracle-names"],
     ):
         refused = run(*evaluate, "--clicks", "2", option, *value)
         assert_error(refused, f"masks alone: leave out {option}, or --clicks", 2)
@@ -167,38 +169,46 @@ def test_evaluate_errors(run: Run) -> None:
     assert "1 of 1 photos are missing" in result.stderr
 
 
-def test_compare_two_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: dict[str, FakePredictor] = {}
+class Nameless(FakePredictor):
+    """It makes masks, and whatever is asked of its text side fails."""
 
-    def load(name: str, *, zoom: bool | None, **_: object) -> FakePredictor:
-        radius = {"small": 10.0, "big": 20.0}[name]
-        fake = FakePredictor(model_name=name, radius=radius, zoom=bool(zoom))
-        return loaded.setdefault(name, fake)
+    def prepare(self, *_: object, **__: object) -> Any:
+        raise AssertionError("no name is to be embedded")
+
+    def name(self, *_: object, **__: object) -> Any:
+        raise AssertionError("nothing is to be named")
+
+    def predict(self, *_: object, **__: object) -> Any:
+        raise AssertionError("nothing is to be named")
+
+
+@pytest.mark.parametrize("measure", [["--clicks", "2"], ["--oracle-names"]])
+def test_masks_alone_need_no_text_side(
+    run: Run, monkeypatch: pytest.MonkeyPatch, measure: list[str]
+) -> None:
+    loaded: list[dict[str, Any]] = []
+
+    def load(_: str, **options: Any) -> FakePredictor:
+        loaded.append(options)
+        return Nameless()
 
     monkeypatch.setattr(ovsam, "load", load, raising=False)
     write_annotations()
-    result = run(
-        *("compare", "instances.json", "--images", ".", "--model", "small", "--teacher", "big"),
-        *("--prompts", "point", "--limit", "1", "--objects", "1", "--zoom"),
-        *("--json", "report.json"),
-    )
+    vocabulary = ("--vocabulary", "instances.json")
+    result = run("evaluate", "instances.json", "--images", ".", *vocabulary, *measure)
+    assert result.exit_code == 0, result.output
+    assert ("vocabulary" in loaded[0]) == (measure == ["--oracle-names"])  # for classes that count
+
+
+def test_an_oracle_names_what_a_model_cannot(run: Run, fake: FakePredictor) -> None:
+    fake.names_objects = False
+    write_annotations()
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json")
+    assert_error(run(*call), "lite makes masks and has no names to measure. Add --oracle-names")
+    result = run(*call, "--oracle-names", "--json", "report.json")
     assert result.exit_code == 0, result.output
     report = json.loads(Path("report.json").read_text())
-    assert report["iou"] == pytest.approx(0.25, rel=0.05)  # a disk in one of twice its radius
-    assert (report["student"], report["teacher"], report["instances"]) == ("small", "big", 1)
-    assert report["asked"]["teacher"]["name"] == "big"
-    assert report["zoom"] == {"student": True, "teacher": True}
-    assert "small beside big, point prompts, zoom on" in result.stdout
-    assert "wrote report.json" in result.stdout
-    assert [len(fake.prompts) for fake in loaded.values()] == [1, 1]
-
-    wrong = run("compare", "instances.json", "--teacher", "big", "--prompts", "point-true-box")
-    assert wrong.exit_code == 2, "names play no part"
-    compare = ("compare", "instances.json", "--model", "small", "--teacher", "big")
-    assert run(*compare[:-2]).exit_code == 2, "there is no teacher but the one that is named"
-    assert_error(run(*compare, "--json", "instances.json"), "the input itself")
-    assert_error(run("compare", "none.json", *compare[2:]), "There is no data set at 'none.json'")
-    Path("photo.jpg").write_bytes(b"no photo")
-    result = run(*compare)
-    assert result.exit_code == 1
-    assert "no object to compare" in result.stderr
+    assert (report["iou"], report["accuracy"], report["oracle_names"]) == (1.0, 1.0, True)
+    assert report["outcomes"][0]["rank"] == 0
+    assert report["outcomes"][0]["score"] == 1.0
+    assert "names by an oracle" in result.stdout.replace("\n", " ")

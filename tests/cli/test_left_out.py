@@ -15,7 +15,6 @@ from fakes import FakePredictor
 from ovsam.cli import app as cli
 from ovsam.evaluate.left_out import LeftOut, sentence_of
 from ovsam.formats.crowds import crowds_as_objects, many_crowds
-from ovsam.vocabulary.vocabulary import Vocabulary
 from photo_folder import write_coco
 
 Run = Callable[..., Any]
@@ -33,10 +32,10 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the models that are loaded."""
     names: list[str] = []
 
-    def load(name: str, *, vocabulary: Vocabulary, device: str, zoom: bool | None = None) -> Any:
+    def load(name: str, *, device: str, zoom: bool | None = None, **options: Any) -> Any:
         assert device == "cpu"
         names.append(name)
-        return FakePredictor(vocabulary=vocabulary, zoom=bool(zoom))
+        return FakePredictor(zoom=bool(zoom), **options)
 
     monkeypatch.setattr(ovsam, "load", load, raising=False)
     return names

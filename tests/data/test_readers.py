@@ -26,11 +26,11 @@ from PIL import Image
 from fuzzing import examples
 from made_run import SET
 from ovsam.errors import OvsamError
-from ovsam.evaluate.average_precision import right_rows
+from ovsam.evaluate.average_precision import ground_truth_rows
 from ovsam.evaluate.metrics import Outcome
 from ovsam.formats.coco import collect_annotations, parse_sa1b, read_annotations, read_json
 from ovsam.formats.coco_results import MaskResult, read_detections
-from ovsam.formats.ground_truth import parse_truth, read_truth
+from ovsam.formats.ground_truth import parse_ground_truth, read_ground_truth
 from ovsam.formats.layouts import ListedPhoto, list_photos
 from ovsam.geometry import Rle, rle_area
 from ovsam.images.read import DEFAULT_MAX_PIXELS
@@ -108,7 +108,7 @@ LABELME: dict[str, Any] = {
     "imageHeight": 6,
     "imageWidth": 8,
 }
-TRUTH = parse_truth(COCO, "truth.json")
+TRUTH = parse_ground_truth(COCO, "truth.json")
 
 
 def read_strictly(path: Path) -> None:
@@ -136,9 +136,9 @@ def read_with_crowds_as_objects(path: Path) -> None:
 
 def read_rows(path: Path) -> None:
     """As `ovsam evaluate-detections` does before its first photo."""
-    truth = read_truth(path)
+    truth = read_ground_truth(path)
     content: Any = read_json(path)
-    assert len(right_rows(truth, truth.photos)) == len(content["annotations"])
+    assert len(ground_truth_rows(truth, truth.photos)) == len(content["annotations"])
 
 
 def read_leniently(path: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_photo_too_large_to_be_drawn(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b.jpg", "x" * 5000, "\ud800.jpg"])
 def test_a_photo_of_no_name_is_missing(folder: Path, name: str) -> None:
-    from ovsam.evaluate.instances import chosen_photos
+    from ovsam.evaluate.photos import chosen_photos
 
     content = copy.deepcopy(COCO)
     content["images"][0]["file_name"] = name
@@ -660,7 +660,7 @@ def test_any_report_is_a_row_of_tables_or_a_gap(folder: Path, data: st.DataObjec
         assert "\n" not in text and len(text.replace(str(path), "")) < 2000
     for column in table.columns[:2]:
         pairs(results, replace(table, rows=ROWS, columns=table.columns[:2], plot=()), column)
-    results.unusable()
+    results.reports.unusable()
 
 
 ROWS = (

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from fakes import FakePredictor
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.errors import AnnotationError, OutputError
-from ovsam.evaluate.agreement import AgreementReport, agreement, load_pair
-from ovsam.evaluate.prompts import PromptKind
+from ovsam.evaluate.agreement import AgreementReport, agreement
+from ovsam.evaluate.kinds import PromptKind
+from ovsam.evaluate.pair import load_pair
 from ovsam.jobs.processes import Workers
 from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Prompt

@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.average_precision import AveragePrecision, average_precision
 from ovsam.formats.coco_results import MaskResult
-from ovsam.formats.ground_truth import Truth, parse_truth, read_truth
+from ovsam.formats.ground_truth import GroundTruth, parse_ground_truth, read_ground_truth
 from ovsam.geometry import encode_rle
 from photo_folder import rectangle
 
@@ -43,7 +43,9 @@ def found(photo: int, category: int, box: Box, score: float = 0.9) -> MaskResult
     return MaskResult(image_id=photo, category_id=category, segmentation=segmentation, score=score)
 
 
-def truth(*rows: dict[str, Any], lvis: dict[int, dict[str, Any]] | None = None) -> Truth:
+def ground_truth(
+    *rows: dict[str, Any], lvis: dict[int, dict[str, Any]] | None = None
+) -> GroundTruth:
     """Two photos, 0 and 1; by LVIS's rules cats are rare, dogs common, emus frequent."""
     images: list[dict[str, Any]] = [
         {"id": i, "file_name": f"{i}.jpg", "height": SIZE[0], "width": SIZE[1]} for i in (0, 1)
@@ -55,10 +57,12 @@ def truth(*rows: dict[str, Any], lvis: dict[int, dict[str, Any]] | None = None) 
     else:
         images = [{**row, "neg_category_ids": [], **lvis.get(row["id"], {})} for row in images]
     annotations = [{"id": number, **row} for number, row in enumerate(rows)]
-    return parse_truth({"images": images, "annotations": annotations, "categories": categories})
+    return parse_ground_truth(
+        {"images": images, "annotations": annotations, "categories": categories}
+    )
 
 
-def measured(what: Truth, *results: MaskResult, **options: Any) -> AveragePrecision:
+def measured(what: GroundTruth, *results: MaskResult, **options: Any) -> AveragePrecision:
     return average_precision(what, results, what.annotations.photos, **options)
 
 
@@ -66,7 +70,7 @@ TWO = (right(0, CAT, SMALL), right(1, DOG, LARGE))
 
 
 def test_perfect_masks() -> None:
-    ap = measured(truth(*TWO), found(0, CAT, SMALL), found(1, DOG, LARGE))
+    ap = measured(ground_truth(*TWO), found(0, CAT, SMALL), found(1, DOG, LARGE))
     expected = {"AP": 1, "AP50": 1, "AP75": 1, "AP_small": 1, "AP_medium": None, "AP_large": 1}
     assert ap.figures == pytest.approx(expected)
     assert ap.by_class == pytest.approx({"cat": 1, "dog": 1}), "there is no emu"
@@ -74,15 +78,15 @@ def test_perfect_masks() -> None:
 
 
 def test_a_wrong_class_is_nothing_for_its_own() -> None:
-    ap = measured(truth(*TWO), found(0, CAT, SMALL), found(1, CAT, LARGE, 0.5))
+    ap = measured(ground_truth(*TWO), found(0, CAT, SMALL), found(1, CAT, LARGE, 0.5))
     assert ap.by_class == pytest.approx({"cat": 1, "dog": 0})
     assert ap.figures["AP"] == pytest.approx(0.5)
 
 
 def test_nothing_found() -> None:
-    assert measured(truth(*TWO)).by_class == pytest.approx({"cat": 0, "dog": 0})
-    assert measured(truth(*TWO, lvis={})).by_class == pytest.approx({"cat": 0, "dog": 0})
-    assert measured(truth(), found(0, CAT, SMALL)).figures["AP"] is None
+    assert measured(ground_truth(*TWO)).by_class == pytest.approx({"cat": 0, "dog": 0})
+    assert measured(ground_truth(*TWO, lvis={})).by_class == pytest.approx({"cat": 0, "dog": 0})
+    assert measured(ground_truth(), found(0, CAT, SMALL)).figures["AP"] is None
 
 
 @pytest.mark.parametrize("lvis", [None, {1: {"neg_category_ids": [CAT]}}])
@@ -94,7 +98,7 @@ def test_two_photos_by_hand(lvis: dict[int, dict[str, Any]] | None) -> None:
     """
     half = (40, 40, 90, 140)
     ap = measured(
-        truth(right(0, CAT, SMALL), right(1, CAT, LARGE), lvis=lvis),
+        ground_truth(right(0, CAT, SMALL), right(1, CAT, LARGE), lvis=lvis),
         found(1, CAT, half, 0.7),
         found(0, CAT, SMALL, 0.9),
         found(0, CAT, ELSEWHERE, 0.8),
@@ -106,7 +110,7 @@ def test_two_photos_by_hand(lvis: dict[int, dict[str, Any]] | None) -> None:
 
 
 def test_photos_and_classes_that_do_not_count() -> None:
-    what = truth(*TWO)
+    what = ground_truth(*TWO)
     results = [found(0, CAT, SMALL)]
     one = average_precision(what, results, what.annotations.photos[:1])
     assert one.by_class == pytest.approx({"cat": 1})
@@ -116,14 +120,14 @@ def test_photos_and_classes_that_do_not_count() -> None:
 def test_what_is_in_a_crowd_is_not_wrong() -> None:
     crowd = right(0, CAT, LARGE, iscrowd=1)
     results = found(0, CAT, (50, 50, 60, 60), 0.9), found(0, CAT, SMALL, 0.5)
-    assert measured(truth(TWO[0], crowd), *results).by_class == pytest.approx({"cat": 1})
-    assert measured(truth(TWO[0]), *results).by_class == pytest.approx({"cat": 0.5})
+    assert measured(ground_truth(TWO[0], crowd), *results).by_class == pytest.approx({"cat": 1})
+    assert measured(ground_truth(TWO[0]), *results).by_class == pytest.approx({"cat": 0.5})
 
 
 def test_an_area_that_is_not_annotated_is_the_masks() -> None:
     row = right(0, CAT, LARGE)
     del row["area"]
-    assert measured(truth(row), found(0, CAT, LARGE)).figures["AP_large"] == pytest.approx(1)
+    assert measured(ground_truth(row), found(0, CAT, LARGE)).figures["AP_large"] == pytest.approx(1)
 
 
 def drawn(seed: int) -> tuple[list[dict[str, Any]], list[MaskResult]]:
@@ -143,7 +147,7 @@ def drawn(seed: int) -> tuple[list[dict[str, Any]], list[MaskResult]]:
     return rows, results
 
 
-def by_pycocotools(what: Truth, results: list[MaskResult]) -> list[float]:
+def by_pycocotools(what: GroundTruth, results: list[MaskResult]) -> list[float]:
     """Its own way from files to figures; its ids must begin with 1: 0 is never found."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
@@ -160,7 +164,7 @@ def by_pycocotools(what: Truth, results: list[MaskResult]) -> list[float]:
     return [float(value) for value in run.stats[:6]]
 
 
-def assert_as_pycocotools(what: Truth, results: list[MaskResult]) -> None:
+def assert_as_pycocotools(what: GroundTruth, results: list[MaskResult]) -> None:
     figures = [
         -1 if value is None else value for value in measured(what, *results).figures.values()
     ]
@@ -172,7 +176,7 @@ def assert_as_pycocotools(what: Truth, results: list[MaskResult]) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_as_pycocotools(seed: int) -> None:
     rows, results = drawn(seed)
-    assert_as_pycocotools(truth(*rows), results)
+    assert_as_pycocotools(ground_truth(*rows), results)
 
 
 @pytest.mark.data
@@ -181,7 +185,7 @@ def test_as_pycocotools_on_photos(photos_root: Path) -> None:
     path = photos_root / "coco_sample/annotations/instances_val2017.json"
     if not path.exists():
         pytest.skip(f"needs the optional photos: no {path}")
-    what = read_truth(path)
+    what = read_ground_truth(path)
     rng = np.random.default_rng(0)
     names = {category.name: number for number, category in what.categories.items()}
     results = []
@@ -210,7 +214,7 @@ ABSENT, PARTLY = {"neg_category_ids": [DOG]}, {"not_exhaustive_category_ids": [D
 def test_lvis_counts_what_a_photo_says_is_absent(photo: dict[str, Any], dogs: float) -> None:
     """A dog is found with more certainty in photo 0, where there is a cat."""
     ap = measured(
-        truth(*TWO, lvis={0: photo}),
+        ground_truth(*TWO, lvis={0: photo}),
         found(0, DOG, ELSEWHERE, 0.9),
         found(1, DOG, LARGE, 0.5),
         found(0, CAT, SMALL),
@@ -225,7 +229,7 @@ def test_lvis_counts_what_a_photo_says_is_absent(photo: dict[str, Any], dogs: fl
 @pytest.mark.parametrize(("photo", "dogs"), [({}, 0.5), (PARTLY, 1)])
 def test_lvis_forgives_where_not_all_are_marked(photo: dict[str, Any], dogs: float) -> None:
     results = found(1, DOG, ELSEWHERE, 0.9), found(1, DOG, LARGE, 0.5)
-    assert measured(truth(*TWO, lvis={1: photo}), *results).by_class == pytest.approx(
+    assert measured(ground_truth(*TWO, lvis={1: photo}), *results).by_class == pytest.approx(
         {"cat": 0, "dog": dogs}
     )
 
@@ -233,12 +237,12 @@ def test_lvis_forgives_where_not_all_are_marked(photo: dict[str, Any], dogs: flo
 def test_how_many_of_a_class_count_in_a_photo() -> None:
     """100 by COCO's rules and 300 by LVIS's: the right one comes after 150 that are wrong."""
     results = [*[found(0, CAT, ELSEWHERE, 0.9)] * 150, found(0, CAT, SMALL, 0.5)]
-    assert measured(truth(TWO[0]), *results).figures["AP"] == 0
-    assert measured(truth(TWO[0], lvis={}), *results).figures["AP"] == pytest.approx(1 / 151)
+    assert measured(ground_truth(TWO[0]), *results).figures["AP"] == 0
+    assert measured(ground_truth(TWO[0], lvis={}), *results).figures["AP"] == pytest.approx(1 / 151)
 
 
 def test_lvis_where_a_photo_has_nothing_that_is_judged() -> None:
-    ap = measured(truth(TWO[0], lvis={}), found(0, CAT, SMALL), found(1, DOG, SMALL))
+    ap = measured(ground_truth(TWO[0], lvis={}), found(0, CAT, SMALL), found(1, DOG, SMALL))
     assert ap.by_class == pytest.approx({"cat": 1})
 
 
@@ -248,7 +252,7 @@ def test_annotations_without_a_mask_are_named() -> None:
     with pytest.raises(
         AnnotationError, match=r"annotations\[1\] \(id 1\) of 'annotations'.*polygons"
     ):
-        measured(truth(TWO[0], row))
+        measured(ground_truth(TWO[0], row))
     unlisted = right(1, 99, LARGE, iscrowd=1)
     with pytest.raises(AnnotationError, match=r"annotations\[0\].* category 99, .* not listed"):
-        measured(truth(unlisted))
+        measured(ground_truth(unlisted))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import builtins
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
+from ovsam import extras
 from ovsam.errors import OutputError, OvsamError
-from ovsam.evaluate.calibration import Bin, Calibration, calibrate
+from ovsam.evaluate.calibration import Bin, Calibration, calibrate, draw_reliability
 from ovsam.evaluate.metrics import Outcome
-from ovsam.evaluate.reliability import draw_reliability
 
 
 def named(score: float, rank: int) -> Outcome:
@@ -91,15 +88,7 @@ def test_a_plot_that_cannot_be_written(tmp_path: Path) -> None:
         draw_reliability(Calibration(()), "nothing", tmp_path / "no" / "one.png")
 
 
-def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def lacking(name: str, *arguments: Any, **options: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *arguments, **options)
-
-    monkeypatch.delitem(sys.modules, "ovsam.evaluate.reliability")
-    monkeypatch.setattr(builtins, "__import__", lacking)
-    with pytest.raises(OvsamError, match=r"pip install .*\[train\]'"):
-        import ovsam.evaluate.reliability  # noqa: F401
+def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "_is_installed", lambda module: module != "matplotlib")
+    with pytest.raises(OvsamError, match=r"The reliability plot needs matplotlib, .*\[train\]'"):
+        draw_reliability(calibrate(FOUR), "lite", tmp_path / "one.png")

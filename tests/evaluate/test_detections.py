@@ -14,7 +14,7 @@ from fakes import FakeEncodedImage, FakePredictor
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.detections import BOXES_AT_ONCE, DetectionReport, evaluate_detections
 from ovsam.formats.coco_results import parse_detections
-from ovsam.formats.ground_truth import Truth, parse_truth
+from ovsam.formats.ground_truth import GroundTruth, parse_ground_truth
 from ovsam.geometry import decode_rle
 from ovsam.structures import Prediction, Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
@@ -47,18 +47,22 @@ def box(photo: int, category: int, bbox: Sequence[float], score: float = 0.9) ->
     return {"image_id": photo, "category_id": category, "bbox": list(bbox), "score": score}
 
 
-def truth(*rows: dict[str, Any], **more: Any) -> Truth:
+def ground_truth(*rows: dict[str, Any], **more: Any) -> GroundTruth:
     photos = [
         {"id": i, "file_name": f"{name}.png", "width": 60, "height": 40, **more}
         for i, name in enumerate("abc")
     ]
     often = [{**row, "frequency": "f"} for row in CATEGORIES] if more else CATEGORIES
     annotations = [{"id": i, **row} for i, row in enumerate(rows)]
-    return parse_truth({"images": photos, "categories": often, "annotations": annotations})
+    return parse_ground_truth({"images": photos, "categories": often, "annotations": annotations})
 
 
 def evaluated(
-    fake: FakePredictor, what: Truth, rows: Sequence[dict[str, Any]], images: Path, **options: Any
+    fake: FakePredictor,
+    what: GroundTruth,
+    rows: Sequence[dict[str, Any]],
+    images: Path,
+    **options: Any,
 ) -> DetectionReport:
     found = parse_detections(rows, what)
     return evaluate_detections(
@@ -67,7 +71,7 @@ def evaluated(
 
 
 A, B = (10, 10, 20, 10), (5, 5, 30, 30)
-TWO = truth(right(0, CAT, A), right(1, DOG, B))
+TWO = ground_truth(right(0, CAT, A), right(1, DOG, B))
 
 
 def test_the_detectors_names(images: Path) -> None:
@@ -99,7 +103,7 @@ def test_the_detectors_names(images: Path) -> None:
 def test_our_names(images: Path) -> None:
     """The detector says mug twice; we say dog first and then emu, which is no class of the file."""
     fake = FakePredictor(vocabulary=NAMES, answers=("dog", "emu"))
-    what, rows = truth(right(0, DOG, A)), [box(0, MUG, A, 0.7), box(0, MUG, B, 0.3)]
+    what, rows = ground_truth(right(0, DOG, A)), [box(0, MUG, A, 0.7), box(0, MUG, B, 0.3)]
     report = evaluated(fake, what, rows, images, labels="ours")
     assert [(r["category_id"], r["score"]) for r in report.results] == [(DOG, 0.7)]
     assert report.precision.by_class == pytest.approx({"dog": 1})
@@ -111,7 +115,7 @@ def test_our_names(images: Path) -> None:
 
 def test_names_map_to_the_files_classes(images: Path) -> None:
     """A vocabulary writes coffee mug what the file writes coffee_mug."""
-    what = parse_truth(
+    what = parse_ground_truth(
         {
             "images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 40}],
             "categories": [{"id": 5, "name": "coffee_mug"}, {"id": 6, "name": "Cat,kitten"}],
@@ -140,7 +144,9 @@ def test_no_box_is_no_score_of_nought(images: Path) -> None:
 
 
 def test_a_bad_mask_is_named_before_any_work(images: Path) -> None:
-    what = truth(right(0, CAT, A), {**right(1, DOG, B), "iscrowd": 1, "segmentation": [[1, 2]]})
+    what = ground_truth(
+        right(0, CAT, A), {**right(1, DOG, B), "iscrowd": 1, "segmentation": [[1, 2]]}
+    )
     fake = FakePredictor()
     message = r"annotations\[1\] \(id 1\) of 'annotations': A polygon .* take it out"
     with pytest.raises(AnnotationError, match=message):
@@ -158,7 +164,9 @@ def test_a_vocabulary_must_have_the_annotated_classes(images: Path) -> None:
     assert evaluated(fake, TWO, first, images, labels="ours", limit=1).photos == 1
     alike = {**CATEGORIES[1], "name": "CAT"}
     photo = {"id": 1, "file_name": "a.png", "width": 60, "height": 40}
-    what = parse_truth({"images": [photo], "categories": [CATEGORIES[0], alike], "annotations": []})
+    what = parse_ground_truth(
+        {"images": [photo], "categories": [CATEGORIES[0], alike], "annotations": []}
+    )
     with pytest.raises(AnnotationError, match=r"'cat' and 'CAT' .* are both 'cat'"):
         evaluated(FakePredictor(), what, [], images, labels="ours")
 
@@ -185,7 +193,7 @@ def test_a_photo_is_encoded_once_and_many_boxes_are_asked_in_groups(images: Path
 
 
 def test_lvis_takes_the_best_300_of_a_photo(images: Path) -> None:
-    what = truth(right(0, CAT, A), right(0, DOG, B), neg_category_ids=[MUG])
+    what = ground_truth(right(0, CAT, A), right(0, DOG, B), neg_category_ids=[MUG])
     rows = [box(0, DOG, B, 0.1), *[box(0, MUG, A, 0.5)] * 299, box(0, CAT, A, 0.9)]
     report = evaluated(FakePredictor(), what, rows, images)
     assert report.boxes == 300
@@ -212,6 +220,6 @@ def test_only_photos_with_a_box_are_read(images: Path) -> None:
 
 
 def test_no_photo(images: Path) -> None:
-    what = parse_truth({"images": [], "categories": CATEGORIES, "annotations": []})
+    what = parse_ground_truth({"images": [], "categories": CATEGORIES, "annotations": []})
     with pytest.raises(AnnotationError, match="There is no photo to evaluate"):
         evaluated(FakePredictor(), what, [], images)

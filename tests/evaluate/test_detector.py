@@ -16,7 +16,7 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 from ovsam.errors import AnnotationError, CheckpointError
 from ovsam.evaluate.detector import detect, load_detector
 from ovsam.formats.coco_results import parse_detections, results_to_json
-from ovsam.formats.ground_truth import Truth, parse_truth
+from ovsam.formats.ground_truth import GroundTruth, parse_ground_truth
 from photo_folder import HEIGHT, WIDTH, rectangle, write_photo
 
 CAT, DOG = 3, 18
@@ -48,8 +48,8 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def truth(*ids: int) -> Truth:
-    return parse_truth(
+def ground_truth(*ids: int) -> GroundTruth:
+    return parse_ground_truth(
         {
             "images": [
                 {"id": 70 + i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH}
@@ -65,18 +65,18 @@ def test_boxes_pass_the_reader(weights: Path, images: Path) -> None:
     ticks: list[tuple[int, int]] = []
     found = detect(
         load_detector(weights),
-        truth(DOG, CAT),
+        ground_truth(DOG, CAT),
         images,
         progress=lambda done, total: ticks.append((done, total)),
     )
     assert {row["image_id"] for row in found} == {71, 72}
     assert {row["category_id"] for row in found} <= {CAT, DOG}
-    read = parse_detections(json.loads(results_to_json(found)), truth(DOG, CAT)).by_photo
+    read = parse_detections(json.loads(results_to_json(found)), ground_truth(DOG, CAT)).by_photo
     assert sum(map(len, read.values())) == len(found) > 0
     scores = [detection.score for detection in read[71]]
     assert scores == sorted(scores, reverse=True)
     assert ticks == [(1, 2), (2, 2)]
-    assert detect(load_detector(weights), truth(DOG, CAT), images, limit=1) == [
+    assert detect(load_detector(weights), ground_truth(DOG, CAT), images, limit=1) == [
         row for row in found if row["image_id"] == 71
     ]
 
@@ -113,15 +113,15 @@ def test_labels_are_the_files_ids_where_numbers_of_classes_differ(
     weights: Path, images: Path
 ) -> None:
     detector: Any = load_detector(weights)
-    all_found = detect(detector, truth(CAT, DOG), images)
-    only_second = detect(detector, truth(2), images)
+    all_found = detect(detector, ground_truth(CAT, DOG), images)
+    only_second = detect(detector, ground_truth(2), images)
     assert {row["category_id"] for row in only_second} <= {2}
     assert len(only_second) == sum(row["category_id"] == DOG for row in all_found)
     with pytest.raises(AnnotationError, match=r"tells 2 classes apart, .* lists 1 with ids"):
-        detect(detector, truth(CAT), images)
+        detect(detector, ground_truth(CAT), images)
 
 
 def test_a_missing_photo_is_named_before_any_work(weights: Path, images: Path) -> None:
     (images / "2.jpg").unlink()
     with pytest.raises(AnnotationError, match=r"1 of 2 photos are missing"):
-        detect(load_detector(weights), truth(CAT, DOG), images)
+        detect(load_detector(weights), ground_truth(CAT, DOG), images)

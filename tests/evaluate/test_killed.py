@@ -33,7 +33,7 @@ class Slow(FakePredictor):
 print("begun", flush=True)
 root = Path(sys.argv[2])
 report = evaluate(
-    Slow().as_predictor(), read_annotations(root / "truth.json"), root, prompts="noisy-box",
+    Slow().as_predictor(), read_annotations(root / "ground_truth.json"), root, prompts="noisy-box",
     journal=Path(sys.argv[3]) if len(sys.argv) > 3 else None,
 ).as_dict()
 del report["seconds"]
@@ -83,7 +83,7 @@ def root(tmp_path: Path) -> Path:
         "annotations": annotations,
         "categories": [{"id": 1, "name": "cat"}],
     }
-    (tmp_path / "truth.json").write_text(json.dumps(content))
+    (tmp_path / "ground_truth.json").write_text(json.dumps(content))
     return tmp_path
 
 

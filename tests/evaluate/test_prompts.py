@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ovsam.cli import evaluate as cli_evaluate
+from ovsam.cli.compare import compare
+from ovsam.cli.evaluate import evaluate
 from ovsam.errors import PromptError
-from ovsam.evaluate.prompts import EvaluationKind, PromptKind, annotated_prompt, centre_point_xy
+from ovsam.evaluate.kinds import EvaluationKind, PromptKind
+from ovsam.evaluate.prompts import annotated_prompt, centre_point_xy
 from ovsam.formats.coco import Instance
 from ovsam.structures import Prompt
 from photo_folder import rectangle
@@ -32,9 +34,11 @@ def box(item: Instance, kind: str = "noisy-box") -> NDArray[np.float64]:
     return found
 
 
-def test_the_command_offers_every_kind() -> None:
-    assert [kind.value for kind in cli_evaluate.PromptKind] == list(get_args(PromptKind))
-    assert [kind.value for kind in cli_evaluate.EvaluationKind] == list(get_args(EvaluationKind))
+@pytest.mark.parametrize(("command", "kinds"), [(evaluate, EvaluationKind), (compare, PromptKind)])
+def test_the_help_names_every_kind(command: Any, kinds: Any) -> None:
+    [option] = get_type_hints(command, include_extras=True)["prompts"].__metadata__
+    for kind in get_args(kinds):
+        assert f"({kind})" in option.help
 
 
 def test_a_box_is_the_annotated_one_though_it_sticks_out() -> None:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ovsam.evaluate.provenance import asked, fingerprint, model_fingerprint, vocabulary_fingerprint
+from ovsam.evaluate.provenance import (
+    fingerprint,
+    model_fingerprint,
+    provenance,
+    vocabulary_fingerprint,
+)
 from ovsam.hub import SHIPPED
 from ovsam.vocabulary.vocabulary import load_vocabulary
 
@@ -52,11 +57,13 @@ def test_vocabularies_are_told_by_their_classes_and_files_by_their_content(tmp_p
     assert vocabulary_fingerprint("cat, dog") == load_vocabulary("cat, dog").fingerprint
     path = tmp_path / "mine.txt"
     path.write_text("cat\n")
-    said = asked(annotations=path, model="lite", vocabulary=str(path), limit=3, detections=path)
+    said = provenance(
+        annotations=path, model="lite", vocabulary=str(path), limit=3, detections=path
+    )
     content = {"name": str(path), "sha256": fingerprint(path)}
     assert said["vocabulary"] == said["annotations"] == said["detections"] == content
     assert said["limit"] == 3
-    compared = asked(annotations=tmp_path, model="lite", teacher="lite", limit=None)
+    compared = provenance(annotations=tmp_path, model="lite", teacher="lite", limit=None)
     assert compared["teacher"] == compared["model"]
     assert compared["annotations"] == {"name": str(tmp_path), "sha256": None}  # a folder
     assert compared.keys() == {"annotations", "model", "teacher", "limit"}

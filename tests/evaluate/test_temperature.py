@@ -12,7 +12,8 @@ import pytest
 from fakes import FakePredictor
 from ovsam.config import CalibrationConfig
 from ovsam.errors import AnnotationError
-from ovsam.evaluate.temperature import HOTTEST, Scores, collect_scores, fit, fit_temperature
+from ovsam.evaluate.scores import Scores, collect_scores
+from ovsam.evaluate.temperature import HOTTEST, fit, fit_temperature
 from ovsam.formats.coco import parse_annotations
 from photo_folder import write_photo
 from tiny_model import TINY, tiny_predictor
@@ -27,7 +28,7 @@ def scores(confidence: float, wrong_every: int, count: int) -> Scores:
 
 
 def fitted(made: Scores) -> float:
-    return fit_temperature(made.logs, made.right)
+    return fit_temperature(made.logs, made.ground_truth)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 4.0])
@@ -53,7 +54,7 @@ def test_no_temperature_is_more_likely() -> None:
 def test_a_constant_of_each_row_does_not_matter() -> None:
     made = scores(2.0, 4, 40)
     moved = made.logs + np.random.default_rng(0).normal(0, 9, (40, 1))
-    assert fit_temperature(moved, made.right) == pytest.approx(fitted(made))
+    assert fit_temperature(moved, made.ground_truth) == pytest.approx(fitted(made))
 
 
 def test_ends_where_all_or_the_wrong_half_is_right() -> None:
@@ -62,11 +63,11 @@ def test_ends_where_all_or_the_wrong_half_is_right() -> None:
     assert fit_temperature(made.logs, np.ones(40, np.int64)) == pytest.approx(HOTTEST)
 
 
-def test_halves_judge_each_other() -> None:
+def test_each_half_is_evaluated_on_the_other() -> None:
     """Photos 0, 2, 4, ... are right three times of four, all others always wrong by halves."""
     sure, unsure = scores(math.log(3), 4, 40), scores(math.log(3), 2, 40)
     logs = np.concatenate([sure.logs, unsure.logs])
-    right = np.concatenate([sure.right, unsure.right])
+    right = np.concatenate([sure.ground_truth, unsure.ground_truth])
     photos = np.concatenate([2 * sure.photos, 2 * unsure.photos + 1])
     found = fit(Scores(logs, right, photos, sure.classes))
     one, other = found.halves
@@ -79,7 +80,7 @@ def test_halves_judge_each_other() -> None:
     assert other.error == pytest.approx(0.75 - 1 / (1 + 3 ** (-1 / HOTTEST)), abs=1e-3)
     assert found.calibration.classes == 2
     assert one.as_dict()["ece"] == one.error
-    assert (one.right, other.right) == (30, 20)
+    assert (one.correct, other.correct) == (30, 20)
 
 
 def test_the_threshold_keeps_nineteen_of_twenty_right_names() -> None:
@@ -102,7 +103,7 @@ def test_the_threshold_keeps_nineteen_of_twenty_right_names() -> None:
 def test_an_object_whose_class_is_not_listed() -> None:
     logs = np.log([[0.6, 0.3, 0.1]])
     made = Scores(logs, np.array([0]), np.array([0]), ("cat", "dog"))
-    first, right = made.without_right_names().first(1.0)
+    first, right = made.without_annotated_classes().first(1.0)
     assert first == pytest.approx([0.75])  # 0.3 of what is left, 0.4
     assert not right.any()
 
@@ -139,12 +140,12 @@ def test_scores_are_those_before_calibration(images: Path) -> None:
     plain, calibrated = (
         collect_scores(tiny_predictor(config), content, images) for config in (TINY, hot)
     )
-    assert plain.right.tolist() == [1] * 40
+    assert plain.ground_truth.tolist() == [1] * 40
     assert plain.photos.tolist() == [0] * 20 + [1] * 20
     assert plain.logs.shape == (40, 6)
     np.testing.assert_allclose(plain.probabilities(1), calibrated.probabilities(1), atol=1e-5)
-    assert fit_temperature(plain.logs, plain.right) == pytest.approx(
-        fit_temperature(calibrated.logs, calibrated.right), rel=1e-3
+    assert fit_temperature(plain.logs, plain.ground_truth) == pytest.approx(
+        fit_temperature(calibrated.logs, calibrated.ground_truth), rel=1e-3
     )
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ovsam.errors import AnnotationError
 from ovsam.formats.coco import parse_annotations, read_annotations
-from ovsam.formats.ground_truth import parse_truth
+from ovsam.formats.ground_truth import parse_ground_truth
 from ovsam.vocabulary.class_lists import heading_ids
 from ovsam.vocabulary.vocabulary import load_vocabulary
 
@@ -225,7 +225,7 @@ def test_a_heading_that_no_object_has_is_no_class(
     assert found.headings == headings
     assert [category.name for category in found.categories] == [row["name"] for row in kept]
     assert found.category_ids == tuple(row["id"] for row in kept)
-    truth = parse_truth(content)
+    truth = parse_ground_truth(content)
     assert {number: one.name for number, one in truth.categories.items()} == {
         row["id"]: row["name"] for row in kept
     }

@@ -17,7 +17,7 @@ from ovsam.formats.coco_results import (
     read_detections,
     results_to_json,
 )
-from ovsam.formats.ground_truth import parse_truth, read_truth
+from ovsam.formats.ground_truth import parse_ground_truth, read_ground_truth
 
 CONTENT: dict[str, Any] = {
     "images": [
@@ -28,7 +28,7 @@ CONTENT: dict[str, Any] = {
     "annotations": [],
     "categories": [{"id": 3, "name": "cat"}, {"id": 18, "name": "dog"}],
 }
-TRUTH = parse_truth(CONTENT, "truth.json")
+TRUTH = parse_ground_truth(CONTENT, "truth.json")
 ROW: dict[str, Any] = {"image_id": 7, "category_id": 18, "bbox": [10, 5, 20, 10.5], "score": 0.5}
 PHOTO_ID = "it must be the id of a photo, or as a text the name of its file without suffix."
 CLASS_ID = "its ids are whole numbers from 3 to 18."
@@ -195,7 +195,7 @@ def test_not_a_list_of_detections(content: object, message: str) -> None:
 
 def test_files(tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text(json.dumps(CONTENT))
-    truth = read_truth(tmp_path / "truth.json")
+    truth = read_ground_truth(tmp_path / "truth.json")
     rows: list[BoxResult] = [
         {"image_id": 7, "category_id": 18, "bbox": [10, 5, 20, 10.5], "score": 0.5}
     ]
@@ -218,6 +218,6 @@ def test_ids_and_rules() -> None:
         "images": [{**row, "neg_category_ids": []} for row in CONTENT["images"]],
         "categories": [{**row, "frequency": "r"} for row in CONTENT["categories"]],
     }
-    assert parse_truth(federated).rules == "lvis"
-    assert parse_truth({**federated, "categories": CONTENT["categories"]}).rules == "coco"
-    assert parse_truth({**federated, "images": CONTENT["images"]}).rules == "coco"
+    assert parse_ground_truth(federated).rules == "lvis"
+    assert parse_ground_truth({**federated, "categories": CONTENT["categories"]}).rules == "coco"
+    assert parse_ground_truth({**federated, "images": CONTENT["images"]}).rules == "coco"

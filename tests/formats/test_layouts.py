@@ -228,7 +228,7 @@ def test_a_photo_within_labelmes_file(tmp_path: Path) -> None:
     assert annotations.photos[0].size_hw == (HEIGHT, WIDTH)
     [listed] = list_photos(tmp_path / "set", None, no_report).photos
     assert read_photo(listed.open()).shape == (HEIGHT, WIDTH, 3)
-    from ovsam.evaluate.instances import check_photos, read_annotated_photo
+    from ovsam.evaluate.photos import check_photos, read_annotated_photo
 
     [checked] = check_photos("set", annotations.photos, images)
     assert read_annotated_photo(checked, images).shape == (HEIGHT, WIDTH, 3)
@@ -648,7 +648,7 @@ def test_a_photo_of_coco_is_found_by_any_way_of_writing_its_name(tmp_path: Path)
     (tmp_path / "a.json").write_text(json.dumps(content))
     [photo] = list_photos(tmp_path / "a.json", tmp_path / "photos", no_report).photos
     assert photo.path == tmp_path / "photos/images/a b.JPG"
-    from ovsam.evaluate.instances import check_photos, read_annotated_photo
+    from ovsam.evaluate.photos import check_photos, read_annotated_photo
 
     annotations, images = read_annotated(tmp_path / "a.json", tmp_path / "photos")
     [found] = check_photos("a.json", annotations.photos, images)

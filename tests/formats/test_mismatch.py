@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ovsam.formats.coco_results import parse_detections
-from ovsam.formats.ground_truth import Truth, parse_truth
+from ovsam.formats.ground_truth import GroundTruth, parse_ground_truth
 
 # On each photo one object in another corner, of another class.
 BOXES = ([0, 0, 20, 20], [40, 0, 20, 20], [0, 40, 20, 20], [40, 40, 20, 20])
@@ -16,8 +16,8 @@ FIRST = 10  # the id of the first photo
 
 def truth(
     first: int = FIRST, names: str = "abcd", classes: tuple[int, ...] = (1, 2, 4, 7), **more: Any
-) -> Truth:
-    return parse_truth(
+) -> GroundTruth:
+    return parse_ground_truth(
         {
             "images": [
                 {"id": first + i, "file_name": f"val/{name}.jpg", "width": 60, "height": 60}
@@ -123,7 +123,7 @@ def test_places_in_the_file_in_place_of_ids(first: int, start: int) -> None:
         ],
     }
     found = results(*(start + i for i in range(4)), classes=(1,))
-    [said] = parse_detections(found, parse_truth(content)).warnings
+    [said] = parse_detections(found, parse_ground_truth(content)).warnings
     assert (
         f"in 0 of 4 photos, but in 4 of 4 if image_id counts the photos of the file from {start}"
         in said
@@ -163,7 +163,7 @@ def test_boxes_that_are_written_otherwise(written: Any, reading: str) -> None:
         {"image_id": i, "category_id": 1, "bbox": box, "score": 0.5}
         for i, box in enumerate(written)
     ]
-    [said] = parse_detections(rows, parse_truth(content)).warnings
+    [said] = parse_detections(rows, parse_ground_truth(content)).warnings
     assert f"seem to be written as {reading}" in said
 
 
@@ -210,9 +210,9 @@ def test_nothing_that_fits_is_said_without_a_reading() -> None:
     rows = [
         {"image_id": i, "category_id": 1, "bbox": [40, 40, 9, 9], "score": 0.5} for i in range(6)
     ]
-    [said] = parse_detections(rows, parse_truth(content, "t.json"), "r.json").warnings
+    [said] = parse_detections(rows, parse_ground_truth(content, "t.json"), "r.json").warnings
     assert said == (
         "The best box of none of 6 photos of 'r.json' lies on an object of 't.json': check that "
         "both are of the same photos."
     )
-    assert parse_detections(rows[:4], parse_truth(content)).warnings == (), "a poor detector"
+    assert parse_detections(rows[:4], parse_ground_truth(content)).warnings == (), "a poor detector"

@@ -22,11 +22,12 @@ from PIL import Image
 from fakes import FakePredictor
 from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
 from ovsam.evaluate.clicks import evaluate_clicks
-from ovsam.evaluate.detections import LabelSource, evaluate_detections
+from ovsam.evaluate.detections import evaluate_detections
 from ovsam.evaluate.instances import Report, evaluate
+from ovsam.evaluate.kinds import LabelSource
 from ovsam.formats.coco import Annotations, read_annotations
 from ovsam.formats.coco_results import Detection, Detections
-from ovsam.formats.ground_truth import read_truth
+from ovsam.formats.ground_truth import read_ground_truth
 from ovsam.jobs.processes import Workers
 from tiny_model import tiny_predictor
 
@@ -180,7 +181,7 @@ def test_what_the_journal_holds_is_not_done_again(
 
 
 def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_path: Path) -> None:
-    truth = read_truth(folder / "truth.json")
+    truth = read_ground_truth(folder / "truth.json")
     ids = {category.name: number for number, category in truth.categories.items()}
     found = {
         photo.id: [
@@ -231,7 +232,7 @@ def spoil(path: Path, change: Callable[[list[Any]], None]) -> None:
 
 def test_masks_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
     """The evaluator trusts what it is given."""
-    truth, journal = read_truth(folder / "truth.json"), tmp_path / "boxes.jsonl"
+    truth, journal = read_ground_truth(folder / "truth.json"), tmp_path / "boxes.jsonl"
     found = Detections({0: [Detection(0, 1, (1.0, 1.0, 9.0, 9.0), 0.5)]})
 
     def run() -> None:
@@ -278,7 +279,7 @@ def test_rows_of_other_objects_are_named(
 def test_clicks_and_masks_of_other_objects_are_named(
     folder: Path, annotated: Annotations, tmp_path: Path
 ) -> None:
-    truth = read_truth(folder / "truth.json")
+    truth = read_ground_truth(folder / "truth.json")
     found = {0: [Detection(0, 1, (1.0, 1.0, 9.0, 9.0), 0.5)]}
 
     def run(labels: LabelSource) -> None:

@@ -22,7 +22,7 @@ from ovsam.hub import SHIPPED
 from ovsam.model.build import build
 from ovsam.model.presets import MODELS
 from ovsam.paper import complexity as module
-from ovsam.paper.complexity import Complexity, Part, Per, complexity, model_names
+from ovsam.paper.complexity import Complexity, Part, complexity, model_names
 
 TINY = ModelConfig(
     name="tiny",
@@ -85,7 +85,7 @@ def test_what_reuses_weights_adds_no_parameters() -> None:
     assert zooming.parameters == plain.parameters
     assert zooming.encode == plain.encode
     again = _parts(zooming)["zoom: encode again"]
-    assert again.per is Per.prompt
+    assert again.per == "prompt"
     assert again.multiply_adds == pytest.approx(plain.encode / 4, rel=0.05)
 
 
@@ -97,7 +97,7 @@ def test_a_baseline_of_ours_shares_its_trunk() -> None:
     assert own.keys() - feature.keys() == {"feature pyramid", "region head"}
     assert all(own[name] == part for name, part in feature.items())
     crop = image["trunk on the crop"]
-    assert (crop.per, crop.parameters) == (Per.prompt, 0)
+    assert (crop.per, crop.parameters) == ("prompt", 0)
     # 224 x 224 of 1024 x 1024 pixels, and the attention pooling
     trunk, head = own["trunk"].multiply_adds, own["trunk's own head"].multiply_adds
     expected = trunk * (224 / 1024) ** 2 + head
@@ -135,7 +135,7 @@ def _count(config: ModelConfig) -> tuple[Part, ...]:
 def test_a_multiply_add_is_counted_once() -> None:
     with torch.device("meta"):
         layer = nn.Linear(30, 20)
-        part, out = module._part("linear", Per.photo, layer, lambda: layer(torch.empty(7, 30)))
+        part, out = module._part("linear", "photo", layer, lambda: layer(torch.empty(7, 30)))
     assert (part.parameters, part.multiply_adds) == (30 * 20 + 20, 7 * 30 * 20)
     assert out.shape == (7, 20)
 
@@ -144,7 +144,7 @@ def test_attention_is_counted() -> None:
     q = torch.empty(1, 2, 10, 8, device="meta")
     part, _ = module._part(
         "attention",
-        Per.photo,
+        "photo",
         nn.Identity(),
         lambda: nn.functional.scaled_dot_product_attention(q, q, q),
     )

@@ -48,27 +48,27 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_model_is_asked_as_its_report_did(images: Path, tmp_path: Path) -> None:
+def test_a_model_answers_as_its_report_was_made(images: Path, tmp_path: Path) -> None:
     where = folders(tmp_path)
     report: dict[str, Any] = {"prompts": "point-true-box"}
     path = write_report(where, "plain/box", [outcome(7, "person", 0.13, 0)], **report)
     fake = FakePredictor(radius=5, answers=("person",))
-    ticks: list[int] = []
+    ticks: list[tuple[int, int]] = []
     found = answer_again(
         fake.as_predictor(),
         read_answers(path),
         parse_annotations(CONTENT),
         [7],
         images,
-        progress=lambda: ticks.append(1),
+        progress=lambda *tick: ticks.append(tick),
     )
     [answer] = found.values()
     assert answer.prompt.box_xyxy is None
-    assert fake.named == [tuple(map(float, BOX))]
-    assert answer.right
+    assert np.array_equal(np.array(fake.named), [BOX])
+    assert answer.correct
     assert (answer.name, answer.score) == ("person", 0.5)
     assert answer.iou == pytest.approx(np.pi * 25 / 600, abs=0.02)
-    assert ticks == [1]
+    assert ticks == [(1, 1)]
 
 
 def test_a_model_that_answers_otherwise_is_refused(images: Path, tmp_path: Path) -> None:
@@ -83,7 +83,6 @@ def test_a_model_that_answers_otherwise_is_refused(images: Path, tmp_path: Path)
             parse_annotations(CONTENT),
             [7],
             images,
-            progress=lambda: None,
         )
 
 
@@ -91,10 +90,8 @@ def test_cells_show_the_square_around_the_object(images: Path, tmp_path: Path) -
     annotations = parse_annotations(CONTENT)
     path = write_report(folders(tmp_path), "plain/box", [outcome(7, "person", 1, 0)])
     fake = FakePredictor(answers=("person",))
-    found = answer_again(
-        fake.as_predictor(), read_answers(path), annotations, [7], images, progress=lambda: None
-    )
-    empty = {7: replace(found[7], mask=np.zeros_like(found[7].mask), right=False)}
+    found = answer_again(fake.as_predictor(), read_answers(path), annotations, [7], images)
+    empty = {7: replace(found[7], mask=np.zeros_like(found[7].mask), correct=False)}
     sheet = draw_side_by_side(
         [Case("at random", (7,))],
         annotations,

@@ -13,7 +13,7 @@ import pytest
 from made_run import SET, folders, outcome, write_report
 from ovsam.paper.complexity import complexity
 from ovsam.paper.order import pairs
-from ovsam.paper.results import Results, value_of
+from ovsam.paper.results import Results
 from ovsam.paper.table_set import Folders, TableSet, read_table_set
 
 counted = cache(complexity)
@@ -92,7 +92,7 @@ def test_report_of_other_settings_is_a_gap(
     path = write_report(where, "plain/box", OUTCOMES)
     content = json.loads(path.read_text())
     for key, value in changes.items():
-        (content if key in ("prompts", "zoom") else content["asked"])[key] = value
+        (content if key in ("prompts", "zoom") else content["provenance"])[key] = value
     path.write_text(json.dumps(content))
     row = Results(tables, where).fill(tables.tables[0]).rows[0]
     assert [cell.value for cell in row.cells[:2]] == [None, None]
@@ -152,22 +152,6 @@ def test_what_is_no_report(where: Folders, tables: TableSet, content: str) -> No
     write_report(where, "plain/box", OUTCOMES).write_text(content)
     [gap] = Results(tables, where).fill(tables.tables[0]).rows[0].gaps
     assert gap.startswith(f"not used: {where.report('plain/box')}")
-
-
-def test_values() -> None:
-    report = {
-        "a": {"b": 0.25},
-        "by_class": {"person": 0.5, "car": 0.1, "cat": 0.8, "stop sign": 0.9},
-    }
-    assert value_of(report, "a.b") == 0.25
-    assert value_of(report, "a") is None
-    assert value_of(report, "a.b.c") is None
-    assert value_of({"a": float("nan")}, "a") is None
-    assert value_of({"a": 10**400}, "a") is None
-    assert value_of({"by_class": {"person": 10**400, "car": 0.1}}, "by_class base") == 0.1
-    assert value_of(report, "by_class base") == pytest.approx(0.3)  # a stop sign is neither
-    assert value_of(report, "by_class novel") == pytest.approx(0.8)
-    assert value_of({}, "by_class base") is None
 
 
 def test_order(where: Folders, tables: TableSet) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from ovsam.cli import (
     calibrate,
+    compare,
     convert,
     data,
     detections,
@@ -59,6 +60,7 @@ app.add_typer(models.app)
 app.add_typer(vocabulary.app, name="vocabulary", rich_help_panel=SEGMENT)
 # who measure models:
 app.add_typer(evaluate.app)
+app.add_typer(compare.app)
 app.add_typer(detections.app)
 app.add_typer(calibrate.app)
 # who train models:

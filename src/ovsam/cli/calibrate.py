@@ -11,7 +11,6 @@ import typer
 from ovsam.cli.options import (
     MEASURE,
     Command,
-    CrowdsKind,
     CrowdsOption,
     DeviceOption,
     ImagesBesideOption,
@@ -52,7 +51,7 @@ def calibrate(
     ],
     images: ImagesBesideOption = None,
     vocabulary: VocabularyOption = "coco",
-    crowds: CrowdsOption = CrowdsKind.left_out,
+    crowds: CrowdsOption = "left-out",
     json_path: JsonOption = None,
     model: ModelOption = "lite",
     limit: LimitOption = None,
@@ -73,21 +72,22 @@ def calibrate(
     check_output(output, (".safetensors",), [annotations, Path(model)])
     if json_path is not None:
         check_output(json_path, (".json",), [annotations, Path(vocabulary)])
-    content, images_dir = read_annotated(annotations, images, crowds.value)
+    content, images_dir = read_annotated(annotations, images, crowds)
     names = load_vocabulary(vocabulary)
 
     import ovsam
-    from ovsam.evaluate.instances import chosen_photos, counted
-    from ovsam.evaluate.temperature import collect_scores, fit
+    from ovsam.evaluate.photos import chosen_photos
+    from ovsam.evaluate.scores import collect_scores, objects_to_fit
+    from ovsam.evaluate.temperature import fit
     from ovsam.hub import fetch_model
     from ovsam.model.checkpoint import save_with_config
 
     photos = chosen_photos(content, images_dir, limit)
-    counted(content, photos, names)
+    objects_to_fit(content, photos, names)
     predictor = ovsam.load(model, vocabulary=names, device=device)
-    if predictor.has_oracle:
+    if not predictor.names_objects:
         raise OvsamError(
-            f"'{model}' is told its names: there is no score that could be calibrated."
+            f"'{model}' makes masks and has no names: there is no score that could be calibrated."
         )
     checkpoint = fetch_model(model)
     if checkpoint.baseline:
@@ -103,7 +103,9 @@ def calibrate(
         checkpoint.path, output, replace(predictor.config, calibration=found.calibration)
     )
     if json_path is not None:
-        write_atomically(json_path, to_json_bytes(_as_dict(found, predictor.name, names.name)))
+        write_atomically(
+            json_path, to_json_bytes(_as_dict(found, predictor.model_name, names.name))
+        )
     _print_fit(found)
     for path in (output, json_path):
         if path is not None:
@@ -128,7 +130,7 @@ def _print_fit(found: Fit) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ovsam.evaluate.temperature import NEEDED
+    from ovsam.evaluate.scores import NEEDED
 
     table = Table("", box=boxes.SIMPLE_HEAD)
     for name in ("fitted on half 1", "fitted on half 2", "fitted on all"):
@@ -142,7 +144,9 @@ def _print_fit(found: Fit) -> None:
     add("temperature", *(one.temperature for one in fitted))
     add("threshold", *(one.threshold for one in fitted))
     table.add_section()
-    table.add_row("judged on the other half", *(str(half.instances) for half in found.halves), "")
+    table.add_row(
+        "evaluated on the other half", *(str(half.instances) for half in found.halves), ""
+    )
     add("ECE before", *(half.error_before for half in found.halves))
     add("ECE", *(half.error for half in found.halves))
     add("right names kept", *(half.kept for half in found.halves))
@@ -154,7 +158,7 @@ def _print_fit(found: Fit) -> None:
         "was fitted on all"
     )
     print_left_out(found.not_counted, found.instances)
-    fewest = min(half.right for half in found.halves)
+    fewest = min(half.correct for half in found.halves)
     if fewest < NEEDED:
         typer.echo(
             f"warning: the model names only {fewest} objects of a half right, and the threshold "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,6 @@ import typer
 from ovsam.cli.options import (
     MEASURE,
     Command,
-    CrowdsKind,
     CrowdsOption,
     DeviceOption,
     ImagesOption,
@@ -26,20 +24,14 @@ from ovsam.cli.options import (
     is_given,
 )
 from ovsam.cli.progress import bar, embed_names
-from ovsam.cli.report import print_left_out
+from ovsam.cli.report import check_outputs, print_left_out, write_report
 from ovsam.errors import UsageError
+from ovsam.evaluate.kinds import LabelSource
 
 if TYPE_CHECKING:
     from ovsam.evaluate.detections import DetectionReport
 
 app = typer.Typer()
-
-
-class LabelSource(StrEnum):
-    """Who names what is in a box."""
-
-    detector = "detector"
-    ours = "ours"
 
 
 @app.command("evaluate-detections", cls=Command, rich_help_panel=MEASURE)
@@ -79,7 +71,7 @@ def evaluate_detections(
             autocompletion=complete_vocabularies,
         ),
     ] = "coco",
-    crowds: CrowdsOption = CrowdsKind.left_out,
+    crowds: CrowdsOption = "left-out",
     json_path: JsonOption = None,
     results_out: Annotated[
         Path | None,
@@ -100,48 +92,48 @@ def evaluate_detections(
 
     Example: `ovsam evaluate-detections val.json det.json --images val --labels ours`
     """
-    from ovsam.evaluate.detections import evaluate_detections as run
-    from ovsam.evaluate.detections import plan
-    from ovsam.evaluate.provenance import asked
+    from ovsam.evaluate.detection_plan import plan
+    from ovsam.evaluate.detections import evaluate_detections as measure
+    from ovsam.evaluate.provenance import provenance
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.coco_results import read_detections, results_to_json
-    from ovsam.formats.ground_truth import read_truth
-    from ovsam.formats.prediction import to_json_bytes
+    from ovsam.formats.ground_truth import read_ground_truth
     from ovsam.jobs.processes import Workers
     from ovsam.vocabulary.vocabulary import load_vocabulary
 
-    for path in (json_path, results_out):
-        if path is not None:
-            check_output(path, (".json",), [annotations, results, Path(vocabulary)])
-    if journal is not None:
-        check_output(journal, (".jsonl",))
+    inputs = [annotations, results, Path(vocabulary)]
+    check_outputs(json_path, journal, inputs)
+    if results_out is not None:
+        check_output(results_out, (".json",), inputs)
     if json_path is not None and json_path == results_out:
         raise UsageError("--json and --results-out name the same file. Give them two names.")
-    if labels is LabelSource.detector and is_given(context, "vocabulary"):
+    if labels == "detector" and is_given(context, "vocabulary"):
         raise UsageError(
             "--vocabulary is for --labels ours: the detector's names are those of its file. Leave "
             "it out, or ask for our names."
         )
-    truth = read_truth(annotations, crowds.value)
-    detections = read_detections(results, truth)
+    ground_truth = read_ground_truth(annotations, crowds)
+    detections = read_detections(results, ground_truth)
     for sentence in detections.warnings:
         typer.echo(f"warning: {sentence}", err=True)
-    # With the detector's names ours play no part, but a predictor has some.
-    names = load_vocabulary(vocabulary if labels is LabelSource.ours else ["object"])
-    planned = plan(truth, detections, images, names, labels=labels.value, limit=limit)
+    names = load_vocabulary(vocabulary) if labels == "ours" else None
+    planned = plan(ground_truth, detections, images, names, limit=limit)
 
     import ovsam
 
-    load = partial(ovsam.load, model, vocabulary=names, device=device, zoom=zoom)
+    load = partial(ovsam.load, model, device=device, zoom=zoom)
+    if names is not None:
+        load = partial(load, vocabulary=names)
     predictor = load()
-    embed_names(predictor)
+    if names is not None and predictor.names_objects:
+        embed_names(predictor)
     with bar("photos") as progress:
-        report = run(
+        report = measure(
             predictor,
-            truth,
+            ground_truth,
             detections,
             images,
-            labels=labels.value,
+            labels=labels,
             zoom=zoom,
             planned=planned,
             journal=journal,
@@ -149,19 +141,20 @@ def evaluate_detections(
             progress=progress,
         )
     if json_path is not None:
-        made_from = asked(
+        made_from = provenance(
             annotations=annotations,
             model=model,
-            vocabulary=vocabulary,
+            vocabulary=None if names is None else vocabulary,
             limit=limit,
             detections=results,
         )
-        made_from |= {"crowds": crowds.value}
-        write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
+        write_report(json_path, report.as_dict(), {**made_from, "crowds": crowds})
     if results_out is not None:
         write_atomically(results_out, results_to_json(report.results))
     _print(report)
-    objects = sum(len(truth.annotations.by_photo.get(photo.id, ())) for photo in planned.photos)
+    objects = sum(
+        len(ground_truth.annotations.by_photo.get(photo.id, ())) for photo in planned.photos
+    )
     print_left_out(report.not_counted, objects)
     for path in (json_path, results_out):
         if path is not None:
@@ -209,17 +202,17 @@ def detect(
     """
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.coco_results import results_to_json
-    from ovsam.formats.ground_truth import read_truth
+    from ovsam.formats.ground_truth import read_ground_truth
 
     check_output(output, (".json",), [annotations, weights])
-    truth = read_truth(annotations)
+    ground_truth = read_ground_truth(annotations)
 
     from ovsam.evaluate.detector import detect as run
     from ovsam.evaluate.detector import load_detector
 
     detector = load_detector(weights)
     with bar("photos") as progress:
-        found = run(detector, truth, photos, limit=limit, progress=progress)
+        found = run(detector, ground_truth, photos, limit=limit, progress=progress)
     write_atomically(output, results_to_json(found))
     typer.echo(f"wrote {output}: {len(found):,} boxes")
 

@@ -1,9 +1,8 @@
-"""The commands that hold a model to annotations, or to another model."""
+"""`ovsam evaluate`: hold a model's masks and names to annotations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +11,8 @@ import typer
 
 from ovsam.cli.options import (
     MEASURE,
+    PROMPTS,
     Command,
-    CrowdsKind,
     CrowdsOption,
     DeviceOption,
     ImagesBesideOption,
@@ -24,46 +23,20 @@ from ovsam.cli.options import (
     VocabularyOption,
     WorkersOption,
     ZoomOption,
-    complete_models,
     is_given,
 )
 from ovsam.cli.progress import bar, embed_names
-from ovsam.cli.report import print_left_out
+from ovsam.cli.report import check_outputs, print_left_out, write_report
 from ovsam.errors import UsageError, VocabularyError
+from ovsam.evaluate.kinds import EvaluationKind
 
 if TYPE_CHECKING:
-    from ovsam.evaluate.agreement import AgreementReport
     from ovsam.evaluate.clicks import ClickReport
     from ovsam.evaluate.instances import Report
     from ovsam.evaluate.metrics import Summary
     from ovsam.vocabulary.vocabulary import Vocabulary
 
 app = typer.Typer()
-
-
-class PromptKind(StrEnum):
-    """How `compare` points at an object."""
-
-    box = "box"
-    noisy_box = "noisy-box"
-    point = "point"
-    random_point = "random-point"
-
-
-class EvaluationKind(StrEnum):
-    """How `evaluate` points at an object."""
-
-    box = "box"
-    noisy_box = "noisy-box"
-    point = "point"
-    random_point = "random-point"
-    point_true_box = "point-true-box"
-
-
-_PROMPTS = (
-    "Annotated boxes (box), the same with SAM's noise, a tenth of their sides (noisy-box), centre "
-    "points of annotated masks (point), or any points of them (random-point)"
-)
 
 
 @app.command(cls=Command, rich_help_panel=MEASURE)
@@ -82,11 +55,11 @@ def evaluate(
     prompts: Annotated[
         EvaluationKind,
         typer.Option(
-            help=f"{_PROMPTS}; or centre points where, as the authors measure, the name is that of "
+            help=f"{PROMPTS}; or centre points where, as the authors measure, the name is that of "
             "the annotated box (point-true-box).",
             metavar="KIND",
         ),
-    ] = EvaluationKind.box,
+    ] = "box",
     clicks: Annotated[
         int | None,
         typer.Option(
@@ -107,7 +80,15 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    crowds: CrowdsOption = CrowdsKind.left_out,
+    oracle_names: Annotated[
+        bool,
+        typer.Option(
+            "--oracle-names",
+            help="Measure masks alone and count each annotated name as given: for a model without "
+            "names, such as SAM, or what a perfect namer would leave to gain.",
+        ),
+    ] = False,
+    crowds: CrowdsOption = "left-out",
     json_path: JsonOption = None,
     by_class: Annotated[
         bool, typer.Option("--by-class", help="Print a row for each class, too.")
@@ -131,168 +112,74 @@ def evaluate(
 
     Example: `ovsam evaluate annotations.json --images photos --prompts point`
     """
+    from ovsam.evaluate.calibration import check_plottable, draw_reliability
     from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
-    from ovsam.evaluate.instances import chosen_photos, counted
-    from ovsam.evaluate.instances import evaluate as run
-    from ovsam.evaluate.provenance import asked
-    from ovsam.files import check_output, write_atomically
+    from ovsam.evaluate.instances import evaluate as evaluate_instances
+    from ovsam.evaluate.objects import evaluated_objects
+    from ovsam.evaluate.photos import chosen_photos
+    from ovsam.evaluate.provenance import provenance
+    from ovsam.files import check_output
     from ovsam.formats.layouts import read_annotated
-    from ovsam.formats.prediction import to_json_bytes
     from ovsam.jobs.processes import Workers
-    from ovsam.vocabulary.vocabulary import load_vocabulary
 
-    if json_path is not None:
-        check_output(json_path, (".json",), [annotations, Path(vocabulary)])
-    if journal is not None:
-        check_output(journal, (".jsonl",))
-    if clicks is not None:
-        _refuse_beside_clicks(context)
+    check_outputs(json_path, journal, [annotations, Path(vocabulary)])
     if reliability is not None:
         check_output(reliability, (".png",), [annotations, *filter(None, [images])])
-
-        from ovsam.evaluate.reliability import draw_reliability
-    content, photos_dir = read_annotated(annotations, images, crowds.value)
-    names = load_vocabulary(vocabulary)
-    if unseen is not None:
-        names = _marked(names, unseen)
-    photos = chosen_photos(content, photos_dir, limit)  # all checks come before the model
+        check_plottable()
+    measure: Callable[..., Report | ClickReport]
     if clicks is None:
-        counted(content, photos, names)
+        names = _vocabulary(vocabulary, unseen)
+        measure = partial(evaluate_instances, prompts=prompts, oracle_names=oracle_names)
+    else:
+        _refuse_beside_clicks(context)
+        names = None  # masks alone are measured
+        measure = partial(evaluate_clicks, clicks=clicks)
+    content, photos_dir = read_annotated(annotations, images, crowds)
+    photos = chosen_photos(content, photos_dir, limit)  # all checks come before the model
+    if names is not None:
+        evaluated_objects(content, photos, names)
 
     import ovsam
 
-    load = partial(ovsam.load, model, vocabulary=names, device=device, zoom=zoom)
+    load = partial(ovsam.load, model, device=device, zoom=zoom)
+    if names is not None:
+        load = partial(load, vocabulary=names)
     predictor = load()
-    embed_names(predictor)
-    shared = None if workers is None else Workers(load, workers)
-    ask: Callable[..., Report | ClickReport]
-    if clicks is None:
-        ask = partial(run, prompts=prompts.value)
-    else:
-        ask = partial(evaluate_clicks, clicks=clicks)
+    if names is not None and not oracle_names and predictor.names_objects:
+        embed_names(predictor)
     with bar("photos") as progress:
-        report = ask(
+        report = measure(
             predictor,
             content,
             photos_dir,
             zoom=zoom,
             photos=photos,
             journal=journal,
-            workers=shared,
+            workers=None if workers is None else Workers(load, workers),
             progress=progress,
         )
     if json_path is not None:
-        made_from = asked(annotations=annotations, model=model, vocabulary=vocabulary, limit=limit)
-        made_from |= {"crowds": crowds.value}
-        write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
-    if reliability is not None and not isinstance(report, ClickReport):
-        title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"
-        draw_reliability(report.calibration, title, reliability)
+        used = vocabulary if names is not None else None
+        made_from = provenance(annotations=annotations, model=model, vocabulary=used, limit=limit)
+        write_report(json_path, report.as_dict(), {**made_from, "crowds": crowds})
     if isinstance(report, ClickReport):
         _print_clicks(report)
     else:
         _print_report(report, by_class)
+        if reliability is not None:
+            title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"
+            draw_reliability(report.calibration, title, reliability)
     for path in (json_path, reliability):
         if path is not None:
             typer.echo(f"wrote {path}")
 
 
-@app.command(cls=Command, rich_help_panel=MEASURE)
-def compare(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            help="Photos with objects: an annotation file in COCO's format, a folder of LabelMe's, "
-            "YOLO's data.yaml or folder, a folder or a list of folders of SA-1B (val.txt), or a "
-            "folder with `images/` and `masks/`.",
-            metavar="DATA",
-            show_default=False,
-        ),
-    ],
-    teacher: Annotated[
-        str,
-        typer.Option(
-            help="The model to compare with: its name, or the path of a checkpoint.",
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_models,
-        ),
-    ],
-    images: ImagesBesideOption = None,
-    prompts: Annotated[
-        PromptKind, typer.Option(help=f"{_PROMPTS}.", metavar="KIND")
-    ] = PromptKind.box,
-    json_path: JsonOption = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    limit: LimitOption = None,
-    objects: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Only the largest objects of each photo.",
-            metavar="N",
-            show_default=False,
-        ),
-    ] = None,
-    journal: JournalOption = None,
-    workers: WorkersOption = None,
-    device: DeviceOption = "cpu",
-) -> None:
-    """Measure how alike two models' masks are: mean IoU where both are asked the same.
-
-    Example: `ovsam compare val.txt --model student.safetensors --teacher lite`
-    """
-    from ovsam.data.dataset import read_data_set
-    from ovsam.evaluate.agreement import agreement, check_comparable, load_pair
-    from ovsam.evaluate.provenance import asked
-    from ovsam.files import check_output, write_atomically
-    from ovsam.formats.prediction import to_json_bytes
-    from ovsam.jobs.processes import Workers
+def _vocabulary(name: str, unseen: str | None) -> Vocabulary:
+    """The vocabulary, with what `--unseen` names marked so."""
     from ovsam.vocabulary.vocabulary import load_vocabulary
 
-    if json_path is not None:
-        check_output(json_path, (".json",), [data])
-    if journal is not None:
-        check_output(journal, (".jsonl",))
-    data_set = read_data_set(data, images, split="val")
-    if data_set.many_crowds is not None:
-        typer.echo(f"warning: {data_set.many_crowds}", err=True)
-    check_comparable(data_set, prompts.value)
-    names = load_vocabulary(["object"])  # names play no part, but a predictor has some
-
-    import ovsam
-
-    load = partial(
-        load_pair,
-        *(
-            partial(ovsam.load, name, vocabulary=names, device=device, zoom=zoom)
-            for name in (model, teacher)
-        ),
-    )
-    pair = load()
-    embed_names(pair.student)
-    embed_names(pair.teacher)
-    with bar("photos") as progress:
-        report = agreement(
-            pair.student,
-            pair.teacher,
-            data_set,
-            prompts=prompts.value,
-            zoom=zoom,
-            limit=limit,
-            objects=objects,
-            journal=journal,
-            workers=None if workers is None else Workers(load, workers),
-            progress=progress,
-        )
-    if json_path is not None:
-        made_from = asked(annotations=data, model=model, teacher=teacher, limit=limit)
-        made_from |= {"objects": objects, "listed": data_set.fingerprint}
-        write_atomically(json_path, to_json_bytes({**report.as_dict(), "asked": made_from}))
-    _print_agreement(report, model, teacher)
-    if json_path is not None:
-        typer.echo(f"wrote {json_path}")
+    vocabulary = load_vocabulary(name)
+    return vocabulary if unseen is None else _marked(vocabulary, unseen)
 
 
 def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
@@ -313,7 +200,7 @@ def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
 
 def _refuse_beside_clicks(context: typer.Context) -> None:
     """Refuse options that would change nothing: clicks measure masks, and choose where to click."""
-    unused = ("prompts", "by_class", "reliability", "unseen")
+    unused = ("prompts", "by_class", "reliability", "unseen", "oracle_names")
     given = [f"--{name.replace('_', '-')}" for name in unused if is_given(context, name)]
     if given:
         raise UsageError(
@@ -351,30 +238,6 @@ def _print_clicks(report: ClickReport) -> None:
         )
 
 
-def _print_agreement(report: AgreementReport, model: str, teacher: str) -> None:
-    from rich import box as boxes
-    from rich.console import Console
-    from rich.table import Table
-
-    from ovsam.evaluate.agreement import GOALS
-
-    table = Table("IoU of the two masks", "", box=boxes.SIMPLE_HEAD)
-    table.add_row("mean", f"{report.mean:.3f}")
-    table.add_row("median", f"{report.median:.3f}")
-    for goal in GOALS:
-        table.add_row(f"share with {goal:g} or more", f"{report.share(goal):.3f}")
-    Console().print(table)
-    zooms = " and ".join("on" if zoom else "off" for zoom in dict.fromkeys(report.zoom))
-    typer.echo(
-        f"{model} beside {teacher}, {report.prompts} prompts, zoom {zooms}: "
-        f"{len(report.iou)} instances in {report.photos} photos in {report.seconds:.1f} s"
-    )
-    if report.skipped:
-        typer.echo(f"skipped {report.skipped} that cannot be read, first: {report.problems[0]}")
-    if report.not_counted.sentence:
-        typer.echo(report.not_counted.sentence)
-
-
 def _print_report(report: Report, by_class: bool) -> None:
     from rich import box as boxes
     from rich.console import Console
@@ -400,6 +263,7 @@ def _print_report(report: Report, by_class: bool) -> None:
     Console().print(table)
     typer.echo(
         f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
+        f"{'names by an oracle, ' if report.oracle_names else ''}"
         f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
         f"calibration (ECE) {report.calibration.error:.3f}"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from ovsam.cli.signals import end_interrupted
 from ovsam.cli.streams import explain, give_up_on_streams, prepare_streams, say
 from ovsam.errors import OvsamError, UsageError, VocabularyError, quoted
+from ovsam.formats.crowds import Crowds
 
 if TYPE_CHECKING:
     from ovsam.vocabulary.vocabulary import Vocabulary
@@ -198,15 +198,8 @@ ImagesBesideOption = Annotated[
 ]
 
 
-class CrowdsKind(StrEnum):
-    """What crowd regions (`iscrowd` 1) are."""
-
-    left_out = "left-out"
-    objects = "objects"
-
-
 CrowdsOption = Annotated[
-    CrowdsKind,
+    Crowds,
     typer.Option(
         help="What annotations with 'iscrowd' 1 are: regions of many objects, which do not count, "
         "or objects, as CVAT marks masks drawn with a brush.",
@@ -222,6 +215,10 @@ JsonOption = Annotated[
         show_default=False,
     ),
 ]
+PROMPTS = (
+    "Annotated boxes (box), the same with SAM's noise, a tenth of their sides (noisy-box), centre "
+    "points of annotated masks (point), or any points of them (random-point)"
+)
 JournalOption = Annotated[
     Path | None,
     typer.Option(

@@ -76,7 +76,9 @@ def tables(
 
     Example: `ovsam tables my-run --data photos -o my-tables`
     """
-    from ovsam.paper.table_set import Folders, read_table_set, script
+    from ovsam.paper.commands import script
+    from ovsam.paper.reports import Reports
+    from ovsam.paper.table_set import Folders, read_table_set
 
     wanted = read_table_set(table_set)
     folders = Folders(run, data)
@@ -86,9 +88,7 @@ def tables(
             "(docs/tables.md)."
         )
     if commands:
-        from ovsam.paper.results import Results
-
-        print_file(script(wanted, folders, Results(wanted, folders).unusable()))
+        print_file(script(wanted, folders, Reports(wanted, folders).unusable()))
         return
     if not run.is_dir():
         raise OvsamError(
@@ -144,9 +144,9 @@ def _section(results: Results, table: Table) -> Section:
 
 
 def _pictures(wanted: TableSet, entry: PictureEntry, folders: Folders) -> Pictures:
+    from ovsam.paper.commands import picture_command
     from ovsam.paper.page import Pictures
     from ovsam.paper.pictures import read_picture
-    from ovsam.paper.table_set import picture_command
 
     path = folders.picture(entry.name)
     content, gap = read_picture(path, [folders.report(name) for name in entry.reports])
@@ -194,7 +194,7 @@ def pictures(
 ) -> None:
     """Draw models side by side: best, worst and random objects, and where they disagree.
 
-    Each report's model is asked again about the objects that are drawn.
+    Each report's model answers the objects that are drawn again.
 
     Example: `ovsam pictures val.json a.json b.json --images photos -o both.png`
     """
@@ -227,13 +227,14 @@ def pictures(
     import ovsam
 
     drawn = []
-    counter, total = count(1), len(answers) * len(chosen)
-    with bar("objects") as progress:
+    shown = {photos[key] for key in chosen}
+    counter, total = count(1), len(answers) * len(shown)
+    with bar("photos") as progress:
         for one in answers:
-            asked = one.content["asked"]
+            provenance = one.content["provenance"]
             predictor = ovsam.load(
-                asked["model"]["name"],
-                vocabulary=asked["vocabulary"]["name"],
+                provenance["model"]["name"],
+                vocabulary=provenance["vocabulary"]["name"],
                 device=device,
                 zoom=one.content["zoom"],
             )
@@ -243,7 +244,7 @@ def pictures(
                 content,
                 chosen,
                 images_dir,
-                progress=lambda: progress(next(counter), total),
+                progress=lambda *_: progress(next(counter), total),
             )
             drawn.append((one.label, found))
     names = {key: answers[0].outcomes[key]["category"] for key in chosen}

@@ -1,13 +1,42 @@
-"""What commands say beside their figures: what is left out of them."""
+"""What commands that measure have in common: their files, and what is left out of figures."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from ovsam.evaluate.left_out import LeftOut
+
+
+def check_outputs(json_path: Path | None, journal: Path | None, inputs: Sequence[Path]) -> None:
+    """Refuse to begin where the report or the journal could not be written.
+
+    Raises:
+        OutputError: says why.
+        UsageError: a suffix is another than the file's.
+    """
+    from ovsam.files import check_output
+
+    if json_path is not None:
+        check_output(json_path, (".json",), inputs)
+    if journal is not None:
+        check_output(journal, (".jsonl",))
+
+
+def write_report(path: Path, report: Mapping[str, object], provenance: Mapping[str, Any]) -> None:
+    """Write what was measured, and what from, as JSON.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from ovsam.files import write_atomically
+    from ovsam.formats.prediction import to_json_bytes
+
+    write_atomically(path, to_json_bytes({**report, "provenance": provenance}))
 
 
 def print_left_out(left_out: LeftOut, objects: int) -> None:

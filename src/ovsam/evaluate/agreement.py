@@ -1,7 +1,7 @@
-"""How alike the masks of two models are that are asked the same about the same photos.
+"""How alike the masks of two models are that are given the same prompts on the same photos.
 
 Protocol: every object prompts both models alike, from its annotation (`prompts`); a centre is found
-at the size at which the student's network sees the photo. The two answers are compared with each
+at the size at which the student's network sees the photo. The two masks are compared with each
 other at the photo's own size; nothing but the prompt is taken from the annotation. Where both masks
 are empty the IoU is 0, as `geometry.mask_iou` has it.
 """
@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     NotRequired,  # which pydantic can check before Python 3.12
 )
@@ -25,61 +24,26 @@ from typing_extensions import TypedDict
 
 from ovsam.config import Share
 from ovsam.data.dataset import DataSet
-from ovsam.errors import AnnotationError, OvsamError
+from ovsam.errors import AnnotationError
+from ovsam.evaluate.kinds import PromptKind
 from ovsam.evaluate.left_out import NOTHING, LeftOut, of_listing
-from ovsam.evaluate.prompts import POINTS, PromptKind, annotated_prompt
-from ovsam.formats.coco import Instance
+from ovsam.evaluate.listed_prompts import largest, prompted_photo
+from ovsam.evaluate.pair import Pair
 from ovsam.formats.crowds import IF_OBJECTS, IN_FILE
 from ovsam.formats.layouts import ListedPhoto
 from ovsam.geometry import mask_iou
-from ovsam.images.read import read_photo
 from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, photo_by_photo
+from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
-if TYPE_CHECKING:
-    from ovsam.predictor.predictor import Predictor
-
 GOALS = (0.5, 0.75, 0.85, 0.95)  # IoU that shares of objects are counted for
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two models that are asked the same.
-
-    Attributes:
-        student: one; names play no part.
-        teacher: the other.
-    """
-
-    student: Predictor
-    teacher: Predictor
-
-    @property
-    def name(self) -> str:
-        """Both names."""
-        return f"{self.student.name} beside {self.teacher.name}"
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells two pairs of the same names apart."""
-        return f"{self.student.fingerprint} {self.teacher.fingerprint}"
-
-    @property
-    def device(self) -> object:
-        """Where the student computes."""
-        return self.student.device
-
-
-def load_pair(student: Callable[[], Predictor], teacher: Callable[[], Predictor]) -> Pair:
-    """Load both; for `Workers`, to whom a partial of this can be given."""
-    return Pair(student(), teacher())
 
 
 class Compared(TypedDict):
     """What became of an object, or of a photo that could not be read: one of the two.
 
-    Or neither, and how many objects of the photo are not among the largest that were asked for.
+    Or neither, and how many objects of the photo are not among the largest that are compared.
     """
 
     iou: Share | None
@@ -94,8 +58,8 @@ class AgreementReport:
     Attributes:
         student: the model's name.
         teacher: the other model's name.
-        prompts: what both were asked with.
-        zoom: whether the student and the teacher looked again at each object.
+        prompts: what both were given.
+        zoom: whether the student and the teacher zoomed on each object.
         photos: how many had an object that was compared.
         seconds: that all photos took.
         iou: `(N,)` of the two models' masks for each object, in [0, 1]; N is 1 or more.
@@ -153,8 +117,8 @@ class AgreementReport:
 
 
 def agreement(
-    student: Predictor,
-    teacher: Predictor,
+    student: Segmenter,
+    teacher: Segmenter,
     data_set: DataSet,
     *,
     prompts: PromptKind,
@@ -165,10 +129,10 @@ def agreement(
     workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> AgreementReport:
-    """Ask both models about every object, compare their masks.
+    """Give both models a prompt for every object, compare their masks.
 
     Args:
-        student: names play no part.
+        student: both only segment: neither vocabularies nor text models are needed.
         teacher: what the student is compared with; the IoU is the same the other way round.
         data_set: photos with objects; what cannot be read of it is skipped and counted.
         prompts: how objects are pointed at, see `prompts`.
@@ -176,7 +140,7 @@ def agreement(
         limit: only the first so many photos with an object that can be compared.
         objects: only the largest so many of each photo, by annotated area in photo pixels, or by
             that of the box where none is annotated.
-        journal: a file of what became of each photo, as for `run.evaluate`. Of the data set it
+        journal: a file of what became of each photo, as for `evaluate`. Of the data set it
             knows what is listed without opening a file for each photo.
         workers: processes that the photos are shared out over; each loads a `Pair`.
         progress: called with (photos done, photos in all) after each photo.
@@ -197,22 +161,29 @@ def agreement(
             progress(total - min(len(data_set) - seen, most - photos), total)
         return photos == most
 
+    pair = Pair(student, teacher)
     zoomed = (student.zoom, teacher.zoom) if zoom is None else (zoom, zoom)
+    record = None
+    if journal is not None:
+        record = Record[Compared](
+            journal,
+            Compared,
+            pair,
+            settings={
+                "measures": "agreement",
+                "data": data_set.fingerprint,
+                "prompts": prompts,
+                "objects": objects,
+                "zoom": list(zoomed),
+            },
+        )
     done = photo_by_photo(
-        Pair(student, teacher),
+        pair,
         partial(
             _compare_photo, read=data_set.photos.read, kind=prompts, objects=objects, zoom=zoom
         ),
         dict(enumerate(data_set.photos.listed)),
-        Compared,
-        settings=lambda: {
-            "measures": "agreement",
-            "data": data_set.fingerprint,
-            "prompts": prompts,
-            "objects": objects,
-            "zoom": list(zoomed),
-        },
-        journal=journal,
+        record=record,
         workers=workers,
         enough=enough,
     )
@@ -222,8 +193,8 @@ def agreement(
     if not found:
         raise _nothing_to_compare(data_set, problems)
     return AgreementReport(
-        student=student.name,
-        teacher=teacher.name,
+        student=student.model_name,
+        teacher=teacher.model_name,
         prompts=prompts,
         zoom=zoomed,
         photos=photos,
@@ -241,7 +212,7 @@ def agreement(
 
 
 def check_comparable(data_set: DataSet, prompts: PromptKind, image_size: int = 1024) -> None:
-    """Refuse a data set of which no object can be asked about, before a model is loaded.
+    """Refuse a data set of which no object can be a prompt, before a model is loaded.
 
     Args:
         data_set: photos with objects; it is read up to the first that can be used.
@@ -253,7 +224,7 @@ def check_comparable(data_set: DataSet, prompts: PromptKind, image_size: int = 1
     """
     problems = list(data_set.problems)
     for photo in data_set.photos:
-        if _asked(photo, prompts, image_size, None, problems) is not None:
+        if prompted_photo(photo, prompts, image_size, None, problems) is not None:
             return
     raise _nothing_to_compare(data_set, problems)
 
@@ -280,86 +251,25 @@ def _compare_photo(
 ) -> list[Compared]:
     problems: list[str] = []
     photo = read(photo)
-    asked = _asked(photo, kind, pair.student.config.image_size, objects, problems)
+    prompted = prompted_photo(photo, kind, pair.student.config.image_size, objects, problems)
     rows: list[Compared] = [{"iou": None, "problem": problem} for problem in problems]
-    if asked is not None:
-        rows += [{"iou": iou, "problem": None} for iou in _alike(pair, *asked, zoom)]
-        beyond = len(photo.instances) - len(_largest(photo.instances, objects))
+    if prompted is not None:
+        rows += [{"iou": iou, "problem": None} for iou in _ious(pair, *prompted, zoom)]
+        beyond = len(photo.instances) - len(largest(photo.instances, objects))
         if beyond:
             rows.append({"iou": None, "problem": None, "beyond_largest": beyond})
     return rows
 
 
-def _asked(
-    photo: ListedPhoto,
-    kind: PromptKind,
-    image_size: int,
-    objects: int | None,
-    problems: list[str],
-) -> tuple[NDArray[np.uint8], list[Prompt]] | None:
-    """The photo `(H, W, 3)` and a prompt for each object; None where there is nothing to ask.
-
-    What cannot be read is added to `problems`.
-    """
-    problems += photo.problems
-    if not photo.instances:
-        return None
-    try:
-        pixels = read_photo(photo.open())
-        photo.check_size((pixels.shape[0], pixels.shape[1]))
-    except AnnotationError as error:
-        problems.append(str(error))
-        return None
-    except OvsamError as error:
-        problems.append(str(error) if photo.member is None else f"'{photo.name}': {error}")
-        return None
-    size_hw = pixels.shape[0], pixels.shape[1]
-    asked = []
-    for instance in _largest(photo.instances, objects):
-        try:
-            asked.append(_prompt(instance, size_hw, kind, image_size))
-        except OvsamError as error:
-            problems.append(f"Photo {photo.name!r}: {error}")
-    return (pixels, asked) if asked else None
-
-
-def _largest(instances: Sequence[Instance], count: int | None) -> Sequence[Instance]:
-    if count is None:
-        return instances
-    return sorted(instances, key=_area, reverse=True)[:count]
-
-
-def _area(instance: Instance) -> float:
-    x0, y0, x1, y1 = instance.box_xyxy
-    return instance.area if np.isfinite(instance.area) else (x1 - x0) * (y1 - y0)
-
-
-def _prompt(
-    instance: Instance, size_hw: tuple[int, int], kind: PromptKind, image_size: int
-) -> Prompt:
-    """What both models are asked.
-
-    Raises:
-        AnnotationError: the mask is needed, and is malformed or empty.
-        PromptError: the box is outside the photo.
-    """
-    mask = instance.mask(size_hw) if kind in POINTS else None
-    if mask is not None and not mask.any():
-        raise AnnotationError(f"Annotation {instance.id}: its mask covers no pixel.")
-    prompt = annotated_prompt(instance, mask, kind, size_hw, image_size)
-    prompt.check_inside(size_hw)
-    return prompt
-
-
-def _alike(
+def _ious(
     pair: Pair,
     pixels: NDArray[np.uint8],
     prompts: Sequence[Prompt],
     zoom: bool | None,
 ) -> list[float]:
-    """IoU of the two answers to each prompt."""
-    ours, theirs = (
-        model.predict(model.encode(pixels), prompts, zoom=zoom, top=1)
+    """IoU of the two masks for each prompt."""
+    student, teacher = (
+        model.segment(model.encode(pixels), prompts, zoom=zoom)
         for model in (pair.student, pair.teacher)
     )
-    return [mask_iou(a.mask, b.mask) for a, b in zip(ours, theirs, strict=True)]
+    return [mask_iou(a.mask, b.mask) for a, b in zip(student, teacher, strict=True)]

@@ -25,7 +25,7 @@ from pycocotools import mask as coco_mask
 from ovsam.errors import AnnotationError
 from ovsam.formats.coco import FREQUENCIES, Photo
 from ovsam.formats.coco_results import MaskResult
-from ovsam.formats.ground_truth import Rules, Truth
+from ovsam.formats.ground_truth import GroundTruth, Rules
 from ovsam.geometry import rle_area, segmentation_to_rle
 
 COCO_DETECTIONS = 100  # that count for a class in a photo
@@ -60,7 +60,7 @@ class AveragePrecision:
 
 
 def average_precision(
-    truth: Truth,
+    ground_truth: GroundTruth,
     results: Sequence[MaskResult],
     photos: Sequence[Photo],
     categories: Collection[int] | None = None,
@@ -68,7 +68,7 @@ def average_precision(
     """Mask AP of results on some photos, those in which nothing was found included.
 
     Args:
-        truth: what is right; its rules are the ones that are followed.
+        ground_truth: what is right; its rules are the ones that are followed.
         results: of these photos; by LVIS's rules at most `LVIS_DETECTIONS` for each.
         photos: those that count.
         categories: ids of the classes that count; None = all.
@@ -76,37 +76,41 @@ def average_precision(
     Raises:
         AnnotationError: an annotated mask is missing or malformed.
     """
-    ids = sorted(truth.categories if categories is None else categories)
+    ids = sorted(ground_truth.categories if categories is None else categories)
     chosen = {photo.id: photo for photo in photos}
-    images = _images(truth, chosen)
-    right = right_rows(truth, chosen)
+    images = _images(ground_truth, chosen)
+    right = ground_truth_rows(ground_truth, chosen)
     given, beyond_best = len(results), 0
-    if truth.rules == "lvis":
+    if ground_truth.rules == "lvis":
         results = _judged(right, results, images)
     else:
         crowded = Counter((row["image_id"], row["category_id"]) for row in results)
         beyond_best = sum(max(0, count - COCO_DETECTIONS) for count in crowded.values())
     by_id = _by_category(right), _by_category(_found_rows(results))
     ids = [i for i in ids if i in by_id[0]]  # of a class without an object there is no AP
-    parts = [_precision(truth, i, by_id[0][i], by_id[1].get(i, []), images) for i in ids]
+    parts = [_precision(ground_truth, i, by_id[0][i], by_id[1].get(i, []), images) for i in ids]
     precision = np.stack(parts, axis=2) if parts else np.full((10, 101, 0, 4), -1.0)  # (T, R, K, A)
-    by_class = {truth.categories[i].name: _mean(precision[:, :, k, 0]) for k, i in enumerate(ids)}
+    by_class = {
+        ground_truth.categories[i].name: _mean(precision[:, :, k, 0]) for k, i in enumerate(ids)
+    }
     figures = {
         "AP": _mean(precision[..., 0]),
         "AP50": _mean(precision[0, ..., 0]),
         "AP75": _mean(precision[5, ..., 0]),
         **{f"AP_{size}": _mean(precision[..., a]) for a, size in enumerate(_SIZES, start=1)},
     }
-    if truth.rules == "lvis":
+    if ground_truth.rules == "lvis":
         for letter, group in zip(FREQUENCIES, _GROUPS, strict=True):
-            members = [k for k, i in enumerate(ids) if truth.categories[i].frequency == letter]
+            members = [
+                k for k, i in enumerate(ids) if ground_truth.categories[i].frequency == letter
+            ]
             figures[f"AP_{group}"] = _mean(precision[:, :, members, 0])
     return AveragePrecision(
-        rules=truth.rules,
+        rules=ground_truth.rules,
         figures=figures,
         by_class={name: ap for name, ap in by_class.items() if ap is not None},
         beyond_best=beyond_best,
-        not_judged=given - len(results) if truth.rules == "lvis" else 0,
+        not_judged=given - len(results) if ground_truth.rules == "lvis" else 0,
     )
 
 
@@ -116,7 +120,7 @@ def _mean(precision: NDArray[np.float64]) -> float | None:
 
 
 def _precision(
-    truth: Truth,
+    ground_truth: GroundTruth,
     category_id: int,
     right: list[dict[str, Any]],
     found: list[dict[str, Any]],
@@ -126,8 +130,8 @@ def _precision(
 
     The first of the sizes is all of them. It is -1 where there is no object.
     """
-    lvis = truth.rules == "lvis"
-    frequency = truth.categories[category_id].frequency
+    lvis = ground_truth.rules == "lvis"
+    frequency = ground_truth.categories[category_id].frequency
     seen = {row["image_id"] for rows in (right, found) for row in rows}
     sets = []
     for rows in (right, found):
@@ -156,7 +160,7 @@ def _by_category(rows: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
     return groups
 
 
-def _images(truth: Truth, photos: Mapping[int, Photo]) -> dict[int, dict[str, Any]]:
+def _images(ground_truth: GroundTruth, photos: Mapping[int, Photo]) -> dict[int, dict[str, Any]]:
     return {
         photo["id"]: {
             "id": photo["id"],
@@ -165,12 +169,14 @@ def _images(truth: Truth, photos: Mapping[int, Photo]) -> dict[int, dict[str, An
             "neg_category_ids": photo.get("neg_category_ids") or [],
             "not_exhaustive_category_ids": photo.get("not_exhaustive_category_ids") or [],
         }
-        for photo in truth.photo_rows
+        for photo in ground_truth.photo_rows
         if photo["id"] in photos
     }
 
 
-def right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any]]:
+def ground_truth_rows(
+    ground_truth: GroundTruth, photos: Mapping[int, Photo]
+) -> list[dict[str, Any]]:
     """Annotations of some photos as the evaluator wants them, with masks as run lengths.
 
     Their ids are from 1 on: to the evaluator, an object with the id 0 is never found.
@@ -179,11 +185,11 @@ def right_rows(truth: Truth, photos: Mapping[int, Photo]) -> list[dict[str, Any]
         AnnotationError: names the first that is malformed, crowds among them.
     """
     rows: list[dict[str, Any]] = []
-    for index, row in enumerate(truth.rows):
+    for index, row in enumerate(ground_truth.rows):
         photo_id = row["image_id"]
         if photo_id not in photos:
             continue
-        where = f"annotations[{index}] (id {row['id']}) of {truth.source!r}"
+        where = f"annotations[{index}] (id {row['id']}) of {ground_truth.source!r}"
         try:
             code = segmentation_to_rle(row.get("segmentation", []), photos[photo_id].size_hw)
         except AnnotationError as error:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
@@ -20,16 +20,14 @@ from pydantic import Field
 
 from ovsam.config import Share
 from ovsam.errors import AnnotationError
-from ovsam.evaluate.instances import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.evaluate.left_out import NOTHING, LeftOut
+from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.coco import Annotations, Instance, Photo
 from ovsam.geometry import mask_centre_xy, mask_iou
 from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, photo_by_photo
+from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
-
-if TYPE_CHECKING:
-    from ovsam.predictor.predictor import EncodedImage, Predictor
 
 GOALS = (0.85, 0.9)  # IoU that clicks are counted to
 
@@ -89,7 +87,7 @@ class ClickReport:
 
 
 def evaluate_clicks(
-    predictor: Predictor,
+    predictor: Segmenter,
     annotations: Annotations,
     images_dir: Path,
     *,
@@ -104,14 +102,14 @@ def evaluate_clicks(
     """Click every instance with a mask until it has had all clicks.
 
     Args:
-        predictor: names play no part.
-        annotations: what is right.
+        predictor: it segments only: neither a vocabulary nor a text model is needed.
+        annotations: the ground truth.
         images_dir: the folder of the photos.
         clicks: for each instance.
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos that have instances.
-        photos: what `run.chosen_photos` gave for these; None = they are chosen, and checked, now.
-        journal: a file of what became of each photo, as for `run.evaluate`.
+        photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
+        journal: a file of what became of each photo, as for `evaluate`.
         workers: processes that the photos are shared out over.
         progress: called with (photos done, photos in all) after each photo.
 
@@ -122,19 +120,26 @@ def evaluate_clicks(
     if photos is None:
         photos = chosen_photos(annotations, images_dir, limit)
     zoomed = predictor.zoom if zoom is None else zoom
+    record = None
+    if journal is not None:
+        curve: Any = Annotated[list[Share], Field(min_length=clicks, max_length=clicks)]
+        record = Record[list[float]](
+            journal,
+            curve,
+            predictor,
+            settings={
+                "measures": "masks after clicks",
+                "annotations": annotations.fingerprint,
+                "clicks": clicks,
+                "zoom": zoomed,
+            },
+            fits=lambda item, rows: len(rows) == len(_clickable_masks(*item)),
+        )
     done = photo_by_photo(
         predictor,
-        partial(_click_photo, images_dir=images_dir, clicks=clicks, zoom=zoom),
+        partial(_photo_curves, images_dir=images_dir, clicks=clicks, zoom=zoom),
         {photo.id: (photo, annotations.by_photo[photo.id]) for photo in photos},
-        Annotated[list[Share], Field(min_length=clicks, max_length=clicks)],  # type: ignore[arg-type]
-        fits=lambda asked, rows: len(rows) == len(_masks(*asked)),
-        settings=lambda: {
-            "measures": "masks after clicks",
-            "annotations": annotations.fingerprint,
-            "clicks": clicks,
-            "zoom": zoomed,
-        },
-        journal=journal,
+        record=record,
         workers=workers,
         progress=progress,
     )
@@ -144,7 +149,7 @@ def evaluate_clicks(
             f"{len(photos):,} photos has a pixel. Correct the masks."
         )
     return ClickReport(
-        model=predictor.name,
+        model=predictor.model_name,
         zoom=zoomed,
         photos=len(photos),
         seconds=done.seconds,
@@ -157,34 +162,34 @@ def evaluate_clicks(
     )
 
 
-def _click_photo(
-    predictor: Predictor,
-    asked: tuple[Photo, Sequence[Instance]],
+def _photo_curves(
+    predictor: Segmenter,
+    item: tuple[Photo, Sequence[Instance]],
     images_dir: Path,
     clicks: int,
     zoom: bool | None,
 ) -> list[list[float]]:
     """IoU after each click of each instance with a mask."""
-    photo, instances = asked
+    photo, instances = item
     encoded = predictor.encode(read_annotated_photo(photo, images_dir))
-    masks = _masks(photo, instances)
-    return [_clicked(predictor, encoded, mask, clicks, zoom) for mask in masks]
+    masks = _clickable_masks(photo, instances)
+    return [_curve(predictor, encoded, mask, clicks, zoom) for mask in masks]
 
 
-def _masks(photo: Photo, instances: Sequence[Instance]) -> list[NDArray[np.bool_]]:
+def _clickable_masks(photo: Photo, instances: Sequence[Instance]) -> list[NDArray[np.bool_]]:
     """Those `(H, W)` that have a pixel to be clicked on."""
     drawn = (instance.mask(photo.size_hw) for instance in instances)
     return [mask for mask in drawn if mask.any()]
 
 
 def next_click(
-    predicted: NDArray[np.bool_], truth: NDArray[np.bool_]
+    predicted: NDArray[np.bool_], ground_truth: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], int]:
     """Where a person would click next: photo pixels `(2,)`, and 1 for missed, 0 for too much.
 
     The masks `(H, W)` differ somewhere.
     """
-    missed, surplus = truth & ~predicted, predicted & ~truth
+    missed, surplus = ground_truth & ~predicted, predicted & ~ground_truth
     label = int(_thickness(missed) >= _thickness(surplus))
     return mask_centre_xy(missed if label else surplus), label
 
@@ -194,26 +199,27 @@ def _thickness(error: NDArray[np.bool_]) -> float:
     return float(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max())
 
 
-def _clicked(
-    predictor: Predictor,
-    encoded: EncodedImage,
-    truth: NDArray[np.bool_],
+def _curve(
+    predictor: Segmenter,
+    encoded: Any,
+    ground_truth: NDArray[np.bool_],
     clicks: int,
     zoom: bool | None,
 ) -> list[float]:
     """IoU after each click."""
-    points, labels = [mask_centre_xy(truth)], [1]
-    found: list[float] = []
+    points, labels = [mask_centre_xy(ground_truth)], [1]
+    ious: list[float] = []
     mask_logits = None
     while True:
         prompt = Prompt(np.stack(points), np.array(labels), mask_logits=mask_logits)
-        [answer] = predictor.predict(encoded, prompt, zoom=zoom, top=1)
-        found.append(mask_iou(answer.mask, truth))
-        if len(found) == clicks:
-            return found
-        if (answer.mask == truth).all():
-            return found + [1.0] * (clicks - len(found))
-        point, label = next_click(answer.mask, truth)
+        [candidates] = predictor.segment(encoded, [prompt], zoom=zoom)
+        mask = candidates.mask
+        ious.append(mask_iou(mask, ground_truth))
+        if len(ious) == clicks:
+            return ious
+        if (mask == ground_truth).all():
+            return ious + [1.0] * (clicks - len(ious))
+        point, label = next_click(mask, ground_truth)
         points.append(point)
         labels.append(label)
-        mask_logits = answer.low_res_logits[0]
+        mask_logits = candidates.low_res_logits[0]

@@ -7,6 +7,7 @@ come from a file; nothing is fetched.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
 from ovsam.errors import AnnotationError, CheckpointError
-from ovsam.evaluate.instances import check_photos, read_annotated_photo
+from ovsam.evaluate.photos import check_photos, read_annotated_photo
 from ovsam.formats.coco import Photo
 from ovsam.formats.coco_results import BoxResult
-from ovsam.formats.ground_truth import Truth
-from ovsam.jobs.run import Progress
+from ovsam.formats.ground_truth import GroundTruth
+from ovsam.jobs.run import Progress, photo_by_photo
 from ovsam.model.state_dict import check_finite, fill
 from ovsam.model.weights_file import read_tensors
 
@@ -57,7 +58,7 @@ def load_detector(weights: Path) -> nn.Module:
 
 def detect(
     detector: nn.Module,
-    truth: Truth,
+    ground_truth: GroundTruth,
     images_dir: Path,
     *,
     limit: int | None = None,
@@ -67,7 +68,7 @@ def detect(
 
     Args:
         detector: what `load_detector` gave.
-        truth: the photos and the ids of the classes; its annotations are not looked at.
+        ground_truth: the photos and the ids of the classes; its annotations play no part.
         images_dir: the folder of the photos.
         limit: only the first so many photos of the annotation file.
         progress: called with (photos done, photos in all) after each photo.
@@ -76,15 +77,16 @@ def detect(
         AnnotationError: a photo is missing or of another size, or the detector's classes are not
             those of the annotation file.
     """
-    listed = truth.annotations.photos[:limit]
-    photos = check_photos(truth.annotations.source, listed, images_dir)
-    category_ids = _category_ids(detector, truth)
-    results: list[BoxResult] = []
-    for done, photo in enumerate(photos, start=1):
-        results += _detect_in(detector, photo, images_dir, category_ids)
-        if progress is not None:
-            progress(done, len(photos))
-    return results
+    listed = ground_truth.annotations.photos[:limit]
+    photos = check_photos(ground_truth.annotations.source, listed, images_dir)
+    category_ids = _category_ids(detector, ground_truth)
+    done = photo_by_photo(
+        detector,
+        partial(_detect_in, images_dir=images_dir, category_ids=category_ids),
+        {photo.id: photo for photo in photos},
+        progress=progress,
+    )
+    return list(done.rows)
 
 
 @torch.inference_mode()
@@ -106,19 +108,20 @@ def _detect_in(
     ]
 
 
-def _category_ids(detector: Any, truth: Truth) -> dict[int, int]:
+def _category_ids(detector: Any, ground_truth: GroundTruth) -> dict[int, int]:
     """What each of the detector's labels, from 1 on, is called in the annotation file.
 
     A detector of as many classes as the file has numbers them in the order of their ids. Any other
     one must have the file's own ids as labels, as torchvision's for COCO have.
     """
     labels = detector.roi_heads.box_predictor.cls_score.out_features - 1  # 0 is the background
-    ids = sorted(truth.categories)
+    ids = sorted(ground_truth.categories)
     if labels == len(ids):
         return dict(enumerate(ids, start=1))
     if ids and 1 <= ids[0] and ids[-1] <= labels:
         return {number: number for number in ids}
     raise AnnotationError(
-        f"The detector tells {labels} classes apart, but {truth.source!r} lists {len(ids)} with "
-        "ids that are not its labels: give the annotations that it was trained for."
+        f"The detector tells {labels} classes apart, but {ground_truth.source!r} lists "
+        f"{len(ids)} with ids that are not its labels: give the annotations that it was trained "
+        "for."
     )

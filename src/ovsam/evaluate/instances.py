@@ -3,69 +3,65 @@
 Protocol: the prompt comes from the annotation (`prompts`). The mask is compared at the photo's own
 size; the name is right if the first one is the annotation's. Crowds are left out. Nothing but the
 prompt is taken from the annotation: a point's name comes from the predicted mask, save in the
-authors' variant, `point-true-box`; an oracle alone is told the name.
+authors' variant, `point-true-box`. With oracle names masks alone are measured, and each counts as
+named right: what a model without names, such as SAM, would reach with a perfect namer.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.data.check import check_instance
-from ovsam.errors import AnnotationError, OvsamError, PhotoError, PromptError, quoted
-from ovsam.evaluate.boundary import boundary_iou
+from ovsam.errors import AnnotationError
+from ovsam.evaluate.answers import Answer, answer_instances, check_names_objects
 from ovsam.evaluate.calibration import Calibration, calibrate
-from ovsam.evaluate.left_out import LeftOut, beyond
+from ovsam.evaluate.kinds import EvaluationKind
+from ovsam.evaluate.left_out import LeftOut
 from ovsam.evaluate.metrics import (
     Outcome,
     Summary,
+    boundary_iou,
     summarise,
     summarise_by_class,
     summarise_by_novelty,
     summarise_by_size,
 )
-from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
+from ovsam.evaluate.objects import NamedInstance, evaluated_objects
+from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.coco import Annotations, Instance, Photo
-from ovsam.formats.crowds import IF_OBJECTS, OPTION
-from ovsam.formats.labelme import photo_source
 from ovsam.geometry import mask_iou
-from ovsam.images.folder import PhotoFolder
-from ovsam.images.read import check_whole, read_photo
 from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, photo_by_photo
-from ovsam.structures import Prediction, Prompt
-from ovsam.vocabulary.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from ovsam.predictor.predictor import Predictor
-
-ASKED_AT_ONCE = 64  # bounds the memory of masks; as many as are answered together without zoom
+from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `evaluate` found."""
+    """What `evaluate` found.
+
+    Attributes:
+        oracle_names: whether the annotated names were counted in place of the model's.
+        novel: the classes that the vocabulary marks as unseen.
+        merged: what is said of classes of the file that are one class of the vocabulary.
+    """
 
     model: str
     vocabulary: str
     prompts: EvaluationKind
+    oracle_names: bool
     zoom: bool
     photos: int
     not_counted: LeftOut
     seconds: float
     outcomes: tuple[Outcome, ...]
     novel: tuple[str, ...] = ()
-    """The classes that the vocabulary marks as unseen."""
     merged: tuple[str, ...] = ()
-    """What is said of classes of the file that are one class of the vocabulary."""
 
     @property
     def summary(self) -> Summary:
@@ -107,6 +103,7 @@ class Report:
             "model": self.model,
             "vocabulary": self.vocabulary,
             "prompts": self.prompts,
+            "oracle_names": self.oracle_names,
             "zoom": self.zoom,
             "photos": self.photos,
             "left_out": self.not_counted.objects_never_answered,
@@ -120,11 +117,12 @@ class Report:
 
 
 def evaluate(
-    predictor: Predictor,
+    predictor: Segmenter,
     annotations: Annotations,
     images_dir: Path,
     *,
     prompts: EvaluationKind,
+    oracle_names: bool = False,
     zoom: bool | None = None,
     limit: int | None = None,
     photos: Sequence[Photo] | None = None,
@@ -136,9 +134,12 @@ def evaluate(
 
     Args:
         predictor: its own vocabulary is the one that is answered from.
-        annotations: what is right.
+        annotations: the ground truth.
         images_dir: the folder of the photos.
         prompts: how instances are pointed at, see `prompts`.
+        oracle_names: whether masks alone are measured and the annotated name of each counts as the
+            first, with a score of 1. Then no text model is needed, and the vocabulary only says
+            which classes count.
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos that have instances.
         photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
@@ -150,316 +151,104 @@ def evaluate(
     Raises:
         AnnotationError: a photo is missing or of another size, a class is not in the vocabulary,
             or there is nothing to evaluate.
+        OvsamError: the model makes masks alone, and the names are not an oracle's; or its scores
+            are no numbers.
         PromptError: an annotated box lies outside its photo.
         OutputError: the journal is of other settings, or cannot be used.
     """
+    if not oracle_names:
+        check_names_objects(predictor)
     if photos is None:
         photos = chosen_photos(annotations, images_dir, limit)
     left_out = photos_left_out(annotations, photos)
-    found = counted(annotations, photos, predictor.vocabulary)
-    photos = [photo for photo in photos if photo.id in found.by_photo]
+    objects = evaluated_objects(annotations, photos, predictor.vocabulary)
+    photos = [photo for photo in photos if photo.id in objects.by_photo]
     zoomed = predictor.zoom if zoom is None else zoom
+    record = None
+    if journal is not None:
+        record = Record(
+            journal,
+            Outcome,
+            predictor,
+            settings={
+                "measures": "masks" if oracle_names else "masks and names",
+                "annotations": annotations.fingerprint,
+                "vocabulary": predictor.vocabulary.fingerprint,
+                "prompts": prompts,
+                "zoom": zoomed,
+            },
+            fits=_fits,
+        )
     done = photo_by_photo(
         predictor,
-        partial(_evaluate_photo, images_dir=images_dir, kind=prompts, zoom=zoom),
-        {photo.id: (photo, found.by_photo[photo.id]) for photo in photos},
-        Outcome,
-        fits=_fits,
-        settings=lambda: {
-            "measures": "masks and names",
-            "annotations": annotations.fingerprint,
-            "vocabulary": predictor.vocabulary.fingerprint,
-            "prompts": prompts,
-            "zoom": zoomed,
-        },
-        journal=journal,
+        partial(
+            _photo_outcomes,
+            images_dir=images_dir,
+            kind=prompts,
+            oracle_names=oracle_names,
+            zoom=zoom,
+        ),
+        {photo.id: (photo, objects.by_photo[photo.id]) for photo in photos},
+        record=record,
         workers=workers,
         progress=progress,
     )
     return Report(
-        model=predictor.name,
+        model=predictor.model_name,
         vocabulary=predictor.vocabulary.name,
         prompts=prompts,
+        oracle_names=oracle_names,
         zoom=zoomed,
         photos=len(photos),
-        not_counted=replace(left_out, objects_never_answered=found.left_out),
+        not_counted=replace(left_out, objects_never_answered=objects.left_out),
         seconds=done.seconds,
         outcomes=done.rows,
         novel=predictor.vocabulary.novel,
-        merged=found.merged,
+        merged=objects.merged,
     )
 
 
-@dataclass(frozen=True)
-class Counted:
-    """What is evaluated.
-
-    Attributes:
-        by_photo: by photo id the instances that count, each with its right name.
-        left_out: how many do not, being of classes that are never answered.
-        merged: a sentence for each class of the vocabulary that is several of the file's.
-    """
-
-    by_photo: dict[int, list[tuple[Instance, str]]]
-    left_out: int
-    merged: tuple[str, ...]
-
-
-def counted(annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary) -> Counted:
-    """The instances of the photos with their right names.
-
-    Raises:
-        AnnotationError: a class is not in the vocabulary, or no instance counts.
-        PromptError: an annotated box lies outside its photo.
-    """
-    answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
-    names = annotations.names_in(vocabulary)
-    kept: dict[int, list[tuple[Instance, str]]] = {}
-    meant: dict[str, dict[str, None]] = {}  # the file's classes by ours, in the order of objects
-    left_out = 0
-    for photo in photos:
-        for instance in annotations.by_photo[photo.id]:
-            _check_box(annotations, photo, instance)
-            name = right_name(annotations, instance, vocabulary, names)
-            meant.setdefault(name, {})[instance.category] = None
-            if answerable[name]:
-                kept.setdefault(photo.id, []).append((instance, name))
-            else:
-                left_out += 1
-    if not kept:
-        raise AnnotationError(
-            f"There is no instance to evaluate in {annotations.source!r}: the vocabulary "
-            f"{vocabulary.name!r} never answers the classes of its {left_out:,} instances. Give "
-            "another with --vocabulary."
-        )
-    merged = [
-        f"{' and '.join(map(quoted, classes))} are both {quoted(name)}"
-        if len(classes) == 2
-        else f"{', '.join(map(quoted, classes))} are all {quoted(name)}"
-        for name, classes in meant.items()
-        if len(classes) > 1
-    ]
-    return Counted(kept, left_out, tuple(merged))
-
-
-def _check_box(annotations: Annotations, photo: Photo, instance: Instance) -> None:
-    try:
-        Prompt(box_xyxy=instance.box_xyxy).check_inside(photo.size_hw)
-    except PromptError as error:
-        raise PromptError(
-            f"Annotation {instance.id} of {annotations.source!r}: {error} Correct it or take it "
-            "out of the file."
-        ) from error
-
-
-def right_name(
-    annotations: Annotations,
-    instance: Instance,
-    vocabulary: Vocabulary,
-    names: Mapping[str, str | None],
-) -> str:
-    """The vocabulary's name for an annotated object, as `Annotations.names_in` has found it.
-
-    Raises:
-        AnnotationError: it has none.
-    """
-    name = names[instance.category]
-    if name is None:
-        start = f"{instance.category.lower()} ("
-        near = next(
-            (other for other in vocabulary.classes if other.lower().startswith(start)), None
-        )
-        but = "" if near is None else f" (it has {quoted(near)})"
-        raise AnnotationError(
-            f"Annotation {instance.id} of {annotations.source!r} is of the class "
-            f"{quoted(instance.category)}, which the vocabulary {vocabulary.name!r} does not have"
-            f"{but}. Give one that has it with --vocabulary, such as the annotation file itself."
-        )
-    return name
-
-
-def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None) -> Sequence[Photo]:
-    """The first photos that have instances, named as they lie in the folder.
-
-    All of them are there and of the annotated size.
-
-    Raises:
-        AnnotationError: no photo has an instance, one is missing or of another size, or a mask is
-            malformed.
-        PhotoError: a photo is none.
-    """
-    photos = [photo for photo in annotations.photos if photo.id in annotations.by_photo][:limit]
-    if not photos:
-        but, so = "", "Give a file with objects."
-        if annotations.crowds:
-            but = f" but {annotations.crowds:,} crowd regions (iscrowd 1), which do not count"
-            so = f"{IF_OBJECTS} {OPTION}."
-        raise AnnotationError(
-            f"There is no instance to evaluate in {annotations.source!r}: it lists "
-            f"{len(annotations.photos):,} photos and marks nothing on them{but}. {so}"
-        )
-    annotations.check_masks(photos)
-    return check_photos(annotations.source, photos, images_dir)
-
-
-def photos_left_out(annotations: Annotations, photos: Sequence[Photo]) -> LeftOut:
-    """What `chosen_photos` left out, where it chose these."""
-    marked = [photo for photo in annotations.photos if photo.id in annotations.by_photo]
-    return replace(
-        beyond(annotations, marked[len(photos) :]),
-        photos_without_objects=len(annotations.photos) - len(marked),
-    )
-
-
-def read_annotated_photo(photo: Photo, images_dir: Path) -> NDArray[np.uint8]:
-    """The photo `(H, W, 3)`.
-
-    Raises:
-        AnnotationError: its size is not that of the annotations.
-        PhotoError: it cannot be read.
-    """
-    with _of_photo(photo):
-        pixels = read_photo(photo_source(images_dir / photo.file_name))
-    _check_size(photo, images_dir, pixels.shape)
-    return pixels
-
-
-@contextmanager
-def _of_photo(photo: Photo) -> Iterator[None]:
-    """Says which photo of the annotations cannot be read."""
-    try:
-        yield
-    except PhotoError as error:
-        raise PhotoError(f"Photo {photo.id} of the annotations: {error}") from error
-
-
-def _check_size(photo: Photo, images_dir: Path, size_hw: tuple[int, ...]) -> None:
-    if size_hw[:2] != photo.size_hw:
-        raise AnnotationError(
-            f"Photo {quoted(photo.file_name)} (id {photo.id}) in {str(images_dir)!r} is "
-            f"{size_hw[1]} x {size_hw[0]} pixels, but the annotations say {photo.size_hw[1]} x "
-            f"{photo.size_hw[0]}. Give the photos that were annotated with --images."
-        )
-
-
-def check_photos(source: str, photos: Sequence[Photo], images_dir: Path) -> Sequence[Photo]:
-    """The photos, named as they lie in the folder; all must be there and the annotated ones.
-
-    Every photo is decoded: what passes here is read in the run, which takes far longer.
-
-    Raises:
-        AnnotationError: says how many are missing and names the first, or the first of another
-            size.
-        PhotoError: a photo is none, or cut short.
-    """
-    folder = PhotoFolder(images_dir)
-    places = [folder.find(photo.file_name) for photo in photos]
-    missing = [photo for photo, place in zip(photos, places, strict=True) if place is None]
-    if missing:
-        raise AnnotationError(
-            f"{len(missing)} of {len(photos)} photos are missing in {str(images_dir)!r}, first "
-            f"{quoted(missing[0].file_name)} (id {missing[0].id} of {source!r}). Give the folder "
-            "of the photos with --images."
-        )
-    found = []
-    for photo, place in zip(photos, places, strict=True):
-        assert place is not None
-        with _of_photo(photo):
-            size_hw = check_whole(photo_source(place))
-        _check_size(photo, images_dir, size_hw)
-        found.append(replace(photo, file_name=place.relative_to(images_dir).as_posix()))
-    return found
-
-
-def _fits(asked: tuple[Photo, Sequence[tuple[Instance, str]]], rows: Sequence[Outcome]) -> bool:
+def _fits(item: tuple[Photo, Sequence[NamedInstance]], rows: Sequence[Outcome]) -> bool:
     """Whether these are outcomes of the photo's instances."""
-    wanted = [(instance.id, name) for instance, name in asked[1]]
-    return [(row.annotation_id, row.category) for row in rows] == wanted
+    expected = [(instance.id, name) for instance, name in item[1]]
+    return [(row.annotation_id, row.category) for row in rows] == expected
 
 
-def _evaluate_photo(
-    predictor: Predictor,
-    asked: tuple[Photo, Sequence[tuple[Instance, str]]],
+def _photo_outcomes(
+    predictor: Segmenter,
+    item: tuple[Photo, Sequence[NamedInstance]],
     images_dir: Path,
     kind: EvaluationKind,
+    oracle_names: bool,
     zoom: bool | None,
 ) -> list[Outcome]:
-    photo, instances = asked
+    photo, instances = item
     pixels = read_annotated_photo(photo, images_dir)
-    masks = [instance.mask(photo.size_hw) for instance, _ in instances]
-    answers = ask(predictor, pixels, instances, masks, kind, zoom)
+    answers = answer_instances(
+        predictor, pixels, instances, kind, oracle_names=oracle_names, zoom=zoom
+    )
     return [
-        _outcome(instance, name, mask, prediction)
-        for (instance, name), mask, (_, prediction) in zip(instances, masks, answers, strict=True)
+        _outcome(instance, name, instance.mask(photo.size_hw), answer)
+        for (instance, name), answer in zip(instances, answers, strict=True)
     ]
-
-
-def ask(
-    predictor: Predictor,
-    pixels: NDArray[np.uint8],
-    asked: Sequence[tuple[Instance, str]],
-    masks: Sequence[NDArray[np.bool_]],
-    kind: EvaluationKind,
-    zoom: bool | None,
-    top: int = 5,
-) -> Iterator[tuple[Prompt, Prediction]]:
-    """Point at instances of a photo `(H, W, 3)` as a kind of evaluation does, some at a time.
-
-    Args:
-        predictor: who is asked.
-        pixels: the photo.
-        asked: what is pointed at, with the right names, which an oracle is told.
-        masks: their annotated masks `(H, W)`.
-        kind: how.
-        zoom: as for `Predictor.predict`.
-        top: how many names.
-
-    Raises:
-        OvsamError: the model's scores are no numbers.
-    """
-    size_hw = pixels.shape[0], pixels.shape[1]
-    prompt_kind = "point" if kind == "point-true-box" else kind
-    prompts = [
-        annotated_prompt(instance, mask, prompt_kind, size_hw, predictor.config.image_size)
-        for (instance, _), mask in zip(asked, masks, strict=True)
-    ]
-    true_boxes = [instance.box_xyxy for instance, _ in asked]
-    names = [name for _, name in asked]
-    encoded = predictor.encode(pixels)
-    for first in range(0, len(prompts), ASKED_AT_ONCE):
-        some = slice(first, first + ASKED_AT_ONCE)
-        predictions = predictor.predict(
-            encoded,
-            prompts[some],
-            zoom=zoom,
-            top=top,
-            name_boxes_xyxy=true_boxes[some] if kind == "point-true-box" else None,
-            right_names=names[some] if predictor.has_oracle else None,
-        )
-        if not all(math.isfinite(score) for said in predictions for _, score in said.labels[0]):
-            raise OvsamError(
-                f"{predictor.name} gives scores that are no finite numbers, and nothing can be "
-                "measured so. Its weights may be damaged: convert or download them again."
-            )
-        yield from zip(prompts[some], predictions, strict=True)
 
 
 def _outcome(
-    instance: Instance, name: str, mask: NDArray[np.bool_], prediction: Prediction
+    instance: Instance, name: str, ground_truth: NDArray[np.bool_], answer: Answer
 ) -> Outcome:
-    labels = prediction.labels[0]
-    predicted = [label.name for label in labels]
-    area = float(mask.sum()) if np.isnan(instance.area) else instance.area
+    mask = answer.mask
+    names = [label.name for label in answer.labels]
+    area = float(ground_truth.sum()) if np.isnan(instance.area) else instance.area
     return Outcome(
         category=name,
         area=area,
-        iou=mask_iou(prediction.mask, mask),
-        boundary_iou=boundary_iou(prediction.mask, mask),
-        rank=predicted.index(name) if name in predicted else -1,
-        score=labels[0].score if labels else 0.0,
-        name=prediction.name,
+        iou=mask_iou(mask, ground_truth),
+        boundary_iou=boundary_iou(mask, ground_truth),
+        rank=names.index(name) if name in names else -1,
+        score=answer.labels[0].score if answer.labels else 0.0,
+        name=names[0] if names else "",
         annotation_id=instance.id,
-        problem=_problem(instance, mask),
+        problem=_problem(instance, ground_truth),
     )
 
 

@@ -1,20 +1,28 @@
-"""Numbers from outcomes: means of IoU and accuracy over instances, in all and by group.
+"""Numbers of one object and their means over objects, in all and by group.
 
-Pure numpy; the types say what numbers may be.
+IoU hardly notices the outline of a large object, nearly all of whose pixels are inside. Boundary
+IoU (Cheng et al., CVPR 2021) does: it compares only the pixels of each mask within a distance d of
+its own outline, d being 2% of the photo's diagonal. The photo's border counts as an outline, as it
+does in the authors' code.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from ovsam.config import Area, Share
 from ovsam.formats.coco import LARGE_AREA, SMALL_AREA
+from ovsam.geometry import mask_iou
+
+DIAGONAL_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,15 @@ class Outcome:
     """What became of one instance.
 
     Attributes:
-        category: its right name, as the vocabulary writes it.
+        category: its annotated name, as the vocabulary writes it.
         area: annotated area, photo pixels.
         iou: of predicted and annotated mask, at the photo's own size.
-        boundary_iou: of the two masks' boundaries (see `boundary`), at the photo's own size.
-        rank: place of the right name among the predicted ones, 0 = first; -1 = not among them.
+        boundary_iou: of the two masks (see `boundary_iou`), at the photo's own size.
+        rank: place of the annotated name among the predicted ones, 0 = first; -1 = not among
+            them.
         score: of the first predicted name, right or wrong, in [0, 1].
         name: the first predicted name.
-        annotation_id: of the instance in its file; 0 where nobody asks.
+        annotation_id: of the instance in its file; 0 where that plays no part.
         problem: one sentence if its annotated mask, box and photo do not belong together, see
             `ovsam.data.check`.
     """
@@ -124,3 +133,29 @@ def summarise_by_novelty(
 
 def _where(outcomes: Sequence[Outcome], chosen: NDArray[np.bool_]) -> list[Outcome]:
     return [outcome for outcome, keep in zip(outcomes, chosen, strict=True) if keep]
+
+
+def boundary_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """IoU of the boundaries of two masks `(H, W)` bool of one photo; 0 if both are empty."""
+    return mask_iou(boundary(a), boundary(b))
+
+
+def boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels `(H, W)` of a mask of a whole photo that are near something outside of it.
+
+    Near is within d pixels, counted as a king moves on a board; d is `DIAGONAL_SHARE` of the
+    photo's diagonal, rounded, at least 1.
+
+    Example:
+        >>> boundary(np.ones((4, 5), dtype=bool)).astype(int)
+        array([[1, 1, 1, 1, 1],
+               [1, 0, 0, 0, 1],
+               [1, 0, 0, 0, 1],
+               [1, 1, 1, 1, 1]])
+    """
+    distance = max(1, round(DIAGONAL_SHARE * math.hypot(*mask.shape)))
+    padded = np.pad(mask, 1).astype(np.uint8)
+    # Beyond the padding OpenCV sees neither in nor out, so the padding is what erodes the border.
+    inner = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=distance)[1:-1, 1:-1]
+    near: NDArray[np.bool_] = mask & (inner == 0)
+    return near

@@ -7,30 +7,26 @@
 | `point` | the centre of the annotated mask |
 | `random-point` | any pixel of the annotated mask, all alike |
 
-`point-true-box` asks as `point` does, but names what is in the annotated box: the protocol of the
-authors' release, where the name is told the extent of an object that the click does not give.
+`point-true-box` points as `point` does, but what is in the annotated box is named: the protocol of
+the authors' release, where the name knows the extent of an object, which a click does not give.
 
 What is drawn at random depends on nothing but the annotation: neither the order of the photos nor
-what else is asked changes it, and two runs give the same digits.
+other prompts change it, and two runs give the same digits.
 """
 
 from __future__ import annotations
 
 import zlib
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ovsam.data.prompts import any_pixel_xy, jittered_box
+from ovsam.evaluate.kinds import POINTS, PromptKind
 from ovsam.formats.coco import Instance
 from ovsam.geometry import clip_box_xyxy, mask_centre_xy
 from ovsam.structures import Prompt
-
-PromptKind = Literal["box", "noisy-box", "point", "random-point"]
-EvaluationKind = Literal[PromptKind, "point-true-box"]
-POINTS: frozenset[PromptKind] = frozenset({"point", "random-point"})  # these need the mask
 
 
 def annotated_prompt(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def asked(
+def provenance(
     *,
     annotations: Path,
     model: str,
@@ -16,10 +16,10 @@ def asked(
     detections: Path | None = None,
     teacher: str | None = None,
 ) -> dict[str, Any]:
-    """Plain JSON values: what was typed, and the digest of what it stood for.
+    """Plain JSON values: names as they were typed, and the digest of what each stood for.
 
     Args:
-        annotations: what is right.
+        annotations: the ground truth.
         model: a model's name, or the path of its checkpoint.
         limit: how many photos at most; None = all.
         vocabulary: a built-in one's name, a path, or names; None = names play no part.
@@ -42,7 +42,7 @@ def asked(
 
 
 def fingerprint_of(what: str, name: str) -> str | None:
-    """The digest of what a name stands for now, where `what` is a key of `asked`."""
+    """The digest of what a name stands for now, where `what` is a key of `provenance`."""
     if what in ("model", "teacher"):
         return model_fingerprint(name)
     if what == "vocabulary":

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -24,8 +23,9 @@ from typing_extensions import TypedDict  # which pydantic can check before Pytho
 from ovsam.config import Share
 from ovsam.errors import AnnotationError, quoted
 from ovsam.formats.coco import Photo, as_float, read_json
-from ovsam.formats.ground_truth import Truth
-from ovsam.formats.mismatch import Best, mismatches, number_of
+from ovsam.formats.ground_truth import GroundTruth
+from ovsam.formats.mismatch import BestBox, mismatches
+from ovsam.formats.photo_names import PhotoNames, as_posix, base_name
 from ovsam.geometry import Rle, clip_box_xyxy, rle_area
 
 STICKS = 2  # pixels; rounding moves a side by less
@@ -86,31 +86,34 @@ class Detections:
     warnings: tuple[str, ...] = ()
 
 
-def read_detections(path: Path, truth: Truth) -> Detections:
+def read_detections(path: Path, ground_truth: GroundTruth) -> Detections:
     """Read a detector's boxes.
 
     Raises:
         AnnotationError: no such file, or an entry that cannot be used, which it names.
     """
-    return parse_detections(read_json(path), truth, str(path))
+    return parse_detections(read_json(path), ground_truth, str(path))
 
 
-def parse_detections(content: object, truth: Truth, source: str = "results") -> Detections:
+def parse_detections(
+    content: object, ground_truth: GroundTruth, source: str = "results"
+) -> Detections:
     """The same from already parsed JSON; `source` names it in errors."""
     if not isinstance(content, list):
         raise AnnotationError(
             f"{source!r} must be a list of detections {{{', '.join(KEYS)}}}, as COCO's results "
             f"are, got {_kind(content)}. Give such a file."
         )
-    names = _Names(truth.annotations.photos)
-    by_number = names.are_numbers(content, truth.photos)
+    names = PhotoNames(ground_truth.annotations.photos)
+    by_number = names.are_numbers(content, ground_truth.photos)
     found: dict[int, list[Detection]] = {}
-    best: dict[int, tuple[float, Best]] = {}  # by photo id, with its score
+    best: dict[int, tuple[float, BestBox]] = {}  # by photo id, with its score
     photos = []
     for index, row in enumerate(content):
+        where = f"Entry {index} of {source!r}"
         try:
-            photo, by_id = _photo(row, truth, names, by_number, f"Entry {index} of {source!r}")
-            detection = _detection(row, truth, photo, f"Entry {index} of {source!r}")
+            photo, by_id = _photo(row, ground_truth, names, by_number, where)
+            detection = _detection(row, ground_truth, photo, where)
         except AnnotationError as error:
             raise AnnotationError(
                 f"{error} Correct the entry or take it out, or give the annotations that the "
@@ -118,20 +121,18 @@ def parse_detections(content: object, truth: Truth, source: str = "results") -> 
             ) from error
         found.setdefault(photo.id, []).append(detection)
         if photo.id not in best or detection.score > best[photo.id][0]:
-            x, y, width, height = row["bbox"]
-            bbox = float(x), float(y), float(width), float(height)
-            best[photo.id] = (
-                detection.score,
-                Best(photo.id, by_id, detection.category_id, bbox),
-            )
+            x, y, width, height = map(float, row["bbox"])
+            box = BestBox(photo.id, by_id, detection.category_id, (x, y, width, height))
+            best[photo.id] = detection.score, box
         photos.append(photo)
     warnings = _format_warnings(content, photos, source)
     if by_number:
         warnings.append(
-            f"The image_id of {source!r} are not all ids of {truth.source!r}, but each is the "
-            "number in the name of a photo's file, as Ultralytics writes it, and is taken for that."
+            f"The image_id of {source!r} are not all ids of {ground_truth.source!r}, but each is "
+            "the number in the name of a photo's file, as Ultralytics writes it, and is taken for "
+            "that."
         )
-    warnings += mismatches([one for _, one in best.values()], truth, source)
+    warnings += mismatches([one for _, one in best.values()], ground_truth, source)
     return Detections(found, tuple(warnings))
 
 
@@ -167,13 +168,16 @@ def results_to_json(results: Iterable[BoxResult] | Iterable[MaskResult]) -> byte
     return ("[\n" + ",\n".join(rows) + "\n]\n").encode()
 
 
-def _detection(row: Mapping[str, Any], truth: Truth, photo: Photo, where: str) -> Detection:
+def _detection(
+    row: Mapping[str, Any], ground_truth: GroundTruth, photo: Photo, where: str
+) -> Detection:
     category_id = row["category_id"]
-    if type(category_id) is not int or category_id not in truth.categories:
+    if type(category_id) is not int or category_id not in ground_truth.categories:
         raise AnnotationError(
-            f"{where} has the category_id {quoted(category_id)}, which {truth.source!r} does not "
-            f"list; its ids are whole numbers from {min(truth.categories, default=0)} to "
-            f"{max(truth.categories, default=0)}."
+            f"{where} has the category_id {quoted(category_id)}, which {ground_truth.source!r} "
+            "does not list; its ids are whole numbers from "
+            f"{min(ground_truth.categories, default=0)} to "
+            f"{max(ground_truth.categories, default=0)}."
         )
     score = row["score"]
     if not _is_number(score) or not 0 <= score <= 1:  # nor is NaN
@@ -181,48 +185,8 @@ def _detection(row: Mapping[str, Any], truth: Truth, photo: Photo, where: str) -
     return Detection(photo.id, category_id, _box_xyxy(row["bbox"], photo, where), float(score))
 
 
-class _Names:
-    """Photos by their files' names; None for what several have."""
-
-    def __init__(self, photos: Sequence[Photo]) -> None:
-        self.whole: dict[str, Photo | None] = {}
-        self.names: dict[str, Photo | None] = {}
-        self.stems: dict[str, Photo | None] = {}
-        self.numbers: dict[int | None, Photo | None] = {}
-        for photo in photos:
-            whole = _written(photo.file_name)
-            for keys, key in (
-                (self.whole, whole),
-                (self.names, PurePosixPath(whole).name),
-                (self.stems, PurePosixPath(whole).stem),
-            ):
-                keys[key] = None if key in keys else photo
-            number = number_of(photo)
-            self.numbers[number] = None if number in self.numbers else photo
-
-    def of(self, file_name: object) -> Photo | None:
-        """The photo of a name, with or without its folders; None where that is not one."""
-        if not isinstance(file_name, str):
-            return None
-        whole = _written(file_name)
-        return self.whole.get(whole) or self.names.get(PurePosixPath(whole).name)
-
-    def are_numbers(self, rows: Sequence[Any], ids: Container[int]) -> bool:
-        """Whether the ids of rows without a name are numbers of files, and not ids of photos."""
-        numbers = {
-            row["image_id"]
-            for row in rows
-            if isinstance(row, dict)
-            and type(row.get("image_id")) is int
-            and self.of(row.get("file_name")) is None
-        }
-        return not all(number in ids for number in numbers) and all(
-            self.numbers.get(number) is not None for number in numbers
-        )
-
-
 def _photo(
-    row: object, truth: Truth, names: _Names, by_number: bool, where: str
+    row: object, ground_truth: GroundTruth, names: PhotoNames, by_number: bool, where: str
 ) -> tuple[Photo, bool]:
     """The photo of an entry, and whether it is known by its id."""
     if not isinstance(row, dict):
@@ -231,25 +195,25 @@ def _photo(
     if missing:
         raise AnnotationError(f"{where} lacks {' and '.join(map(repr, missing))}.")
     image_id, file_name = row["image_id"], row.get("file_name")
-    named = names.of(file_name)
+    named = names.find(file_name)
     if named is not None:
         return named, False
     photo, by_id = None, False
     if type(image_id) is int:
         by_id = not by_number
-        photo = truth.photos.get(image_id) if by_id else names.numbers.get(image_id)
+        photo = ground_truth.photos.get(image_id) if by_id else names.by_number.get(image_id)
     elif isinstance(image_id, str):
-        written = _written(image_id)
-        photo = names.stems.get(written) or names.of(written)
+        name = as_posix(image_id)
+        photo = names.by_stem.get(name) or names.find(name)
     if photo is None:
         raise AnnotationError(
-            f"{where} has the image_id {quoted(image_id)}, which {truth.source!r} does not list: "
-            "it must be the id of a photo, or as a text the name of its file without suffix."
+            f"{where} has the image_id {quoted(image_id)}, which {ground_truth.source!r} does not "
+            "list: it must be the id of a photo, or as a text the name of its file without suffix."
         )
-    if isinstance(file_name, str) and _name(file_name) != _name(photo.file_name):
+    if isinstance(file_name, str) and base_name(file_name) != base_name(photo.file_name):
         raise AnnotationError(
             f"{where} has the image_id {quoted(image_id)} and the file_name {quoted(file_name)}, "
-            f"but that photo is {quoted(photo.file_name)} in {truth.source!r}."
+            f"but that photo is {quoted(photo.file_name)} in {ground_truth.source!r}."
         )
     return photo, by_id
 
@@ -273,15 +237,6 @@ def _box_xyxy(bbox: object, photo: Photo, where: str) -> tuple[float, float, flo
             f"photo of {photo.size_hw[1]} x {photo.size_hw[0]} pixels."
         )
     return x0, y0, x1, y1
-
-
-def _written(file_name: str) -> str:
-    """A name as all systems write it."""
-    return unicodedata.normalize("NFC", file_name.replace("\\", "/"))
-
-
-def _name(file_name: str) -> str:
-    return PurePosixPath(_written(file_name)).name
 
 
 def _is_number(value: object) -> bool:

@@ -15,7 +15,7 @@ Rules = Literal["coco", "lvis"]
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class GroundTruth:
     """What is right, read and as it stands in the file.
 
     Attributes:
@@ -49,20 +49,22 @@ class Truth:
         return "lvis" if federated and all(c.frequency for c in categories) else "coco"
 
 
-def read_truth(path: Path, crowds: Crowds = "left-out") -> Truth:
+def read_ground_truth(path: Path, crowds: Crowds = "left-out") -> GroundTruth:
     """Read a COCO or LVIS instance file; crowd regions stay what they are, or become objects.
 
     Raises:
         AnnotationError: no such file, no JSON, or a part that does not follow COCO's layout.
     """
     content = read_json(path)
-    return parse_truth(crowds_as_objects(content) if crowds == "objects" else content, str(path))
+    return parse_ground_truth(
+        crowds_as_objects(content) if crowds == "objects" else content, str(path)
+    )
 
 
-def parse_truth(content: Any, source: str = "annotations") -> Truth:
+def parse_ground_truth(content: Any, source: str = "annotations") -> GroundTruth:
     """The same from already parsed JSON; `source` names it in errors."""
     annotations = parse_annotations(content, source)
-    return Truth(
+    return GroundTruth(
         source=source,
         annotations=annotations,
         rows=content["annotations"],

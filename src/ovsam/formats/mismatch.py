@@ -8,207 +8,219 @@ would under another reading that some tool writes, that reading is named.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.formats.coco import Photo
-from ovsam.formats.ground_truth import Truth
+from ovsam.formats.ground_truth import GroundTruth
+from ovsam.formats.photo_names import number_of
 from ovsam.geometry import box_iou_xyxy, clip_box_xyxy
 
 ON_AN_OBJECT = 0.5  # IoU
 FEWEST = 2  # photos that a reading must explain
 SILENT = 5  # photos of which no best box lies on an object, so that it is said without a reading
 
-Box = tuple[float, float, float, float]
+Number = Callable[[int], int | None]  # what an id is under another reading; None = no id
+Reading = TypeVar("Reading")
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
-    """The best box of a photo.
+class BestBox:
+    """The box of the highest score in a photo.
 
     Attributes:
         photo_id: the photo that it is in.
-        by_id: whether it is known by its id, and not by its name.
+        by_id: whether the photo is known by its id, and not by its name.
         category_id: its class.
-        bbox: as the file has it: x, y, width, height in photo pixels.
+        box_xywh: as the file has it: x, y, width, height in photo pixels.
     """
 
     photo_id: int
     by_id: bool
     category_id: int
-    bbox: Box
+    box_xywh: tuple[float, float, float, float]
 
 
-def number_of(photo: Photo) -> int | None:
-    """The number that is the name of a photo's file, without folder and suffix."""
-    stem = PurePosixPath(photo.file_name.replace("\\", "/")).stem
-    return int(stem) if stem.isascii() and stem.isdecimal() and len(stem) < 19 else None
-
-
-def mismatches(best: Sequence[Best], truth: Truth, source: str) -> list[str]:
+def mismatches(boxes: Sequence[BestBox], ground_truth: GroundTruth, source: str) -> list[str]:
     """A sentence for each other reading under which results fit far better.
 
     Args:
-        best: of each photo in which there is a box.
-        truth: what is right.
+        boxes: the best one of each photo in which there is one.
+        ground_truth: the annotations of these photos.
         source: the results' name.
     """
-    objects = {i: _Objects.of(truth, i) for i in truth.annotations.by_photo}
-    hits, seen = _hits([(one.photo_id, _corners(one.bbox)) for one in best], truth, objects)
-    found = []
-    if 2 * hits < seen:
-        found = _other_photos(best, truth, objects, hits, seen, source)
-        found = found or _other_boxes(best, truth, objects, hits, seen, source)
-        if not found and not hits and seen >= SILENT:
-            found = [
-                f"The best box of none of {seen:,} photos of {source!r} lies on an object of "
-                f"{truth.source!r}: check that both are of the same photos."
-            ]
-    return found or _other_classes(best, truth, objects, source)
+    fit = _Fit(boxes, ground_truth, source)
+    found = None
+    if 2 * fit.hits < fit.marked:
+        found = fit.other_photos() or fit.other_boxes() or fit.nothing_found()
+    found = found or fit.other_classes()
+    return [] if found is None else [found]
 
 
-@dataclass(frozen=True, eq=False)
-class _Objects:
-    """What is annotated on a photo: boxes `(N, 4)` and their categories' names."""
+class _Fit:
+    """How well the best boxes fit the annotations, as they stand and under other readings.
 
-    boxes_xyxy: NDArray[np.float64]
-    categories: tuple[str, ...]
+    Attributes:
+        hits: of how many photos the best box lies on an object.
+        marked: of how many photos with a best box an object is annotated.
+    """
 
-    @classmethod
-    def of(cls, truth: Truth, photo_id: int) -> _Objects:
-        rows = truth.annotations.by_photo[photo_id]
-        return cls(np.array([one.box_xyxy for one in rows]), tuple(one.category for one in rows))
+    def __init__(self, boxes: Sequence[BestBox], ground_truth: GroundTruth, source: str) -> None:
+        self.boxes = boxes
+        self.ground_truth = ground_truth
+        self.source = source
+        by_photo = ground_truth.annotations.by_photo
+        self.objects_xyxy = {  # (N, 4) by photo id
+            photo_id: np.array([instance.box_xyxy for instance in instances])
+            for photo_id, instances in by_photo.items()
+        }
+        self.hits, self.marked = self._on_objects(boxes)
+
+    def other_photos(self) -> str | None:
+        """Says whose photos the boxes seem to be, if not those of their image_id."""
+        photos = self.ground_truth.annotations.photos
+        ids = [photo.id for photo in photos]
+        readings: dict[str, Number] = {
+            "is the number in the name of the photo's file, as Ultralytics writes it": {
+                number_of(photo): photo.id for photo in photos
+            }.get,
+            "counts the photos of the file from 0": _counted(ids, 0),
+            "counts the photos of the file from 1": _counted(ids, 1),
+            "is one more than the id": lambda number: number - 1,
+            "is one less than the id": lambda number: number + 1,
+        }
+        better = _first_better(readings, self._hits_in_photos, self.hits)
+        if better is None:
+            return None
+        what, hits, marked = better
+        return (
+            f"The boxes of {self.source!r} seem to be of other photos than their image_id say: the "
+            f"best box lies on an object in {self.hits:,} of {self.marked:,} photos, but in "
+            f"{hits:,} of {marked:,} if image_id {what}. Give results with each photo's "
+            f"'file_name', or with the ids of {self.ground_truth.source!r}."
+        )
+
+    def other_boxes(self) -> str | None:
+        """Says how the boxes seem to be written, if not as x, y, width, height."""
+        readings: dict[str, Callable[[BestBox], BestBox]] = {
+            "two corners x0, y0, x1, y1": _from_corners,
+            "centre x, centre y, width, height": _from_centre,
+        }
+        better = _first_better(
+            readings, lambda read: self._on_objects([read(box) for box in self.boxes]), self.hits
+        )
+        if better is None:
+            return None
+        what, hits, _ = better
+        return (
+            f"The boxes of {self.source!r} seem to be written as {what}: the best box lies on an "
+            f"object in {self.hits:,} of {self.marked:,} photos, but in {hits:,} if read so. A "
+            "bbox must be x, y, width, height in pixels."
+        )
+
+    def nothing_found(self) -> str | None:
+        """Says that no box lies on any object, where that is no accident."""
+        if self.hits or self.marked < SILENT:
+            return None
+        return (
+            f"The best box of none of {self.marked:,} photos of {self.source!r} lies on an object "
+            f"of {self.ground_truth.source!r}: check that both are of the same photos."
+        )
+
+    def other_classes(self) -> str | None:
+        """Says which classes the boxes seem to be of, if not those of their category_id."""
+        ids = sorted(self.ground_truth.categories)
+        readings: dict[str, Number] = {
+            "is one less than the id, counted from 0": lambda number: number + 1,
+            "is one more than the id": lambda number: number - 1,
+            "counts the classes in the order of their ids from 0": _counted(ids, 0),
+            "counts the classes in the order of their ids from 1": _counted(ids, 1),
+        }
+        hits, found = self._hits_of_class(lambda number: number)
+        if 2 * hits >= found:
+            return None
+        better = _first_better(readings, self._hits_of_class, hits)
+        if better is None:
+            return None
+        what, now, _ = better
+        return (
+            f"The boxes of {self.source!r} seem to be of other classes than their category_id say: "
+            f"{hits:,} of {found:,} best boxes that lie on an object have its class, but {now:,} "
+            f"if category_id {what}. Give results with the ids of {self.ground_truth.source!r}."
+        )
+
+    def _on_objects(self, boxes: Sequence[BestBox]) -> tuple[int, int]:
+        """Of how many photos the box lies on an object; and of how many it could."""
+        marked = [box for box in boxes if box.photo_id in self.objects_xyxy]
+        return sum(bool(self._overlaps(box).any()) for box in marked), len(marked)
+
+    def _overlaps(self, box: BestBox) -> NDArray[np.bool_]:
+        """Which objects of its photo `(N,)` a box lies on."""
+        x, y, width, height = box.box_xywh
+        size_hw = self.ground_truth.photos[box.photo_id].size_hw
+        clipped = clip_box_xyxy((x, y, x + width, y + height), size_hw)
+        iou = box_iou_xyxy(clipped, self.objects_xyxy[box.photo_id])[0]
+        overlaps: NDArray[np.bool_] = iou >= ON_AN_OBJECT
+        return overlaps
+
+    def _hits_in_photos(self, read: Number) -> tuple[int, int]:
+        """The same as `_on_objects`, were an image_id the id that `read` gives.
+
+        Nothing where that is not one photo of its own for each box.
+        """
+        ids = [read(box.photo_id) if box.by_id else box.photo_id for box in self.boxes]
+        known = [i for i in ids if i is not None and i in self.ground_truth.photos]
+        if len(set(known)) < len(ids):
+            return 0, 0
+        moved = zip(self.boxes, known, strict=True)
+        return self._on_objects([replace(box, photo_id=photo_id) for box, photo_id in moved])
+
+    @cached_property
+    def _classes(self) -> list[tuple[int, set[str]]]:
+        """Of each box that lies on an object: its category_id, the names of what it lies on."""
+        found = []
+        for box in self.boxes:
+            if box.photo_id in self.objects_xyxy:
+                instances = self.ground_truth.annotations.by_photo[box.photo_id]
+                names = {instances[i].category for i in np.flatnonzero(self._overlaps(box))}
+                if names:
+                    found.append((box.category_id, names))
+        return found
+
+    def _hits_of_class(self, read: Number) -> tuple[int, int]:
+        """How many boxes that lie on an object have its class, if `read` gives it; of how many."""
+        categories = self.ground_truth.categories
+        known = [(read(category_id), names) for category_id, names in self._classes]
+        if any(i is None or i not in categories for i, _ in known):
+            return 0, len(known)
+        hits = sum(i is not None and categories[i].name in names for i, names in known)
+        return hits, len(known)
 
 
-def _corners(bbox: Box) -> Box:
-    x, y, width, height = bbox
-    return x, y, x + width, y + height
-
-
-def _on(box_xyxy: Box, photo: Photo, objects: _Objects) -> NDArray[np.bool_]:
-    """Which objects of the photo `(N,)` a box lies on."""
-    clipped = clip_box_xyxy(box_xyxy, photo.size_hw)
-    on: NDArray[np.bool_] = box_iou_xyxy(clipped, objects.boxes_xyxy)[0] >= ON_AN_OBJECT
-    return on
-
-
-def _hits(
-    boxes: Sequence[tuple[int, Box]], truth: Truth, objects: Mapping[int, _Objects]
-) -> tuple[int, int]:
-    """Of how many photos the box lies on an object; and of how many it could."""
-    marked = [(photo_id, box) for photo_id, box in boxes if photo_id in objects]
-    hits = sum(bool(_on(box, truth.photos[i], objects[i]).any()) for i, box in marked)
-    return hits, len(marked)
-
-
-def _better(hits: int, seen: int, before: int) -> bool:
-    return hits >= FEWEST and 2 * hits >= seen and hits > 2 * before
-
-
-def _other_photos(
-    best: Sequence[Best],
-    truth: Truth,
-    objects: Mapping[int, _Objects],
-    hits: int,
-    seen: int,
-    source: str,
-) -> list[str]:
-    photos = truth.annotations.photos
-    numbers = {number_of(photo): photo.id for photo in photos}
-    order = [photo.id for photo in photos]
-    readings: dict[str, Callable[[int], int | None]] = {
-        "is the number in the name of the photo's file, as Ultralytics writes it": numbers.get,
-        "counts the photos of the file from 0": _place(order, 0),
-        "counts the photos of the file from 1": _place(order, 1),
-        "is one more than the id": lambda number: number - 1,
-        "is one less than the id": lambda number: number + 1,
-    }
+def _first_better(
+    readings: Mapping[str, Reading], count: Callable[[Reading], tuple[int, int]], before: int
+) -> tuple[str, int, int] | None:
+    """The first reading that explains most, and far more than the plain one; with its counts."""
     for what, read in readings.items():
-        moved = [
-            (read(one.photo_id) if one.by_id else one.photo_id, _corners(one.bbox)) for one in best
-        ]
-        known = [(i, box) for i, box in moved if i is not None and i in truth.photos]
-        if len(known) < len(moved) or len({i for i, _ in known}) < len(known):
-            continue
-        now, of = _hits(known, truth, objects)
-        if _better(now, of, hits):
-            return [
-                f"The boxes of {source!r} seem to be of other photos than their image_id say: the "
-                f"best box lies on an object in {hits:,} of {seen:,} photos, but in {now:,} of "
-                f"{of:,} if image_id {what}. Give results with each photo's 'file_name', or with "
-                f"the ids of {truth.source!r}."
-            ]
-    return []
+        hits, of = count(read)
+        if hits >= FEWEST and 2 * hits >= of and hits > 2 * before:
+            return what, hits, of
+    return None
 
 
-def _other_boxes(
-    best: Sequence[Best],
-    truth: Truth,
-    objects: Mapping[int, _Objects],
-    hits: int,
-    seen: int,
-    source: str,
-) -> list[str]:
-    readings: dict[str, Callable[[Box], Box]] = {
-        "two corners x0, y0, x1, y1": lambda box: box,
-        "centre x, centre y, width, height": lambda box: (
-            box[0] - box[2] / 2,
-            box[1] - box[3] / 2,
-            box[0] + box[2] / 2,
-            box[1] + box[3] / 2,
-        ),
-    }
-    for what, read in readings.items():
-        now, of = _hits([(one.photo_id, read(one.bbox)) for one in best], truth, objects)
-        if _better(now, of, hits):
-            return [
-                f"The boxes of {source!r} seem to be written as {what}: the best box lies on an "
-                f"object in {hits:,} of {seen:,} photos, but in {now:,} if read so. A bbox must be "
-                "x, y, width, height in pixels."
-            ]
-    return []
+def _from_corners(box: BestBox) -> BestBox:
+    x0, y0, x1, y1 = box.box_xywh
+    return replace(box, box_xywh=(x0, y0, x1 - x0, y1 - y0))
 
 
-def _other_classes(
-    best: Sequence[Best], truth: Truth, objects: Mapping[int, _Objects], source: str
-) -> list[str]:
-    found: list[tuple[int, set[str]]] = []  # the class of a box, and those of what it lies on
-    for one in best:
-        if one.photo_id in objects:
-            there = objects[one.photo_id]
-            on = np.flatnonzero(_on(_corners(one.bbox), truth.photos[one.photo_id], there))
-            if on.size:
-                found.append((one.category_id, {there.categories[i] for i in on}))
-
-    def right(read: Callable[[int], int | None]) -> int:
-        known = [(read(number), names) for number, names in found]
-        if any(i is None or i not in truth.categories for i, _ in known):
-            return 0
-        return sum(i is not None and truth.categories[i].name in names for i, names in known)
-
-    hits, ids = right(lambda number: number), sorted(truth.categories)
-    readings: dict[str, Callable[[int], int | None]] = {
-        "is one less than the id, counted from 0": lambda number: number + 1,
-        "is one more than the id": lambda number: number - 1,
-        "counts the classes in the order of their ids from 0": _place(ids, 0),
-        "counts the classes in the order of their ids from 1": _place(ids, 1),
-    }
-    if 2 * hits >= len(found):
-        return []
-    for what, read in readings.items():
-        now = right(read)
-        if _better(now, len(found), hits):
-            return [
-                f"The boxes of {source!r} seem to be of other classes than their category_id say: "
-                f"{hits:,} of {len(found):,} best boxes that lie on an object have its class, but "
-                f"{now:,} if category_id {what}. Give results with the ids of {truth.source!r}."
-            ]
-    return []
+def _from_centre(box: BestBox) -> BestBox:
+    x, y, width, height = box.box_xywh
+    return replace(box, box_xywh=(x - width / 2, y - height / 2, width, height))
 
 
-def _place(ids: Sequence[int], first: int) -> Callable[[int], int | None]:
+def _counted(ids: Sequence[int], first: int) -> Number:
     """The id at a place of a list, counted from `first`."""
     return lambda place: ids[place - first] if 0 <= place - first < len(ids) else None

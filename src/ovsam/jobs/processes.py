@@ -19,8 +19,6 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
-import torch
-
 from ovsam.errors import OvsamError
 
 Item = TypeVar("Item")
@@ -35,8 +33,8 @@ class Workers:
     """How many processes there are, and what each of them begins with.
 
     Attributes:
-        load: gives what does the work, a predictor or several; it must be picklable, as functions
-            of modules and their `functools.partial` are.
+        load: gives what does the work, a `Segmenter` or several that have its `use_threads`; it
+            must be picklable, as functions of modules and their `functools.partial` are.
         count: of processes, 1 or more.
     """
 
@@ -57,7 +55,7 @@ class Workers:
         """
         pool = ProcessPoolExecutor(
             self.count,
-            mp_context=get_context("spawn"),  # threads of torch do not survive a fork
+            mp_context=get_context("spawn"),  # threads of a backend do not survive a fork
             initializer=_begin,
             initargs=(self.load,),
         )
@@ -85,10 +83,10 @@ def _begin(load: Callable[[], Any]) -> None:
     global _loaded
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(THREADS)
     logging.getLogger("ovsam").setLevel(logging.ERROR)  # the parent has given the warnings
     try:
         _loaded = load()
+        _loaded.use_threads(THREADS)
     except OvsamError as error:  # raised here, the parent would not learn it
         _loaded = error
 

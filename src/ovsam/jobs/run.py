@@ -8,9 +8,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-import torch
+from typing import Any, Generic, Protocol, TypeVar
 
 from ovsam.errors import OutputError
 from ovsam.jobs.journal import Journal
@@ -22,6 +20,80 @@ Row = TypeVar("Row")
 Progress = Callable[[int, int], None]
 
 
+class Computer(Protocol):
+    """What digits depend on, of a model or of several that do the work together."""
+
+    @property
+    def model_name(self) -> str:
+        """Of the model, or of all."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells weights of one name apart."""
+        ...
+
+    @property
+    def device(self) -> object:
+        """Where it computes."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many of a processor's threads it computes with."""
+        ...
+
+
+@dataclass(frozen=True)
+class Record(Generic[Row]):
+    """Where the rows of each photo are kept, so that a run that was stopped goes on.
+
+    Attributes:
+        path: of the journal, see `Journal`.
+        row: the type of a row.
+        computer: what computes them.
+        settings: what else they depend on, plain JSON values.
+        fits: whether rows that are read back can be those of an item.
+    """
+
+    path: Path
+    row: type[Row]
+    computer: Computer
+    settings: Mapping[str, Any]
+    fits: Callable[[Any, list[Row]], bool] = lambda *_: True
+
+    def open(self, workers: Workers | None) -> Journal[Row]:
+        """The journal.
+
+        Raises:
+            OutputError: it is of other settings or another model, or cannot be used.
+        """
+        computed_by = {
+            "ovsam": metadata.version("ovsam"),
+            "model": self.computer.model_name,
+            "weights": self.computer.fingerprint,
+            "device": str(self.computer.device),
+            "threads": self.computer.threads if workers is None else THREADS,
+        }
+        return Journal(self.path, {**self.settings, **computed_by}, self.row)
+
+    def known(self, journal: Journal[Row], items: Mapping[int, Any]) -> dict[int, list[Row]]:
+        """The rows that are there of these photos.
+
+        Raises:
+            OutputError: they cannot be those of their photo.
+        """
+        known = {photo_id: journal.rows[photo_id] for photo_id in items if photo_id in journal.rows}
+        for photo_id, rows in known.items():
+            if not self.fits(items[photo_id], rows):
+                raise OutputError(
+                    f"The rows of photo {photo_id} in {str(self.path)!r} are not those of its "
+                    "objects. Remove that line, and the photo is done again, or give the name of "
+                    "a new file."
+                )
+        return known
+
+
 @dataclass(frozen=True)
 class Done(Generic[Row]):
     """The rows of the photos in their order, and the seconds that they took."""
@@ -31,68 +103,51 @@ class Done(Generic[Row]):
 
 
 def photo_by_photo(
-    predictor: Model,
+    model: Model,
     work: Callable[[Model, Item], list[Row]],
     items: Mapping[int, Item],
-    row: type[Row],
     *,
-    settings: Callable[[], Mapping[str, Any]],
-    fits: Callable[[Item, list[Row]], bool] = lambda *_: True,
-    journal: Path | None = None,
+    record: Record[Row] | None = None,
     workers: Workers | None = None,
     progress: Progress | None = None,
     enough: Callable[[list[Row]], bool] = lambda _: False,
 ) -> Done[Row]:
-    """Do the work on each photo, but for those of which the journal has the rows.
+    """Do the work on each photo, but for those of which the record has the rows.
 
     Args:
-        predictor: does the work where there are no workers; one, or what has a predictor's name,
-            fingerprint and device.
-        work: the rows of one photo; with workers, a function of a module or a partial of one.
+        model: what the work is done with where there are no workers.
+        work: gives the rows of one photo; with workers, a function of a module or a partial of one.
         items: what the work gets, by photo id.
-        row: the type of a row.
-        settings: gives what the rows depend on beside the predictor, plain JSON values.
-        fits: whether rows of the journal can be those of a photo.
-        journal: where rows are kept, see `Journal`; None = nowhere.
+        record: where rows are kept; None = nowhere.
         workers: processes that the photos are shared out over; None = this one alone.
         progress: called with (photos done, photos in all) after each photo, and at first where the
-            journal has some.
+            record has some.
         enough: called with the rows of each photo in turn; after the first True none is done.
 
     Raises:
-        OutputError: the journal is of other settings or another predictor, has rows that cannot
-            be those of their photo, or cannot be used.
+        OutputError: the journal is of other settings or another model, has rows that cannot be
+            those of their photo, or cannot be used.
         OvsamError: a worker was killed; or what `work` raises.
     """
-    if journal is None:
-        kept: Any = nullcontext()
-    else:
-        kept = Journal(journal, {**settings(), **_computed_by(predictor, workers)}, row)
     rows: list[Row] = []
     seconds = 0.0
-    with kept as book:
-        known = {} if book is None else {i: book.rows[i] for i in items if i in book.rows}
-        for photo_id, made in known.items():
-            if not fits(items[photo_id], made):
-                raise OutputError(
-                    f"The rows of photo {photo_id} in {str(journal)!r} are not those of its "
-                    "objects. Remove that line, and the photo is done again, or give the name of "
-                    "a new file."
-                )
+    opened: Any = nullcontext() if record is None else record.open(workers)
+    with opened as journal:
+        known = {} if record is None else record.known(journal, items)
         done = len(known)
         if progress is not None and known:
             progress(done, len(items))
-        waiting = (items[photo_id] for photo_id in items if photo_id not in known)
+        waiting = (item for photo_id, item in items.items() if photo_id not in known)
         start = time.perf_counter()
-        with closing(_answers(predictor, work, waiting, workers)) as answers:
+        with closing(_results(model, work, waiting, workers)) as results:
             for photo_id in items:
                 if photo_id in known:
-                    made, took = known[photo_id], book.seconds[photo_id]
+                    made, took = known[photo_id], journal.seconds[photo_id]
                 else:
-                    made = next(answers)
+                    made = next(results)
                     took = time.perf_counter() - start
-                    if book is not None:
-                        book.add(photo_id, made, took)
+                    if journal is not None:
+                        journal.add(photo_id, made, took)
                     start = time.perf_counter()
                     done += 1
                     if progress is not None:
@@ -104,8 +159,8 @@ def photo_by_photo(
     return Done(tuple(rows), seconds)
 
 
-def _answers(
-    predictor: Model,
+def _results(
+    model: Model,
     work: Callable[[Model, Item], list[Row]],
     items: Generator[Item],
     workers: Workers | None,
@@ -114,14 +169,4 @@ def _answers(
         yield from workers.map(work, items)
     else:
         for item in items:
-            yield work(predictor, item)
-
-
-def _computed_by(predictor: Any, workers: Workers | None) -> dict[str, Any]:
-    return {
-        "ovsam": metadata.version("ovsam"),
-        "model": predictor.name,
-        "weights": predictor.fingerprint,
-        "device": str(predictor.device),
-        "threads": torch.get_num_threads() if workers is None else THREADS,
-    }
+            yield work(model, item)

@@ -1,4 +1,4 @@
-"""Which objects to look at: best, worst, drawn at random, and where reports disagree."""
+"""Which objects to show: best, worst, drawn at random, and where reports disagree."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from typing_extensions import TypedDict
 from ovsam.bounded_json import read_json_file
 from ovsam.config import Share
 from ovsam.errors import OvsamError
-from ovsam.evaluate.prompts import EvaluationKind
+from ovsam.evaluate.kinds import EvaluationKind
 from ovsam.evaluate.provenance import fingerprint, fingerprint_of
 from ovsam.formats.crowds import Crowds
+from ovsam.paper.reports import provenance_of
 
 SEED = 0
 
@@ -31,8 +32,8 @@ class Named(TypedDict):
     sha256: str | None
 
 
-class Asked(TypedDict):
-    """What a report was made from."""
+class Provenance(TypedDict):
+    """What is read of what a report was made from."""
 
     annotations: Named
     model: Named
@@ -54,9 +55,10 @@ class AnsweredObject(TypedDict):
 class Report(TypedDict):
     """What is read of a report of `ovsam evaluate --json`."""
 
-    asked: Asked
+    provenance: Provenance
     prompts: EvaluationKind
     zoom: bool
+    oracle_names: NotRequired[bool]
     outcomes: Annotated[list[AnsweredObject], Field(min_length=1)]
 
 
@@ -93,12 +95,17 @@ class Answers:
     @property
     def crowds(self) -> Crowds:
         """What crowd regions were; older reports, which do not say, left them out."""
-        return self.content["asked"].get("crowds", "left-out")
+        return self.content["provenance"].get("crowds", "left-out")
+
+    @property
+    def oracle_names(self) -> bool:
+        """Whether the model only segmented; older reports, which do not say, have its names."""
+        return self.content.get("oracle_names", False)
 
     @property
     def label(self) -> str:
-        """Which model was asked, and how."""
-        model = "/".join(Path(self.content["asked"]["model"]["name"]).parts[-2:])
+        """Which model it is, and how it was measured."""
+        model = "/".join(Path(self.content["provenance"]["model"]["name"]).parts[-2:])
         zoom = ", zoom" if self.content["zoom"] else ""
         return f"{model.removesuffix('.safetensors')}: {self.content['prompts']}{zoom}"
 
@@ -110,7 +117,10 @@ def read_answers(path: Path) -> Answers:
         OvsamError: no such file, or one that is no report with outcomes.
     """
     try:
-        report = _REPORT.validate_python(read_json_file(path))
+        content = read_json_file(path)
+        if isinstance(content, dict):
+            content = {**content, "provenance": provenance_of(content)}
+        report = _REPORT.validate_python(content)
     except OSError as error:
         raise OvsamError(f"Cannot read the report '{path}': {error.strerror}.") from error
     except ValueError as error:  # pydantic's, or that of a text that is no JSON
@@ -132,14 +142,15 @@ def check_sources(answers: Answers, annotations: Path) -> None:
     Raises:
         OvsamError: other annotations, or a checkpoint or vocabulary whose content has changed.
     """
-    asked = answers.content["asked"]
-    if asked["annotations"]["sha256"] != fingerprint(annotations):
+    provenance = answers.content["provenance"]
+    if provenance["annotations"]["sha256"] != fingerprint(annotations):
         raise OvsamError(
             f"'{answers.path}' was measured with other annotations than '{annotations}'. Give "
             "those, or make it again."
         )
-    for what, said in (("model", asked["model"]), ("vocabulary", asked["vocabulary"])):
-        name, then = said["name"], said["sha256"]
+    used = {"model": provenance["model"], "vocabulary": provenance["vocabulary"]}
+    for what, named in used.items():
+        name, then = named["name"], named["sha256"]
         if then is not None and fingerprint_of(what, name) not in (then, None):  # None: it is gone
             raise OvsamError(
                 f"'{answers.path}' was measured with another {what} than '{name}' is now. Make it "
@@ -150,7 +161,7 @@ def check_sources(answers: Answers, annotations: Path) -> None:
 def choose(answers: Sequence[Answers], photos: Mapping[int, int], each: int) -> list[Case]:
     """Choose objects that all reports answer, each once, at most one of a photo in each case.
 
-    Best and worst are told by the last report. What is drawn at random is the same for the same
+    Best and worst go by the last report. What is drawn at random is the same for the same
     objects.
 
     Args:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,11 +33,8 @@ T = TypeVar("T")
 PROMPTS = 10  # prompts per photo in a total
 
 
-class Per(StrEnum):
-    """How often a part runs."""
-
-    photo = "photo"
-    prompt = "prompt"
+Per = Literal["photo", "prompt"]
+"""How often a part runs."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +76,12 @@ class Complexity:
     @property
     def encode(self) -> int:
         """Multiply-adds for a photo, before any prompt."""
-        return sum(part.multiply_adds for part in self.parts if part.per is Per.photo)
+        return sum(part.multiply_adds for part in self.parts if part.per == "photo")
 
     @property
     def prompt(self) -> int:
         """Multiply-adds for a prompt."""
-        return sum(part.multiply_adds for part in self.parts if part.per is Per.prompt)
+        return sum(part.multiply_adds for part in self.parts if part.per == "prompt")
 
     @property
     def total(self) -> int:
@@ -115,13 +111,14 @@ def model_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*MODELS, *_PAPER]))
 
 
-def complexity(name: str, *, zoom: bool = True) -> Complexity:
+def complexity(name: str, *, zoom: bool = True, naming: bool = True) -> Complexity:
     """Count a model by its name or the path of its checkpoint.
 
     Args:
         name: one of `model_names`; a name or path as `ovsam.load` takes it.
-        zoom: count what zooming takes, for a model that zooms by default; False = as it is asked
+        zoom: count what zooming takes, for a model that zooms by default; False = as it runs
             with `--no-zoom`.
+        naming: count what names objects; False = masks alone.
 
     Raises:
         UnknownModelError: no model has that name.
@@ -133,7 +130,11 @@ def complexity(name: str, *, zoom: bool = True) -> Complexity:
     """
     with torch.device("meta"), torch.inference_mode():
         config = _config(_PAPER_BASELINES.get(name, name))
-        parts = _ovsam_parts(config if zoom else replace(config, zoom=None))
+        if not zoom:
+            config = replace(config, zoom=None)
+        if not naming:
+            config = replace(config, region=None, baseline=None)
+        parts = _ovsam_parts(config)
     return Complexity(name, parts, _PAPER.get(name))
 
 
@@ -158,10 +159,10 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
     trunk, own_head, pyramid = _encoder_parts(model.encoder, config.image_size)
     once, each = [trunk], [own_head]
     if adapter is not None:
-        once.append(_part("SAM2CLIP adapter", Per.photo, adapter, lambda: adapter(pyramid))[0])
+        once.append(_part("SAM2CLIP adapter", "photo", adapter, lambda: adapter(pyramid))[0])
     if sam is not None:
         pixels = _pixels(config.image_size)
-        once.insert(0, _part("SAM's encoder", Per.photo, sam, lambda: sam(pixels))[0])
+        once.insert(0, _part("SAM's encoder", "photo", sam, lambda: sam(pixels))[0])
     if model.conv_adapter is not None:
         once.append(_conv_adapter_part(model.conv_adapter, pyramid, config.image_size))
     if model.region_head is not None and config.region is not None:
@@ -176,11 +177,11 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
             crop = _crop_part(config, model.encoder)
             each = [crop if sam is not None else replace(crop, parameters=0)]
     if sharpen is not None:
-        once.append(_part("high resolution", Per.photo, sharpen, lambda: sharpen(pyramid))[0])
+        once.append(_part("high resolution", "photo", sharpen, lambda: sharpen(pyramid))[0])
     if zoom := config.zoom:  # the same weights once more
         again, _ = _part(
             "zoom: encode again",
-            Per.prompt,
+            "prompt",
             model,
             lambda: model.encode(_pixels(zoom.size), named=model.region_head is not None),
         )
@@ -200,14 +201,14 @@ def _region_parts(
     if isinstance(head, PyramidHead):
         pooled = torch.empty(1, config.fpn_dim, config.roi_size, config.roi_size)
         return (
-            _part("feature pyramid", Per.photo, head.fpn, lambda: head.pyramid(pyramid))[0],
-            _part("region head", Per.prompt, head.roi_conv, lambda: head.roi_conv(pooled))[0],
+            _part("feature pyramid", "photo", head.fpn, lambda: head.pyramid(pyramid))[0],
+            _part("region head", "prompt", head.roi_conv, lambda: head.roi_conv(pooled))[0],
         )
     assert isinstance(head, TokenHead)
-    once, maps = _part("token's map", Per.photo, head.project, lambda: head.pyramid(pyramid))
+    once, maps = _part("token's map", "photo", head.project, lambda: head.pyramid(pyramid))
     box, mask = torch.empty(1, 4), torch.empty(1, 1, *(8 * side for side in pyramid[3].shape[2:]))
     first = torch.zeros(1, dtype=torch.long)
-    each, _ = _part("region head", Per.prompt, head, lambda: head(maps, box, first, mask))
+    each, _ = _part("region head", "prompt", head, lambda: head(maps, box, first, mask))
     return once, replace(each, parameters=each.parameters - once.parameters)
 
 
@@ -215,9 +216,9 @@ def _encoder_parts(
     encoder: ImageEncoder, size: int
 ) -> tuple[Part, Part, tuple[Tensor, Tensor, Tensor, Tensor]]:
     """The frozen trunk on a photo and its own head on a region; C2..C5."""
-    trunk, pyramid = _part("trunk", Per.photo, encoder, lambda: encoder(_pixels(size)))
+    trunk, pyramid = _part("trunk", "photo", encoder, lambda: encoder(_pixels(size)))
     own_head, _ = _part(
-        "trunk's own head", Per.prompt, encoder, lambda: _embed_region(encoder, pyramid[3])
+        "trunk's own head", "prompt", encoder, lambda: _embed_region(encoder, pyramid[3])
     )
     return trunk, replace(own_head, parameters=0), pyramid
 
@@ -232,13 +233,13 @@ def _prompt_parts(dim: int, config: DecoderConfig, size: int) -> tuple[Part, Par
         sharp = stride8, torch.empty(1, dim // 8, size // 4, size // 4)
     prompt, (sparse, dense) = _part(
         "prompt encoder",
-        Per.prompt,
+        "prompt",
         prompt_encoder,
         lambda: prompt_encoder(None, None, box, None, (size, size)),
     )
     mask, _ = _part(
         "mask decoder",
-        Per.prompt,
+        "prompt",
         decoder,
         lambda: decoder(embedding, embedding, sparse, dense, sharp),
     )
@@ -246,7 +247,7 @@ def _prompt_parts(dim: int, config: DecoderConfig, size: int) -> tuple[Part, Par
 
 
 def _conv_adapter_part(adapter: ConvAdapter, pyramid: Sequence[Tensor], size: int) -> Part:
-    return _part("conv adapter", Per.photo, adapter, lambda: adapter(_pixels(size), pyramid))[0]
+    return _part("conv adapter", "photo", adapter, lambda: adapter(_pixels(size), pyramid))[0]
 
 
 def _crop_part(config: ModelConfig, encoder: ImageEncoder) -> Part:
@@ -254,7 +255,7 @@ def _crop_part(config: ModelConfig, encoder: ImageEncoder) -> Part:
     size = 32 * config.encoder.pool_size
     part, _ = _part(
         "trunk on the crop",
-        Per.prompt,
+        "prompt",
         encoder,
         lambda: _embed_region(encoder, encoder(_pixels(size))[3]),
     )

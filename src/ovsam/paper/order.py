@@ -1,4 +1,4 @@
-"""Whether methods come out in the paper's order, told object by object.
+"""Whether methods come out in the paper's order, object by object.
 
 Two methods are compared on the same objects: the mean of the differences, and its standard error.
 Only a difference of more than `CLEAR` standard errors counts as an order. Methods that are the same
@@ -8,14 +8,14 @@ object by object, as the masks of two baselines are, cannot be compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 
 from ovsam.paper.results import Results
-from ovsam.paper.table_set import Column, Row, Table
+from ovsam.paper.table_set import Column, Measurement, Row, Table
 
 CLEAR = 2.0  # standard errors
 _GROUPS: tuple[list[str], ...] = ([], ["by_novelty", "base"], ["by_novelty", "novel"])
@@ -57,7 +57,7 @@ def pairs(results: Results, table: Table, column: Column) -> list[Pair]:
     for one, other in permutations(rows, 2):
         if not one.paper[index] > other.paper[index]:  # nor if one is nan
             continue
-        if _measurement(one, column) != _measurement(other, column):
+        if _measurement(results, one, column) != _measurement(results, other, column):
             continue
         first, second = (_values(results, row, column) for row in (one, other))
         if first and first.keys() == second.keys():
@@ -67,15 +67,17 @@ def pairs(results: Results, table: Table, column: Column) -> list[Pair]:
     return found
 
 
-def _measurement(row: Row, column: Column) -> str:
+def _measurement(results: Results, row: Row, column: Column) -> Measurement:
+    """How a row was measured; masks are the same whoever names them."""
     assert column.report is not None
-    return row.reports[column.report].partition("/")[2]
+    name = row.reports[column.report].partition("/")[2]
+    return replace(results.tables.measurements[name], oracle_names=False)
 
 
 def _values(results: Results, row: Row, column: Column) -> dict[int, float]:
     """The figure's value for each object by its annotation's id; none if it is no mean of such."""
     assert column.report is not None and column.figure is not None
-    report = results.report(row.reports[column.report])
+    report = results.reports.read(row.reports[column.report])
     *group, what = column.figure.split(".")
     if isinstance(report, str) or group not in _GROUPS:
         return {}

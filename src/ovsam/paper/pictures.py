@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,14 +15,17 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ovsam.errors import OvsamError
-from ovsam.evaluate.instances import ask, check_photos, read_annotated_photo
+from ovsam.evaluate.answers import answer_instances
+from ovsam.evaluate.objects import NamedInstance
+from ovsam.evaluate.photos import check_photos, read_annotated_photo
 from ovsam.evaluate.provenance import fingerprint
 from ovsam.files import write_atomically
 from ovsam.formats.coco import Annotations, Instance, Photo
 from ovsam.geometry import clip_box_xyxy, mask_iou
 from ovsam.images.draw import draw_mask, draw_prompt, object_colour
+from ovsam.jobs.run import Progress, photo_by_photo
 from ovsam.paper.cases import Answers, Case
-from ovsam.predictor.predictor import Predictor
+from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
 CELL = 300  # pixels
@@ -29,30 +33,32 @@ CONTEXT = 2.0  # how much wider than its object a cell is
 SMALLEST = 96  # photo pixels that a cell shows at least
 SAME_IOU = 0.02  # so far apart, on average, may the same model be on another machine
 _CAPTION, _HEADING, _GAP = 22, 30, 6
-_GROUND, _INK, _RIGHT, _WRONG = (255, 255, 255), (28, 28, 31), (0, 110, 80), (190, 60, 0)
+_GROUND, _INK, _CORRECT, _WRONG = (255, 255, 255), (28, 28, 31), (0, 110, 80), (190, 60, 0)
 _REPORTS = "reports"  # the text of a PNG that holds their digests
 _LINE = 2  # of outlines, in pixels
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What a model said of an object.
+class DrawnAnswer:
+    """A model's mask and name for an object.
 
     Attributes:
-        prompt: how it was asked, photo pixels.
+        annotation_id: the object.
+        prompt: how it was pointed at, photo pixels.
         mask: `(H, W)`.
         iou: with the annotation.
         name: its first name.
         score: of that name.
-        right: whether it is the annotation's.
+        correct: whether it is the annotation's.
     """
 
+    annotation_id: int
     prompt: Prompt
     mask: NDArray[np.bool_]
     iou: float
     name: str
     score: float
-    right: bool
+    correct: bool
 
 
 def check_shown(annotations: Annotations, chosen: Sequence[int], images_dir: Path) -> None:
@@ -70,53 +76,47 @@ def check_shown(annotations: Annotations, chosen: Sequence[int], images_dir: Pat
 
 
 def answer_again(
-    predictor: Predictor,
+    predictor: Segmenter,
     answers: Answers,
     annotations: Annotations,
     chosen: Sequence[int],
     images_dir: Path,
     *,
-    progress: Callable[[], None],
-) -> dict[int, Answer]:
-    """Ask a model about some objects as its report did: answers by annotation id.
+    progress: Progress | None = None,
+) -> dict[int, DrawnAnswer]:
+    """Answer some objects as a report's model did: answers by annotation id.
 
     Args:
         predictor: the report's model, with the report's vocabulary.
         answers: the report.
-        annotations: what is right.
+        annotations: the ground truth.
         chosen: annotation ids.
         images_dir: the folder of the photos.
-        progress: called after each object.
+        progress: called with (photos done, photos in all) after each photo.
 
     Raises:
         AnnotationError: a photo is missing or of another size.
         OvsamError: the masks are not those that the report is about.
     """
-    photos = {photo.id: photo for photo in annotations.photos}
-    instances = {one.id: one for one in annotations.instances if one.id in set(chosen)}
-    shown = [photos[one.photo_id] for one in instances.values()]
-    photos |= {photo.id: photo for photo in check_photos(annotations.source, shown, images_dir)}
-    found = {}
-    for key in chosen:
-        instance = instances[key]
-        photo = photos[instance.photo_id]
-        mask = instance.mask(photo.size_hw)
-        pixels = read_annotated_photo(photo, images_dir)
-        kind, zoom = answers.content["prompts"], answers.content["zoom"]
-        name = answers.outcomes[key]["category"]
-        [(prompt, prediction)] = ask(predictor, pixels, [(instance, name)], [mask], kind, zoom)
-        found[key] = Answer(
-            prompt=prompt,
-            mask=prediction.mask,
-            iou=mask_iou(prediction.mask, mask),
-            name=prediction.name,
-            score=prediction.labels[0][0].score,
-            right=prediction.name == name,
-        )
-        progress()
+    by_photo: dict[int, list[NamedInstance]] = {}
+    for instance in annotations.instances:
+        if instance.id in set(chosen):
+            name = answers.outcomes[instance.id]["category"]
+            by_photo.setdefault(instance.photo_id, []).append((instance, name))
+    shown = [photo for photo in annotations.photos if photo.id in by_photo]
+    done = photo_by_photo(
+        predictor,
+        partial(_answer_photo, answers=answers, images_dir=images_dir),
+        {
+            photo.id: (photo, by_photo[photo.id])
+            for photo in check_photos(annotations.source, shown, images_dir)
+        },
+        progress=progress,
+    )
+    found = {one.annotation_id: one for one in done.rows}
     apart = [abs(one.iou - answers.outcomes[key]["iou"]) for key, one in found.items()]
     if np.mean(apart) > SAME_IOU:
-        model = answers.content["asked"]["model"]["name"]
+        model = answers.content["provenance"]["model"]["name"]
         raise OvsamError(
             f"'{answers.path}' was not measured with '{model}' as it is now: the IoU of the "
             f"objects to draw differs by {np.mean(apart):.2f} on average. Make it again."
@@ -124,21 +124,53 @@ def answer_again(
     return found
 
 
+def _answer_photo(
+    predictor: Segmenter,
+    item: tuple[Photo, Sequence[NamedInstance]],
+    answers: Answers,
+    images_dir: Path,
+) -> list[DrawnAnswer]:
+    photo, instances = item
+    found = answer_instances(
+        predictor,
+        read_annotated_photo(photo, images_dir),
+        instances,
+        answers.content["prompts"],
+        oracle_names=answers.oracle_names,
+        zoom=answers.content["zoom"],
+    )
+    drawn = []
+    for (instance, name), answer in zip(instances, found, strict=True):
+        mask, first = answer.mask, answer.labels[0]
+        drawn.append(
+            DrawnAnswer(
+                annotation_id=instance.id,
+                prompt=answer.prompt,
+                mask=mask,
+                iou=mask_iou(mask, instance.mask(photo.size_hw)),
+                name=first.name,
+                score=first.score,
+                correct=first.name == name,
+            )
+        )
+    return drawn
+
+
 def draw_side_by_side(
     cases: Sequence[Case],
     annotations: Annotations,
     images_dir: Path,
-    answers: Sequence[tuple[str, Mapping[int, Answer]]],
+    answers: Sequence[tuple[str, Mapping[int, DrawnAnswer]]],
     names: Mapping[int, str],
 ) -> NDArray[np.uint8]:
     """Draw a row for each object: the annotation, then each model's mask and name.
 
     Args:
         cases: what to draw, under a heading each.
-        annotations: what is right.
+        annotations: the ground truth.
         images_dir: the folder of the photos.
         answers: each model's label and its answers by annotation id.
-        names: the right names by annotation id.
+        names: the annotated names by annotation id.
 
     Returns:
         `(H, W, 3)` uint8 RGB.
@@ -164,13 +196,13 @@ def draw_side_by_side(
             cells = [(row.draw(row.mask, None), names[key], _INK)]
             for _, found in answers:
                 one = found[key]
-                said = f"{one.name} {one.score:.2f}   IoU {one.iou:.2f}"
-                colour = _RIGHT if one.right else _WRONG
-                cells.append((row.draw(one.mask, one.prompt), said, colour))
-            for column, (picture, said, colour) in enumerate(cells):
+                text = f"{one.name} {one.score:.2f}   IoU {one.iou:.2f}"
+                colour = _CORRECT if one.correct else _WRONG
+                cells.append((row.draw(one.mask, one.prompt), text, colour))
+            for column, (picture, text, colour) in enumerate(cells):
                 x = column * (CELL + _GAP)
                 sheet.paste(Image.fromarray(picture), (x, y))
-                _write(draw, (x, y + CELL + 3), said, colour, 13)
+                _write(draw, (x, y + CELL + 3), text, colour, 13)
             y += CELL + _CAPTION
     return np.asarray(sheet).copy()
 
@@ -251,10 +283,10 @@ def write_picture(path: Path, pixels: NDArray[np.uint8], reports: Sequence[Path]
     Raises:
         OutputError: it cannot be written.
     """
-    said = PngInfo()
-    said.add_text(_REPORTS, _digests(reports))
+    info = PngInfo()
+    info.add_text(_REPORTS, _digests(reports))
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=said)
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=info)
     write_atomically(path, buffer.getvalue())
 
 
@@ -263,12 +295,12 @@ def read_picture(path: Path, reports: Sequence[Path]) -> tuple[bytes | None, str
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as picture:
-            said = picture.info.get(_REPORTS)
+            drawn_from = picture.info.get(_REPORTS)
     except FileNotFoundError:
         return None, f"{path} is missing"
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         return None, f"{path} cannot be read ({error})"
-    if said != _digests(reports):
+    if drawn_from != _digests(reports):
         return None, f"{path} was drawn from other reports; make it again"
     return content, ""
 

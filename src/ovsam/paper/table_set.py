@@ -9,9 +9,8 @@ checked for are the same description.
 from __future__ import annotations
 
 import shlex
-import sys
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
 from importlib import resources
 from pathlib import Path
@@ -21,7 +20,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass
 
 from ovsam.errors import OvsamError
-from ovsam.evaluate.prompts import EvaluationKind
+from ovsam.evaluate.kinds import EvaluationKind, LabelSource
 
 _STRICT = ConfigDict(extra="forbid")
 Cost = Literal["multiply_adds", "parameters"]
@@ -49,11 +48,13 @@ class Measurement:
     annotations: str
     images: str
     prompts: EvaluationKind | None = None
-    """How objects are pointed at; None where a detector's boxes are the prompts."""
+    """The kind of prompt; None where a detector's boxes are the prompts."""
     detections: str | None = None
     """A detector's boxes, which stand in for prompts."""
-    labels: Literal["ours", "detector"] | None = None
+    labels: LabelSource | None = None
     """Whose names count, for a detector's boxes."""
+    oracle_names: bool = False
+    """Whether masks alone are measured, and the annotated names count as given."""
     vocabulary: str = "coco"
     zoom: bool | None = None
     """None = as the model does by default."""
@@ -64,6 +65,8 @@ class Measurement:
             raise ValueError("give prompts or detections, and not both")
         if (self.detections is None) != (self.labels is None):
             raise ValueError("labels go with detections")
+        if self.oracle_names and self.prompts is None:
+            raise ValueError("oracle_names go with prompts: a detector's boxes have labels")
         return self
 
 
@@ -245,95 +248,3 @@ def read_table_set(name_or_path: str) -> TableSet:
 
 def _where(detail: Mapping[str, Any]) -> str:
     return ".".join(map(str, detail["loc"])) or "the set"
-
-
-def model_commands(tables: TableSet, name: str, folders: Folders) -> list[str]:
-    """The commands that make a model, those of the models before it first."""
-    entry = tables.models[name]
-    before = [line for other in entry.after for line in model_commands(tables, other, folders)]
-    own = [folders.filled(line) for line in entry.make]
-    return list(dict.fromkeys([*before, *own]))
-
-
-def report_command(tables: TableSet, name: str, folders: Folders) -> str:
-    """The command that makes the report MODEL/MEASUREMENT."""
-    model, _, measurement = name.partition("/")
-    how = tables.measurements[measurement]
-    data = folders.data
-    if how.detections is None:
-        words = ["ovsam", "evaluate", str(data / how.annotations)]
-    else:
-        boxes = str(data / how.detections)
-        words = ["ovsam", "evaluate-detections", str(data / how.annotations), boxes]
-    words += ["--images", str(data / how.images)]
-    if how.prompts is not None:
-        words += ["--prompts", how.prompts]
-    if how.labels is not None:
-        words += ["--labels", how.labels]
-    if how.labels != "detector":
-        words += ["--vocabulary", how.vocabulary]
-    words += ["--model", str(folders.path(tables.models[model].model))]
-    if how.zoom is not None:
-        words.append("--zoom" if how.zoom else "--no-zoom")
-    return shlex.join([*words, "--json", str(folders.report(name))])
-
-
-def picture_command(tables: TableSet, entry: PictureEntry, folders: Folders) -> str:
-    """The command that draws models side by side."""
-    how = tables.measurements[entry.reports[0].partition("/")[2]]
-    words = ["ovsam", "pictures", str(folders.data / how.annotations)]
-    words += [str(folders.report(name)) for name in entry.reports]
-    words += ["--images", str(folders.data / how.images)]
-    return shlex.join([*words, "-o", str(folders.picture(entry.name))])
-
-
-def script(tables: TableSet, folders: Folders, unusable: Collection[str] = ()) -> str:
-    """A shell script that makes all that the tables are read from; what is there is left alone.
-
-    Args:
-        tables: what is wanted.
-        folders: where it is.
-        unusable: reports, MODEL/MEASUREMENT, that are there and cannot be used: they are made
-            again, and the pictures that were drawn from them.
-    """
-    lines = ["#!/bin/sh", "# Makes what is missing, in order.", "set -e"]
-    lines.append(
-        f'ovsam() {{ {shlex.quote(sys.executable)} -m ovsam "$@"; }}  # whose script it is'
-    )
-    old = [folders.report(name) for name in tables.reports if name in unusable]
-    old += [
-        folders.picture(entry.name)
-        for entry in tables.pictures
-        if not set(unusable).isdisjoint(entry.reports)
-    ]
-    lines += [shlex.join(["rm", "-f", str(path)]) for path in old]
-    parents = [folders.report(name).parent for name in tables.reports]
-    parents += [folders.picture(entry.name).parent for entry in tables.pictures]
-    lines += [shlex.join(["mkdir", "-p", str(folder)]) for folder in dict.fromkeys(parents)]
-    made: set[str] = set()
-    for name in tables.reports:
-        lines += _making(tables, name.partition("/")[0], folders, made)
-        lines.append(_unless(folders.report(name), [report_command(tables, name, folders)]))
-    lines += [
-        _unless(folders.picture(entry.name), [picture_command(tables, entry, folders)])
-        for entry in tables.pictures
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _making(tables: TableSet, name: str, folders: Folders, made: set[str]) -> list[str]:
-    """Lines for a model and those before it, each once."""
-    if name in made:
-        return []
-    made.add(name)
-    entry = tables.models[name]
-    lines = [line for other in entry.after for line in _making(tables, other, folders, made)]
-    if entry.make:
-        own = [folders.filled(line) for line in entry.make]
-        lines.append(_unless(folders.path(entry.model), own))
-    return lines
-
-
-def _unless(path: Path, commands: Sequence[str]) -> str:
-    together = commands[0] if len(commands) == 1 else f"{{ {'; '.join(commands)}; }}"
-    return f"[ -e {shlex.quote(str(path))} ] || {together}"

@@ -24,6 +24,15 @@ class Backend(Protocol):
         ...
 
     @property
+    def threads(self) -> int:
+        """How many of the processor's threads it computes with."""
+        ...
+
+    def use_threads(self, count: int) -> None:
+        """Compute with so many of them from now on, in all of this process."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """What tells the weights from all others."""
         ...

@@ -71,6 +71,15 @@ class Predictor:
         """Where the model computes: "cpu", "cuda:0", ..."""
         return self._backend.device
 
+    @property
+    def threads(self) -> int:
+        """How many of the processor's threads it computes with."""
+        return self._backend.threads
+
+    def use_threads(self, count: int) -> None:
+        """Compute with so many of them from now on, in all of this process."""
+        self._backend.use_threads(count)
+
     @cached_property
     def fingerprint(self) -> str:
         """BLAKE2b of configuration and weights: what tells two models of one name apart."""

@@ -39,6 +39,15 @@ class TorchBackend:
         """Where it computes."""
         return str(self._device)
 
+    @property
+    def threads(self) -> int:
+        """See `Backend.threads`."""
+        return torch.get_num_threads()
+
+    def use_threads(self, count: int) -> None:
+        """See `Backend.use_threads`."""
+        torch.set_num_threads(count)
+
     @cached_property
     def fingerprint(self) -> str:
         """BLAKE2b of the weights."""

@@ -1,0 +1,141 @@
+"""`ovsam compare`: hold a model's masks to another model's."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsam.cli.options import (
+    MEASURE,
+    PROMPTS,
+    Command,
+    DeviceOption,
+    ImagesBesideOption,
+    JournalOption,
+    JsonOption,
+    LimitOption,
+    ModelOption,
+    WorkersOption,
+    ZoomOption,
+    complete_models,
+)
+from ovsam.cli.progress import bar
+from ovsam.cli.report import check_outputs, write_report
+from ovsam.evaluate.kinds import PromptKind
+
+if TYPE_CHECKING:
+    from ovsam.evaluate.agreement import AgreementReport
+
+app = typer.Typer()
+
+
+@app.command(cls=Command, rich_help_panel=MEASURE)
+def compare(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Photos with objects: an annotation file in COCO's format, a folder of LabelMe's, "
+            "YOLO's data.yaml or folder, a folder or a list of folders of SA-1B (val.txt), or a "
+            "folder with `images/` and `masks/`.",
+            metavar="DATA",
+            show_default=False,
+        ),
+    ],
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="The model to compare with: its name, or the path of a checkpoint.",
+            metavar="MODEL",
+            show_default=False,
+            autocompletion=complete_models,
+        ),
+    ],
+    images: ImagesBesideOption = None,
+    prompts: Annotated[PromptKind, typer.Option(help=f"{PROMPTS}.", metavar="KIND")] = "box",
+    json_path: JsonOption = None,
+    model: ModelOption = "lite",
+    zoom: ZoomOption = None,
+    limit: LimitOption = None,
+    objects: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Only the largest objects of each photo.",
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None,
+    journal: JournalOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Measure how alike two models' masks are: mean IoU where both are given the same prompts.
+
+    Example: `ovsam compare val.txt --model student.safetensors --teacher lite`
+    """
+    from ovsam.data.dataset import read_data_set
+    from ovsam.evaluate.agreement import agreement, check_comparable
+    from ovsam.evaluate.pair import load_pair
+    from ovsam.evaluate.provenance import provenance
+    from ovsam.jobs.processes import Workers
+
+    check_outputs(json_path, journal, [data])
+    data_set = read_data_set(data, images, split="val")
+    if data_set.many_crowds is not None:
+        typer.echo(f"warning: {data_set.many_crowds}", err=True)
+    check_comparable(data_set, prompts)
+
+    import ovsam
+
+    load_one, load_other = (
+        partial(ovsam.load, name, device=device, zoom=zoom) for name in (model, teacher)
+    )
+    load = partial(load_pair, load_one, load_other)
+    pair = load()
+    with bar("photos") as progress:
+        report = agreement(
+            pair.student,
+            pair.teacher,
+            data_set,
+            prompts=prompts,
+            zoom=zoom,
+            limit=limit,
+            objects=objects,
+            journal=journal,
+            workers=None if workers is None else Workers(load, workers),
+            progress=progress,
+        )
+    if json_path is not None:
+        made_from = provenance(annotations=data, model=model, teacher=teacher, limit=limit)
+        made_from |= {"objects": objects, "listed": data_set.fingerprint}
+        write_report(json_path, report.as_dict(), made_from)
+    _print_agreement(report, model, teacher)
+    if json_path is not None:
+        typer.echo(f"wrote {json_path}")
+
+
+def _print_agreement(report: AgreementReport, model: str, teacher: str) -> None:
+    from rich import box as boxes
+    from rich.console import Console
+    from rich.table import Table
+
+    from ovsam.evaluate.agreement import GOALS
+
+    table = Table("IoU of the two masks", "", box=boxes.SIMPLE_HEAD)
+    table.add_row("mean", f"{report.mean:.3f}")
+    table.add_row("median", f"{report.median:.3f}")
+    for goal in GOALS:
+        table.add_row(f"share with {goal:g} or more", f"{report.share(goal):.3f}")
+    Console().print(table)
+    zooms = " and ".join("on" if zoom else "off" for zoom in dict.fromkeys(report.zoom))
+    typer.echo(
+        f"{model} beside {teacher}, {report.prompts} prompts, zoom {zooms}: "
+        f"{len(report.iou)} instances in {report.photos} photos in {report.seconds:.1f} s"
+    )
+    if report.skipped:
+        typer.echo(f"skipped {report.skipped} that cannot be read, first: {report.problems[0]}")
+    if report.not_counted.sentence:
+        typer.echo(report.not_counted.sentence)

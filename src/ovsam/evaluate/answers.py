@@ -1,0 +1,142 @@
+"""What a model answers about annotated instances: its mask for each, and names or an oracle's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.errors import OvsamError
+from ovsam.evaluate.kinds import POINTS, EvaluationKind, PromptKind
+from ovsam.evaluate.objects import NamedInstance
+from ovsam.evaluate.prompts import annotated_prompt
+from ovsam.segmenter import Segmenter
+from ovsam.structures import Label, Prompt
+
+AT_ONCE = 64  # prompts; bounds the memory of masks. Without zoom as many are decoded together
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model answers about one instance.
+
+    Attributes:
+        prompt: how it was pointed at, photo pixels.
+        mask: `(H, W)` bool, photo pixels.
+        labels: its names with scores, best first.
+        none_score: of "none of these", in [0, 1].
+    """
+
+    prompt: Prompt
+    mask: NDArray[np.bool_]
+    labels: tuple[Label, ...]
+    none_score: float = 0.0
+
+
+def answer_instances(
+    predictor: Segmenter,
+    pixels: NDArray[np.uint8],
+    instances: Sequence[NamedInstance],
+    kind: EvaluationKind,
+    *,
+    oracle_names: bool = False,
+    zoom: bool | None = None,
+    top: int = 5,
+) -> Iterator[Answer]:
+    """Point at instances of a photo as a kind of evaluation does, some at a time.
+
+    Args:
+        predictor: of the model.
+        pixels: the photo `(H, W, 3)` uint8 RGB.
+        instances: with their annotated names.
+        kind: of prompts; with `point-true-box` what is in the annotated box is named.
+        oracle_names: whether the annotated name is the answer, with a score of 1; then the model
+            only segments.
+        zoom: as for `Predictor.predict`.
+        top: how many names.
+
+    Raises:
+        AnnotationError: a mask is malformed.
+        OvsamError: the model's scores are no numbers, or it has none and the names are its own.
+        PromptError: a box lies outside the photo.
+    """
+    if not oracle_names:
+        check_names_objects(predictor)
+    size_hw = pixels.shape[0], pixels.shape[1]
+    prompt_kind: PromptKind = "point" if kind == "point-true-box" else kind
+    image_size = predictor.config.image_size
+    encoded = predictor.encode(pixels)
+    for first in range(0, len(instances), AT_ONCE):
+        some = instances[first : first + AT_ONCE]
+        masks = (instance.mask(size_hw) if prompt_kind in POINTS else None for instance, _ in some)
+        prompts = [
+            annotated_prompt(instance, mask, prompt_kind, size_hw, image_size)
+            for (instance, _), mask in zip(some, masks, strict=True)
+        ]
+        if oracle_names:
+            yield from _with_oracle_names(predictor, encoded, prompts, some, zoom)
+        elif kind == "point-true-box":
+            yield from _named_by_true_box(predictor, encoded, prompts, some, zoom, top)
+        else:
+            for prompt, found in zip(
+                prompts, predictor.predict(encoded, prompts, zoom=zoom, top=top), strict=True
+            ):
+                _check_finite(predictor, found.labels[0])
+                yield Answer(prompt, found.mask, found.labels[0], float(found.none_scores[0]))
+
+
+def _with_oracle_names(
+    predictor: Segmenter,
+    encoded: Any,
+    prompts: Sequence[Prompt],
+    instances: Sequence[NamedInstance],
+    zoom: bool | None,
+) -> Iterator[Answer]:
+    candidates = predictor.segment(encoded, prompts, zoom=zoom)
+    for prompt, found, (_, name) in zip(prompts, candidates, instances, strict=True):
+        yield Answer(prompt, found.mask, (Label(name, 1.0),))
+
+
+def _named_by_true_box(
+    predictor: Segmenter,
+    encoded: Any,
+    prompts: Sequence[Prompt],
+    instances: Sequence[NamedInstance],
+    zoom: bool | None,
+    top: int,
+) -> Iterator[Answer]:
+    candidates = [
+        replace(found, box_xyxy=np.array(instance.box_xyxy))
+        for found, (instance, _) in zip(
+            predictor.segment(encoded, prompts, zoom=zoom), instances, strict=True
+        )
+    ]
+    names = predictor.name(encoded, candidates, top=top)
+    for prompt, found, named in zip(prompts, candidates, names, strict=True):
+        _check_finite(predictor, named.labels[0])
+        yield Answer(prompt, found.mask, named.labels[0], float(named.none_scores[0]))
+
+
+def _check_finite(predictor: Segmenter, labels: Iterable[Label]) -> None:
+    if not all(math.isfinite(label.score) for label in labels):
+        raise OvsamError(
+            f"{predictor.model_name} gives scores that are no finite numbers, and nothing can be "
+            "measured so. Its weights may be damaged: convert or download them again."
+        )
+
+
+def check_names_objects(predictor: Segmenter) -> None:
+    """Refuse a model that makes masks alone where its names are to be measured.
+
+    Raises:
+        OvsamError: says what to do instead.
+    """
+    if not predictor.names_objects:
+        raise OvsamError(
+            f"{predictor.model_name} makes masks and has no names to measure. Add --oracle-names, "
+            "which counts the annotated name of each object as given, or choose another model."
+        )

@@ -21,6 +21,7 @@ from ovsam.cli.options import (
     WorkersOption,
     ZoomOption,
     complete_vocabularies,
+    output_option,
     is_given,
 )
 from ovsam.cli.progress import bar, embed_names
@@ -186,13 +187,7 @@ def detect(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The .json file to write: the boxes in COCO's results format.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        output_option("The .json file to write: the boxes in COCO's results format."),
     ],
     limit: LimitOption = None,
 ) -> None:

@@ -120,6 +120,11 @@ def typed_names(text: str) -> str:
         return text
 
 
+def output_option(what: str, *, metavar: str = "FILE") -> Any:
+    """`--output` or `-o`; `what` says what it names."""
+    return typer.Option("--output", "-o", help=what, metavar=metavar, show_default=False)
+
+
 ModelOption = Annotated[
     str,
     typer.Option(
@@ -162,7 +167,7 @@ ZoomOption = Annotated[
     bool | None,
     typer.Option(
         "--zoom/--no-zoom",
-        help="Look again at the square around each object: finer, slower. "
+        help="Segment each object once more in a square around it: finer, slower. "
         "Left out: the model's own default.",
         show_default=False,
     ),

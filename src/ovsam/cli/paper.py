@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import PAPER, Command, DeviceOption, ImagesBesideOption, complete_models
+from ovsam.cli.options import (
+    PAPER,
+    Command,
+    DeviceOption,
+    ImagesBesideOption,
+    complete_models,
+    output_option,
+)
 from ovsam.cli.progress import bar
 from ovsam.cli.streams import print_file
 from ovsam.errors import OutputError, OvsamError, UsageError
@@ -45,12 +52,9 @@ def tables(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The folder for tables.md, tables.html and the plots. Left out: the run folder.",
+        output_option(
+            "The folder for tables.md, tables.html and the plots. Left out: the run folder.",
             metavar="FOLDER",
-            show_default=False,
         ),
     ] = None,
     table_set: Annotated[
@@ -175,13 +179,7 @@ def pictures(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The .png file to write.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        output_option("The .png file to write."),
     ],
     images: ImagesBesideOption = None,
     each: Annotated[

@@ -19,6 +19,7 @@ from ovsam.cli.options import (
     VocabularyOption,
     ZoomOption,
     narrowed,
+    output_option,
 )
 from ovsam.cli.progress import load_predictor
 from ovsam.cli.streams import print_table
@@ -71,14 +72,10 @@ def segment(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The picture to write: .png, .jpg or .webp; replaced if it is there. With "
+        output_option(
+            "The picture to write: .png, .jpg or .webp; replaced if it is there. With "
             "neither this nor --json, PHOTO's name with _ovsam.png in the current folder, or "
             "_ovsam-2.png and so on: none is replaced.",
-            metavar="FILE",
-            show_default=False,
         ),
     ] = None,
     json_path: JsonOption = None,

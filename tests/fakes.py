@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,7 +41,7 @@ class FakePredictor:
     fingerprint: str = "f00d"
     zoom: bool = False
     iou_head: bool = True
-    mask_tokens: int = 4
+    mask_tokens: Literal[1, 4] = 4
     radius: float = 10.0
     answers: Sequence[str] = ()
     kind: Label | None = None

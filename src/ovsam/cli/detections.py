@@ -21,8 +21,8 @@ from ovsam.cli.options import (
     WorkersOption,
     ZoomOption,
     complete_vocabularies,
-    output_option,
     is_given,
+    output_option,
 )
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import check_outputs, print_left_out, write_report

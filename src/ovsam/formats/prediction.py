@@ -12,7 +12,7 @@ from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 def object_to_json(prompt: Prompt, prediction: Prediction) -> dict[str, object]:
-    """One object, its best mask only: its prompt, mask, box, predicted IoU (`mask_score`) and names."""
+    """One object's prompt, and its best mask with box, predicted IoU (`mask_score`) and names."""
     score = float(prediction.predicted_iou[0])
     kind = prediction.kinds[0]
     points = zip(prompt.points_xy.tolist(), prompt.point_labels.tolist(), strict=True)

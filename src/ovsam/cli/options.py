@@ -27,7 +27,7 @@ _FAILED, _WRONG_USE = 1, 2
 
 
 class Command(TyperCommand):
-    """A command whose help shows no type where it says nothing."""
+    """A command whose help shows an option's type only where that says something."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # Typer's click, vendored or not
         """Its parameters, the one for help among them."""
@@ -93,7 +93,7 @@ def complete_vocabularies() -> list[tuple[str, str]]:
 
 
 def complete_kinds() -> list[str]:
-    """Kinds that objects are said to be, for the shell; there are more."""
+    """Common kinds of objects, for the shell; there are more."""
     from ovsam.vocabulary.wordnet import said_kinds
 
     return [word.partition(" = ")[0] for word in said_kinds()]

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ovsam.structures import Prediction, Prompt
 
-# Okabe and Ito, "Color universal design": told apart with every common colour blindness.
+# Okabe and Ito, "Color universal design": distinct with every common colour blindness.
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue

@@ -20,13 +20,12 @@ from ovsam.web.guard import BUSY
 
 MAX_CLASSES = 10_000
 
-
 PREVIEW_WAIT_S = 1.0
 """A preview that is not begun by then is of no use: the pointer has moved on."""
 
 
 class BusyError(OvsamError):
-    """The model is at work for others: the question may be asked again."""
+    """The model is busy with other requests: try again."""
 
 
 class PhotoNotHeldError(OvsamError):
@@ -35,7 +34,7 @@ class PhotoNotHeldError(OvsamError):
 
 @dataclass(frozen=True, eq=False)
 class HeldPhoto:
-    """A photo that prompts can be asked about.
+    """An encoded photo, ready for prompts.
 
     Attributes:
         id: unguessable, so that one user cannot name another's photo.

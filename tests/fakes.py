@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ovsam.candidates import STRIDE, Candidates, FramedMasks
-from ovsam.config import CalibrationConfig, DecoderConfig
+from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
 from ovsam.images.frame import Frame
 from ovsam.segmenter import Words
 from ovsam.structures import Label, Names, Prediction, Prompt
@@ -41,7 +41,7 @@ class FakePredictor:
     fingerprint: str = "f00d"
     zoom: bool = False
     iou_head: bool = True
-    mask_tokens: int = 4
+    mask_tokens: Literal[1, 4] = 4
     radius: float = 10.0
     answers: Sequence[str] = ()
     kind: Label | None = None
@@ -58,14 +58,14 @@ class FakePredictor:
         return cast("Predictor", self)
 
     @property
-    def config(self) -> SimpleNamespace:
-        return SimpleNamespace(
+    def config(self) -> ModelConfig:
+        config = SimpleNamespace(
             name=self.model_name,
-            names_objects=self.names_objects,
-            image_size=self.image_size,
+            image_size=self.image_size,  # also such as no model has
             calibration=self.calibration,
             decoder=DecoderConfig(mask_tokens=self.mask_tokens, iou_head=self.iou_head),
         )
+        return cast("ModelConfig", config)
 
     def use_threads(self, count: int) -> None:
         self.threads = count

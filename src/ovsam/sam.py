@@ -218,7 +218,7 @@ class SamPredictor:
         height, width = original_image_size[:2]
         self.reset_image()
         self._encoded = self.model.predictor.encode_resized(
-            transformed_image[0].detach().cpu().float().permute(1, 2, 0).contiguous().numpy(),
+            transformed_image[0].detach().cpu().float().numpy(),
             (int(height), int(width)),
         )
 

@@ -21,9 +21,12 @@ def test_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "weights have terms of their own" in terms
 
 
-def test_help_loads_no_torch() -> None:
+@pytest.mark.parametrize(
+    ("command", "shown"), [("--help", "segment"), ("models", "lite"), ("vocabulary list", "coco")]
+)
+def test_what_needs_no_model_loads_no_torch(command: str, shown: str) -> None:
     code = (
-        "import sys; from ovsam.cli.app import app; app(['--help'], standalone_mode=False); "
+        f"import sys; from ovsam.cli.app import app; app({command.split()}, standalone_mode=False);"
         "sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
     )
     source = str(Path(cli.__file__).parents[2])
@@ -35,7 +38,7 @@ def test_help_loads_no_torch() -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "segment" in result.stdout
+    assert shown in result.stdout
 
 
 def test_usage_errors_exit_with_2(run: Run) -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner
 
 import ovsam
 from ovsam.cli.app import app
+from ovsam.geometry import decode_rle
 from ovsam.model.restore import restore
 from small_model import NAME, offer, write_released, write_sam_and_clip
 
@@ -52,24 +56,43 @@ def test_errors_are_one_sentence(tmp_path: Path, options: list[str]) -> None:
 
 
 def test_sam_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a CLIP: SAM's masks at SAM's size, and names that are told."""
+    """Without a CLIP: SAM's masks at SAM's size, and no names."""
     paths, encoder = write_sam_and_clip(tmp_path, monkeypatch, image_size=1024)
     output = str(tmp_path / "out.safetensors")
-    line = ["convert", output, "--model", "sam-vit-b-oracle", "--sam", str(paths["sam"])]
+    line = ["convert", output, "--model", "sam-vit-b", "--sam", str(paths["sam"])]
     refused = CliRunner().invoke(app, [*line, "--clip", str(paths["clip"])])
     assert refused.exit_code == 2
     assert "is made from sam; got sam, clip" in refused.stderr
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 0, result.output
-    predictor = ovsam.load(output, vocabulary="cat, dog")
-    photo = predictor.encode(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8))
+    predictor = ovsam.load(output)
+    photo = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
     box = ovsam.Prompt(box_xyxy=[10, 10, 50, 40])
-    [found] = predictor.predict(photo, box, multimask=True, right_names=["dog"])
-    assert (found.masks.shape, found.name) == ((3, 90, 120), "dog")
+    [found] = predictor.segment(predictor.encode(photo), box, multimask=True)
+    assert found.masks.shape == (3, 90, 120)
+    assert_segments(output, predictor, photo, tmp_path)
     model = restore(output).model
     pixels = torch.randn(1, 3, 1024, 1024)
     assert torch.equal(model.encode(pixels).embedding, encoder(pixels))
     assert model.encode(pixels, named=False, masked=False).embedding.numel() == 0
+
+
+def assert_segments(
+    model: str, predictor: ovsam.Predictor, pixels: NDArray[np.uint8], folder: Path
+) -> None:
+    """`ovsam segment` writes outlines without names, those that the predictor finds."""
+    photo, written = str(folder / "photo.png"), folder / "found.json"
+    Image.fromarray(pixels).save(photo)
+    line = ["segment", photo, "--box", "10,10,50,40", "--model", model, "--json", str(written)]
+    result = CliRunner().invoke(app, [*line, "-o", str(folder / "drawn.png")])
+    assert result.exit_code == 0, result.output
+    assert "sam-vit-b has masks alone, so no object has a name." in result.stdout
+    assert (folder / "drawn.png").is_file()
+    [one] = json.loads(written.read_text())["objects"]
+    box = ovsam.Prompt(box_xyxy=[10, 10, 50, 40])
+    [found] = predictor.segment(predictor.encode(pixels), box)
+    assert (decode_rle(one["segmentation"]) == found.mask).all()
+    assert (one["labels"], one["none_of_these"]) == ([], True)
 
 
 @pytest.mark.parametrize("cuts", ["image", "feature"])

@@ -33,6 +33,25 @@ def test_segment_keeps_the_outlines_where_no_name_can_be_read(run: Run) -> None:
     assert (found["labels"], found["none_of_these"]) == ([], True)
 
 
+def test_segment_without_names(run: Run, fake: FakePredictor) -> None:
+    """Of a model that has masks alone."""
+    fake.names_objects = False
+    line = ("segment", "photo.jpg", "--box", "10,20,200,180")
+    result = run(*line, "--json", "o.json", "-o", "o.png")
+    assert result.exit_code == 0, result.output
+    assert "10,20,200,180" in result.stdout and "0.90" in result.stdout
+    assert "lite has masks alone, so no object has a name." in result.stdout
+    assert "names  " not in result.stdout and "none of these" not in result.stdout
+    assert "only rank" not in result.stdout
+    [found] = json.loads(Path("o.json").read_text())["objects"]
+    assert (found["labels"], found["none_of_these"], found["kind"]) == ([], True, None)
+    assert decode_rle(found["segmentation"]).sum() == 190 * 160
+    drawn = Path("o.png").read_bytes()
+    fake.names_objects = True
+    run(*line, "-o", "named.png")
+    assert drawn != Path("named.png").read_bytes(), "there is no name on it"
+
+
 @pytest.mark.usefixtures("fake")
 def test_segment_prints_a_table_and_writes_the_default_picture(run: Run) -> None:
     result = run("segment", "photo.jpg", "--box", "10,20,200,180", "--vocabulary", "cat, red cup")
@@ -114,7 +133,7 @@ def test_segment_shows_the_kind_of_an_uncertain_name(run: Run, fake: FakePredict
 
 
 def test_missing_mask_score_is_null_not_nan(run: Run, fake: FakePredictor) -> None:
-    fake.has_mask_scores = False
+    fake.iou_head = False
     run("segment", "photo.jpg", "--point", "5,5", "--json", "out.json")
     text = Path("out.json").read_text()
     assert "NaN" not in text
@@ -221,9 +240,6 @@ def test_segment_says_where_scores_are_no_probabilities(run: Run, fake: FakePred
     fake.calibration = CalibrationConfig(classes=200)  # of which the threshold holds
     said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
     assert "was calibrated with 200 names, not with 80. wrote" in said
-    fake.has_oracle = True
-    assert "only rank" not in run("segment", "photo.jpg", "--point", "5,5").stdout
-    fake.has_oracle = False
     fake.calibrated = True
     assert "only rank" not in run("segment", "photo.jpg", "--point", "5,5").stdout
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,6 @@ def rows(*arguments: str) -> list[list[str]]:
     """The rows of a table that is printed, without the headings."""
     lines = [line.split("  ") for line in output(*arguments).splitlines() if line.strip()]
     return [[cell.strip() for cell in cells if cell.strip()] for cells in lines][2:]
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(cli_vocabulary).failed == 0
 
 
 def test_list() -> None:

@@ -21,7 +21,7 @@ from ovsam.errors import OvsamError, PhotoError, PromptError, VocabularyError
 from ovsam.images.frame import Frame
 from ovsam.model.device import check_device
 from ovsam.predictor import predictor as predicting
-from ovsam.predictor.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed, _named
+from ovsam.predictor.predictor import EncodedImage, Predictor
 from ovsam.structures import Prediction, Prompt
 from ovsam.text import prototypes
 from ovsam.vocabulary.vocabulary import load_vocabulary

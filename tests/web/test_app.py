@@ -126,7 +126,7 @@ def test_a_box_that_sticks_out_far(preview: bool) -> None:
 def test_missing_mask_score_is_null(
     client: TestClient, predictor: PagePredictor, photo_id: str
 ) -> None:
-    predictor.has_mask_scores = False
+    predictor.iou_head = False
     answer = client.post(f"/api/photos/{photo_id}/predict", json={"points": [[5, 5, 1]]}).json()
     assert answer["mask_score"] is None
 

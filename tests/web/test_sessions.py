@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from fakes import FakePredictor
 from ovsam.errors import VocabularyError
+from ovsam.structures import Prompt
+from ovsam.vocabulary.vocabulary import load_vocabulary
 from ovsam.web.sessions import PhotoNotHeldError, Sessions, parse_vocabulary
 
 
@@ -31,6 +33,16 @@ def test_the_least_recently_used_photo_is_dropped() -> None:
     assert sessions.get(third.id) is third
     with pytest.raises(PhotoNotHeldError, match=r"^This photo is no longer held: open it again\.$"):
         sessions.get(second.id)
+
+
+def test_a_model_of_masks_alone_is_asked_for_masks() -> None:
+    sessions = Sessions(FakePredictor(names_objects=False))
+    photo = sessions.open(image(20, 30))
+    box = Prompt(box_xyxy=[3, 4, 13, 9])
+    found = sessions.predict(photo.id, box, vocabulary=None, multimask=False, top=5)
+    assert (found.mask.sum(), found.labels) == (50, ((),))
+    vocabulary = load_vocabulary("cat, dog")
+    assert sessions.prepare(vocabulary) is vocabulary
 
 
 def test_photos_are_dropped_when_they_are_large_together() -> None:

@@ -18,6 +18,7 @@ from ovsam.cli.options import (
     LimitOption,
     ModelOption,
     VocabularyOption,
+    output_option,
 )
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import print_left_out
@@ -41,13 +42,7 @@ def calibrate(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The .safetensors file to write: the same model, calibrated.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        output_option("The .safetensors file to write: the same model, calibrated."),
     ],
     images: ImagesBesideOption = None,
     vocabulary: VocabularyOption = "coco",

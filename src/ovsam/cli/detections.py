@@ -22,6 +22,7 @@ from ovsam.cli.options import (
     ZoomOption,
     complete_vocabularies,
     is_given,
+    output_option,
 )
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import check_outputs, print_left_out, write_report
@@ -186,13 +187,7 @@ def detect(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The .json file to write: the boxes in COCO's results format.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        output_option("The .json file to write: the boxes in COCO's results format."),
     ],
     limit: LimitOption = None,
 ) -> None:

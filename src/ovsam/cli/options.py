@@ -27,7 +27,7 @@ _FAILED, _WRONG_USE = 1, 2
 
 
 class Command(TyperCommand):
-    """A command whose help shows no type where it says nothing."""
+    """A command whose help shows an option's type only where that says something."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # Typer's click, vendored or not
         """Its parameters, the one for help among them."""
@@ -93,7 +93,7 @@ def complete_vocabularies() -> list[tuple[str, str]]:
 
 
 def complete_kinds() -> list[str]:
-    """Kinds that objects are said to be, for the shell; there are more."""
+    """Common kinds of objects, for the shell; there are more."""
     from ovsam.vocabulary.wordnet import said_kinds
 
     return [word.partition(" = ")[0] for word in said_kinds()]
@@ -118,6 +118,11 @@ def typed_names(text: str) -> str:
         return os.fsencode(text).decode("utf-8")
     except UnicodeError:
         return text
+
+
+def output_option(what: str, *, metavar: str = "FILE") -> Any:
+    """`--output` or `-o`; `what` says what it names."""
+    return typer.Option("--output", "-o", help=what, metavar=metavar, show_default=False)
 
 
 ModelOption = Annotated[
@@ -162,7 +167,7 @@ ZoomOption = Annotated[
     bool | None,
     typer.Option(
         "--zoom/--no-zoom",
-        help="Look again at the square around each object: finer, slower. "
+        help="Segment each object once more in a square around it: finer, slower. "
         "Left out: the model's own default.",
         show_default=False,
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import PAPER, Command, DeviceOption, ImagesBesideOption
+from ovsam.cli.options import PAPER, Command, DeviceOption, ImagesBesideOption, output_option
 from ovsam.cli.progress import bar
 from ovsam.cli.streams import print_file
 from ovsam.errors import OutputError, OvsamError, UsageError
@@ -44,12 +44,9 @@ def tables(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The folder for tables.md, tables.html and the plots. Left out: the run folder.",
+        output_option(
+            "The folder for tables.md, tables.html and the plots. Left out: the run folder.",
             metavar="FOLDER",
-            show_default=False,
         ),
     ] = None,
     table_set: Annotated[
@@ -174,13 +171,7 @@ def pictures(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The .png file to write.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        output_option("The .png file to write."),
     ],
     images: ImagesBesideOption = None,
     each: Annotated[

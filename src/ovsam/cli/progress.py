@@ -48,11 +48,15 @@ def bar(things: str, *, from_start: bool = True) -> Generator[Callable[[int, int
 def load_predictor(
     model: str, vocabulary: Vocabulary, *, device: str, zoom: bool | None = None
 ) -> Predictor:
-    """`ovsam.load`, with a bar while the embeddings of new names are computed."""
+    """`ovsam.load`, with a bar while the embeddings of new names are computed.
+
+    A model that has masks alone needs none.
+    """
     import ovsam
 
     predictor = ovsam.load(model, vocabulary=vocabulary, device=device, zoom=zoom)
-    embed_names(predictor)
+    if predictor.names_objects:
+        embed_names(predictor)
     return predictor
 
 

@@ -42,13 +42,9 @@ def format_prompt(prompt: Prompt) -> str:
         '10,20,200,180; 50,60'
     """
     groups = [] if prompt.box_xyxy is None else [_join(prompt.box_xyxy)]
-    for point_xy, label in zip(prompt.points_xy, _labels(prompt), strict=True):
+    for point_xy, label in zip(prompt.points_xy, prompt.point_labels, strict=True):
         groups.append(_join(point_xy) + ("" if label else ",0"))
     return "; ".join(groups)
-
-
-def _labels(prompt: Prompt) -> list[int]:
-    return [] if prompt.point_labels is None else [int(label) for label in prompt.point_labels]
 
 
 def _join(values: Iterable[float]) -> str:

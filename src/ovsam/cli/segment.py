@@ -19,15 +19,15 @@ from ovsam.cli.options import (
     VocabularyOption,
     ZoomOption,
     narrowed,
+    output_option,
 )
 from ovsam.cli.progress import load_predictor
 from ovsam.cli.streams import print_table
-from ovsam.errors import OvsamError, PromptError, UnreadableNamesError
+from ovsam.errors import PromptError, UnreadableNamesError
 
 if TYPE_CHECKING:
     from ovsam.predictor.predictor import Predictor
     from ovsam.structures import Prediction, Prompt
-    from ovsam.vocabulary.vocabulary import Vocabulary
 
 app = typer.Typer()
 
@@ -72,14 +72,10 @@ def segment(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The picture to write: .png, .jpg or .webp; replaced if it is there. With "
+        output_option(
+            "The picture to write: .png, .jpg or .webp; replaced if it is there. With "
             "neither this nor --json, PHOTO's name with _ovsam.png in the current folder, or "
             "_ovsam-2.png and so on: none is replaced.",
-            metavar="FILE",
-            show_default=False,
         ),
     ] = None,
     json_path: JsonOption = None,
@@ -100,9 +96,11 @@ def segment(
         PICTURE_SUFFIXES,
         check_output,
         numbered,
+        write_atomically,
         write_beside_others,
         write_picture,
     )
+    from ovsam.formats.prediction import photo_to_json, to_json_bytes
     from ovsam.images.draw import draw_overlay
     from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
     from ovsam.vocabulary.vocabulary import load_vocabulary
@@ -131,19 +129,35 @@ def segment(
     unread: UnreadableNamesError | None = None
     try:
         predictor = load_predictor(model, names, device=device, zoom=zoom)
-    except UnreadableNamesError as error:  # the outlines need no names: they are not lost
-        unread = error
-        predictor = _without_names(model, names, device, zoom, error)
-    predictions = predictor.predict(predictor.encode(pixels), prompts, top=top, threshold=threshold)
+    except UnreadableNamesError as error:  # outlines need no names: they are not lost
+        import ovsam
+
+        predictor, unread = ovsam.load(model, device=device, zoom=zoom), error
+    has_names = predictor.names_objects and unread is None
+    encoded = predictor.encode(pixels)
+    if has_names:
+        predictions = predictor.predict(encoded, prompts, top=top, threshold=threshold)
+    else:
+        predictions = [found.painted() for found in predictor.segment(encoded, prompts)]
 
     if json_path is not None:
-        _write_json(json_path, predictor, photo, size_hw, prompts, predictions)
+        document = photo_to_json(
+            model=predictor.model_name,
+            vocabulary=names if unread is not None else predictor.vocabulary,
+            photo=str(photo),
+            size_hw=size_hw,
+            prompts=prompts,
+            predictions=predictions,
+        )
+        write_atomically(json_path, to_json_bytes(document))
     if output is not None:
         write = write_beside_others if unnamed else write_picture
         output = write(output, draw_overlay(pixels, predictions, prompts))
-    _print_objects(prompts, predictions)
-    if not predictor.has_oracle and not all(prediction.calibrated for prediction in predictions):
-        _say_not_calibrated(predictor, threshold)
+    _print_objects(prompts, predictions, has_names)
+    if not predictor.names_objects:
+        typer.echo(f"{predictor.model_name} has masks alone, so no object has a name.")
+    if has_names and not all(prediction.calibrated for prediction in predictions):
+        _print_not_calibrated(predictor, threshold)
     for path in (output, json_path):
         if path is not None:
             typer.echo(f"wrote {path}")
@@ -151,81 +165,47 @@ def segment(
         raise UnreadableNamesError(f"{unread} The outlines are written, without names.")
 
 
-def _without_names(
-    model: str, names: Vocabulary, device: str, zoom: bool | None, error: UnreadableNamesError
-) -> Predictor:
-    """The model's masks alone.
-
-    Raises:
-        UnreadableNamesError: the one that is given, where they cannot be had alone.
-    """
-    import ovsam
-    from ovsam.model.presets import split_baseline
-
-    name = model if os.path.isfile(model) else split_baseline(model)[0]
-    try:
-        return ovsam.load(name, vocabulary=names, device=device, zoom=zoom)
-    except OvsamError:
-        raise error from None
-
-
-def _print_objects(prompts: list[Prompt], predictions: list[Prediction]) -> None:
+def _print_objects(prompts: list[Prompt], predictions: list[Prediction], has_names: bool) -> None:
     from rich import box as boxes
     from rich.table import Table
     from rich.text import Text
 
     from ovsam.cli.prompts import format_prompt
 
-    table = Table("object", "prompt", "box", "mask", "names", box=boxes.SIMPLE_HEAD)
+    columns = ("object", "prompt", "box", "mask", *(["names"] if has_names else []))
+    table = Table(*columns, box=boxes.SIMPLE_HEAD)
     for number, (prompt, prediction) in enumerate(zip(prompts, predictions, strict=True), start=1):
-        score = float(prediction.mask_scores[0])
+        score = float(prediction.predicted_iou[0])
         extent = ",".join(f"{value:g}" for value in prediction.boxes_xyxy[0])
-        lines = [f"{label.name}  {label.score:.3f}" for label in prediction.labels[0]]
-        if (kind := prediction.kinds[0]) is not None:
-            lines.insert(0, f"a kind of {kind.name}  {kind.score:.3f}")
-        if prediction.none_of_these[0]:
-            lines = ["none of these; at best:", *lines] if lines else ["none of these"]
-        table.add_row(
+        cells: list[str | Text] = [
             str(number),
             Text(format_prompt(prompt).replace("; ", "\n")),
             extent if prediction.mask.any() else "no pixel",
             "-" if score != score else f"{score:.2f}",
-            Text("\n".join(lines)),  # Text: a name in [brackets] is no markup
-        )
+        ]
+        if has_names:
+            cells.append(Text("\n".join(_names(prediction))))  # Text: [brackets] are no markup
+        table.add_row(*cells)
     print_table(table)
 
 
-def _say_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
-    known = predictor.config.calibration.classes
-    asked = sum(predictor.vocabulary.answerable)
+def _names(prediction: Prediction) -> list[str]:
+    """What is said of the name of the best mask, line by line."""
+    lines = [f"{label.name}  {label.score:.3f}" for label in prediction.labels[0]]
+    if (kind := prediction.kinds[0]) is not None:
+        lines.insert(0, f"a kind of {kind.name}  {kind.score:.3f}")
+    if prediction.none_of_these[0]:
+        lines = ["none of these; at best:", *lines] if lines else ["none of these"]
+    return lines
+
+
+def _print_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
+    calibrated = predictor.config.calibration.classes
+    classes = sum(predictor.vocabulary.answerable)
     why = "was never calibrated, see 'ovsam calibrate'"
-    if known:
-        why = f"was calibrated with {known:,} names, not with {asked:,}"
-    refuses = (
-        ""
-        if asked <= known or threshold is not None
-        else " None is refused unless --threshold says so."
-    )
-    typer.echo(f"The names' scores only rank them: the model {why}.{refuses}")
-
-
-def _write_json(
-    path: Path,
-    predictor: Predictor,
-    photo: Path,
-    size_hw: tuple[int, int],
-    prompts: list[Prompt],
-    predictions: list[Prediction],
-) -> None:
-    from ovsam.files import write_atomically
-    from ovsam.formats.prediction import photo_to_json, to_json_bytes
-
-    document = photo_to_json(
-        model=predictor.name,
-        vocabulary=predictor.vocabulary,
-        photo=str(photo),
-        size_hw=size_hw,
-        prompts=prompts,
-        predictions=predictions,
-    )
-    write_atomically(path, to_json_bytes(document))
+    if calibrated:
+        why = f"was calibrated with {calibrated:,} names, not with {classes:,}"
+    line = f"The names' scores only rank them: the model {why}."
+    if classes > calibrated and threshold is None:
+        line += " None is refused unless --threshold says so."
+    typer.echo(line)

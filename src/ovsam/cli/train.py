@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import TRAIN, Command, DeviceOption, ImagesBesideOption
+from ovsam.cli.options import TRAIN, Command, DeviceOption, ImagesBesideOption, output_option
 from ovsam.cli.progress import bar
 from ovsam.errors import TrainingError, UsageError
 from ovsam.extras import check_installed
@@ -114,7 +114,7 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
         raise TrainingError(f"'{output}' is a file. Give a folder for the run with -o.")
     from ovsam.train.run import run_recipe
 
-    own, threading.excepthook = threading.excepthook, _tell_of_thread
+    own, threading.excepthook = threading.excepthook, _log_thread_error
     try:
         path = run_recipe(recipe, data, output)
     except KeyboardInterrupt:
@@ -130,7 +130,7 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
     typer.echo(f"wrote {path}")
 
 
-def _tell_of_thread(stopped: threading.ExceptHookArgs) -> None:
+def _log_thread_error(stopped: threading.ExceptHookArgs) -> None:
     """One line in place of a traceback: TensorBoard writes in a thread of its own."""
     import logging
 
@@ -149,12 +149,9 @@ def cache_features(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The folder of the cache. A run that was stopped goes on where it was.",
+        output_option(
+            "The folder of the cache. A run that was stopped goes on where it was.",
             metavar="FOLDER",
-            show_default=False,
         ),
     ],
     teacher: Annotated[
@@ -221,7 +218,7 @@ def cache_features(
         shards = cacher.pending(verify=verify, corrupt=faults.append, progress=progress)
     _warn(faults, "shard(s) to be made again")
     if shards:
-        _agree(cacher.estimate(shards), yes)
+        _confirm(cacher.estimate(shards), yes)
     with bar("photos") as progress:
         skipped = cacher.run(shards, progress)
     _warn([f"'{name}': {reason}" for name, reason in skipped.items()], "photo(s) skipped")
@@ -245,7 +242,7 @@ def _warn(sentences: list[str], what: str) -> None:
             typer.echo(f"  {sentence}", err=True)
 
 
-def _agree(estimate: Estimate, yes: bool) -> None:
+def _confirm(estimate: Estimate, yes: bool) -> None:
     from datetime import timedelta
 
     from ovsam.train.feature_cache import in_bytes

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -19,9 +17,11 @@ from ovsam.cli.options import (
     narrowed,
     typed_names,
 )
-from ovsam.cli.progress import load_predictor
+from ovsam.cli.progress import embed_names
 from ovsam.cli.streams import print_file, print_table
 from ovsam.errors import UsageError, VocabularyError
+from ovsam.vocabulary.difference import Difference, without
+from ovsam.vocabulary.search import find, plain_words
 from ovsam.vocabulary.vocabulary import (
     Vocabulary,
     builtin_notes,
@@ -48,63 +48,6 @@ SpecArgument = Annotated[
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="List all, not only the first.")]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How two vocabularies differ.
-
-    Attributes:
-        only_first: classes of the first that the second has neither by a name nor by meaning.
-        only_second: the same the other way round.
-        shown: for classes that both have, but show by another name: the second's.
-        names: for classes that both have: names that only the first has, and that only the second
-            has, where there are any.
-        answers: classes that both have, which may be the answer in one of the two only.
-        unseen: classes that both have, which are marked as unseen in one of the two only.
-    """
-
-    only_first: tuple[str, ...]
-    only_second: tuple[str, ...]
-    shown: dict[str, str]
-    names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
-    answers: tuple[str, ...]
-    unseen: tuple[str, ...]
-
-    @classmethod
-    def between(cls, first: Vocabulary, second: Vocabulary) -> Difference:
-        """Compare two vocabularies, whatever the order and the case of their names."""
-        shown: dict[str, str] = {}
-        names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        answers: list[str] = []
-        unseen: list[str] = []
-        only_first: list[str] = []
-        same = set()
-        for here, there in enumerate(_same_classes(first, second)):
-            name = first.classes[here]
-            if there is None:
-                only_first.append(name)
-                continue
-            same.add(there)
-            mine = dict.fromkeys(_all_names(first, here))
-            others = dict.fromkeys(_all_names(second, there))
-            if plain_name(name) != plain_name(second.classes[there]):
-                shown[name] = second.classes[there]
-            if mine.keys() != others.keys():
-                names[name] = _without(mine, others), _without(others, mine)
-            if first.answerable[here] != second.answerable[there]:
-                answers.append(name)
-            if first.unseen[here] != second.unseen[there]:
-                unseen.append(name)
-        back = _same_classes(second, first)
-        only_second = tuple(
-            name for row, name in enumerate(second.classes) if back[row] is None and row not in same
-        )
-        return cls(tuple(only_first), only_second, shown, names, tuple(answers), tuple(unseen))
-
-    def __bool__(self) -> bool:
-        classes = (self.only_first, self.only_second, self.shown)
-        return any((*classes, self.names, self.answers, self.unseen))
 
 
 @app.callback()
@@ -186,7 +129,7 @@ def search(
     from rich.text import Text
 
     wanted = shown_name(words)
-    if not _plain(wanted):
+    if not plain_words(wanted):
         raise UsageError("There is nothing to search for. Give a name or its beginning.")
     specs = vocabulary or [name for name in builtin_vocabularies() if name != "coco-ov"]
     table = Table("vocabulary", "class", "other names", box=boxes.SIMPLE_HEAD)
@@ -255,72 +198,17 @@ def build(
     Example: `ovsam vocabulary build 22k`
     """
     names = load_vocabulary(vocabulary)
-    predictor = load_predictor(model, names, device=device)
-    typer.echo(f"{predictor.name} has the embeddings of {names.name}: {_counts(names)}")
 
+    import ovsam
 
-def find(vocabulary: Vocabulary, words: str) -> list[int]:
-    """Rows of the classes with a word in a name that begins with `words`.
-
-    Case, hyphens, blanks and plurals make no difference.
-
-    >>> find(Vocabulary.from_names(["cattle", "sofa", "tabby/cat", "vacation"]), "Cats")
-    [2, 0]
-    >>> find(Vocabulary.from_names(["hot dog", "hotdogs stand", "dog"]), "hot-dog")
-    [0, 1]
-    """
-    wanted = _plain(words)
-    joined = wanted.replace(" ", "")
-    pattern = re.compile(rf"(?<!\w){re.escape(wanted)}")
-    ranks: dict[int, bool] = {}  # False = called so, which comes first
-    for row in range(len(vocabulary)):
-        names = list(map(_plain, _all_names(vocabulary, row)))
-        whole = [name.replace(" ", "") for name in names]
-        if joined in whole:
-            ranks[row] = False
-        elif any(map(pattern.search, names)) or any(name.startswith(joined) for name in whole):
-            ranks[row] = True
-    return sorted(ranks, key=ranks.__getitem__)
-
-
-def _plain(text: str) -> str:
-    """Its words in lower case and the singular: `Hot-Dogs` -> `hot dog`."""
-    return " ".join(map(_singular, re.findall(r"\w+", plain_name(text.replace("_", " ")))))
-
-
-def _singular(word: str) -> str:
-    if word.endswith("ies") and len(word) > 4:
-        return f"{word[:-3]}y"
-    if word.endswith(("ches", "shes", "sses", "xes")):
-        return word[:-2]
-    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
-
-
-def _all_names(vocabulary: Vocabulary, row: int) -> tuple[str, ...]:
-    return plain_name(vocabulary.classes[row]), *vocabulary.synonyms[row]
-
-
-def _same_classes(vocabulary: Vocabulary, other: Vocabulary) -> list[int | None]:
-    """For each class the row of the same one in the other vocabulary: by name, else by meaning."""
-    every = [(text, row) for row in range(len(other)) for text in _all_names(other, row)]
-    rows = dict(reversed(every))  # of several the first
-    rows |= {plain_name(name): row for row, name in enumerate(other.classes)}
-    meanings = {synset: row for row, synset in enumerate(other.synsets) if synset is not None}
-    found = []
-    for row, synset in enumerate(vocabulary.synsets):
-        named = (rows[text] for text in _all_names(vocabulary, row) if text in rows)
-        found.append(next(named, None if synset is None else meanings.get(synset)))
-    return found
-
-
-def _without(texts: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
-    left_out = set(others)
-    return tuple(text for text in texts if text not in left_out)
+    predictor = ovsam.load(model, vocabulary=names, device=device)
+    embed_names(predictor)
+    typer.echo(f"{predictor.model_name} has the embeddings of {names.name}: {_counts(names)}")
 
 
 def _others(name: str, texts: Iterable[str]) -> tuple[str, ...]:
     """A class's names without the one that is shown."""
-    return _without(texts, [plain_name(name)])
+    return without(texts, [plain_name(name)])
 
 
 def _count_names(vocabulary: Vocabulary) -> int:

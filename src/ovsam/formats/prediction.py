@@ -12,11 +12,10 @@ from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 def object_to_json(prompt: Prompt, prediction: Prediction) -> dict[str, object]:
-    """One object, its best mask only: prompt, segmentation, box_xyxy, mask_score and names."""
-    score = float(prediction.mask_scores[0])
-    labels = [] if prompt.point_labels is None else prompt.point_labels.tolist()
+    """One object's prompt, and its best mask with box, predicted IoU (`mask_score`) and names."""
+    score = float(prediction.predicted_iou[0])
     kind = prediction.kinds[0]
-    points = zip(prompt.points_xy.tolist(), labels, strict=True)
+    points = zip(prompt.points_xy.tolist(), prompt.point_labels.tolist(), strict=True)
     return {
         "prompt": {
             "points": [[x, y, label] for (x, y), label in points],

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ovsam.structures import Prediction, Prompt
 
-# Okabe and Ito, "Color universal design": told apart with every common colour blindness.
+# Okabe and Ito, "Color universal design": distinct with every common colour blindness.
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue
@@ -127,7 +127,7 @@ def draw_prompt(
         cv2.rectangle(canvas, (x0, y0), (x1, y1), _CASING, line + 2)
         cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, line)
     radius = _dot_radius(thickness)
-    for (x, y), label in zip(prompt.points_xy, _point_labels(prompt), strict=True):
+    for (x, y), label in zip(prompt.points_xy, prompt.point_labels, strict=True):
         centre = (int(min(x, width - 1)), int(min(y, height - 1)))
         cv2.circle(canvas, centre, radius + max(1, thickness), (255, 255, 255), -1, cv2.LINE_AA)
         cv2.circle(canvas, centre, radius, _ON if label else _OFF, -1, cv2.LINE_AA)
@@ -135,10 +135,6 @@ def draw_prompt(
 
 def _dot_radius(thickness: int) -> int:
     return 2 + thickness
-
-
-def _point_labels(prompt: Prompt) -> NDArray[np.int64]:
-    return np.ones(0, np.int64) if prompt.point_labels is None else prompt.point_labels
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -38,10 +39,13 @@ def checked_photo(image: ArrayLike) -> NDArray[np.uint8]:
     return photo
 
 
-def checked_content(
-    content: NDArray[np.float32], size_hw: tuple[int, int], config: ModelConfig
-) -> NDArray[np.float32]:
-    """A photo `(h, w, 3)` that was resized for the model already, of `size_hw` before.
+def checked_resized(
+    pixels: NDArray[np.float32], size_hw: tuple[int, int], config: ModelConfig
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A photo `(3, h, w)` that was resized for the model, of `size_hw` before.
+
+    Returns:
+        The photo brought back to its size, `(H, W, 3)` uint8, read-only; and `(h, w, 3)`.
 
     Raises:
         PhotoError: another shape, other values, or a photo of too many pixels.
@@ -51,15 +55,17 @@ def checked_content(
             f"A photo must have 1 to {DEFAULT_MAX_PIXELS:,} pixels, got "
             f"{quoted(size_hw[1])} x {quoted(size_hw[0])}."
         )
-    expected = (*Frame.whole_photo(size_hw, config.image_size).content_hw, 3)
-    if content.shape != expected:
+    expected = (3, *Frame.whole_photo(size_hw, config.image_size).content_hw)
+    if pixels.shape != expected:
         raise PhotoError(
             f"A photo of {size_hw[1]} x {size_hw[0]} pixels must have been resized to shape "
-            f"{expected} for {config.name}, got {content.shape}."
+            f"{expected} for {config.name}, got {pixels.shape}."
         )
-    if not ((content >= 0) & (content <= 255)).all():  # nor is NaN
+    if not ((pixels >= 0) & (pixels <= 255)).all():  # nor is NaN
         raise PhotoError("A photo's values must lie between 0 and 255: do not normalise them.")
-    return content
+    content = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    seen = content.round().astype(np.uint8)
+    return checked_photo(cv2.resize(seen, size_hw[::-1], interpolation=cv2.INTER_LINEAR)), content
 
 
 def check_encoded(encoded: object, verb: str) -> None:

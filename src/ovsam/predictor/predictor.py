@@ -7,12 +7,10 @@ embeddings of vocabularies, so both can be shared by threads.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,11 +19,12 @@ from ovsam.config import ModelConfig
 from ovsam.errors import UsageError
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
-from ovsam.predictor.checks import check_encoded, checked_content, checked_photo, checked_prompts
+from ovsam.predictor.checks import check_encoded, checked_photo, checked_prompts, checked_resized
+from ovsam.predictor.masks import find_masks
 from ovsam.predictor.naming import Namer
 from ovsam.predictor.own_masks import candidates_to_name, grouped
-from ovsam.predictor.views import PROMPTS_AT_ONCE, EncodedImage, View, decode, whole_view
-from ovsam.predictor.zoom import Zoom, candidates_of
+from ovsam.predictor.views import EncodedImage
+from ovsam.predictor.zoom import Zoom
 from ovsam.segmenter import Words
 from ovsam.structures import Names, Prediction, Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
@@ -98,25 +97,21 @@ class Predictor:
         frame = Frame.whole_photo((photo.shape[0], photo.shape[1]), self.config.image_size)
         return self._encoded(photo, frame, frame.cut(photo))
 
-    def encode_resized(
-        self, content: NDArray[np.float32], size_hw: tuple[int, int]
-    ) -> EncodedImage:
+    def encode_resized(self, pixels: NDArray[np.float32], size_hw: tuple[int, int]) -> EncodedImage:
         """Encode a photo that has been resized for the model already.
 
         Where the model zooms, it sees the photo brought back to its size.
 
         Args:
-            content: `(h, w, 3)` RGB, 0 to 255, whose longest side is the model's `image_size`.
+            pixels: `(3, h, w)` RGB, 0 to 255, whose longest side is the model's `image_size`.
             size_hw: the photo's own height and width.
 
         Raises:
             PhotoError: another shape, other values, or a photo of too many pixels.
         """
-        content = checked_content(content, size_hw, self.config)
-        seen = content.round().astype(np.uint8)
-        photo = cv2.resize(seen, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+        photo, content = checked_resized(pixels, size_hw, self.config)
         frame = Frame.whole_photo(size_hw, self.config.image_size)
-        return self._encoded(checked_photo(photo), frame, content)
+        return self._encoded(photo, frame, content)
 
     def segment(
         self,
@@ -128,8 +123,8 @@ class Predictor:
     ) -> list[Candidates]:
         """Masks for prompts about an encoded photo, without names.
 
-        Of a box only the part within the photo counts: two boxes with the same part have the same
-        answer. A warning is logged where coordinates look like shares of the photo's sides.
+        Of a box only the part within the photo counts. A warning is logged where coordinates look
+        like shares of the photo's sides.
 
         Args:
             encoded: what `encode` gave.
@@ -146,8 +141,9 @@ class Predictor:
         """
         check_encoded(encoded, "segment")
         asked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=False)
-        groups = self._segmented(encoded, asked, multimask, zoom, named=False)
-        return [candidates for group in groups for candidates, _ in group]
+        zooms = self._zoom_for(zoom)
+        found = find_masks(self._backend, encoded, asked, zooms, multimask=multimask)
+        return [candidates for group in found for candidates, _ in group]
 
     def name(
         self,
@@ -186,8 +182,7 @@ class Predictor:
         """
         check_encoded(encoded, "name")
         namer = self._namer_for("name")
-        squares = self._zoom if (self.zoom if zoom is None else zoom) else None
-        given = candidates_to_name(encoded, masks, squares)
+        given = candidates_to_name(encoded, masks, self._zoom_for(zoom))
         query = namer.query(self._readable(vocabulary), top, threshold)
         groups = grouped(given)
         return [names for group in groups for names in namer.names(encoded, group, None, query)]
@@ -213,21 +208,20 @@ class Predictor:
         namer = self._namer_for("predict")
         asked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=True)
         query = namer.query(self._readable(vocabulary), top, threshold)
+        zooms, named = self._zoom_for(zoom), namer.scorer.reads_squares
+        found = find_masks(self._backend, encoded, asked, zooms, multimask=multimask, named=named)
         predictions: list[Prediction] = []
-        named = namer.scorer.reads_squares
-        for group in self._segmented(encoded, asked, multimask, zoom, named=named):
-            candidates, views = zip(*group, strict=True)
+        for group in found:
+            candidates, views = [each for each, _ in group], [seen for _, seen in group]
             names = namer.names(encoded, candidates, views, query)
             predictions += [
-                found.painted(said, with_logits=return_logits)
-                for found, said in zip(candidates, names, strict=True)
+                one.painted(said, with_logits=return_logits)
+                for one, said in zip(candidates, names, strict=True)
             ]
         return predictions
 
     def prepare(
-        self,
-        vocabulary: Words | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        self, vocabulary: Words | None = None, progress: Callable[[int, int], None] | None = None
     ) -> Vocabulary:
         """Compute the embeddings of a vocabulary ahead of its first use (they are kept on disk).
 
@@ -247,36 +241,11 @@ class Predictor:
         self, photo: NDArray[np.uint8], frame: Frame, content: NDArray[Any]
     ) -> EncodedImage:
         named = self._namer is not None and self._namer.scorer.reads_photo
-        return EncodedImage(
-            photo, frame, self._backend.encode([content], frame.input_hw, named=named)
-        )
+        features = self._backend.encode([content], frame.input_hw, named=named)
+        return EncodedImage(photo, frame, features)
 
-    def _segmented(
-        self,
-        encoded: EncodedImage,
-        prompts: Sequence[Prompt],
-        multimask: bool,
-        zoom: bool | None,
-        *,
-        named: bool,
-    ) -> Iterator[list[tuple[Candidates, list[View]]]]:
-        """Groups of prompts: the candidates of each, and the views that they were found in."""
-        zooms = self.zoom if zoom is None else zoom
-        at_once = self._zoom.prompts_at_once if zooms else PROMPTS_AT_ONCE
-        for start in range(0, len(prompts), at_once):
-            group = prompts[start : start + at_once]
-            asked = [[(whole_view(encoded), prompt)] for prompt in group]
-            if zooms:
-                asked = self._zoom.views(encoded, group, multimask=multimask, named=named)
-            views = [[view for view, _ in one] for one in asked]
-            found = iter(decode(self._backend, [pair for one in asked for pair in one]))
-            yield [
-                (
-                    candidates_of(encoded, prompt, seen, list(islice(found, len(seen))), multimask),
-                    seen,
-                )
-                for prompt, seen in zip(group, views, strict=True)
-            ]
+    def _zoom_for(self, zoom: bool | None) -> Zoom | None:
+        return self._zoom if (self.zoom if zoom is None else zoom) else None
 
     def _readable(self, vocabulary: Words | None) -> Vocabulary:
         if vocabulary is None:

@@ -12,14 +12,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.candidates import Candidates, FramedMasks
+from ovsam.candidates import FramedMasks
 from ovsam.config import ModelConfig, ZoomConfig
 from ovsam.geometry import masks_to_boxes_xyxy
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
 from ovsam.predictor.views import (
     SQUARES_AT_ONCE,
-    Decoded,
     EncodedImage,
     View,
     decode,
@@ -113,38 +112,6 @@ class Zoom:
         ]
         predicted_iou = np.concatenate([each.predicted_iou for each in decoded])
         return found[most_agreed(found, predicted_iou, encoded.frame)]
-
-
-def candidates_of(
-    encoded: EncodedImage,
-    prompt: Prompt,
-    views: Sequence[View],
-    found: Sequence[Decoded],
-    multimask: bool,
-) -> Candidates:
-    """The clear mask for a prompt, or the three alternatives, best first.
-
-    Args:
-        encoded: the photo.
-        prompt: clipped to it.
-        views: of the photo.
-        found: in each of them.
-        multimask: whether alternatives are wanted.
-    """
-    scores = found[0].predicted_iou
-    tokens = np.argsort(-scores[1:], kind="stable") + 1 if multimask else np.zeros(1, np.int64)
-    # Indexing copies: else candidates would hold all masks that were decoded beside theirs.
-    masks = [
-        FramedMasks(view.frame, each.mask_logits[tokens])
-        for view, each in zip(views, found, strict=True)
-    ]
-    return Candidates(
-        averaged(masks),
-        np.clip(scores[tokens], 0, 1),
-        encoded.frame,
-        tuple(masks),
-        prompt.box_xyxy,
-    )
 
 
 def averaged(found: Sequence[FramedMasks]) -> FramedMasks:

@@ -157,7 +157,7 @@ def _refuse_announced_size(request: Request, limit: int) -> Response | None:
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
-    """`receive`, which gives up on a body that is larger than it was said to be, or too slow."""
+    """`receive`, which gives up on a body that is larger than announced, or too slow."""
     received, began, is_whole = 0, 0.0, False
 
     async def receive_limited() -> Message:

@@ -25,7 +25,7 @@ MAX_CONNECTIONS = 500
 
 
 class ServerError(OvsamError):
-    """The server cannot listen where it was told to."""
+    """The server cannot listen at the address that was given."""
 
 
 class TokenError(ServerError, UsageError):
@@ -53,7 +53,7 @@ def serve(
         token: what every request must carry.
         open_browser: open the page in the person's browser.
         max_pixels: a photo of more pixels is refused before it is decoded.
-        announce: told the page's address, one line.
+        announce: called with one line, which has the page's address.
 
     Raises:
         PhotoError: `photo` cannot be read.

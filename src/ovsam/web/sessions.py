@@ -20,13 +20,12 @@ from ovsam.web.guard import BUSY
 
 MAX_CLASSES = 10_000
 
-
 PREVIEW_WAIT_S = 1.0
 """A preview that is not begun by then is of no use: the pointer has moved on."""
 
 
 class BusyError(OvsamError):
-    """The model is at work for others: the question may be asked again."""
+    """The model is busy with other requests: try again."""
 
 
 class PhotoNotHeldError(OvsamError):
@@ -35,7 +34,7 @@ class PhotoNotHeldError(OvsamError):
 
 @dataclass(frozen=True, eq=False)
 class HeldPhoto:
-    """A photo that prompts can be asked about.
+    """An encoded photo, ready for prompts.
 
     Attributes:
         id: unguessable, so that one user cannot name another's photo.
@@ -108,7 +107,7 @@ class Sessions:
         top: int,
         preview: bool = False,
     ) -> Prediction:
-        """Answer one prompt about a held photo.
+        """Answer one prompt about a held photo; without names if the model has masks alone.
 
         A preview has the answer of a click, so that a click changes nothing, but gives up sooner.
 
@@ -120,6 +119,9 @@ class Sessions:
         if not self._model_lock.acquire(timeout=PREVIEW_WAIT_S if preview else -1):
             raise BusyError(BUSY)
         try:
+            if not self.predictor.names_objects:
+                [found] = self.predictor.segment(photo.encoded, prompt, multimask=multimask)
+                return found.painted()
             return self.predictor.predict(
                 photo.encoded, prompt, vocabulary=vocabulary, multimask=multimask, top=top
             )[0]
@@ -132,6 +134,8 @@ class Sessions:
         Returns:
             The vocabulary as it is answered from.
         """
+        if not self.predictor.names_objects:
+            return vocabulary
         with self._model_lock:
             return self.predictor.prepare(vocabulary)
 

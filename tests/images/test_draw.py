@@ -17,7 +17,7 @@ from ovsam.structures import Label, Prediction, Prompt
 def prediction(mask: NDArray[np.bool_], name: str = "cat") -> Prediction:
     return Prediction(
         masks=mask[None],
-        mask_scores=np.array([0.9], dtype=np.float32),
+        predicted_iou=np.array([0.9], dtype=np.float32),
         boxes_xyxy=mask_to_box_xyxy(mask)[None],
         low_res_logits=np.zeros((1, 8, 8), dtype=np.float32),
         labels=((Label(name, 0.5),),),

@@ -19,7 +19,7 @@ from ovsam.config import ModelConfig
 from ovsam.errors import UsageError
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
-from ovsam.predictor.checks import check_encoded, checked_resized, checked_photo, checked_prompts
+from ovsam.predictor.checks import check_encoded, checked_photo, checked_prompts, checked_resized
 from ovsam.predictor.masks import find_masks, painted
 from ovsam.predictor.naming import Namer
 from ovsam.predictor.own_masks import candidates_to_name, grouped
@@ -67,6 +67,16 @@ class Predictor:
         return self._namer is not None
 
     @property
+    def mask_tokens(self) -> int:
+        """4 where multimask output is possible, 1 where the checkpoint lacks it."""
+        return self.config.decoder.mask_tokens
+
+    @property
+    def has_mask_scores(self) -> bool:
+        """Whether the model predicts the IoU of its masks."""
+        return self.config.decoder.iou_head
+
+    @property
     def device(self) -> str:
         """Where the model computes: "cpu", "cuda:0", ..."""
         return self._backend.device
@@ -89,12 +99,10 @@ class Predictor:
         return self._encoded(photo, frame, frame.cut(photo))
 
     def encode_resized(self, pixels: NDArray[np.float32], size_hw: tuple[int, int]) -> EncodedImage:
-        """Encode a photo that has been resized for the model already.
-
-        Where the model zooms, it sees the photo brought back to its size.
+        """Encode a photo that has been resized to the model's `image_size` already.
 
         Args:
-            pixels: `(3, h, w)` RGB, 0 to 255, whose longest side is the model's `image_size`.
+            pixels: `(3, h, w)` RGB, 0 to 255; zoom sees it brought back to its size.
             size_hw: the photo's own height and width.
 
         Raises:
@@ -150,14 +158,12 @@ class Predictor:
 
         Args:
             encoded: what `encode` gave.
-            masks: one or several of: what `segment` gave; a mask `(H, W)` bool; a box `(4,)`, photo
-                pixels, all of whose content is named. Candidates are named from the box of their
-                prompt (`box_xyxy`) where they have one, else from their masks' own.
+            masks: one or several of: what `segment` gave, named from `Candidates.box_xyxy` or else
+                each mask's box; a mask `(H, W)` bool; a box `(4,)`, all of whose content is named.
             vocabulary: what to choose the names from; None = the predictor's own.
             top: how many names for each mask.
-            threshold: a mask whose first name has a lower score is none of the vocabulary's
-                classes, see `Names.none_of_these`. None = what the model was calibrated with for
-                vocabularies of no more classes than that was done with, 0 for larger ones.
+            threshold: a mask whose first name has a lower score is none of the classes. None = what
+                the model was calibrated with, 0 for vocabularies of more classes than that.
             zoom: whether to look at the squares around masks and boxes of your own; None = the
                 default. Candidates are looked at as they were when they were found.
 
@@ -165,11 +171,9 @@ class Predictor:
             For each item of `masks` the names of its masks.
 
         Raises:
-            PromptError: an item is none of these or lies outside the photo, the threshold or the
-                number of names is none.
+            PromptError: an item cannot be named, the threshold or the number of names is none.
             UsageError: the model has no names.
-            VocabularyError: the vocabulary is not one, or the text model can read none of its
-                names.
+            VocabularyError: the vocabulary is none, or the text model can read none of its names.
         """
         check_encoded(encoded, "name")
         namer = self._namer_for("name")

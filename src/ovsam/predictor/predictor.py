@@ -120,7 +120,7 @@ class Predictor:
         multimask: bool = False,
         zoom: bool | None = None,
     ) -> list[Candidates]:
-        """Masks for prompts about an encoded photo, without names.
+        """Masks for prompts about an encoded photo, at low resolution, to be painted on demand.
 
         Of a box only the part within the photo counts. A warning is logged where coordinates look
         like shares of the photo's sides.
@@ -130,9 +130,6 @@ class Predictor:
             prompts: one for each object, in photo pixels.
             multimask: three masks for each prompt instead of one, best first.
             zoom: whether to look again at the square around each object; None = the default.
-
-        Returns:
-            The masks for each prompt at low resolution, to be painted on demand.
 
         Raises:
             PromptError: a prompt lies outside the photo, a mask is of another resolution, there are
@@ -154,7 +151,7 @@ class Predictor:
         threshold: float | None = None,
         zoom: bool | None = None,
     ) -> list[Names]:
-        """Names for masks on an encoded photo, whoever made them. No mask is made or changed.
+        """Names for masks on an encoded photo, whoever made them: one `Names` for each item.
 
         Args:
             encoded: what `encode` gave.
@@ -166,9 +163,6 @@ class Predictor:
                 the model was calibrated with, 0 for vocabularies of more classes than that.
             zoom: whether to look at the squares around masks and boxes of your own; None = the
                 default. Candidates are looked at as they were when they were found.
-
-        Returns:
-            For each item of `masks` the names of its masks.
 
         Raises:
             PromptError: an item cannot be named, the threshold or the number of names is none.

@@ -21,6 +21,10 @@ class Recorder:
     """Remembers what it is asked; answers with the index and the first number of each prompt."""
 
     device = fingerprint = "none"
+    threads = 1
+
+    def use_threads(self, count: int) -> None:
+        raise AssertionError(f"nobody wants {count} threads")
 
     def __init__(self) -> None:
         self.batches: list[tuple[PromptBatch[NDArray[Any]], list[int]]] = []

@@ -117,7 +117,7 @@ def parse_detections(
         except AnnotationError as error:
             raise AnnotationError(
                 f"{error} Correct the entry or take it out, or give the annotations that the "
-                "detector was given."
+                "detector was asked with."
             ) from error
         found.setdefault(photo.id, []).append(detection)
         if photo.id not in best or detection.score > best[photo.id][0]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsam.evaluate.provenance import provenance
+from ovsam.hub import checkpoint_sha256
 from ovsam.paper.table_set import Folders
 from ovsam.vocabulary.vocabulary import COCO_NOVEL
 
@@ -96,7 +97,11 @@ def write_report(where: Folders, name: str, outcomes: list[dict[str, Any]], **ch
         "photos": 2,
         "outcomes": outcomes,
         "provenance": provenance(
-            annotations=where.data / "truth.json", model=model, vocabulary="coco-ov", limit=None
+            annotations=where.data / "truth.json",
+            model=model,
+            vocabulary="coco-ov",
+            limit=None,
+            model_sha256=checkpoint_sha256,
         ),
     }
     path = where.report(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import io
 import os
 import secrets
@@ -253,3 +254,14 @@ def picture_bytes(path: Path, pixels: NDArray[np.uint8]) -> bytes:
             "pixels. Give a name that ends in .png."
         ) from error
     return buffer.getvalue()
+
+
+def sha256_of(path: Path) -> str | None:
+    """SHA-256 of a file's content; None where there is no such file."""
+    try:
+        if not path.is_file():  # a device, such as a report may name, can be without an end
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):  # names instead of a path may be too long, or hold a null byte
+        return None

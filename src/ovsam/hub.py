@@ -7,6 +7,7 @@ licence). Anything else is the path of a checkpoint.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import urllib.error
@@ -17,6 +18,7 @@ from pathlib import Path
 import platformdirs
 
 from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.files import sha256_of
 from ovsam.model.presets import MODELS, SAMS, SINGLE, split_baseline
 from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
 
@@ -212,3 +214,22 @@ def _advice(release: str, reason: str) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+def checkpoint_sha256(name: str) -> str | None:
+    """SHA-256 of the checkpoint that a model's name or path stands for on this machine.
+
+    That of a baseline behind a model is of the model's and the baseline's name: it has no file of
+    its own. None where there is no checkpoint; nothing is fetched.
+    """
+    digest = sha256_of(Path(name))
+    if digest is not None:
+        return digest
+    try:
+        found = find_model(name)
+    except CheckpointError:  # no model has this name
+        return None
+    digest = sha256_of(found.path)
+    if digest is None or not found.baseline:
+        return digest
+    return hashlib.sha256(f"{digest}{found.baseline}".encode()).hexdigest()

@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from ovsam.data.noise import any_pixel_xy, jittered_box
 from ovsam.data.prompts import (
     NO_POINT,
     PromptConfig,
     Prompts,
-    any_pixel_xy,
     draw_prompts,
-    jittered_box,
     next_click,
 )
 from ovsam.data.scene_crops import Scene

@@ -80,6 +80,7 @@ def compare(
     from ovsam.evaluate.agreement import agreement, check_comparable
     from ovsam.evaluate.pair import load_pair
     from ovsam.evaluate.provenance import provenance
+    from ovsam.hub import checkpoint_sha256
     from ovsam.jobs.processes import Workers
 
     check_outputs(json_path, journal, [data])
@@ -109,7 +110,13 @@ def compare(
             progress=progress,
         )
     if json_path is not None:
-        made_from = provenance(annotations=data, model=model, teacher=teacher, limit=limit)
+        made_from = provenance(
+            annotations=data,
+            model=model,
+            teacher=teacher,
+            limit=limit,
+            model_sha256=checkpoint_sha256,
+        )
         made_from |= {"objects": objects, "listed": data_set.fingerprint}
         write_report(json_path, report.as_dict(), made_from)
     _print_agreement(report, model, teacher)

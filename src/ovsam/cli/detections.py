@@ -99,6 +99,7 @@ def evaluate_detections(
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.coco_results import read_detections, results_to_json
     from ovsam.formats.ground_truth import read_ground_truth
+    from ovsam.hub import checkpoint_sha256
     from ovsam.jobs.processes import Workers
     from ovsam.vocabulary.vocabulary import load_vocabulary
 
@@ -147,6 +148,7 @@ def evaluate_detections(
             model=model,
             vocabulary=None if names is None else vocabulary,
             limit=limit,
+            model_sha256=checkpoint_sha256,
             detections=results,
         )
         write_report(json_path, report.as_dict(), {**made_from, "crowds": crowds})

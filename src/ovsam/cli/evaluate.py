@@ -120,6 +120,7 @@ def evaluate(
     from ovsam.evaluate.provenance import provenance
     from ovsam.files import check_output
     from ovsam.formats.layouts import read_annotated
+    from ovsam.hub import checkpoint_sha256
     from ovsam.jobs.processes import Workers
 
     check_outputs(json_path, journal, [annotations, Path(vocabulary)])
@@ -160,7 +161,13 @@ def evaluate(
         )
     if json_path is not None:
         used = vocabulary if names is not None else None
-        made_from = provenance(annotations=annotations, model=model, vocabulary=used, limit=limit)
+        made_from = provenance(
+            annotations=annotations,
+            model=model,
+            vocabulary=used,
+            limit=limit,
+            model_sha256=checkpoint_sha256,
+        )
         write_report(json_path, report.as_dict(), {**made_from, "crowds": crowds})
     if isinstance(report, ClickReport):
         _print_clicks(report)

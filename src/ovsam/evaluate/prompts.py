@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ovsam.data.prompts import any_pixel_xy, jittered_box
+from ovsam.data.noise import any_pixel_xy, jittered_box
 from ovsam.evaluate.kinds import POINTS, PromptKind
 from ovsam.formats.coco import Instance
 from ovsam.geometry import clip_box_xyxy, mask_centre_xy

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from ovsam.errors import VocabularyError
+from ovsam.files import sha256_of
+from ovsam.vocabulary.vocabulary import load_vocabulary
+
+Digest = Callable[[str], str | None]
+"""The SHA-256 of what a name stands for; None where it stands for nothing."""
 
 
 def provenance(
@@ -12,6 +19,7 @@ def provenance(
     annotations: Path,
     model: str,
     limit: int | None,
+    model_sha256: Digest,
     vocabulary: str | None = None,
     detections: Path | None = None,
     teacher: str | None = None,
@@ -22,6 +30,7 @@ def provenance(
         annotations: the ground truth.
         model: a model's name, or the path of its checkpoint.
         limit: how many photos at most; None = all.
+        model_sha256: of a model's checkpoint by its name, `hub.checkpoint_sha256`.
         vocabulary: a built-in one's name, a path, or names; None = names play no part.
         detections: a detector's boxes, where they are the prompts.
         teacher: the model that another is compared with.
@@ -34,64 +43,28 @@ def provenance(
         "teacher": teacher,
     }
     described: dict[str, Any] = {
-        what: {"name": name, "sha256": fingerprint_of(what, name)}
+        what: {"name": name, "sha256": sha256_now(what, name, model_sha256)}
         for what, name in names.items()
         if name is not None
     }
     return {**described, "limit": limit}
 
 
-def fingerprint_of(what: str, name: str) -> str | None:
+def sha256_now(what: str, name: str, model_sha256: Digest) -> str | None:
     """The digest of what a name stands for now, where `what` is a key of `provenance`."""
     if what in ("model", "teacher"):
-        return model_fingerprint(name)
+        return model_sha256(name)
     if what == "vocabulary":
-        return vocabulary_fingerprint(name)
-    return fingerprint(Path(name))
+        return vocabulary_sha256(name)
+    return sha256_of(Path(name))
 
 
-def fingerprint(path: Path) -> str | None:
-    """SHA-256 of a file's content; None where there is no such file."""
-    try:
-        if not path.is_file():  # a device, such as a report may name, can be without an end
-            return None
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):  # names instead of a path may be too long, or hold a null byte
-        return None
-
-
-def model_fingerprint(name: str) -> str | None:
-    """SHA-256 of the checkpoint that a model's name or path stands for on this machine.
-
-    That of a baseline behind a model is of the model's and the baseline's name: it has no file of
-    its own. None where there is no checkpoint; nothing is fetched.
-    """
-    from ovsam.errors import CheckpointError
-    from ovsam.hub import find_model
-
-    digest = fingerprint(Path(name))
-    if digest is not None:
-        return digest
-    try:
-        found = find_model(name)
-    except CheckpointError:  # no model has this name
-        return None
-    digest = fingerprint(found.path)
-    if digest is None or not found.baseline:
-        return digest
-    return hashlib.sha256(f"{digest}{found.baseline}".encode()).hexdigest()
-
-
-def vocabulary_fingerprint(name: str) -> str | None:
+def vocabulary_sha256(name: str) -> str | None:
     """SHA-256 of a vocabulary's file; of a built-in one, or of names, that of its classes.
 
     None where there is no such vocabulary.
     """
-    from ovsam.errors import VocabularyError
-    from ovsam.vocabulary.vocabulary import load_vocabulary
-
-    digest = fingerprint(Path(name))
+    digest = sha256_of(Path(name))
     if digest is not None:
         return digest
     try:

@@ -18,8 +18,10 @@ from ovsam.bounded_json import read_json_file
 from ovsam.config import Share
 from ovsam.errors import OvsamError
 from ovsam.evaluate.kinds import EvaluationKind
-from ovsam.evaluate.provenance import fingerprint, fingerprint_of
+from ovsam.evaluate.provenance import sha256_now
+from ovsam.files import sha256_of
 from ovsam.formats.crowds import Crowds
+from ovsam.hub import checkpoint_sha256
 from ovsam.paper.reports import provenance_of
 
 SEED = 0
@@ -143,7 +145,7 @@ def check_sources(answers: Answers, annotations: Path) -> None:
         OvsamError: other annotations, or a checkpoint or vocabulary whose content has changed.
     """
     provenance = answers.content["provenance"]
-    if provenance["annotations"]["sha256"] != fingerprint(annotations):
+    if provenance["annotations"]["sha256"] != sha256_of(annotations):
         raise OvsamError(
             f"'{answers.path}' was measured with other annotations than '{annotations}'. Give "
             "those, or make it again."
@@ -151,7 +153,8 @@ def check_sources(answers: Answers, annotations: Path) -> None:
     used = {"model": provenance["model"], "vocabulary": provenance["vocabulary"]}
     for what, named in used.items():
         name, then = named["name"], named["sha256"]
-        if then is not None and fingerprint_of(what, name) not in (then, None):  # None: it is gone
+        now = sha256_now(what, name, checkpoint_sha256)
+        if then is not None and now not in (then, None):  # None: it is gone
             raise OvsamError(
                 f"'{answers.path}' was measured with another {what} than '{name}' is now. Make it "
                 "again."

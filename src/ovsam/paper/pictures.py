@@ -17,8 +17,7 @@ from ovsam.errors import OvsamError
 from ovsam.evaluate.answers import answer_instances
 from ovsam.evaluate.objects import NamedInstance
 from ovsam.evaluate.photos import check_photos, read_annotated_photo
-from ovsam.evaluate.provenance import fingerprint
-from ovsam.files import write_atomically
+from ovsam.files import sha256_of, write_atomically
 from ovsam.formats.coco import Annotations, Photo
 from ovsam.geometry import mask_iou
 from ovsam.jobs.run import Progress, photo_by_photo
@@ -243,4 +242,4 @@ def read_picture(path: Path, reports: Sequence[Path]) -> tuple[bytes | None, str
 
 
 def _digests(reports: Sequence[Path]) -> str:
-    return " ".join(fingerprint(path) or "-" for path in reports)
+    return " ".join(sha256_of(path) or "-" for path in reports)

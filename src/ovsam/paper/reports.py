@@ -20,8 +20,9 @@ from typing_extensions import TypedDict
 from ovsam.bounded_json import read_json_file
 from ovsam.config import Share
 from ovsam.errors import quoted
-from ovsam.evaluate.provenance import fingerprint_of
+from ovsam.evaluate.provenance import sha256_now
 from ovsam.formats.coco import as_float
+from ovsam.hub import checkpoint_sha256
 from ovsam.paper.table_set import Folders, TableSet
 from ovsam.vocabulary.vocabulary import COCO_BASE, COCO_NOVEL, load_vocabulary
 
@@ -51,7 +52,7 @@ class Reports:
         self.tables = tables
         self.folders = folders
         self._known: dict[str, dict[str, Any] | str] = {}
-        self._fingerprints: dict[tuple[str, str], str | None] = {}
+        self._digests: dict[tuple[str, str], str | None] = {}
 
     def read(self, name: str) -> dict[str, Any] | str:
         """The report MODEL/MEASUREMENT, or why it cannot be used."""
@@ -121,9 +122,9 @@ class Reports:
         if not isinstance(used, dict) or not isinstance(used.get("name"), str):
             return [f"an unknown {what}"]
         key = what, str(wanted)
-        if key not in self._fingerprints:
-            self._fingerprints[key] = fingerprint_of(*key)
-        here = self._fingerprints[key]
+        if key not in self._digests:
+            self._digests[key] = sha256_now(*key, checkpoint_sha256)
+        here = self._digests[key]
         shown = _short(used["name"])
         same_name = Path(used["name"]).parts[-parts:] == wanted.parts[-parts:]
         if same_name if here is None else here == used.get("sha256"):

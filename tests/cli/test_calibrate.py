@@ -46,14 +46,14 @@ def test_calibrate_writes_the_model_with_what_it_found(
 
 
 @pytest.mark.parametrize(
-    ("model", "code", "message"),
+    ("model", "message", "code"),
     [
-        ("lite-oracle", 2, "use 'ovsam evaluate --oracle-names'"),
-        ("lite-image-crop", 1, "Give the file of a trained baseline"),
+        ("lite-oracle", "run 'ovsam evaluate' with --oracle-names", 2),
+        ("lite-image-crop", "Give the file of a trained baseline", 1),
     ],
 )
 def test_calibrate_refuses_what_it_cannot_calibrate(
-    tmp_path: Path, model: str, code: int, message: str
+    tmp_path: Path, model: str, message: str, code: int
 ) -> None:
     write_coco(tmp_path / "val.json", tmp_path / "photos", ["cat", "dog"], ["0.png"])
     words = ["calibrate", str(tmp_path / "val.json"), "--images", str(tmp_path / "photos")]

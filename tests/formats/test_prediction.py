@@ -30,7 +30,7 @@ def prediction(predicted_iou: float) -> Prediction:
 
 
 def test_an_object_with_all_that_is_known_of_it() -> None:
-    prompt = Prompt([[1.5, 0.5], [0, 1]], [1, 0], box_xyxy=[1, 0, 3, 2])
+    prompt = Prompt([[1.5, 0.5], [0.0, 1.0]], [1, 0], box_xyxy=[1, 0, 3, 2])
     assert object_to_json(prompt, prediction(0.5)) == {
         "prompt": {"points": [[1.5, 0.5, 1], [0, 1, 0]], "box_xyxy": [1, 0, 3, 2]},
         "segmentation": {"size": [2, 3], "counts": "231"},

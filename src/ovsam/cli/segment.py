@@ -111,8 +111,8 @@ def segment(
             "Nothing to segment: point at an object with --point x,y or draw a box around it with "
             "--box x0,y0,x1,y1."
         )
-    unnamed = output is None and json_path is None
-    if unnamed:
+    is_default_name = output is None and json_path is None
+    if is_default_name:
         output = Path(f"{photo.stem}_ovsam.png")
         free = next(path for path in numbered(output) if not os.path.lexists(path))
         check_output(free, PICTURE_SUFFIXES)
@@ -151,7 +151,7 @@ def segment(
         )
         write_atomically(json_path, to_json_bytes(document))
     if output is not None:
-        write = write_beside_others if unnamed else write_picture
+        write = write_beside_others if is_default_name else write_picture
         output = write(output, draw_overlay(pixels, predictions, prompts))
     _print_objects(prompts, predictions, has_names)
     if not predictor.names_objects:

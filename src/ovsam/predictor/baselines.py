@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.candidates import STRIDE, Candidates, FramedMasks
-from ovsam.images.frame import OUTSIDE, Frame
+from ovsam.candidates import Candidates, FramedMasks
+from ovsam.images.frame import OUTSIDE, STRIDE, Frame
 from ovsam.predictor.backend import Backend
 from ovsam.predictor.naming import RegionScorer
 from ovsam.predictor.views import (

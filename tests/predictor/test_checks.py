@@ -15,17 +15,6 @@ from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Prompt
 from predictor.scenes import BOX, HEIGHT, PROMPTS, WIDTH, blobs
-from tiny_model import tiny_predictor
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return tiny_predictor()
-
-
-@pytest.fixture(scope="module")
-def photo(predictor: Predictor) -> EncodedImage:
-    return predictor.encode(blobs(0))
 
 
 @pytest.mark.parametrize(

@@ -14,18 +14,7 @@ from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage, View, decode
 from ovsam.predictor.zoom import Zoom
 from ovsam.structures import Prompt
-from predictor.scenes import PROMPTS, assert_same, blobs
-from tiny_model import tiny_predictor
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return tiny_predictor()
-
-
-@pytest.fixture(scope="module")
-def photo(predictor: Predictor) -> EncodedImage:
-    return predictor.encode(blobs(0))
+from predictor.scenes import PROMPTS, assert_same
 
 
 @pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])

@@ -18,16 +18,6 @@ from predictor.scenes import BOX, PROMPTS, blobs
 from tiny_model import TINY, HashedText, tiny_model, tiny_predictor
 
 
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return tiny_predictor()
-
-
-@pytest.fixture(scope="module")
-def photo(predictor: Predictor) -> EncodedImage:
-    return predictor.encode(blobs(0))
-
-
 def calibrated(temperature: float, threshold: float = 0.0, classes: int = 5) -> ModelConfig:
     calibration = CalibrationConfig(temperature=temperature, threshold=threshold, classes=classes)
     return replace(TINY, calibration=calibration)

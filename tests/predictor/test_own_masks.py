@@ -14,20 +14,9 @@ from ovsam.predictor.own_masks import candidates_to_name, grouped
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
 from predictor.scenes import BOX, HEIGHT, PROMPTS, WIDTH, blobs
-from tiny_model import tiny_predictor
 
 MASK = np.zeros((HEIGHT, WIDTH), np.bool_)
 MASK[40:110, 30:120] = True  # fills BOX
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return tiny_predictor()
-
-
-@pytest.fixture(scope="module")
-def photo(predictor: Predictor) -> EncodedImage:
-    return predictor.encode(blobs(0))
 
 
 @pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])

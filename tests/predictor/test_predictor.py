@@ -21,17 +21,6 @@ from ovsam.vocabulary.vocabulary import load_vocabulary
 from predictor.scenes import HEIGHT, PROMPTS, WIDTH, assert_same, blobs, differ
 from tiny_model import ONE_TOKEN, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return tiny_predictor()
-
-
-@pytest.fixture(scope="module")
-def photo(predictor: Predictor) -> EncodedImage:
-    return predictor.encode(blobs(0))
-
-
 # The answer
 
 

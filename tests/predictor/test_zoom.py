@@ -16,16 +16,6 @@ from predictor.scenes import HEIGHT, WIDTH, blobs
 from tiny_model import tiny_predictor
 
 
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return tiny_predictor()
-
-
-@pytest.fixture(scope="module")
-def photo(predictor: Predictor) -> EncodedImage:
-    return predictor.encode(blobs(0))
-
-
 @pytest.mark.parametrize("pad", [16, 37])
 def test_a_zoomed_mask_moves_with_the_photo(
     predictor: Predictor, photo: EncodedImage, pad: int

@@ -72,6 +72,12 @@ def test_the_numbers_of_the_files_in_place_of_ids() -> None:
     )
 
 
+def test_one_photo_explains_nothing() -> None:
+    """Its box would lie on an object were the id one less, but two photos must say so."""
+    assert parse_detections(results(FIRST + 1), truth()).warnings == ()
+    assert len(parse_detections(results(FIRST + 1, FIRST + 2), truth()).warnings) == 1
+
+
 def test_numbers_that_are_not_all_ids_are_those_of_files() -> None:
     """4 is no id, and all are numbers of files."""
     numbered = truth(first=0, names="1234")

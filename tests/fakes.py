@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.candidates import STRIDE, Candidates, FramedMasks
+from ovsam.candidates import Candidates, FramedMasks
 from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
-from ovsam.images.frame import Frame
+from ovsam.images.frame import STRIDE, Frame
 from ovsam.segmenter import Words
 from ovsam.structures import Label, Names, Prediction, Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary

@@ -18,6 +18,7 @@ GROUND = (
     "bounded_json",
     "extras",
     "structures",
+    "candidates",
     "files",
     "geometry",
     "config",

@@ -23,7 +23,7 @@ def prediction(**fields: Any) -> Prediction:
     masks[0, 1:3, 2:4] = True
     values: dict[str, Any] = {
         "masks": masks,
-        "mask_scores": np.array([0.9, 0.4], np.float32),
+        "predicted_iou": np.array([0.9, 0.4], np.float32),
         "boxes_xyxy": np.array([[2, 1, 4, 3], [0, 0, 0, 0]], np.float64),
         "low_res_logits": np.zeros((2, 8, 8), np.float32),
         "labels": ((Label("cat", 0.7), Label("dog", 0.2)), ()),
@@ -252,6 +252,7 @@ def test_prediction_gives_the_best_mask_and_name() -> None:
     assert np.array_equal(result.mask, result.masks[0])
     assert result.name == "cat"
     assert result.labels[0][1] == Label("dog", 0.2)
+    assert result.mask_scores is result.predicted_iou, "by SAM's name"
     with pytest.raises(ValueError, match="read-only"):
         result.masks[0, 0, 0] = True
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -261,7 +262,7 @@ def test_prediction_gives_the_best_mask_and_name() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"mask_scores": np.zeros(3)}, r"mask_scores must have shape \(2,\), got \(3,\)"),
+        ({"predicted_iou": np.zeros(3)}, r"predicted_iou must have shape \(2,\), got \(3,\)"),
         ({"boxes_xyxy": np.zeros((1, 4))}, r"boxes_xyxy must have shape \(2, 4\), got \(1, 4\)"),
         ({"masks": np.zeros((2, 4), dtype=bool)}, r"masks must be \(M, H, W\)"),
         ({"low_res_logits": np.zeros((1, 8, 8))}, r"low_res_logits \(M, L, L\)"),

@@ -12,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.geometry import clip_box_xyxy, masks_to_boxes_xyxy
-from ovsam.images.frame import OUTSIDE, Frame, move_logits, paste_logits, whole_photo_logits
+from ovsam.images.frame import (
+    OUTSIDE,
+    STRIDE,
+    Frame,
+    move_logits,
+    paste_logits,
+    whole_photo_logits,
+)
 from ovsam.structures import Label, Names, Prediction
-
-STRIDE = 4  # of low-resolution masks, in model pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,7 @@ class FramedMasks:
         if frame == self.frame:
             return self.mask_logits
         moved = [move_logits(mask, self.frame, frame) for mask in self.mask_logits]
-        return np.stack(moved) if moved else np.zeros((0, *low_res_hw(frame)), np.float32)
+        return np.stack(moved) if moved else np.zeros((0, *frame.low_res_hw), np.float32)
 
     @property
     def boxes_xyxy(self) -> NDArray[np.float64]:
@@ -45,11 +50,6 @@ class FramedMasks:
         """
         cells = masks_to_boxes_xyxy(self.mask_logits > 0)
         return self.frame.to_photo(STRIDE * cells.reshape(-1, 2, 2)).reshape(-1, 4)
-
-
-def low_res_hw(frame: Frame) -> tuple[int, int]:
-    """Height and width of a frame's low-resolution masks."""
-    return frame.input_hw[0] // STRIDE, frame.input_hw[1] // STRIDE
 
 
 @dataclass(frozen=True, eq=False)

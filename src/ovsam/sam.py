@@ -387,7 +387,7 @@ class SamPredictor:
         outside = np.any((given.points_xy < -0.5) | (given.points_xy > edge), axis=1)
         for x, y in given.points_xy[outside]:
             raise point_outside(x, y, encoded.size_hw)
-        mask, side = given.mask_logits, encoded.frame.input_hw[0] // 4
+        mask, side = given.mask_logits, encoded.frame.low_res_hw[0]
         if mask is not None and mask.shape == (SAM_SIDE, SAM_SIDE) and side != SAM_SIDE:
             shrinks = cv2.INTER_AREA if side < SAM_SIDE else cv2.INTER_LINEAR
             mask = np.asarray(cv2.resize(mask, (side, side), interpolation=shrinks), np.float32)
@@ -404,7 +404,7 @@ class SamPredictor:
         self, encoded: EncodedImage, found: Sequence[Candidates], multimask: bool, logits: bool
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
         if not found:
-            count, side = 3 if multimask else 1, encoded.frame.input_hw[0] // 4
+            count, side = 3 if multimask else 1, encoded.frame.low_res_hw[0]
             return (
                 np.zeros((0, count, *encoded.size_hw), np.float32 if logits else np.bool_),
                 np.zeros((0, count), np.float32),

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from ovsam.images.frame import Frame, resample
+from ovsam.images.frame import (
+    Frame,
+    move_logits,
+    paste_logits,
+    resample,
+    whole_photo_logits,
+)
 from ovsam.model.pixels import to_pixels
 
 numbers = st.floats(-500, 2000)
@@ -146,3 +152,45 @@ def test_to_pixels_normalises_then_pads_with_zeros() -> None:
     assert pixels[0, :, 1, 2].tolist() == [1, 2, 5]
     assert not pixels[0, :, 2:].any()
     assert not pixels[0, :, :, 3:].any()
+
+
+def ramps(size: int) -> NDArray[np.float32]:
+    """Logits `(size, size)` that grow by 1 a cell to the right and by 100 downwards."""
+    rows, columns = np.mgrid[:size, :size]
+    return np.asarray(100 * rows + columns, np.float32)
+
+
+def test_logits_move_to_where_they_lie_in_another_frame() -> None:
+    """Cells of 2 photo pixels to cells of 4, which lie between them, and back beyond an edge."""
+    fine = Frame((8.0, 4.0), (32.0, 32.0), (64, 64), (64, 64))  # 16 x 16 cells
+    coarse = Frame((0.0, 0.0), (64.0, 64.0), (64, 64), (64, 64))  # 16 x 16 cells
+    moved = move_logits(ramps(16), fine, coarse)
+    assert moved.shape == (16, 16)
+    # The coarse cell (row 3, column 5) is centred on photo pixel (22, 14): in fine cells 7 and 5,
+    # less the half that is a cell's own centre.
+    assert moved[3, 5] == pytest.approx(100 * 4.5 + 6.5)
+    assert (moved[0] == -10).all() and (moved[:, :2] == -10).all(), "the fine frame ends there"
+    assert (moved[9:] == -10).all() and (moved[:, 10:] == -10).all()
+    assert np.array_equal(move_logits(ramps(16), fine, fine), ramps(16))
+
+
+def test_a_square_is_pasted_where_it_lies() -> None:
+    square = Frame((-4.0, 6.0), (32.0, 32.0), (64, 64), (64, 64))  # cells of 2 photo pixels
+    (rows, columns), values = paste_logits(ramps(16), square, (30, 50))
+    assert (rows, columns) == (slice(6, 30), slice(0, 28))
+    assert values.shape == (24, 28)
+    # The photo's pixel (row 15, column 10) is centred on cell (4.75, 7.25) from the corner; cubic
+    # sampling is off a straight line by 0.05 of a cell.
+    for ramp, cell in ((ramps(16) // 100, 4.25), (ramps(16) % 100, 6.75)):
+        _, values = paste_logits(ramp, square, (30, 50))
+        assert values[15 - 6, 10] == pytest.approx(cell, abs=0.06)
+    part, nothing = paste_logits(ramps(16), square, (5, 50))
+    assert nothing.size == 0 and np.zeros((5, 50))[part].size == 0
+
+
+def test_logits_of_a_whole_photo_lose_the_padding() -> None:
+    frame = Frame.whole_photo((24, 32), 64)  # 16 x 16 cells of 2 photo pixels; 12 rows are photo
+    whole = whole_photo_logits(np.stack([ramps(16), -ramps(16)]), frame, (24, 32))
+    assert whole.shape == (2, 24, 32)
+    assert whole[0, 13, 9] == pytest.approx(100 * 6.25 + 4.25, abs=0.5)
+    np.testing.assert_allclose(whole[1], -whole[0])

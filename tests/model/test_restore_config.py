@@ -29,7 +29,7 @@ from fuzzing import examples
 from ovsam.hub import SHIPPED
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.presets import MODELS
-from ovsam.predictor.predictor import Predictor
+from ovsam.predictor.load import torch_predictor
 from ovsam.structures import Prompt
 from ovsam.text.cache import TextStore
 from ovsam.text.prototypes import PLAIN_TEMPLATES
@@ -48,7 +48,7 @@ ODD: list[Any] = [
 def answers(model: OVSAM) -> None:
     """Whether it can be used: a box and a click on a photo."""
     names = load_vocabulary("cat, dog, lamp")
-    predictor = Predictor(model, HashedText(), PLAIN_TEMPLATES, TextStore(None), names)
+    predictor = torch_predictor(model, HashedText(), PLAIN_TEMPLATES, TextStore(None), names)
     photo = predictor.encode(np.full((40, 60, 3), 99, np.uint8))
     for prompt in (Prompt(box_xyxy=[5, 5, 30, 30]), Prompt(points_xy=[[20, 20]])):
         [found] = predictor.predict(photo, prompt)

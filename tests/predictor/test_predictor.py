@@ -1,91 +1,25 @@
 from __future__ import annotations
 
 import functools
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError, replace
-from typing import Any
+from dataclasses import FrozenInstanceError
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from fuzzing import examples
-from ovsam.config import CalibrationConfig, ModelConfig
-from ovsam.errors import OvsamError, PhotoError, PromptError, VocabularyError
-from ovsam.images.frame import Frame
-from ovsam.model.device import check_device
-from ovsam.predictor import predictor as predicting
-from ovsam.predictor.predictor import EncodedImage, Predictor
+from ovsam.errors import PromptError, VocabularyError
+from ovsam.predictor.predictor import Predictor
+from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Prediction, Prompt
 from ovsam.text import prototypes
 from ovsam.vocabulary.vocabulary import load_vocabulary
-from tiny_model import ONE_TOKEN, TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
-
-HEIGHT, WIDTH = 150, 200
-
-
-def blobs(seed: int, size_hw: tuple[int, int] = (HEIGHT, WIDTH)) -> NDArray[np.uint8]:
-    noise = np.random.default_rng(seed).uniform(0, 255, (*size_hw, 3)).astype(np.float32)
-    smooth = np.asarray(cv2.GaussianBlur(noise, (0, 0), 6), np.float32)
-    photo: NDArray[np.uint8] = np.clip((smooth - 127) * 12 + 127, 0, 255).astype(np.uint8)
-    return photo
-
-
-def coarse_mask(seed: int) -> NDArray[np.float32]:
-    noise = np.random.default_rng(seed).normal(0, 8, (32, 32)).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(noise, (0, 0), 3) * 5, np.float32)
-
-
-BOX = np.array([30.0, 40, 120, 110])
-PROMPTS = {
-    "box": Prompt(box_xyxy=BOX),
-    "box elsewhere": Prompt(box_xyxy=np.array([110.0, 5, 180, 60])),
-    "box beyond": Prompt(box_xyxy=np.array([-20.0, 90, 60, 170])),
-    "point": Prompt(points_xy=np.array([[60.0, 70]])),
-    "points": Prompt(points_xy=np.array([[60.0, 70], [150, 20]]), point_labels=np.array([1, 0])),
-    "negative point": Prompt(points_xy=np.array([[60.0, 70]]), point_labels=np.array([0])),
-    "box and points": Prompt(
-        points_xy=np.array([[60.0, 70], [35, 45]]), point_labels=np.array([1, 0]), box_xyxy=BOX
-    ),
-    "mask": Prompt(mask_logits=coarse_mask(1)),
-    "box and mask": Prompt(box_xyxy=BOX, mask_logits=coarse_mask(2)),
-    "all": Prompt(points_xy=np.array([[60.0, 70]]), box_xyxy=BOX, mask_logits=coarse_mask(3)),
-}
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return tiny_predictor()
-
-
-@pytest.fixture(scope="module")
-def photo(predictor: Predictor) -> EncodedImage:
-    return predictor.encode(blobs(0))
-
-
-def assert_same(one: Prediction, other: Prediction) -> None:
-    """The same answer but for the rounding of floats."""
-    assert one.masks.shape == other.masks.shape
-    assert (one.masks != other.masks).mean() < 1e-3
-    np.testing.assert_allclose(one.low_res_logits, other.low_res_logits, atol=0.02, rtol=1e-3)
-    np.testing.assert_allclose(one.mask_scores, other.mask_scores, atol=1e-3)
-    assert [[label.name for label in row] for row in one.labels] == [
-        [label.name for label in row] for row in other.labels
-    ]
-    for ours, theirs in zip(one.labels, other.labels, strict=True):
-        scores = [[label.score for label in row] for row in (ours, theirs)]
-        np.testing.assert_allclose(scores[0], scores[1], atol=1e-3)
-
-
-def differ(one: Prediction, other: Prediction) -> bool:
-    return not np.allclose(one.low_res_logits, other.low_res_logits, atol=0.1)
-
+from predictor.scenes import HEIGHT, PROMPTS, WIDTH, assert_same, blobs, differ
+from tiny_model import ONE_TOKEN, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
 # The answer
 
@@ -96,7 +30,7 @@ def test_answer(predictor: Predictor, photo: EncodedImage, prompt: Prompt, zoom:
     [found] = predictor.predict(photo, prompt, zoom=zoom)
     assert found.masks.shape == (1, HEIGHT, WIDTH)
     assert found.low_res_logits.shape == (1, 32, 32)
-    assert 0 <= found.mask_scores[0] <= 1
+    assert 0 <= found.predicted_iou[0] <= 1
     names = [label.name for label in found.labels[0]]
     scores = [label.score for label in found.labels[0]]
     assert sorted(names) == sorted(predictor.vocabulary.classes)
@@ -148,14 +82,17 @@ def test_low_resolution_logits_are_the_mask_in_small(
 
 
 def test_a_prediction_can_be_refined(predictor: Predictor, photo: EncodedImage) -> None:
-    [first] = predictor.predict(photo, PROMPTS["point"])
-    again = Prompt(
-        points_xy=np.array([[60.0, 70], [100, 100]]),
-        point_labels=np.array([1, 0]),
-        mask_logits=first.low_res_logits[0],
-    )
-    [second] = predictor.predict(photo, again)
-    assert second.masks.shape == first.masks.shape
+    """The mask so far and a click beside it: both matter, and the mask is given as it was."""
+    click = {"points_xy": np.array([[60.0, 70], [100, 100]]), "point_labels": np.array([1, 0])}
+    [first] = predictor.predict(photo, PROMPTS["point"], zoom=False)
+    low_res = first.low_res_logits[0]
+    [alone] = predictor.predict(photo, Prompt(**click), zoom=False)
+    [second] = predictor.predict(photo, Prompt(**click, mask_logits=low_res), zoom=False)
+    [mirrored] = predictor.predict(photo, Prompt(**click, mask_logits=low_res[:, ::-1]), zoom=False)
+    assert differ(second, first) and differ(second, alone) and differ(second, mirrored)
+    [candidates] = predictor.segment(photo, PROMPTS["point"], zoom=False)
+    again = Prompt(**click, mask_logits=candidates.low_res_logits[0])
+    assert_same(predictor.predict(photo, again, zoom=False)[0], second)
 
 
 def test_top(predictor: Predictor, photo: EncodedImage) -> None:
@@ -163,32 +100,6 @@ def test_top(predictor: Predictor, photo: EncodedImage) -> None:
     [two] = predictor.predict(photo, PROMPTS["box"], top=2)
     assert len(all_five.labels[0]) == 5
     assert two.labels[0] == all_five.labels[0][:2]
-
-
-@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
-def test_names_from_a_box_that_is_given(
-    predictor: Predictor, photo: EncodedImage, zoom: bool
-) -> None:
-    """The masks stay; the names are those of the box, whatever the prompt says."""
-    prompts = [PROMPTS["point"], PROMPTS["box"]]
-    plain = predictor.predict(photo, prompts, zoom=zoom)
-    boxes = np.array([[110, 5, 180, 60], BOX])
-    given = predictor.predict(photo, prompts, zoom=zoom, name_boxes_xyxy=boxes)
-    for one, other in zip(plain, given, strict=True):
-        assert (one.masks == other.masks).all()
-        assert (one.low_res_logits == other.low_res_logits).all()
-    assert given[0].labels != plain[0].labels
-    assert given[1].labels == plain[1].labels, "the prompt's own box"
-
-
-def test_boxes_to_name_that_do_not_fit(predictor: Predictor, photo: EncodedImage) -> None:
-    ask = functools.partial(predictor.predict, photo, PROMPTS["point"])
-    with pytest.raises(PromptError, match="each of the 1 prompts, got 2"):
-        ask(name_boxes_xyxy=[BOX, BOX])
-    with pytest.raises(PromptError, match=r"shape \(4,\)"):
-        ask(name_boxes_xyxy=[[1, 2, 3]])
-    with pytest.raises(PromptError, match="outside the photo"):
-        ask(name_boxes_xyxy=[[300, 2, 310, 9]])
 
 
 # Several prompts, threads, photos
@@ -325,115 +236,18 @@ def test_three_masks_best_first(predictor: Predictor, photo: EncodedImage, zoom:
         assert found.masks.shape == (3, HEIGHT, WIDTH)
         assert found.low_res_logits.shape == (3, 32, 32)
         assert len(found.labels) == 3
-        assert list(found.mask_scores) == sorted(found.mask_scores, reverse=True)
+        assert list(found.predicted_iou) == sorted(found.predicted_iou, reverse=True)
         assert (found.masks[0] != found.masks[1]).mean() > 0.01
 
 
 def test_a_model_of_one_token() -> None:
     predictor = tiny_predictor(ONE_TOKEN)
-    assert (predictor.mask_tokens, predictor.has_mask_scores) == (1, False)
     photo = predictor.encode(blobs(0))
     [found] = predictor.predict(photo, PROMPTS["box"])
     assert found.masks.shape == (1, HEIGHT, WIDTH)
-    assert np.isnan(found.mask_scores).all()
+    assert np.isnan(found.predicted_iou).all()
     with pytest.raises(PromptError, match=r"tiny-released has no multimask output: .* one mask"):
         predictor.predict(photo, PROMPTS["box"], multimask=True)
-
-
-# Bad input
-
-
-@pytest.mark.parametrize(
-    ("image", "got"),
-    [
-        (np.zeros((10, 10, 3), np.float32), "float32"),
-        (np.zeros((10, 10, 3), np.uint16), "uint16"),
-        (np.zeros((10, 10), np.uint8), r"\(10, 10\)"),
-        (np.zeros((10, 10, 4), np.uint8), r"\(10, 10, 4\)"),
-        (np.zeros((0, 10, 3), np.uint8), r"\(0, 10, 3\)"),
-    ],
-    ids=["float", "16 bits", "grey", "alpha", "empty"],
-)
-def test_not_a_photo(predictor: Predictor, image: NDArray[np.uint8], got: str) -> None:
-    with pytest.raises(PhotoError, match=rf"must be an RGB array .* got .*{got}.*read_photo"):
-        predictor.encode(image)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "message"),
-    [
-        (Prompt(points_xy=np.array([[WIDTH + 1.0, 5]])), r"Point \(201, 5\) is outside"),
-        (Prompt(points_xy=np.array([[5.0, -0.5]])), r"Point \(5, -0.5\) is outside"),
-        (Prompt(box_xyxy=np.array([200.0, 0, 220, 10])), r"Box .* is outside the photo"),
-        (
-            Prompt(mask_logits=np.zeros((16, 16), np.float32)),
-            r"shape \(32, 32\) for tiny, got \(16, 16\)",
-        ),
-        (Prompt(box_xyxy=BOX, mask_logits=np.zeros((256, 256), np.float32)), r"got \(256, 256\)"),
-    ],
-    ids=["point right", "point above", "box", "mask", "box and mask"],
-)
-def test_a_prompt_that_does_not_fit(
-    predictor: Predictor, photo: EncodedImage, prompt: Prompt, message: str
-) -> None:
-    with pytest.raises(PromptError, match=message):
-        predictor.predict(photo, [PROMPTS["box"], prompt])
-
-
-@pytest.mark.parametrize("top", [0, -1, 1.5, True, "5", None])
-def test_a_number_of_names_that_is_none(
-    predictor: Predictor, photo: EncodedImage, top: object
-) -> None:
-    with pytest.raises(PromptError, match="top must be a number of names, 1 or more, got"):
-        predictor.predict(photo, PROMPTS["box"], top=top)  # type: ignore[arg-type]
-    assert len(predictor.predict(photo, PROMPTS["box"], top=10**400)[0].labels[0]) == 5
-
-
-def test_what_is_no_prompt_and_no_encoded_photo(predictor: Predictor, photo: EncodedImage) -> None:
-    with pytest.raises(PromptError, match=r"must each be an ovsam.Prompt, got \[1, 2\]"):
-        predictor.predict(photo, [[1, 2]])  # type: ignore[list-item]
-    with pytest.raises(PhotoError, match=r"got ndarray\. Encode the photo first"):
-        predictor.predict(blobs(0), PROMPTS["box"])  # type: ignore[arg-type]
-    with pytest.raises(PromptError, match="name_boxes_xyxy must be boxes, got 5"):
-        predictor.predict(photo, PROMPTS["box"], name_boxes_xyxy=5)  # type: ignore[arg-type]
-    with pytest.raises(PromptError, match="Each of name_boxes_xyxy must be an array of numbers"):
-        predictor.predict(photo, PROMPTS["box"], name_boxes_xyxy=[None])  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
-def test_many_prompts_are_answered_in_groups(
-    predictor: Predictor, photo: EncodedImage, monkeypatch: pytest.MonkeyPatch, zoom: bool
-) -> None:
-    """However many there are, no more squares are held than of one group."""
-    prompts = [PROMPTS["box"], PROMPTS["point"], PROMPTS["box beyond"]] * 3
-    together = predictor.predict(photo, prompts, zoom=zoom)
-    sizes, answers = [], Predictor._answers
-
-    def spy(self: Predictor, encoded: EncodedImage, some: Sequence[Prompt], *rest: bool) -> Any:
-        sizes.append(len(some))
-        return answers(self, encoded, some, *rest)
-
-    monkeypatch.setattr(predicting, "SQUARES_AT_ONCE" if zoom else "PROMPTS_AT_ONCE", 4)
-    monkeypatch.setattr(Predictor, "_answers", spy)
-    grouped = predictor.predict(photo, prompts, zoom=zoom)
-    assert sizes == [4, 4, 1]
-    for one, other in zip(grouped, together, strict=True):
-        assert_same(one, other)
-
-
-def test_more_masks_than_fit_are_refused_before_the_work(
-    predictor: Predictor, photo: EncodedImage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    each = HEIGHT * WIDTH + 4 * 32 * 32  # bytes
-    monkeypatch.setattr(predicting, "MOST_BYTES", 6 * each)
-    monkeypatch.setattr(predicting, "PROMPTS_AT_ONCE", 2)
-    prompts = [PROMPTS["box"]] * 7
-    assert len(predictor.predict(photo, prompts[:6])) == 6
-    message = r"The masks of 7 prompts on a photo of 200 x 150 pixels .* Ask for 6 at a time"
-    with pytest.raises(PromptError, match=message):
-        predictor.predict(photo, prompts)
-    with pytest.raises(PromptError, match=r"of 3 prompts .* Ask for 2 at a time"):
-        predictor.predict(photo, prompts[:3], multimask=True)
 
 
 @pytest.mark.parametrize("multimask", [False, True], ids=["single", "multimask"])
@@ -467,12 +281,10 @@ def test_a_box_is_its_part_within_the_photo(
     zoom: bool,
     multimask: bool,
 ) -> None:
-    """To the digit, and so are the names of a box that is given for them."""
+    """To the digit."""
     x0, y0, x1, y1 = within
     ask = functools.partial(predictor.predict, photo, zoom=zoom, multimask=multimask)
-    point = Prompt(points_xy=np.array([[160.0, 30]]))
     [expected] = ask(Prompt(box_xyxy=np.array(within)))
-    [named] = ask(point, name_boxes_xyxy=[within])
     for out in (0.5, 10, 300, 2000, 1e7, 1e9 - 1e3):
         box = [x0 - out if x0 == 0 else x0, y0 - 2 * min(out, 1e8), x1 + out / 3, y1]
         box[3] += out if y1 == HEIGHT else 0
@@ -480,12 +292,11 @@ def test_a_box_is_its_part_within_the_photo(
         assert np.array_equal(found.masks, expected.masks)
         assert np.array_equal(found.low_res_logits, expected.low_res_logits)
         assert found.labels == expected.labels
-        assert ask(point, name_boxes_xyxy=[box])[0].labels == named.labels
 
 
 def assert_finite(found: Prediction) -> None:
     assert np.isfinite(found.low_res_logits).all()
-    assert np.isfinite(found.mask_scores).all()
+    assert np.isfinite(found.predicted_iou).all()
     assert np.isfinite(found.none_scores).all()
     assert all(0 <= label.score <= 1 for row in found.labels for label in row)
 
@@ -545,49 +356,6 @@ def test_any_numbers_are_answered_or_refused(
     assert_finite(found)
 
 
-# Shares of the photo in place of pixels
-
-
-@pytest.mark.parametrize(
-    ("prompt", "warned"),
-    [
-        ({"points_xy": [[0.5, 0.5]]}, "The coordinates 0.5, 0.5 lie between 0 and 1 on a photo of"),
-        ({"points_xy": [[0.31, 1], [0, 0.7]]}, "The coordinates 0.31, 1, 0, 0.7 lie between"),
-        ({"box_xyxy": [0.1, 0.2, 0.5, 0.9]}, "The coordinates 0.1, 0.2, 0.5, 0.9 lie between"),
-        ({"box_xyxy": [0, 0, 1, 1]}, "The coordinates 0, 0, 1, 1 lie between 0 and 1"),
-        ({"points_xy": [[0, 0]]}, None),  # the corner
-        ({"points_xy": [[1, 0], [1, 1]]}, None),
-        ({"points_xy": [[0.5, 1.5]]}, None),
-        ({"points_xy": [[0.5, 0.5], [40, 40]]}, None),
-        ({"points_xy": [[0.5, 0.5]], "box_xyxy": [0, 0, 9, 9]}, None),
-        ({"box_xyxy": [-0.5, 0, 1, 1]}, None),
-        ({"mask_logits": np.zeros((32, 32))}, None),
-    ],
-)
-def test_coordinates_between_0_and_1_are_warned_of(
-    predictor: Predictor,
-    photo: EncodedImage,
-    prompt: dict[str, Any],
-    warned: str | None,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        predictor.predict(photo, [PROMPTS["box"], Prompt(**prompt)])
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == (warned is not None)
-    if warned is not None:
-        assert said[0].startswith(warned)
-        assert "200 x 150 pixels: they are read as pixels" in said[0]
-
-
-def test_the_middle_of_a_photo_of_one_pixel_is_no_share(
-    predictor: Predictor, caplog: pytest.LogCaptureFixture
-) -> None:
-    photo = predictor.encode(blobs(0, (1, 1)))
-    predictor.predict(photo, [Prompt([[0.5, 0.5]]), Prompt(box_xyxy=[0, 0, 1, 1])])
-    assert not caplog.records
-
-
 def test_prompts_on_the_very_edge(predictor: Predictor, photo: EncodedImage) -> None:
     corners = [[0.0, 0], [WIDTH, HEIGHT], [WIDTH, 0], [0, HEIGHT]]
     prompts = [Prompt(points_xy=np.array([corner])) for corner in corners]
@@ -614,7 +382,7 @@ def test_odd_photos(predictor: Predictor) -> None:
 
 def test_results_are_frozen(predictor: Predictor, photo: EncodedImage) -> None:
     [found] = predictor.predict(photo, PROMPTS["box"])
-    for array in (found.masks, found.mask_scores, found.boxes_xyxy, found.low_res_logits):
+    for array in (found.masks, found.predicted_iou, found.boxes_xyxy, found.low_res_logits):
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
     changes: list[Callable[[], None]] = [
@@ -635,226 +403,3 @@ def test_an_encoded_photo_is_the_callers_no_more(predictor: Predictor) -> None:
     pixels[...] = 0
     [after] = predictor.predict(photo, PROMPTS["box"])
     assert_same(before, after)
-
-
-# Coordinates
-
-
-@pytest.mark.parametrize("pad", [16, 37])
-def test_a_zoomed_mask_moves_with_the_photo(
-    predictor: Predictor, photo: EncodedImage, pad: int
-) -> None:
-    """More photo on the left and above shifts what a prompt finds, and changes nothing else."""
-    wider = predictor.encode(np.pad(blobs(0), ((pad, 0), (pad, 0), (0, 0)), mode="edge"))
-    box = np.array([70.0, 55, 120, 95])  # its square lies in the photo
-    points = np.array([[90.0, 70], [75, 60]])
-    labels = np.array([1, 0])
-    for here, there in (
-        (Prompt(box_xyxy=box), Prompt(box_xyxy=box + pad)),
-        (Prompt(points, labels, box), Prompt(points + pad, labels, box + pad)),
-    ):
-        [found] = predictor.predict(photo, here, zoom=True)
-        [moved] = predictor.predict(wider, there, zoom=True)
-        assert found.mask.sum() > 100
-        assert not moved.mask[:pad].any()
-        different = moved.mask[pad:, pad:] != found.mask
-        assert different.sum() < 0.02 * found.mask.sum()
-        np.testing.assert_allclose(moved.boxes_xyxy, found.boxes_xyxy + pad, atol=1)
-        assert moved.name == found.name
-
-
-def test_a_box_is_answered_by_the_mean_of_its_squares(
-    predictor: Predictor, photo: EncodedImage
-) -> None:
-    """Each square alone gives what the mean is made of."""
-    config, default = predictor.config, predictor.config.zoom
-    assert default is not None
-    prompt = Prompt(box_xyxy=np.array([60.0, 40, 130, 110]))
-
-    def logits(*contexts: float) -> NDArray[np.float32]:
-        zoom = replace(default, crop_scales=contexts)
-        looking = tiny_predictor(replace(config, zoom=zoom))
-        [found] = looking.predict(photo, prompt, zoom=True)
-        return np.asarray(found.low_res_logits[0])
-
-    wide, narrow = logits(1.6), logits(1.3)
-    inside = (slice(8, 14), slice(11, 19))  # cells that every view shows
-    both = logits(1.6, 1.3)[inside]
-    np.testing.assert_allclose(both, (wide + narrow)[inside] / 2, atol=0.3)
-    assert (
-        np.abs(both - wide[inside]).mean() > 2 * np.abs(both - (wide + narrow)[inside] / 2).mean()
-    )
-
-
-def test_a_mirrored_model_would_be_noticed(predictor: Predictor, photo: EncodedImage) -> None:
-    """The zoomed mask stays in the square around the box: rows are rows, columns columns."""
-    box = np.array([20.0, 100, 60, 110])
-    [found] = predictor.predict(photo, Prompt(box_xyxy=box), zoom=True)
-    rows, columns = np.nonzero(found.mask)
-    side = 40 * 1.6
-    assert columns.min() >= 40 - side / 2 - 1 and columns.max() <= 40 + side / 2 + 1
-    assert rows.min() >= 105 - side / 2 - 1 and rows.max() <= 105 + side / 2 + 1
-
-
-def test_the_mask_that_most_views_agree_on() -> None:
-    """Masks of two frames; a frame's logits are (input / 4)² cells."""
-    whole = Frame.whole_photo((128, 128), 128)  # 32 x 32 cells of 4 pixels
-    square = Frame.square_around((32, 32, 64, 64), 2.0, 128)  # 32 x 32 cells of 2 pixels
-
-    def cells(frame: Frame, x0: int, y0: int, x1: int, y1: int) -> _CoarseMask:
-        logits = np.full((frame.input_hw[0] // 4,) * 2, -5, np.float32)
-        logits[y0:y1, x0:x1] = 5
-        return _CoarseMask(frame, logits)
-
-    object_in_whole = cells(whole, 8, 8, 16, 16)  # photo pixels 32 to 64
-    object_in_square = cells(square, 8, 8, 24, 24)  # the same
-    elsewhere = cells(whole, 20, 20, 28, 28)
-    cut_off = cells(square, 0, 0, 32, 32)  # fills its square: goes on beyond it
-    masks = [elsewhere, object_in_whole, cut_off, object_in_square]
-    even = np.array([0.6, 0.5, 0.9, 0.5], np.float32)
-    assert _most_agreed(masks, even, whole) in (1, 3)  # 0.5 + 0.5 of the object against 0.6
-    sure = np.array([1.0, 0.2, 0.9, 0.2], np.float32)
-    assert _most_agreed(masks, sure, whole) == 0
-    assert _most_agreed([cut_off], np.array([0.4], np.float32), whole) == 0  # nothing else to take
-    # Three that overlap by 0.6 from one to the next are not one object; two copies are.
-    shifted = [cells(whole, x, 20, x + 8, 28) for x in (16, 18, 20)]
-    both = [*shifted, object_in_whole, object_in_square]
-    assert _most_agreed(both, np.full(5, 0.5, np.float32), whole) in (3, 4)
-
-
-# Probabilities
-
-
-def calibrated(temperature: float, threshold: float = 0.0, classes: int = 5) -> ModelConfig:
-    calibration = CalibrationConfig(temperature=temperature, threshold=threshold, classes=classes)
-    return replace(TINY, calibration=calibration)
-
-
-@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
-def test_a_temperature_divides_the_log_scores(zoom: bool) -> None:
-    pixels = blobs(0)
-    plain, hot = tiny_predictor(), tiny_predictor(calibrated(2.0))
-    [one] = plain.predict(plain.encode(pixels), PROMPTS["box"], zoom=zoom)
-    [other] = hot.predict(hot.encode(pixels), PROMPTS["box"], zoom=zoom)
-    assert [name for name, _ in one.labels[0]] == [name for name, _ in other.labels[0]]
-    before = np.array([*(score for _, score in one.labels[0]), one.none_scores[0]])
-    after = np.array([*(score for _, score in other.labels[0]), other.none_scores[0]])
-    assert before.sum() == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(after, before**0.5 / (before**0.5).sum(), rtol=1e-3)
-
-
-def test_none_of_these_is_a_first_name_below_the_threshold(
-    predictor: Predictor, photo: EncodedImage
-) -> None:
-    [found] = predictor.predict(photo, PROMPTS["box"])
-    first = found.labels[0][0].score
-    assert found.none_of_these == (False,), "a model that is not calibrated refuses nothing"
-    for threshold, refused in ((first * 0.999, False), (first * 1.001, True)):
-        [again] = predictor.predict(photo, PROMPTS["box"], threshold=threshold)
-        assert again.none_of_these == (refused,)
-        assert again.labels == found.labels
-        assert (again.masks == found.masks).all()
-    three = predictor.predict(photo, PROMPTS["point"], multimask=True, threshold=1.0)[0]
-    assert three.none_of_these == (True, True, True)
-    assert three.none_scores.shape == (3,)
-
-
-def test_the_models_own_threshold_is_for_vocabularies_no_larger_than_its_own() -> None:
-    predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=5))
-    photo = predictor.encode(blobs(0))
-    [five] = predictor.predict(photo, PROMPTS["box"])
-    [six] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug, tree, lamp, sky")
-    [told] = predictor.predict(photo, PROMPTS["box"], threshold=0.0)
-    assert (five.none_of_these, six.none_of_these) == ((True,), (False,))
-    assert told.none_of_these == (False,)
-    assert (five.calibrated, six.calibrated, told.calibrated) == (True, False, True)
-
-
-def test_scores_of_a_much_shorter_list_are_no_probabilities() -> None:
-    """Two names take the share of all that neither is of; the threshold is for them, too."""
-    predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=5))
-    photo = predictor.encode(blobs(0))
-    [two] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog")
-    [three] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")
-    assert (two.calibrated, three.calibrated) == (False, True)
-    assert (two.none_of_these, three.none_of_these) == ((True,), (True,))
-
-
-def test_a_model_that_was_never_calibrated_says_so(
-    predictor: Predictor, photo: EncodedImage
-) -> None:
-    assert not predictor.predict(photo, PROMPTS["box"])[0].calibrated
-
-
-@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
-def test_a_threshold_that_is_no_probability(
-    predictor: Predictor, photo: EncodedImage, threshold: float
-) -> None:
-    with pytest.raises(PromptError, match="threshold must be a probability"):
-        predictor.predict(photo, PROMPTS["box"], threshold=threshold)
-
-
-def test_an_uncertain_name_comes_with_its_kind(
-    predictor: Predictor, photo: EncodedImage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dogs = "dalmatian, beagle, poodle, corgi, boxer, teapot"
-    [unsure] = predictor.predict(photo, PROMPTS["box"], vocabulary=dogs, top=6)
-    [kind] = unsure.kinds
-    assert unsure.labels[0][0].score < 0.8
-    assert kind is not None
-    assert kind.name == "dog"
-    said = [score for name, score in unsure.labels[0] if name != "teapot"]
-    assert kind.score == pytest.approx(sum(said), abs=1e-5)
-    alone = predictor.predict(photo, PROMPTS["box"], vocabulary=dogs.removesuffix(", teapot"))
-    assert alone[0].kinds == (None,), "which the list itself says of everything"
-    [mixed] = predictor.predict(photo, PROMPTS["box"], vocabulary="dalmatian, teapot, sky, idea")
-    assert mixed.kinds == (None,)
-    monkeypatch.setattr("ovsam.predictor.predictor.CERTAIN", unsure.labels[0][0].score)
-    assert predictor.predict(photo, PROMPTS["box"], vocabulary=dogs)[0].kinds == (None,)
-
-
-@pytest.mark.parametrize("words", ["Couch, daybed", "sofas, daybed", "old seat/couch, daybed"])
-def test_a_kind_that_repeats_the_name_is_not_said(words: str) -> None:
-    vocabulary = load_vocabulary(f"{words}, cup")
-    named = _named(torch.tensor([[0.6, 0.3, 0.0, 0.1]]), vocabulary, 1, 0.0)
-    assert named.kinds == (None,)
-    [other] = _named(torch.tensor([[0.3, 0.6, 0.0, 0.1]]), vocabulary, 1, 0.0).kinds
-    assert other is not None
-
-
-def test_a_vocabulary_with_templates_of_its_own() -> None:
-    text = HashedText()
-    predictor = tiny_predictor(text=text)
-    photo = predictor.encode(blobs(0))
-    names = load_vocabulary("cat, dog")
-    [plain] = predictor.predict(photo, PROMPTS["box"], vocabulary=names)
-    text.asked.clear()
-    sketches = replace(names, templates=("a sketch of a {}.",))
-    [drawn] = predictor.predict(photo, PROMPTS["box"], vocabulary=sketches)
-    assert text.asked == ["a sketch of a cat.", "a sketch of a dog."]
-    assert dict(drawn.labels[0]) != dict(plain.labels[0])
-
-
-def test_a_threshold_is_of_the_classes_that_may_be_the_answer() -> None:
-    """As calibration counts them: a class with a `!` only competes."""
-    predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=2))
-    photo = predictor.encode(blobs(0))
-    names = replace(load_vocabulary("cat, dog, mug"), answerable=(True, True, False))
-    [found] = predictor.predict(photo, PROMPTS["box"], vocabulary=names)
-    assert found.none_of_these == (True,)
-    [found] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")
-    assert found.none_of_these == (False,)
-
-
-@pytest.mark.parametrize(
-    "device", ["", " ", "CPU", "meta", "cpu:5", "cpu:", "abacus", "cuda:99", "cuda:-1", "cuda:x\n"]
-)
-def test_a_device_that_is_not_there_is_one_sentence(device: str) -> None:
-    with pytest.raises(OvsamError, match=r"^(The device|device must be) .*\.$") as caught:
-        check_device(device)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_device_that_is_there() -> None:
-    check_device("cpu")
-    check_device("cpu:0")

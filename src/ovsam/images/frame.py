@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+STRIDE = 4  # side of a cell of low-resolution masks, in model pixels
 OUTSIDE = -10.0  # the logit of what a frame does not show
 
 
@@ -37,12 +38,17 @@ class Frame:
         return cls((0.0, 0.0), (float(size_hw[0]), float(size_hw[1])), content, (longest_side,) * 2)
 
     @classmethod
-    def square_around(cls, box_xyxy: Sequence[float], context: float, size: int) -> Frame:
-        """The square around a box, `context` times its longer side, seen at `size` pixels."""
+    def square_around(cls, box_xyxy: Sequence[float], crop_scale: float, size: int) -> Frame:
+        """The square around a box, `crop_scale` times its longer side, seen at `size` pixels."""
         x0, y0, x1, y1 = box_xyxy
-        side = max(x1 - x0, y1 - y0, 4.0) * context  # a box of a few pixels still gets context
+        side = max(x1 - x0, y1 - y0, 4.0) * crop_scale  # a box of a few pixels still gets context
         origin = ((x0 + x1 - side) / 2, (y0 + y1 - side) / 2)
         return cls(origin, (side, side), (size, size), (size, size))
+
+    @property
+    def low_res_hw(self) -> tuple[int, int]:
+        """Height and width of its low-resolution masks in cells."""
+        return self.input_hw[0] // STRIDE, self.input_hw[1] // STRIDE
 
     @property
     def scale_xy(self) -> NDArray[np.float64]:
@@ -155,10 +161,9 @@ def whole_photo_logits(
 
 def move_logits(logits: NDArray[np.float32], source: Frame, target: Frame) -> NDArray[np.float32]:
     """Low-resolution logits `(L, L)` of one frame resampled in another's grid."""
-    step = 4 / target.scale_xy * source.scale_xy / 4  # source cells per target cell
-    shift = (np.array(target.origin_xy) - source.origin_xy) * source.scale_xy / 4
-    size_wh = target.input_hw[1] // 4, target.input_hw[0] // 4
-    return resample(logits, shift, step, size_wh, border=OUTSIDE)
+    step = STRIDE / target.scale_xy * source.scale_xy / STRIDE  # source cells per target cell
+    shift = (np.array(target.origin_xy) - source.origin_xy) * source.scale_xy / STRIDE
+    return resample(logits, shift, step, target.low_res_hw[::-1], border=OUTSIDE)
 
 
 def paste_logits(
@@ -174,7 +179,7 @@ def paste_logits(
     width, height = (high - low).tolist()
     if width <= 0 or height <= 0:
         return (slice(0), slice(0)), np.zeros((0, 0), np.float32)
-    step = frame.scale_xy / 4  # cells per photo pixel
+    step = frame.scale_xy / STRIDE  # cells per photo pixel
     corner = (low - np.array(frame.origin_xy)) * step
     values = resample(
         logits, corner, step, (width, height), border=None, interpolation=cv2.INTER_CUBIC

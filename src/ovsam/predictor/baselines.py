@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.candidates import STRIDE, Candidates, FramedMasks
-from ovsam.images.frame import OUTSIDE, Frame
+from ovsam.candidates import Candidates, FramedMasks
+from ovsam.images.frame import OUTSIDE, STRIDE, Frame
 from ovsam.predictor.backend import Backend
 from ovsam.predictor.naming import RegionScorer
 from ovsam.predictor.views import (
@@ -21,16 +22,17 @@ from ovsam.predictor.views import (
 )
 
 
-class FeatureCropScorer:
-    """Feature-Crop: a mask is named from the whole photo's features.
+class _CropScorer(ABC):
+    """What both have in common: each mask is named from a view of its own.
 
     Args:
-        backend: what scores.
+        backend: what encodes and scores.
     """
 
-    reads_photo, reads_squares = True, False
+    reads_squares = False
 
     def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._regions = RegionScorer(backend)
 
     def log_probabilities(
@@ -41,17 +43,41 @@ class FeatureCropScorer:
         prototypes: Any,
     ) -> list[NDArray[np.float32]]:
         """See `Scorer.log_probabilities`."""
-        crops = [
-            _cropped(encoded, box, FramedMasks(encoded.frame, mask.seen_from(encoded.frame)))
-            for each in candidates
-            for mask, box in _one_by_one(each)
+        masks = [pair for each in candidates for pair in _one_by_one(each)]
+        crops = self._crops(encoded, masks)
+        alone = [
+            Candidates(seen, np.full(1, np.nan, np.float32), encoded.frame, box_xyxy=box)
+            for _, seen, box in crops
         ]
-        whole = [(whole_view(encoded),)] * len(crops)
-        scores = self._regions.log_probabilities(encoded, crops, whole, prototypes)
-        return _joined(scores, candidates)
+        seen_in = [(view,) for view, _, _ in crops]
+        each = iter(self._regions.log_probabilities(encoded, alone, seen_in, prototypes))
+        return [np.concatenate([next(each) for _ in range(len(c))]) for c in candidates]
+
+    @abstractmethod
+    def _crops(
+        self, encoded: EncodedImage, masks: Sequence[tuple[FramedMasks, NDArray[np.float64]]]
+    ) -> list[tuple[View, FramedMasks, NDArray[np.float64]]]:
+        """For each mask and its box, photo pixels: a view, and mask and box that are named in it.
+
+        Args:
+            encoded: the photo.
+            masks: each alone `(1, L, L)`, with the box `(4,)` of the prompt, or else its own.
+        """
 
 
-class ImageCropScorer:
+class FeatureCropScorer(_CropScorer):
+    """Feature-Crop: a mask is named from the whole photo's features."""
+
+    reads_photo = True
+
+    def _crops(
+        self, encoded: EncodedImage, masks: Sequence[tuple[FramedMasks, NDArray[np.float64]]]
+    ) -> list[tuple[View, FramedMasks, NDArray[np.float64]]]:
+        whole, frame = whole_view(encoded), encoded.frame
+        return [(whole, FramedMasks(frame, mask.seen_from(frame)), box) for mask, box in masks]
+
+
+class ImageCropScorer(_CropScorer):
     """Image-Crop: the square around a mask is encoded, whatever lies behind it included.
 
     Args:
@@ -59,61 +85,33 @@ class ImageCropScorer:
         size: side of the square as the encoder sees it, that its own head was made for.
     """
 
-    reads_photo = reads_squares = False
+    reads_photo = False
 
     def __init__(self, backend: Backend, size: int) -> None:
-        self._backend, self._size = backend, size
-        self._regions = RegionScorer(backend)
+        super().__init__(backend)
+        self._size = size
 
-    def log_probabilities(
-        self,
-        encoded: EncodedImage,
-        candidates: Sequence[Candidates],
-        views: Sequence[Sequence[View]] | None,  # noqa: ARG002 - of no use
-        prototypes: Any,
-    ) -> list[NDArray[np.float32]]:
-        """See `Scorer.log_probabilities`."""
-        side, cells = self._size, self._size // STRIDE
-        everything = np.full((1, cells, cells), -OUTSIDE, np.float32)  # all of the crop is named
-        frames = [
-            Frame.square_around(box.tolist(), 1.0, side)
-            for each in candidates
-            for _, box in _one_by_one(each)
-        ]
-        corners = np.array([[0, 0], [side, side]])
-        crops = [
-            _cropped(encoded, frame.to_photo(corners).ravel(), FramedMasks(frame, everything))
-            for frame in frames
-        ]
-        seen_in: list[tuple[View]] = []
+    def _crops(
+        self, encoded: EncodedImage, masks: Sequence[tuple[FramedMasks, NDArray[np.float64]]]
+    ) -> list[tuple[View, FramedMasks, NDArray[np.float64]]]:
+        size, cells = self._size, self._size // STRIDE
+        frames = [Frame.square_around(box.tolist(), 1.0, size) for _, box in masks]
+        views: list[View] = []
         for start in range(0, len(frames), SQUARES_AT_ONCE):
             some = frames[start : start + SQUARES_AT_ONCE]
-            encoded_crops = encode_frames(self._backend, encoded.photo, some, masked=False)
-            seen_in += [(view,) for view in encoded_crops]
-        scores = self._regions.log_probabilities(encoded, crops, seen_in, prototypes)
-        return _joined(scores, candidates)
+            views += encode_frames(self._backend, encoded.photo, some, masked=False)
+        everything = np.full((1, cells, cells), -OUTSIDE, np.float32)  # all of the crop is named
+        corners = np.array([[0, 0], [size, size]])
+        return [
+            (view, FramedMasks(view.frame, everything), view.frame.to_photo(corners).ravel())
+            for view in views
+        ]
 
 
-def _one_by_one(
-    candidates: Candidates,
-) -> list[tuple[FramedMasks, NDArray[np.float64]]]:
+def _one_by_one(candidates: Candidates) -> list[tuple[FramedMasks, NDArray[np.float64]]]:
     """Each mask on its own, and the box `(4,)` that it is named from, photo pixels."""
     boxes = candidates.found.boxes_xyxy
     if candidates.box_xyxy is not None:
         boxes = np.tile(candidates.box_xyxy, (len(candidates), 1))
     masks = candidates.mask_logits[:, None]
     return [(FramedMasks(candidates.frame, m), b) for m, b in zip(masks, boxes, strict=True)]
-
-
-def _cropped(encoded: EncodedImage, box_xyxy: NDArray[np.float64], seen: FramedMasks) -> Candidates:
-    """One mask that is named from a box in one view."""
-    unknown = np.full(1, np.nan, np.float32)
-    return Candidates(seen, unknown, encoded.frame, box_xyxy=box_xyxy)
-
-
-def _joined(
-    scores: Sequence[NDArray[np.float32]], candidates: Sequence[Candidates]
-) -> list[NDArray[np.float32]]:
-    """Scores `(1, C + 1)` of each mask -> those `(M, C + 1)` of each of the candidates."""
-    each = iter(scores)
-    return [np.concatenate([next(each) for _ in range(len(c))]) for c in candidates]

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.candidates import low_res_hw
 from ovsam.config import ModelConfig
 from ovsam.errors import PhotoError, PromptError, quoted
 from ovsam.geometry import DEFAULT_MAX_PIXELS
@@ -110,7 +109,7 @@ def checked_prompts(
             f"{config.name} has no multimask output: its checkpoint keeps one mask token. "
             "Ask for a single mask, or convert it with SAM's own decoder."
         )
-    low_res = low_res_hw(encoded.frame)
+    low_res = encoded.frame.low_res_hw
     for prompt in prompts:
         if not isinstance(prompt, Prompt):
             raise PromptError(f"prompts must each be an ovsam.Prompt, got {quoted(prompt)}.")
@@ -126,7 +125,7 @@ def checked_prompts(
 
 def check_memory(encoded: EncodedImage, count: int, *, multimask: bool, paints: bool) -> None:
     """Refuse so many prompts that their masks do not fit; see `checked_prompts`."""
-    (height, width), (low_h, low_w) = encoded.size_hw, low_res_hw(encoded.frame)
+    (height, width), (low_h, low_w) = encoded.size_hw, encoded.frame.low_res_hw
     bytes_of_one = 4 * low_h * low_w + (height * width if paints else 0)
     most = max(MOST_BYTES // ((3 if multimask else 1) * bytes_of_one), PROMPTS_AT_ONCE)
     if count > most:

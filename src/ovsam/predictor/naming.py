@@ -15,6 +15,7 @@ from ovsam.candidates import Candidates
 from ovsam.config import CalibrationConfig
 from ovsam.errors import PromptError, quoted
 from ovsam.geometry import masks_to_boxes_xyxy
+from ovsam.images.frame import STRIDE
 from ovsam.predictor.backend import Backend
 from ovsam.predictor.views import EncodedImage, View, encode_frames, whole_view
 from ovsam.structures import Label, Names
@@ -108,14 +109,14 @@ class RegionScorer:
     ) -> list[NDArray[np.float32]]:
         """See `Scorer.log_probabilities`."""
         views = self._encoded(encoded, candidates) if views is None else views
-        looks = [
+        regions = [
             (i, view, masks.mask_logits, each.box_xyxy)
             for i, (each, seen) in enumerate(zip(candidates, views, strict=True))
             for view, masks in zip(seen, each.views, strict=True)
         ]
         scores: list[list[NDArray[np.float32]]] = [[] for _ in candidates]  # view by view
         # Views that share features, as those of one group of prompts do, go together.
-        for _, shared in groupby(looks, key=lambda look: id(look[1].features)):
+        for _, shared in groupby(regions, key=lambda region: id(region[1].features)):
             group = list(shared)
             index = [view.index for _, view, masks, _ in group for _ in masks]
             found = self._backend.score(
@@ -149,7 +150,7 @@ def _boxes(
 ) -> NDArray[np.float64]:
     """For each of M masks the box `(M, 4)` it is named from, model pixels."""
     if box_xyxy is None:
-        return 4 * masks_to_boxes_xyxy(mask_logits > 0)
+        return STRIDE * masks_to_boxes_xyxy(mask_logits > 0)
     return np.tile(view.box(box_xyxy), (len(mask_logits), 1))
 
 

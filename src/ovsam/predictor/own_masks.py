@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.candidates import STRIDE, Candidates, FramedMasks, low_res_hw
+from ovsam.candidates import Candidates, FramedMasks
 from ovsam.errors import PromptError, quoted
 from ovsam.geometry import clip_box_xyxy, mask_to_box_xyxy
-from ovsam.images.frame import Frame
+from ovsam.images.frame import STRIDE, Frame
 from ovsam.model.prompt_batch import box_mask_logits
 from ovsam.predictor.views import PROMPTS_AT_ONCE, SQUARES_AT_ONCE, EncodedImage
 from ovsam.predictor.zoom import Zoom
@@ -98,7 +98,7 @@ def _not_to_name(encoded: EncodedImage, given: object) -> PromptError:
 
 def _mask_logits(mask: NDArray[np.bool_], frame: Frame) -> NDArray[np.float32]:
     """A mask `(H, W)` as logits `(1, L, L)` in [-4, 4]: how much of each cell is the object's."""
-    height, width = low_res_hw(frame)
+    height, width = frame.low_res_hw
     covered = np.zeros((height * STRIDE, width * STRIDE), np.float32)
     content = frame.cut_mask(mask)
     covered[: content.shape[0], : content.shape[1]] = content

@@ -1,4 +1,4 @@
-"""The paper's baselines behind the predictor: the same masks, named by the frozen encoder alone."""
+"""The paper's baselines as scorers: the same masks, named by the frozen encoder alone."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import to_pixels
 from ovsam.model.presets import as_baseline, named_config
 from ovsam.predictor.predictor import Predictor
-from ovsam.structures import Prediction, Prompt
-from predictor.test_predictor import blobs
+from ovsam.structures import Names, Prediction, Prompt
+from predictor.scenes import blobs
 from tiny_model import TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
 BOX = np.array([40.0, 50, 104, 114])  # 64 x 64 pixels
@@ -60,7 +60,7 @@ def scores_of(embedding: Tensor) -> dict[str, float]:
     return dict(zip(NAMES, scores.tolist(), strict=False))
 
 
-def told(prediction: Prediction, mask: int = 0) -> dict[str, float]:
+def told(prediction: Prediction | Names, mask: int = 0) -> dict[str, float]:
     return {label.name: label.score for label in prediction.labels[mask]}
 
 
@@ -71,24 +71,22 @@ def predictor_of(cuts: Cuts) -> Predictor:
 @pytest.mark.parametrize("zoom", [False, True])
 def test_feature_crop_pools_the_whole_photo_s_features(zoom: bool) -> None:
     """150 x 200 pixels are seen at 96 x 128, so the box is at 0.64 of its place there."""
-    predictor = predictor_of("features")
+    predictor, encoder = predictor_of("features"), model_of("features").encoder
     photo = predictor.encode(blobs(0))
     [found] = predictor.predict(photo, Prompt(box_xyxy=BOX), zoom=zoom)
     box = torch.from_numpy(0.64 * BOX).float()[None]
     mask = torch.zeros(1, 1, 32, 32)
-    encoder = predictor._model.encoder
     expected = scores_of(encoder.embed_regions(photo.features.c5, box, torch.zeros(1), mask))
     assert told(found) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("zoom", [False, True])
 def test_image_crop_names_what_the_encoder_sees_of_the_object_alone(zoom: bool) -> None:
-    predictor = predictor_of("image")
+    predictor, encoder = predictor_of("image"), model_of("image").encoder
     pixels = blobs(0)
     [found] = predictor.predict(predictor.encode(pixels), Prompt(box_xyxy=BOX), zoom=zoom)
     mean, std = TINY.encoder.pixel_mean, TINY.encoder.pixel_std
     crop = to_pixels(pixels[50:114, 40:104], (64, 64), mean, std)
-    encoder = predictor._model.encoder
     whole = torch.tensor([[0.0, 0, 64, 64]])
     c5 = encoder(crop)[3]
     embedding = encoder.embed_regions(c5, whole, torch.zeros(1), torch.zeros(1, 1, 16, 16))
@@ -116,7 +114,8 @@ def test_each_of_three_masks_has_names_of_its_own(cuts: Cuts) -> None:
     assert len(found.labels) == 3
     for k, logits in enumerate(found.low_res_logits):
         box = mask_to_box_xyxy(logits > 0) * 120 / 32
-        [again] = predictor.predict(photo, prompt, name_boxes_xyxy=[box], zoom=False)
+        [candidates] = predictor.segment(photo, prompt, zoom=False)
+        [again] = predictor.name(photo, replace(candidates, box_xyxy=box))
         assert told(found, k) == pytest.approx(told(again), abs=1e-4)
 
 
@@ -146,12 +145,12 @@ def test_many_prompts_at_once_equal_one_by_one(cuts: Cuts) -> None:
 
 
 def test_feature_crop_encodes_the_photo_once() -> None:
-    predictor = predictor_of("features")
-    encoder = predictor._model.encoder
+    model = model_of("features")
+    predictor, encoder = tiny_predictor(model=model), model.encoder
     assert isinstance(encoder, TinyEncoder)
     predictor.predict(predictor.encode(blobs(0)), Prompt(box_xyxy=BOX), zoom=False)
     assert encoder.calls == 1
-    nothing = predictor._model.encode(torch.zeros(1, 3, 64, 64), named=False, masked=False)
+    nothing = model.encode(torch.zeros(1, 3, 64, 64), named=False, masked=False)
     assert encoder.calls == 1, "nobody asks"
     assert nothing.embedding.numel() == nothing.c5.numel() == 0
 
@@ -161,15 +160,15 @@ def test_by_name_and_by_path(tmp_path: Path) -> None:
     file = tmp_path / "my-image-crop"
     shutil.copy(SHIPPED, file)
     assert ovsam.load("lite-feature-crop").config.baseline == BaselineConfig(cuts="features")
-    assert ovsam.load(f"{SHIPPED}-image-crop").name == "lite-image-crop"
-    assert ovsam.load(file).name == "lite"
+    assert ovsam.load(f"{SHIPPED}-image-crop").model_name == "lite-image-crop"
+    assert ovsam.load(file).model_name == "lite"
 
 
 def test_models_without_weights_say_how_to_get_them() -> None:
-    for name in ("sam-vit-h", "sam-vit-b+rn50-feature-crop", "rn50", "rn50-single"):
+    for name in ("sam-vit-h-oracle", "sam-vit-b+rn50-feature-crop", "rn50", "rn50-single"):
         with pytest.raises(CheckpointError, match=r"do not come with ovsam.*'ovsam convert'"):
             ovsam.load(name)
-    with pytest.raises(CheckpointError, match=r"nothing to name with: choose 'sam-vit-h'"):
+    with pytest.raises(CheckpointError, match=r"nothing to name with: choose sam-vit-h-oracle"):
         named_config("sam-vit-h-image-crop")
 
 

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ovsam.config import CalibrationConfig, ModelConfig
+from ovsam.errors import PromptError, UsageError
+from ovsam.predictor.naming import Namer
+from ovsam.predictor.predictor import Predictor
+from ovsam.predictor.views import EncodedImage
+from ovsam.structures import Names
+from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+from predictor.scenes import BOX, PROMPTS, blobs
+from tiny_model import TINY, HashedText, tiny_model, tiny_predictor
+
+
+def calibrated(temperature: float, threshold: float = 0.0, classes: int = 5) -> ModelConfig:
+    calibration = CalibrationConfig(temperature=temperature, threshold=threshold, classes=classes)
+    return replace(TINY, calibration=calibration)
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_a_temperature_divides_the_log_scores(zoom: bool) -> None:
+    pixels = blobs(0)
+    plain, hot = tiny_predictor(), tiny_predictor(calibrated(2.0))
+    [one] = plain.predict(plain.encode(pixels), PROMPTS["box"], zoom=zoom)
+    [other] = hot.predict(hot.encode(pixels), PROMPTS["box"], zoom=zoom)
+    assert [name for name, _ in one.labels[0]] == [name for name, _ in other.labels[0]]
+    before = np.array([*(score for _, score in one.labels[0]), one.none_scores[0]])
+    after = np.array([*(score for _, score in other.labels[0]), other.none_scores[0]])
+    assert before.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(after, before**0.5 / (before**0.5).sum(), rtol=1e-3)
+
+
+def test_none_of_these_is_a_first_name_below_the_threshold(
+    predictor: Predictor, photo: EncodedImage
+) -> None:
+    [found] = predictor.predict(photo, PROMPTS["box"])
+    first = found.labels[0][0].score
+    assert found.none_of_these == (False,), "a model that is not calibrated refuses nothing"
+    for threshold, refused in ((first * 0.999, False), (first * 1.001, True)):
+        [again] = predictor.predict(photo, PROMPTS["box"], threshold=threshold)
+        assert again.none_of_these == (refused,)
+        assert again.labels == found.labels
+        assert (again.masks == found.masks).all()
+    three = predictor.predict(photo, PROMPTS["point"], multimask=True, threshold=1.0)[0]
+    assert three.none_of_these == (True, True, True)
+    assert three.none_scores.shape == (3,)
+
+
+def test_the_models_own_threshold_is_for_vocabularies_no_larger_than_its_own() -> None:
+    predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=5))
+    photo = predictor.encode(blobs(0))
+    [five] = predictor.predict(photo, PROMPTS["box"])
+    [six] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug, tree, lamp, sky")
+    [told] = predictor.predict(photo, PROMPTS["box"], threshold=0.0)
+    assert (five.none_of_these, six.none_of_these) == ((True,), (False,))
+    assert told.none_of_these == (False,)
+    assert (five.calibrated, six.calibrated, told.calibrated) == (True, False, True)
+
+
+def test_scores_of_a_much_shorter_list_are_no_probabilities() -> None:
+    """Two names take the share of all that neither is of; the threshold is for them, too."""
+    predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=5))
+    photo = predictor.encode(blobs(0))
+    [two] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog")
+    [three] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")
+    assert (two.calibrated, three.calibrated) == (False, True)
+    assert (two.none_of_these, three.none_of_these) == ((True,), (True,))
+
+
+def test_a_model_that_was_never_calibrated_says_so(
+    predictor: Predictor, photo: EncodedImage
+) -> None:
+    assert not predictor.predict(photo, PROMPTS["box"])[0].calibrated
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+def test_a_threshold_that_is_no_probability(
+    predictor: Predictor, photo: EncodedImage, threshold: float
+) -> None:
+    with pytest.raises(PromptError, match="threshold must be a probability"):
+        predictor.predict(photo, PROMPTS["box"], threshold=threshold)
+
+
+def test_an_uncertain_name_comes_with_its_kind(
+    predictor: Predictor, photo: EncodedImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dogs = "dalmatian, beagle, poodle, corgi, boxer, teapot"
+    [unsure] = predictor.predict(photo, PROMPTS["box"], vocabulary=dogs, top=6)
+    [kind] = unsure.kinds
+    assert unsure.labels[0][0].score < 0.8
+    assert kind is not None
+    assert kind.name == "dog"
+    said = [score for name, score in unsure.labels[0] if name != "teapot"]
+    assert kind.score == pytest.approx(sum(said), abs=1e-5)
+    alone = predictor.predict(photo, PROMPTS["box"], vocabulary=dogs.removesuffix(", teapot"))
+    assert alone[0].kinds == (None,), "which the list itself says of everything"
+    [mixed] = predictor.predict(photo, PROMPTS["box"], vocabulary="dalmatian, teapot, sky, idea")
+    assert mixed.kinds == (None,)
+    monkeypatch.setattr("ovsam.predictor.naming.CERTAIN", unsure.labels[0][0].score)
+    assert predictor.predict(photo, PROMPTS["box"], vocabulary=dogs)[0].kinds == (None,)
+
+
+def named(
+    probabilities: list[float], vocabulary: Vocabulary, top: int = 1, threshold: float = 0.0
+) -> Names:
+    """What is said of one mask with these probabilities, the background's last."""
+
+    class Fixed:
+        identity, reads_photo, reads_squares = "fixed", True, True
+
+        def readable(self, vocabulary: Vocabulary) -> Vocabulary:
+            return vocabulary
+
+        def prototypes(self, *_: object) -> None:
+            return None
+
+        def log_probabilities(self, *_: object) -> list[NDArray[np.float32]]:
+            with np.errstate(divide="ignore"):
+                return [np.log(np.array([probabilities], np.float32))]
+
+    fixed: Any = Fixed()
+    namer = Namer(fixed, fixed, CalibrationConfig())
+    nothing: Any = None
+    return namer.names(nothing, [], [], namer.query(vocabulary, top, threshold))[0]
+
+
+@pytest.mark.parametrize("words", ["Couch, daybed", "sofas, daybed", "old seat/couch, daybed"])
+def test_a_kind_that_repeats_the_name_is_not_said(words: str) -> None:
+    vocabulary = load_vocabulary(f"{words}, cup")
+    assert named([0.6, 0.3, 0.0, 0.1], vocabulary).kinds == (None,)
+    [other] = named([0.3, 0.6, 0.0, 0.1], vocabulary).kinds
+    assert other is not None
+
+
+def test_names_by_hand() -> None:
+    vocabulary = load_vocabulary("cat, dog, mug")
+    found = named([0.2, 0.5, 0.0, 0.3], vocabulary, top=3)
+    assert [(name, round(score, 5)) for name, score in found.labels[0]] == [
+        ("dog", 0.5),
+        ("cat", 0.2),
+    ], "a name of score 0 is none"
+    assert found.none_scores[0] == pytest.approx(0.3)
+    assert (found.name, len(found), found.none_of_these) == ("dog", 1, (False,))
+    assert named([0.2, 0.5, 0.0, 0.3], vocabulary, threshold=0.51).none_of_these == (True,)
+    nobody = named([0.0, 0.0, 0.0, 1.0], vocabulary)
+    assert (nobody.labels, nobody.name, nobody.none_of_these) == (((),), "", (True,))
+
+
+def test_a_vocabulary_with_templates_of_its_own() -> None:
+    text = HashedText()
+    predictor = tiny_predictor(text=text)
+    photo = predictor.encode(blobs(0))
+    names = load_vocabulary("cat, dog")
+    [plain] = predictor.predict(photo, PROMPTS["box"], vocabulary=names)
+    text.asked.clear()
+    sketches = replace(names, templates=("a sketch of a {}.",))
+    [drawn] = predictor.predict(photo, PROMPTS["box"], vocabulary=sketches)
+    assert text.asked == ["a sketch of a cat.", "a sketch of a dog."]
+    assert dict(drawn.labels[0]) != dict(plain.labels[0])
+
+
+def test_a_threshold_is_of_the_classes_that_may_be_the_answer() -> None:
+    """As calibration counts them: a class with a `!` only competes."""
+    predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=2))
+    photo = predictor.encode(blobs(0))
+    names = replace(load_vocabulary("cat, dog, mug"), answerable=(True, True, False))
+    [found] = predictor.predict(photo, PROMPTS["box"], vocabulary=names)
+    assert found.none_of_these == (True,)
+    [found] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")
+    assert found.none_of_these == (False,)
+
+
+# Names of masks that the predictor did not make
+
+
+@pytest.mark.parametrize("multimask", [False, True], ids=["single", "multimask"])
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_the_two_verbs_give_what_predict_gives(
+    predictor: Predictor, photo: EncodedImage, zoom: bool, multimask: bool
+) -> None:
+    prompts = list(PROMPTS.values())
+    both = predictor.predict(photo, prompts, zoom=zoom, multimask=multimask, threshold=0.3)
+    candidates = predictor.segment(photo, prompts, zoom=zoom, multimask=multimask)
+    names = predictor.name(photo, candidates, threshold=0.3)
+    for found, masks, said in zip(both, candidates, names, strict=True):
+        assert np.array_equal(masks.masks, found.masks)
+        assert np.array_equal(masks.mask, found.mask)
+        assert np.array_equal(masks.low_res_logits, found.low_res_logits)
+        assert np.array_equal(masks.predicted_iou, found.predicted_iou)
+        assert said.none_of_these == found.none_of_these
+        np.testing.assert_allclose(said.none_scores, found.none_scores, atol=1e-5)
+        for one, other in zip(said.labels, found.labels, strict=True):
+            assert [name for name, _ in one] == [name for name, _ in other]
+            np.testing.assert_allclose([s for _, s in one], [s for _, s in other], atol=1e-5)
+
+
+def test_other_words_for_candidates_make_no_new_mask(photo: EncodedImage) -> None:
+    model = tiny_model()
+    predictor = tiny_predictor(model=model, zoom=False)
+    [candidates] = predictor.segment(photo, PROMPTS["box"])
+    decoder = model.mask_decoder
+    decoder.forward = None  # type: ignore[assignment]  # nobody may call it any more
+    [one] = predictor.name(photo, candidates, vocabulary="spoon, cat")
+    [other] = predictor.name(photo, candidates)
+    assert {name for name, _ in one.labels[0]} == {"spoon", "cat"}
+    assert {name for name, _ in other.labels[0]} == set(predictor.vocabulary.classes)
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_candidates_are_named_from_the_box_that_they_are_given(
+    predictor: Predictor, photo: EncodedImage, zoom: bool
+) -> None:
+    """The box of a prompt, any other that replaces it, or else that of the mask; always clipped."""
+    [by_point, by_box] = predictor.segment(photo, [PROMPTS["point"], PROMPTS["box"]], zoom=zoom)
+    assert by_point.box_xyxy is None
+    assert by_box.box_xyxy is not None and by_box.box_xyxy.tolist() == BOX.tolist()
+    plain, given = predictor.name(photo, [by_point, replace(by_point, box_xyxy=BOX)])
+    assert plain.labels != given.labels
+    inside = np.array([110.0, 0, 200, 60])
+    expected = predictor.name(photo, replace(by_point, box_xyxy=inside))[0].labels
+    for out in (10, 1e6):
+        beyond = np.array([110, -out, 200 + out, 60])
+        assert predictor.name(photo, replace(by_point, box_xyxy=beyond))[0].labels == expected
+
+
+def test_a_model_that_has_masks_alone(photo: EncodedImage) -> None:
+    """It segments without a text model; its other verbs say what to do."""
+    whole = tiny_predictor()
+    alone = Predictor(TINY, whole._backend, None, whole.vocabulary)
+    assert (whole.names_objects, alone.names_objects) == (True, False)
+    encoded = alone.encode(blobs(0))
+    [found] = alone.segment(encoded, PROMPTS["box"])
+    [expected] = whole.segment(photo, PROMPTS["box"])
+    assert np.array_equal(found.mask_logits, expected.mask_logits)
+    for verb, given in (("predict", PROMPTS["box"]), ("name", found)):
+        with pytest.raises(UsageError, match=f"tiny has masks alone .* use segment .* of {verb}"):
+            getattr(alone, verb)(encoded, given)
+    with pytest.raises(UsageError, match="use segment instead of prepare"):
+        alone.prepare("cat, dog")
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_masks_need_no_text_model(zoom: bool) -> None:
+    text = HashedText()
+    predictor = tiny_predictor(text=text, zoom=zoom)
+    predictor.segment(predictor.encode(blobs(0)), list(PROMPTS.values()))
+    assert not text.asked

@@ -26,6 +26,16 @@ class FakeEncodedImage:
     size_hw: tuple[int, int]
 
 
+class FakeCandidates(Candidates):
+    """Candidates at a low resolution that is the photo's own: nothing is resized."""
+
+    def _painted(
+        self, low_res: NDArray[np.float32]
+    ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+        height, width = self.size_hw
+        return (slice(None), slice(None)), low_res[:height, :width]
+
+
 @dataclass
 class FakePredictor:
     """Answers a box with the box, points with a disk around the first one.
@@ -155,7 +165,7 @@ class FakePredictor:
         logits[:, :height, :width][:, self._mask(size_hw, prompt)] = 10
         frame = Frame.whole_photo(size_hw, STRIDE * side)
         iou = np.full(count, 0.9 if self.iou_head else np.nan, np.float32)
-        return Candidates(FramedMasks(frame, logits), iou, frame, box_xyxy=prompt.box_xyxy)
+        return FakeCandidates(FramedMasks(frame, logits), iou, frame, box_xyxy=prompt.box_xyxy)
 
     def _mask(self, size_hw: tuple[int, int], prompt: Prompt) -> NDArray[np.bool_]:
         height, width = size_hw

@@ -22,7 +22,6 @@ from speed import PHOTO, Figure, measured, milliseconds, print_table
 
 import ovsam
 from ovsam.model.region import class_logits, fuse
-from ovsam.predictor.predictor import _named
 
 VOCABULARIES = ("coco", "lvis", "22k")
 BUILD_S, OPEN_MS, ONE_MS, MANY_MS, MEMORY_MB = 180, 50, 5, 40, 60
@@ -64,9 +63,9 @@ def labelling(predictor: ovsam.Predictor, name: str, regions: int, runs: int) ->
     """From the regions' embeddings to all that is said of them; and from the photo's features."""
     picture = Image.open(PHOTO).convert("RGB").resize((640, 480))
     features = predictor.encode(np.asarray(picture)).features
-    model, config = predictor._model, predictor.config
-    vocabulary = ovsam.load_vocabulary(name)
-    names = predictor._class_prototypes(vocabulary)
+    model, config, namer = predictor._backend._model, predictor.config, predictor._namer
+    query = namer.query(ovsam.load_vocabulary(name), TOP, 0.0)
+    names = query.prototypes
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(regions, 2, generator=generator) * 200
     boxes = torch.cat([corners, corners + 150], 1)
@@ -74,7 +73,7 @@ def labelling(predictor: ovsam.Predictor, name: str, regions: int, runs: int) ->
     embeddings = torch.randn(2 * regions, config.encoder.text_dim, generator=generator)
 
     def told(scores: torch.Tensor) -> object:
-        return _named(scores.softmax(-1), vocabulary, TOP, 0.0)
+        return namer._names(scores.log_softmax(-1).numpy(), query)
 
     @torch.inference_mode()
     def names_alone() -> object:

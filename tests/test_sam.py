@@ -25,7 +25,7 @@ from ovsam.config import DecoderConfig
 from ovsam.errors import OvsamError, PhotoError, PromptError
 from ovsam.sam import ResizeLongestSide, SamPredictor, sam_model_registry
 from ovsam.structures import Prompt
-from tiny_model import ONE_TOKEN, TINY, balance, tiny_model, tiny_predictor
+from tiny_model import ONE_TOKEN, TINY, HashedText, balance, tiny_model, tiny_predictor
 
 DIM, SIZE = TINY.embed_dim, TINY.image_size
 SAM_CONFIG = replace(TINY, zoom=None, decoder=DecoderConfig(mlp_dim=32, iou_dim=32))
@@ -515,6 +515,23 @@ def test_state(ours: SamPredictor) -> None:
     assert not ours.is_image_set
     with pytest.raises(PromptError, match="An image must be set"):
         ours.predict(box=np.array([10, 20, 90, 80]))
+
+
+def test_names_are_looked_for_when_they_are_asked_for() -> None:
+    text = HashedText()
+    predictor = tiny_predictor(text=text)
+    ours = SamPredictor(predictor)
+    ours.set_image(photo())
+    box = np.array([10, 20, 90, 80])
+    ours.predict(box=box)
+    assert not text.asked
+    labels = ours.labels
+    [expected] = predictor.predict(predictor.encode(photo()), Prompt(box_xyxy=box), multimask=True)
+    for one, other in zip(labels, expected.labels, strict=True):
+        assert [name for name, _ in one] == [name for name, _ in other]
+    assert ours.labels is labels
+    ours.predict(box=np.array([40, 5, 60, 30]))
+    assert ours.labels != labels, "of the last predict"
 
 
 def test_clicks_on_the_last_pixels_of_a_large_photo(ours: SamPredictor) -> None:

@@ -138,6 +138,17 @@ def test_a_kind_that_repeats_the_name_is_not_said(words: str) -> None:
     assert other is not None
 
 
+def test_a_kind_is_certain_or_at_least_likely() -> None:
+    """0.8 of the scores go before 0.5; a certain name needs no kind."""
+    vocabulary = load_vocabulary("dalmatian, beagle, poodle, idea")
+    for dogs, expected in ((0.9, True), (0.6, True), (0.45, False)):
+        [kind] = named([0.5 * dogs, 0.3 * dogs, 0.2 * dogs, 0.95 - dogs, 0.05], vocabulary).kinds
+        assert (kind is not None) == expected
+        if kind is not None:
+            assert kind.name == "dog" and kind.score == pytest.approx(dogs)
+    assert named([0.81, 0.05, 0.04, 0.05, 0.05], vocabulary).kinds == (None,)
+
+
 def test_names_by_hand() -> None:
     vocabulary = load_vocabulary("cat, dog, mug")
     found = named([0.2, 0.5, 0.0, 0.3], vocabulary, top=3)

@@ -223,8 +223,9 @@ class Namer:
         probabilities = softmax(scores / np.float32(self._calibration.temperature), axis=-1)
         classes = probabilities[:, :-1]
         best = classes.max(-1)
+        count = min(query.top, _answers(vocabulary))
         return Names(
-            labels=tuple(_ranked(row, vocabulary, query.top) for row in classes),
+            labels=tuple(_ranked(row, vocabulary, count) for row in classes),
             none_scores=probabilities[:, -1],
             none_of_these=tuple(((best < query.threshold) | (best <= 0)).tolist()),
             kinds=tuple(
@@ -256,12 +257,12 @@ def _answers(vocabulary: Vocabulary) -> int:
 
 
 def _ranked(
-    probabilities: NDArray[np.float32], vocabulary: Vocabulary, top: int
+    probabilities: NDArray[np.float32], vocabulary: Vocabulary, count: int
 ) -> tuple[Label, ...]:
-    """The best `top` of `(C,)` classes; those of score 0 are none."""
-    count = min(top, _answers(vocabulary))
-    best = np.argpartition(-probabilities, count - 1)[:count]
-    best = best[np.argsort(-probabilities[best], kind="stable")]
+    """The best `count` of `(C,)` classes; those of score 0 are none."""
+    least = np.partition(probabilities, -count)[-count]
+    best = np.flatnonzero(probabilities >= least)  # quicker than argpartition
+    best = best[np.argsort(-probabilities[best], kind="stable")][:count]
     scores = probabilities[best].tolist()
     return tuple(
         Label(vocabulary.classes[i], p) for i, p in zip(best.tolist(), scores, strict=True) if p > 0

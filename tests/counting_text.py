@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ovsam.text.prototypes import Reading
+from ovsam.text.encoder import Reading
 
 
 class CountingEncoder:

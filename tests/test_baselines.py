@@ -22,7 +22,7 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import to_pixels
 from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Label, Prediction, Prompt
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 from predictor.test_predictor import blobs
 from tiny_model import TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
@@ -160,7 +160,7 @@ def test_an_oracle_is_told_the_names_or_has_none() -> None:
     assert (alone.none_of_these, alone.kinds) == ((True,), (None,))
     assert alone.none_scores.tolist() == [1]
     assert (alone.labels, alone.name) == (((),), ""), "all names are alike: none is said"
-    assert not predictor._prototypes
+    assert not list(predictor._classes._prototypes)
 
 
 def test_what_an_oracle_refuses() -> None:

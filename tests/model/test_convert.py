@@ -23,7 +23,7 @@ from ovsam.model.convert import (
     rename,
     seen_classes_of,
 )
-from ovsam.vocabulary.vocabulary import COCO_BASE
+from ovsam.vocabulary.builtin import COCO_BASE
 from released import KEYS
 from small_model import NAME, SMALL, clip_state, offer, write_released
 

@@ -35,7 +35,8 @@ from ovsam.text.prototypes import (
     readable_names,
     templates_of,
 )
-from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 from tiny_model import names_of
 
 needs_minilm = pytest.mark.skipif(

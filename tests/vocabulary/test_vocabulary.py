@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 import fuzzing
 from ovsam.errors import VocabularyError
 from ovsam.vocabulary import vocabulary
-from ovsam.vocabulary.vocabulary import (
+from ovsam.vocabulary.builtin import (
     COCO_BASE,
     COCO_NOVEL,
-    Vocabulary,
     builtin_notes,
     builtin_vocabularies,
-    load_vocabulary,
     lvis_groups,
 )
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.wordnet import hierarchy
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyzäé -'", min_size=1, max_size=8).filter(

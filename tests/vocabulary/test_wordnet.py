@@ -9,7 +9,9 @@ import pytest
 
 from ovsam.errors import VocabularyError
 from ovsam.vocabulary import wordnet as module
-from ovsam.vocabulary.vocabulary import Vocabulary, builtin_vocabularies, load_vocabulary
+from ovsam.vocabulary.builtin import builtin_vocabularies
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.wordnet import Kinds, hierarchy
 
 BUILTIN = ("coco", "lvis", "objects365", "imagenet1k", "imagenet21k", "22k")

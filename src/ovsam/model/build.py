@@ -39,7 +39,7 @@ from ovsam.model.clip import (
 from ovsam.model.efficientnet import SCALES
 from ovsam.model.features import ImageEncoder, NoEncoder
 from ovsam.model.ovsam import OVSAM
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "lite.safetensors"  # `lite`, with the package
 TEXT_VECTORS = "text.vectors"  # (K, text_dim), a row for each of the names in

@@ -34,7 +34,8 @@ from ovsam.model.checkpoint import (
     read_safetensors,
     save_checkpoint,
 )
-from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary
+from ovsam.vocabulary.builtin import COCO_BASE
+from ovsam.vocabulary.load import load_vocabulary
 
 Table = tuple[tuple[str, str | None], ...]
 """Patterns of full names and what replaces them; None = not used, on purpose."""

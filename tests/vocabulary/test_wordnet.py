@@ -121,7 +121,7 @@ def test_kinds_are_words_that_people_use(words: str, kind: str) -> None:
 
 
 def test_kinds_are_none_that_say_nothing() -> None:
-    telling = hierarchy().telling
+    telling = hierarchy().kind_words
     assert {"animal", "dog", "vehicle", "food", "person", "furniture"} <= set(telling.values())
     every = load_vocabulary("22k")
     counts = {
@@ -223,7 +223,7 @@ def test_what_is_noted_for_a_built_in_vocabulary_is_for_no_other() -> None:
 )
 def test_kinds_mean_what_people_mean(kind: str, has: str, lacks: str) -> None:
     every = load_vocabulary("22k")
-    [said] = (synset for synset, word in hierarchy().telling.items() if word == kind)
+    [said] = (synset for synset, word in hierarchy().kind_words.items() if word == kind)
     synsets = dict(zip(every.classes, every.synsets, strict=True))
     under = {
         name for name, synset in synsets.items() if synset and said in hierarchy().above(synset)

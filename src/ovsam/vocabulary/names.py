@@ -123,6 +123,7 @@ def split_names(names: str) -> list[str]:
 
 def begins_in_quotes(names: str) -> bool:
     """Whether the first of a class's names is in quotes."""
+    names = names.lstrip()
     first = _ITEM.match(names) if names[:1] in _QUOTES else None
     return first is not None and first.lastgroup is not None
 

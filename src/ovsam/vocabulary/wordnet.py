@@ -94,8 +94,8 @@ class Hierarchy:
     def exceptions(self, vocabulary: str) -> Mapping[str, str]:
         """What a built-in vocabulary means by names, in lower case, that mean something else here.
 
-        >>> hierarchy().exceptions("imagenet1k")["crane (bird)"]
-        'n02012849'
+        >>> hierarchy().exceptions("imagenet1k")["kite"]
+        'n01608432'
         """
         return self._exceptions.get(vocabulary, {})
 
@@ -143,7 +143,7 @@ class Hierarchy:
         return Counter(kind for synset in self._classes for kind in self.above(synset))
 
     @cached_property
-    def said(self) -> dict[str, str]:
+    def kind_words(self) -> dict[str, str]:
         """The kinds that an object may be said to be, with the words for them."""
         words = [word.partition(" = ")[0] for word in said_kinds()]
         return {
@@ -181,12 +181,12 @@ class Kinds:
         answers = {row for row in range(len(synsets)) if answerable is None or answerable[row]}
         members: dict[str, list[int]] = {}
         for row, synset in enumerate(synsets):
-            for kind in tree.above(synset) & tree.said.keys() if synset else ():
+            for kind in tree.above(synset) & tree.kind_words.keys() if synset else ():
                 members.setdefault(kind, []).append(row)
         members = {kind: rows for kind, rows in members.items() if not answers <= set(rows)}
         # The most specific first; of those with the same classes the lowest, that has most above.
         order = sorted(members, key=lambda kind: (len(members[kind]), -len(tree.above(kind)), kind))
-        self._names = [tree.said[kind] for kind in order]
+        self._names = [tree.kind_words[kind] for kind in order]
         self._rows = np.array([row for kind in order for row in members[kind]], np.int64)
         self._counts = np.array([len(members[kind]) for kind in order], np.int64)
         self._starts = np.cumsum(self._counts) - self._counts

@@ -29,7 +29,7 @@ from ovsam.cli.options import (
 )
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import print_left_out
-from ovsam.errors import UsageError, VocabularyError
+from ovsam.errors import UsageError, VocabularyError, first_few
 
 if TYPE_CHECKING:
     from ovsam.evaluate.agreement import AgreementReport
@@ -139,7 +139,7 @@ def evaluate(
     from ovsam.formats.layouts import read_annotated
     from ovsam.formats.prediction import to_json_bytes
     from ovsam.jobs.processes import Workers
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     if json_path is not None:
         check_output(json_path, (".json",), [annotations, Path(vocabulary)])
@@ -249,7 +249,7 @@ def compare(
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.prediction import to_json_bytes
     from ovsam.jobs.processes import Workers
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     if json_path is not None:
         check_output(json_path, (".json",), [data])
@@ -297,7 +297,7 @@ def compare(
 
 def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
     """The vocabulary with what `--unseen` names marked so, each as it is written."""
-    from ovsam.vocabulary.vocabulary import typed_names
+    from ovsam.vocabulary.names import typed_names
 
     names = typed_names(unseen)  # what means the same is not one class here
     if not names:
@@ -407,8 +407,8 @@ def _print_report(report: Report, by_class: bool) -> None:
     if report.merged:
         typer.echo(
             f"warning: {len(report.merged):,} classes of this vocabulary are several of the file's "
-            f"and count as one: {'; '.join(report.merged[:3])}. Give the annotation file itself "
-            "with --vocabulary to tell them apart.",
+            f"and count as one: {first_few(report.merged, 3, '; ')}. Give the annotation file "
+            "itself with --vocabulary to tell them apart.",
             err=True,
         )
     if report.problems:

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from ovsam.config import EncoderConfig
 from ovsam.model.features import ImageEncoder, at_c5, freeze
 from ovsam.model.roi_align import pool_boxes
-from ovsam.text.prototypes import Reading
+from ovsam.text.encoder import Reading
 
 # open_clip's names of the towers. OpenAI trained its own with QuickGELU, which its weights need.
 RESNETS = ("RN50-quickgelu", "RN50x16-quickgelu", "RN50x64-quickgelu")

@@ -17,7 +17,7 @@ from ovsam.config import (
     ZoomConfig,
 )
 from ovsam.errors import CheckpointError, UnknownModelError, quoted
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "lite.safetensors"  # `lite`, with the package
 RELEASED_DECODER = DecoderConfig(mask_tokens=1, iou_head=False)  # the authors' own

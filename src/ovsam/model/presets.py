@@ -147,7 +147,7 @@ def as_baseline(config: ModelConfig, ending: str) -> ModelConfig:
         config,
         name=config.name + ending,
         baseline=BASELINES[ending],
-        fusion_alpha=1.0,  # the frozen encoder alone is asked
+        fusion_alpha=1.0,  # the frozen encoder's score alone counts
         fusion_beta=1.0,
         seen_classes=(),
         calibration=CalibrationConfig(),  # the model's own is of other scores

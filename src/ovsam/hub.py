@@ -20,7 +20,8 @@ import platformdirs
 from ovsam.errors import CheckpointError, UnknownModelError
 from ovsam.files import sha256_of
 from ovsam.model.presets import MODELS, SAMS, SINGLE, split_baseline
-from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
+from ovsam.vocabulary.builtin import COCO_BASE, lvis_groups
+from ovsam.vocabulary.load import load_vocabulary
 
 logger = logging.getLogger(__name__)
 

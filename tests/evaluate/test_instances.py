@@ -14,7 +14,7 @@ from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.kinds import EvaluationKind
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.formats.coco import parse_annotations
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 
 def test_box_prompts_by_hand(images: Path) -> None:

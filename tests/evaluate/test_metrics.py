@@ -16,7 +16,7 @@ from ovsam.evaluate.metrics import (
     summarise_by_size,
 )
 from ovsam.geometry import mask_iou
-from ovsam.vocabulary.vocabulary import COCO_NOVEL
+from ovsam.vocabulary.builtin import COCO_NOVEL
 from photo_folder import rectangle
 
 SIZE = (60, 80)  # a diagonal of 100 pixels, so boundaries are 2 wide

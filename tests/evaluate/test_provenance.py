@@ -9,7 +9,7 @@ import pytest
 from ovsam.evaluate.provenance import provenance, vocabulary_sha256
 from ovsam.files import sha256_of
 from ovsam.hub import SHIPPED, checkpoint_sha256
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 
 def test_the_same_name_with_other_weights_is_another_model(

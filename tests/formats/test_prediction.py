@@ -11,7 +11,7 @@ from ovsam.candidates import Candidates, FramedMasks
 from ovsam.formats.prediction import object_to_json, photo_to_json, to_json_bytes
 from ovsam.images.frame import Frame
 from ovsam.structures import Label, Prediction, Prompt
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 MASK = np.array([[[0, 1, 1], [0, 1, 0]]], dtype=bool)  # runs down the columns: 2 off, 3 on, 1 off
 

@@ -32,8 +32,8 @@ from ovsam.model.presets import MODELS
 from ovsam.predictor.load import torch_predictor
 from ovsam.structures import Prompt
 from ovsam.text.cache import TextStore
-from ovsam.text.prototypes import PLAIN_TEMPLATES
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.text.encoder import PLAIN_TEMPLATES
+from ovsam.vocabulary.load import load_vocabulary
 from tiny_model import HashedText
 
 ODD: list[Any] = [

@@ -17,7 +17,7 @@ from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Prediction, Prompt
 from ovsam.text import prototypes
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 from predictor.scenes import HEIGHT, PROMPTS, WIDTH, assert_same, blobs, differ
 from tiny_model import ONE_TOKEN, HashedText, TinyEncoder, tiny_model, tiny_predictor
 

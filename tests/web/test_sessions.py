@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fakes import FakePredictor
 from ovsam.errors import VocabularyError
 from ovsam.structures import Prompt
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 from ovsam.web.sessions import PhotoNotHeldError, Sessions, parse_vocabulary
 
 

@@ -101,7 +101,7 @@ def evaluate_detections(
     from ovsam.formats.ground_truth import read_ground_truth
     from ovsam.hub import checkpoint_sha256
     from ovsam.jobs.processes import Workers
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     inputs = [annotations, results, Path(vocabulary)]
     check_outputs(json_path, journal, inputs)

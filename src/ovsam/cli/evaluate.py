@@ -183,7 +183,7 @@ def evaluate(
 
 def _vocabulary(name: str, unseen: str | None) -> Vocabulary:
     """The vocabulary, with what `--unseen` names marked so."""
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     vocabulary = load_vocabulary(name)
     return vocabulary if unseen is None else _marked(vocabulary, unseen)
@@ -191,7 +191,7 @@ def _vocabulary(name: str, unseen: str | None) -> Vocabulary:
 
 def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
     """The vocabulary with what `--unseen` names marked so, each as it is written."""
-    from ovsam.vocabulary.vocabulary import typed_names
+    from ovsam.vocabulary.names import typed_names
 
     names = typed_names(unseen)  # what means the same is not one class here
     if not names:
@@ -278,8 +278,8 @@ def _print_report(report: Report, by_class: bool) -> None:
     if report.merged:
         typer.echo(
             f"warning: {len(report.merged):,} classes of this vocabulary are several of the file's "
-            f"and count as one: {'; '.join(report.merged[:3])}. Give the annotation file itself "
-            "with --vocabulary to tell them apart.",
+            f"and count as one: {first_few(report.merged, 3, '; ')}. Give the annotation file "
+            "itself with --vocabulary to tell them apart.",
             err=True,
         )
     if report.problems:

@@ -103,7 +103,7 @@ def segment(
     from ovsam.formats.prediction import photo_to_json, to_json_bytes
     from ovsam.images.draw import draw_overlay
     from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     prompts = parse_prompts(box or [], point or [])
     if not prompts:

@@ -55,7 +55,7 @@ def demo(
     Example: `ovsam demo photo.jpg --vocabulary "cat, dog/puppy, coffee mug"`
     """
     from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
     from ovsam.web.server import serve
 
     names = load_vocabulary(vocabulary)

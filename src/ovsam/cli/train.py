@@ -240,6 +240,8 @@ def _warn(sentences: list[str], what: str) -> None:
         typer.echo(f"{len(sentences):,} {what}:", err=True)
         for sentence in sentences[:_SHOWN]:
             typer.echo(f"  {sentence}", err=True)
+        if len(sentences) > _SHOWN:
+            typer.echo(f"  … {and_more(len(sentences) - _SHOWN)}", err=True)
 
 
 def _confirm(estimate: Estimate, yes: bool) -> None:

@@ -22,15 +22,10 @@ from ovsam.cli.streams import print_file, print_table
 from ovsam.errors import UsageError, VocabularyError
 from ovsam.vocabulary.difference import Difference, without
 from ovsam.vocabulary.search import find, plain_words
-from ovsam.vocabulary.vocabulary import (
-    Vocabulary,
-    builtin_notes,
-    builtin_vocabularies,
-    load_vocabulary,
-    plain_name,
-    shown_name,
-    typed_name,
-)
+from ovsam.vocabulary.vocabulary import Vocabulary, builtin_vocabularies, plain_name
+from ovsam.vocabulary.builtin import builtin_notes
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.names import shown_name, typed_name
 
 app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -149,7 +144,7 @@ def search(
         )
     print_table(table)
     if hidden:
-        typer.echo(f"… and {hidden:,} more; --all lists them")
+        typer.echo(f"… {and_more(hidden)}; --all lists them")
 
 
 @app.command(cls=Command)
@@ -232,4 +227,4 @@ def _print_list(title: str, names: Iterable[str], everything: bool) -> None:
     for name in names if everything else names[:SHOWN]:
         typer.echo(f"  {name}")
     if len(names) > SHOWN and not everything:
-        typer.echo(f"  … and {len(names) - SHOWN:,} more; --all lists them")
+        typer.echo(f"  … {and_more(len(names) - SHOWN)}; --all lists them")

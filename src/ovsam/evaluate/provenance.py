@@ -8,7 +8,7 @@ from typing import Any
 
 from ovsam.errors import VocabularyError
 from ovsam.files import sha256_of
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 Digest = Callable[[str], str | None]
 """The SHA-256 of what a name stands for; None where it stands for nothing."""

@@ -25,6 +25,7 @@ from ovsam.images.folder import leaves_folder
 from ovsam.images.read import DEFAULT_MAX_PIXELS
 from ovsam.structures import LARGEST
 from ovsam.vocabulary.class_lists import heading_ids, is_labelme
+from ovsam.vocabulary.entry import Entry
 from ovsam.vocabulary.vocabulary import Vocabulary
 
 _log = logging.getLogger(__name__)
@@ -366,7 +367,7 @@ def named_category(name: str, texts: Sequence[str], where: str, frequency: str =
     called = [" ".join(text.replace("_", " ").split()) for text in texts]
     synonyms = tuple(dict.fromkeys(text.lower() for text in called if text))
     try:
-        Vocabulary(where, (called[0],), (synonyms,))
+        Vocabulary(where, (Entry(called[0], synonyms),))
     except VocabularyError as error:
         raise AnnotationError(
             f"{where} has a name that is none, {quoted(','.join(texts))}: it must be plain text."

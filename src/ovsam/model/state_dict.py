@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ovsam.errors import CheckpointError, quoted
+from ovsam.errors import CheckpointError, first_few, quoted
 
 NAMES_SHOWN = 12  # of the tensors that an error message lists
 NAME_SHOWN = 300  # characters of each
@@ -126,10 +126,5 @@ def check_finite(state: Mapping[str, Tensor], source: str | Path) -> None:
 
 def listed(names: Iterable[str], separator: str = ", ") -> str:
     """Names in one line, the first few if there are many; each short, whatever it is."""
-    names = list(names)
-    more = len(names) - NAMES_SHOWN
-    shown = separator.join(
-        name if name.isprintable() and len(name) <= NAME_SHOWN else quoted(name)
-        for name in names[:NAMES_SHOWN]
-    )
-    return f"{shown} and {more} more" if more > 0 else shown
+    short = (n if n.isprintable() and len(n) <= NAME_SHOWN else quoted(n) for n in names)
+    return first_few(short, NAMES_SHOWN, separator)

@@ -24,7 +24,8 @@ from ovsam.evaluate.provenance import sha256_now
 from ovsam.formats.coco import as_float
 from ovsam.hub import checkpoint_sha256
 from ovsam.paper.table_set import Folders, TableSet
-from ovsam.vocabulary.vocabulary import COCO_BASE, COCO_NOVEL, load_vocabulary
+from ovsam.vocabulary.builtin import COCO_BASE, COCO_NOVEL
+from ovsam.vocabulary.load import load_vocabulary
 
 
 class _Outcome(TypedDict):

@@ -20,14 +20,10 @@ from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.torch_backend import TorchBackend
 from ovsam.segmenter import Words
 from ovsam.text.cache import TextStore
-from ovsam.text.prototypes import (
-    ClassPrototypes,
-    TextEncoder,
-    as_read,
-    class_prototypes,
-    templates_of,
-)
-from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+from ovsam.text.prototypes import ClassPrototypes, TextEncoder, as_read, class_prototypes
+from ovsam.text.encoder import templates_of
+from ovsam.vocabulary.vocabulary import Vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 VOCABULARIES_KEPT = 16
 
@@ -64,7 +60,7 @@ def load(
     from ovsam.model.baselines.coop import InContext
     from ovsam.model.restore import restore
     from ovsam.text.minilm import MiniLM
-    from ovsam.text.prototypes import PLAIN_TEMPLATES, openai_templates
+    from ovsam.text.encoder import PLAIN_TEMPLATES, openai_templates
 
     names = load_vocabulary(vocabulary)
     check_device(device)

@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +33,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ovsam.bounded_json import parse_json
-from ovsam.errors import OutputError, PhotoError, TrainingError
+from ovsam.errors import OutputError, PhotoError, TrainingError, first_few
 from ovsam.files import write_atomically
 from ovsam.formats.layouts import ListedPhoto, Report, list_photos
 from ovsam.formats.skipped import AT_MOST
@@ -375,7 +375,7 @@ class FeatureCacher:
         if len(skipped) > AT_MOST * total:
             raise TrainingError(
                 f"Stopped, as more than {AT_MOST:.0%} of {total:,} photos cannot be read: "
-                f"{_some(list(skipped))}. Mend the data set ('ovsam data check' lists "
+                f"{_some(skipped)}. Mend the data set ('ovsam data check' lists "
                 "what is wrong) and run the same command again with --verify."
             )
 
@@ -557,10 +557,8 @@ def _read_contents(folder: Path) -> Contents:
         ) from error
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    shown = ", ".join(f"'{name}'" for name in names[:NAMED])
-    return f"{shown} and {more:,} more" if more > 0 else shown
+def _some(names: Iterable[str]) -> str:
+    return first_few((f"'{name}'" for name in names), NAMED)
 
 
 def in_bytes(size: int) -> str:

@@ -20,7 +20,7 @@ from ovsam.model.build import build
 from ovsam.model.lite import LiteImageEncoder
 from ovsam.model.ovsam import OVSAM
 from ovsam.text.minilm import MiniLM
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 BATCH_NORM_EPS = 1e-5
 

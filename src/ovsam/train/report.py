@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ovsam.errors import and_more
 from ovsam.files import write_atomically
 from ovsam.formats.skipped import Skipped
 from ovsam.train.curves import draw_curves
@@ -61,8 +62,9 @@ def write_report(
         if left_out:
             parts.append(f"## {heading} that could not be used: {len(left_out):,}")
             lines = [f"- `{one.name}`: {one.why}" for one in left_out[:LISTED]]
-            more = len(left_out) - LISTED
-            parts.append("\n".join([*lines, *([f"- ... and {more:,} more"] if more > 0 else ())]))
+            if len(left_out) > LISTED:
+                lines.append(f"- … {and_more(len(left_out) - LISTED)}")
+            parts.append("\n".join(lines))
     write_atomically(folder / REPORT, ("\n\n".join(parts) + "\n").encode(errors="replace"))
 
 

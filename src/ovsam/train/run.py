@@ -30,7 +30,8 @@ from ovsam.train.stages.distill import DistillBatches, DistillStage
 from ovsam.train.stages.joint import JointStage, Turns
 from ovsam.train.stages.label import ClassesInContext, LabelBatches, LabelStage
 from ovsam.train.teacher import load_teacher
-from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary
+from ovsam.vocabulary.builtin import COCO_BASE
+from ovsam.vocabulary.load import load_vocabulary
 
 log = logging.getLogger(__name__)
 

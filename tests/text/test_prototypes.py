@@ -130,30 +130,30 @@ def test_a_long_vocabulary_is_one_file_of_its_names(tmp_path: Path, long: Vocabu
     first, _ = _long_prototypes(long, TextStore(tmp_path / "text.sqlite"))
     [file] = _banks(tmp_path)
     (tmp_path / "text.sqlite").unlink()
-    again, asked = _long_prototypes(long, TextStore(tmp_path / "text.sqlite"))
-    assert not asked and _banks(tmp_path) == [file]
+    again, embedded = _long_prototypes(long, TextStore(tmp_path / "text.sqlite"))
+    assert not embedded and _banks(tmp_path) == [file]
     for number in range(40):
         expected = torch.cat([vector_of(name) for name in long.synonyms[number]]).half()
         assert torch.equal(names_of(first.bank, number), expected)
         assert torch.equal(names_of(again.bank, number), expected)
     # Another order of the names is another list: no file is read for what it is not.
     flipped = Vocabulary("v", long.entries[::-1])
-    other, asked = _long_prototypes(flipped, TextStore(None))
-    assert len(asked) == 80
+    other, embedded = _long_prototypes(flipped, TextStore(None))
+    assert len(embedded) == 80
     for number in range(40):
         assert torch.equal(names_of(other.bank, 39 - number), names_of(first.bank, number))
     _long_prototypes(flipped, TextStore(tmp_path / "text.sqlite"))
     assert len(_banks(tmp_path)) == 2
 
 
-def test_a_damaged_file_is_made_anew(tmp_path: Path, long: Vocabulary) -> None:
+def test_a_damaged_file_is_made_again(tmp_path: Path, long: Vocabulary) -> None:
     store = TextStore(tmp_path / "text.sqlite")
     _long_prototypes(long, store)
     [file] = _banks(tmp_path)
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
-    made, asked = _long_prototypes(long, store)
-    assert not asked and file.read_bytes() == content  # from the store
+    made, embedded = _long_prototypes(long, store)
+    assert not embedded and file.read_bytes() == content  # from the store
     assert torch.equal(names_of(made.bank, 3)[:1], vector_of("thing 3").half())
 
 
@@ -164,16 +164,16 @@ def test_an_edited_vocabulary_embeds_what_is_new_and_shares_the_rest(
     first, _ = _long_prototypes(long, store)
     assert first.base is not None
     edited = long.without("thing 4").renamed("thing 9", "gadget").with_class("mug/cup")
-    made, asked = _long_prototypes(edited, store, [first.base])
-    assert asked == ["cup", "gadget", "mug"]
+    made, embedded = _long_prototypes(edited, store, [first.base])
+    assert embedded == ["cup", "gadget", "mug"]
     assert made.base is first.base and len(_banks(tmp_path)) == 1
     assert made.bank.groups[0].data_ptr() == first.bank.groups[0].data_ptr()
-    anew, _ = _long_prototypes(edited, TextStore(None))
+    afresh, _ = _long_prototypes(edited, TextStore(None))
     for number in range(40):
-        assert torch.equal(names_of(made.bank, number), names_of(anew.bank, number))
+        assert torch.equal(names_of(made.bank, number), names_of(afresh.bank, number))
     # An edit of the edit builds on the same, too, and a removal alone embeds nothing.
-    again, asked = _long_prototypes(edited.without("mug"), store, [made.base])
-    assert not asked and len(again.bank) == 39
+    again, embedded = _long_prototypes(edited.without("mug"), store, [made.base])
+    assert not embedded and len(again.bank) == 39
 
 
 @pytest.mark.parametrize("other", ["most are gone", "most are new"])

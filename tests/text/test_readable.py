@@ -85,15 +85,15 @@ def test_names_that_are_not_read_are_not_embedded(tmp_path: Path) -> None:
     assert readable_names((("猫",), ("dog", "猫")), minilm) == [("猫",), ("dog",)]
 
 
-def test_names_of_ascii_are_not_asked_about_in_a_long_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_ascii_are_not_looked_at_in_a_long_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readable, "READ_ALL", 3)
-    asked: list[str] = []
+    looked_at: list[str] = []
 
     class Reader(CountingEncoder):
         def read(self, texts: Sequence[str]) -> list[Reading]:
-            asked.extend(texts)
+            looked_at.extend(texts)
             return [Reading((), False, False) for _ in texts]
 
     read = readable_vocabulary(load_vocabulary("cat, dog, cup, fox, é"), Reader())
-    assert asked == ["é"]
+    assert looked_at == ["é"]
     assert read.answerable == (True, True, True, True, False)

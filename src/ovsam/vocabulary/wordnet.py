@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ovsam.errors import VocabularyError
 
 RARE = 10
-"""Of a word's meanings one with so many times fewer classes is not what is asked for."""
+"""Of a word's meanings one with so many times fewer classes is not what a person means."""
 SHARE = 0.05
 """A kind is said where its classes but for the likeliest have so much together."""
 _NEAR = 5  # words that a message offers

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from PIL import Image
 
 from fakes import FakePredictor
+from jobs.broken import Dying, cannot_load
 from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
 from ovsam.evaluate.clicks import evaluate_clicks
 from ovsam.evaluate.detections import evaluate_detections
@@ -324,18 +324,6 @@ def test_two_processes_give_the_digits_of_one(folder: Path, annotated: Annotatio
     assert shared.outcomes == alone.outcomes
     assert len({outcome.iou for outcome in alone.outcomes}) > 5
     assert ticks == [(done, 12) for done in range(1, 13)]
-
-
-@dataclass
-class Dying(FakePredictor):
-    """Its process ends at the first photo."""
-
-    def encode(self, image: Any) -> Any:  # noqa: ARG002
-        os._exit(1)
-
-
-def cannot_load() -> FakePredictor:
-    raise CheckpointError("'gone.safetensors' is missing.")
 
 
 def test_what_goes_wrong_in_a_worker_is_said(folder: Path, annotated: Annotations) -> None:

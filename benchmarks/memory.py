@@ -14,9 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,6 +24,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from processes import in_fresh_process, peak_gb
 
 PHOTOS, OBJECTS, CLASSES = 19_809, 244_707, 1203
 NUMBERS = 98  # of a polygon: makes the file as large as LVIS's
@@ -103,11 +101,6 @@ class Instant:
         return answers
 
 
-def peak_gb() -> float:
-    """The most memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
 def run(side: str, folder: Path) -> dict[str, Any]:
     """Evaluate in this process: its peak after reading, halfway, and at the end."""
     from ovsam.evaluate.detections import evaluate_detections
@@ -148,11 +141,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="of LVIS's size")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)  # a side and the folder
     options = parser.parse_args()
-    if options.side:
-        print(json.dumps(run(options.side, options.folder)))
+    if options.inside:
+        side, folder = options.inside
+        print(json.dumps(run(side, Path(folder))))
         return
     found = {}
     with tempfile.TemporaryDirectory() as name:
@@ -160,9 +153,7 @@ def main() -> None:
         make(folder, options.share)
         print(f"annotation file: {(folder / 'truth.json').stat().st_size / 1e6:.0f} MB")
         for side in SIDES:
-            command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found[side] = json.loads(done.stdout)
+            found[side] = in_fresh_process(__file__, "--inside", side, folder)
             peaks = found[side]["peak_gb"]
             shown = ", ".join(f"{stage} {peak:.2f}" for stage, peak in peaks.items())
             within = "yes" if peaks["report"] <= LIMIT_GB else "NO"

@@ -18,9 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,6 +30,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from processes import in_fresh_process
+from processes import peak_gb as peak_gb_of_process
 from torch import Tensor
 
 from data import GOAL, Drawn, drawn_plainly
@@ -246,8 +245,7 @@ def timed(folder: Path, steps: int, size: int) -> list[Figure]:
 def peak_gb(device: str) -> float:
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
-    kilobyte = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte / 1e9
+    return peak_gb_of_process()
 
 
 def tiny_data_set(folder: Path, side: int) -> DataSet:
@@ -298,12 +296,9 @@ def one_step(name: str, recompute: bool, device: str) -> Memory:
 
 def measured(name: str, recompute: bool, device: str, threads: int) -> Memory:
     """`one_step` in a process of its own."""
-    command = [sys.executable, __file__, "--memory", name, "--device", device]
-    command += ["--threads", str(threads), "--inside", "recompute" if recompute else "keep"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"error: the step of '{name}' failed; is there enough memory?")
-    return Memory(**json.loads(done.stdout.splitlines()[-1]))
+    options = ("--memory", name, "--device", device, "--threads", threads)
+    inside = "recompute" if recompute else "keep"
+    return Memory(**in_fresh_process(__file__, *options, "--inside", inside))
 
 
 def main() -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from processes import in_fresh_process
 from speed import PHOTO, Figure, measured, milliseconds, print_table
 
 import ovsam
@@ -49,10 +48,8 @@ def opened(name: str, cache: Path) -> dict[str, float]:
 
 def opened_afresh(name: str, cache: Path, runs: int) -> list[Figure]:
     """The medians of `opened`, in fresh processes."""
-    threads = ["--threads", str(torch.get_num_threads())]
-    command = [sys.executable, __file__, *threads, "--open", name, str(cache)]
-    answers = [subprocess.run(command, stdout=subprocess.PIPE, check=True) for _ in range(runs)]
-    found = [json.loads(answer.stdout) for answer in answers]
+    arguments = ("--threads", torch.get_num_threads(), "--inside", name, cache)
+    found = [in_fresh_process(__file__, *arguments) for _ in range(runs)]
     spent, memory = (statistics.median(one[unit] for one in found) for unit in ("ms", "MB"))
     return [
         Figure("opened in a fresh process", "ms", spent, OPEN_MS, runs=runs),
@@ -130,11 +127,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15, help="of each figure; processes: a third")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--open", nargs=2, metavar=("NAME", "CACHE"), help=argparse.SUPPRESS)
+    parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)  # a name and the cache
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.open:
-        name, cache = options.open
+    if options.inside:
+        name, cache = options.inside
         print(json.dumps(opened(name, Path(cache))))
         return
     with tempfile.TemporaryDirectory() as folder:

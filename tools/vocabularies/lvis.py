@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypedDict
 
 from tools.vocabularies.entry import Entry, unique
-from tools.vocabularies.sources import LvisCategory
 from tools.vocabularies.text_file import TextFile
 from tools.vocabularies.wordnet import WordNet
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
+
+
+class LvisCategory(TypedDict):
+    """A category as detectron2 carries it."""
+
+    id: int
+    name: str
+    synonyms: list[str]
+    synset: str
+    frequency: str
 
 
 def lvis_entries(categories: Sequence[LvisCategory], wordnet: WordNet) -> list[Entry]:

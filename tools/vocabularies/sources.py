@@ -9,25 +9,16 @@ import tarfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from timm.data.imagenet_info import ImageNetInfo
 
+from tools.vocabularies.lvis import LvisCategory
 from tools.vocabularies.wordnet import WordNet
 
 
 class PackageError(Exception):
     """A package is not there, or there are several."""
-
-
-class LvisCategory(TypedDict):
-    """A category as detectron2 carries it."""
-
-    id: int
-    name: str
-    synonyms: list[str]
-    synset: str
-    frequency: str
 
 
 def wordnet(packages: Path) -> WordNet:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tiny_wordnet import n, tiny_wordnet
-from tools.vocabularies.lvis import lvis_entries, lvis_files
-from tools.vocabularies.sources import LvisCategory
+from tools.vocabularies.lvis import LvisCategory, lvis_entries, lvis_files
 
 CATEGORIES: list[LvisCategory] = [
     {

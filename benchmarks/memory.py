@@ -78,7 +78,8 @@ def make(folder: Path, share: float) -> None:
 class Instant:
     """Answers a box with the box and the first name."""
 
-    name, zoom, device, fingerprint = "instant", False, "cpu", "none"
+    model_name, zoom, device, fingerprint = "instant", False, "cpu", "none"
+    names_objects, threads = True, 1
     config = SimpleNamespace(image_size=512)
 
     def __init__(self, vocabulary: Any) -> None:
@@ -100,12 +101,14 @@ class Instant:
             answers.append(Prediction(masks, scores, prompt.box_xyxy[None], logits, (names,)))
         return answers
 
+    segment = predict
+
 
 def run(side: str, folder: Path) -> dict[str, Any]:
     """Evaluate in this process: its peak after reading, halfway, and at the end."""
     from ovsam.evaluate.detections import evaluate_detections
     from ovsam.evaluate.instances import evaluate
-    from ovsam.formats.coco_results import Detection
+    from ovsam.formats.coco_results import Detection, Detections
     from ovsam.formats.ground_truth import read_truth
     from ovsam.vocabulary.vocabulary import load_vocabulary
 
@@ -128,7 +131,8 @@ def run(side: str, folder: Path) -> dict[str, Any]:
         for one in truth.annotations.instances:
             found = Detection(one.photo_id, ids[one.category], one.box_xyxy, one.area % 1)
             detections.setdefault(one.photo_id, []).append(found)
-        evaluate_detections(predictor, truth, detections, folder, labels="detector", progress=tick)
+        boxes = Detections(detections)
+        evaluate_detections(predictor, truth, boxes, folder, labels="detector", progress=tick)
     peaks["report"] = peak_gb()
     seconds["report"] = time.perf_counter() - start
     return {"peak_gb": peaks, "seconds": seconds}

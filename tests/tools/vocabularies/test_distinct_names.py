@@ -32,11 +32,12 @@ def test_the_first_class_keeps_a_name() -> None:
 def test_of_kinds_the_nearest_that_is_not_taken_is_said() -> None:
     entries = [
         Entry(["crane"], n(6)),
-        Entry(["crane (bird)"], n(5)),
         Entry(["crane"], n(6)),
+        Entry(["crane"], n(6)),
+        Entry(["crane (bird)"], n(5)),
     ]
     make_first_names_distinct(entries, tiny_wordnet())
-    assert entries[2].names == ["crane (animal)"]
+    assert names_of(*entries[1:3]) == [["crane (animal)"], ["crane (creature)"]]
 
 
 def test_a_reserved_name_is_kept_for_its_class() -> None:

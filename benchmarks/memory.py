@@ -145,19 +145,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="of LVIS's size")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)  # a side and the folder
     options = parser.parse_args()
-    if options.inside:
-        side, folder = options.inside
-        print(json.dumps(run(side, Path(folder))))
-        return
     found = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, options.share)
         print(f"annotation file: {(folder / 'truth.json').stat().st_size / 1e6:.0f} MB")
         for side in SIDES:
-            found[side] = in_fresh_process(__file__, "--inside", side, folder)
+            found[side] = in_fresh_process(run, side, folder)
             peaks = found[side]["peak_gb"]
             shown = ", ".join(f"{stage} {peak:.2f}" for stage, peak in peaks.items())
             within = "yes" if peaks["report"] <= LIMIT_GB else "NO"

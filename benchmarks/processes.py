@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import resource
-import subprocess
 import sys
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def in_fresh_process(script: str, *arguments: object) -> Any:
-    """The JSON that a script prints last when it is called with these arguments."""
-    texts = [str(argument) for argument in arguments]
-    done = subprocess.run([sys.executable, script, *texts], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"error: {script} {' '.join(texts)} failed; is there enough memory?")
-    return json.loads(done.stdout.splitlines()[-1])
+def in_fresh_process(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work`, a function of a module, gives in a process that has done nothing before."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(work, *args, **kwargs).result()
+        except BrokenProcessPool:
+            raise SystemExit("error: a process was killed; is there enough memory?") from None
 
 
 def peak_gb(usage: resource.struct_rusage | None = None) -> float:

@@ -140,17 +140,12 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=36000)
     parser.add_argument("--runs", type=int, default=1, help="of each side, by turns")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)  # a side and the folder
     options = parser.parse_args()
-    if options.inside:
-        side, folder = options.inside
-        print(json.dumps(measured(side, Path(folder))))
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, options.photos, options.instances)
         runs = [
-            {side: in_fresh_process(__file__, "--inside", side, folder) for side in SIDES}
+            {side: in_fresh_process(measured, side, folder) for side in SIDES}
             for _ in range(options.runs)
         ]
     best = {side: min((run[side] for run in runs), key=itemgetter("seconds")) for side in SIDES}

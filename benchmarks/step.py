@@ -295,10 +295,15 @@ def one_step(name: str, recompute: bool, device: str) -> Memory:
 
 
 def measured(name: str, recompute: bool, device: str, threads: int) -> Memory:
-    """`one_step` in a process of its own."""
-    options = ("--memory", name, "--device", device, "--threads", threads)
-    inside = "recompute" if recompute else "keep"
-    return Memory(**in_fresh_process(__file__, *options, "--inside", inside))
+    """`one_step` in this process, which has done nothing before."""
+    set_up(threads)
+    return one_step(name, recompute, device)
+
+
+def set_up(threads: int) -> None:
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    torch.manual_seed(0)
 
 
 def main() -> None:
@@ -312,23 +317,17 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="for --memory")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--inside", choices=["keep", "recompute"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.data is None and options.memory is None:
         parser.error("give --data, --memory or both")
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(options.threads)
-    torch.manual_seed(0)
-    if options.inside:
-        found = one_step(options.memory, options.inside == "recompute", options.device)
-        print(json.dumps(asdict(found)))
-        return
+    set_up(options.threads)
     document: dict[str, Any] = {"prompts": PROMPTS.count, "threads": options.threads}
     if options.memory:  # first: on Linux a process begins with the peak of the one that started it
         print(f"{'one step, batch 1':30}{'recompute':>11}{'before':>9}{'peak':>9}{'s':>8}  GB")
         document["memory"] = []
         for recompute in (False, True):
-            row = measured(options.memory, recompute, options.device, options.threads)
+            arguments = (options.memory, recompute, options.device, options.threads)
+            row = in_fresh_process(measured, *arguments)
             print(
                 f"{f'{row.model}, {row.device}':30}{'yes' if recompute else 'no':>11}"
                 f"{row.before:>9.2f}{row.peak:>9.2f}{row.seconds:>8.1f}",

@@ -8,7 +8,6 @@ All is time by the clock: run it on an idle machine.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -36,8 +35,9 @@ def resident_mb() -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
-def opened(name: str, cache: Path) -> dict[str, float]:
+def opened(name: str, cache: Path, threads: int) -> dict[str, float]:
     """Milliseconds and megabytes of the embeddings that are on disk; the names are read before."""
+    torch.set_num_threads(threads)
     predictor = ovsam.load("lite", cache_dir=cache)
     predictor.prepare("warm, up")
     vocabulary = ovsam.load_vocabulary(name)
@@ -48,8 +48,8 @@ def opened(name: str, cache: Path) -> dict[str, float]:
 
 def opened_afresh(name: str, cache: Path, runs: int) -> list[Figure]:
     """The medians of `opened`, in fresh processes."""
-    arguments = ("--threads", torch.get_num_threads(), "--inside", name, cache)
-    found = [in_fresh_process(__file__, *arguments) for _ in range(runs)]
+    threads = torch.get_num_threads()
+    found = [in_fresh_process(opened, name, cache, threads) for _ in range(runs)]
     spent, memory = (statistics.median(one[unit] for one in found) for unit in ("ms", "MB"))
     return [
         Figure("opened in a fresh process", "ms", spent, OPEN_MS, runs=runs),
@@ -127,13 +127,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15, help="of each figure; processes: a third")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)  # a name and the cache
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.inside:
-        name, cache = options.inside
-        print(json.dumps(opened(name, Path(cache))))
-        return
     with tempfile.TemporaryDirectory() as folder:
         for name in VOCABULARIES:
             print(f"{name}: {len(ovsam.load_vocabulary(name)):,} classes")

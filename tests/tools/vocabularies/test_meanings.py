@@ -11,8 +11,8 @@ from tools.vocabularies.meanings import give_synsets, kinds_among, merged_synset
 LVIS = [
     Entry(["mouse (computer equipment)"], n(15)),
     Entry(["hound", "dogs"], n(4)),
-    Entry(["shoe"], n(10)),
     Entry(["loafer", "shoe"], n(11)),
+    Entry(["shoe"], n(10)),
 ]
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import ovsam
 from ovsam.cli.app import app
 from ovsam.config import BaselineConfig
-from ovsam.data.dataset import DataSet
+from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_crops import SceneConfig
@@ -34,16 +34,29 @@ from tiny_model import TEXT_DIM, TINY, HashedText, TinyEncoder, tiny_model
 LEARNS = {ending: each for ending, each in BASELINES.items() if each.learns}
 
 
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(line: str) -> str:
+        result = CliRunner().invoke(app, line.split(), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
 @pytest.mark.parametrize("ending", LEARNS)
 def test_a_shipped_recipe_at_a_tiny_size(
-    tmp_path: Path, invoke: Callable[[str], str], ending: str
+    tmp_path: Path, run: Callable[[str], str], ending: str
 ) -> None:
     """All but the baseline's own part is as `lite` has it; a class that was not taught is named."""
     write_folder(tmp_path)
     tiny = "engine.steps=2 engine.workers=0 engine.log_every=1 engine.precision=32-true batch=1"
     changes = " ".join(f"--set {change}" for change in [*tiny.split(), "scene.size=64"])
     only = '--set scene.min_area=4 --set data.0.only=["person"]'
-    invoke(f"train {ending[1:]}-lite --data . -o out {changes} {only}")
+    run(f"train {ending[1:]}-lite --data . -o out {changes} {only}")
     path = tmp_path / "out" / f"lite{ending}.safetensors"
     part = "context" if LEARNS[ending].context_tokens else "conv_adapter"
     model, lite = restore(path).model, restore(SHIPPED).model.state_dict()
@@ -65,7 +78,7 @@ def test_without_training_it_is_refused(ending: str) -> None:
 
 
 def test_sam_is_fine_tuned(
-    tmp_path: Path, invoke: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From SAM's and CLIP's own files; then CoOp's tokens on what came out."""
     offer(monkeypatch)
@@ -82,11 +95,11 @@ def test_sam_is_fine_tuned(
     line = f"train sam-coco --data . --set model={name} {changes}"
     wrong = CliRunner().invoke(app, f"{line} {files} -o wrong --set scene.size=64".split())
     assert "set scene.size=256" in str(wrong.exception) + wrong.output
-    invoke(f"{line} {files} -o tuned")
+    run(f"{line} {files} -o tuned")
     tuned = tmp_path / "tuned" / f"{name}.safetensors"
     config = restore(tuned).model.config
     assert (config.fusion_alpha, config.seen_classes, config.sam is None) == (1, (), False)
-    invoke(
+    run(
         f"train clip2sam-coco --data . --set model={name}-coop {changes} -o named "
         f"--set start.checkpoint={tuned} --set learn=['context'] --set data.0.only=['person'] "
         f"--set watch.path={photos} --set watch.images=coco_sample/train2017"
@@ -98,7 +111,7 @@ def test_sam_is_fine_tuned(
 
 
 def test_sam_alone_is_fine_tuned(
-    tmp_path: Path, invoke: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From SAM's file alone; of all its weights only the decoder's change."""
     write_folder(tmp_path)
@@ -109,7 +122,7 @@ def test_sam_alone_is_fine_tuned(
         "data.0.images=coco_sample/train2017 start.sam=whole_sam.pth"
     )
     changes = " ".join(f"--set {change}" for change in tiny.split())
-    invoke(f"train sam-coco --data . --set model=sam-vit-b-oracle {changes} -o tuned")
+    run(f"train sam-coco --data . --set model=sam-vit-b-oracle {changes} -o tuned")
     model = restore(tmp_path / "tuned" / "sam-vit-b-oracle.safetensors").model.state_dict()
     sam = torch.load(tmp_path / "whole_sam.pth", weights_only=True)
     before = {name.replace("image_encoder.", "sam."): value for name, value in sam.items()}
@@ -119,6 +132,12 @@ def test_sam_alone_is_fine_tuned(
 
 
 # The stage on a tiny model
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    root = write_folder(tmp_path_factory.mktemp("photos")) / "coco_sample"
+    return read_data_set(root / "annotations/instances_train2017.json", root / "train2017")
 
 
 def batches(data_set: DataSet) -> LabelBatches:

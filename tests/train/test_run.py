@@ -43,6 +43,20 @@ SMALL = [
 Invoke = Callable[[str], str]
 
 
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Runs a command line of ovsam that must succeed; gives what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(line: str) -> str:
+        result = CliRunner().invoke(app, line.split(), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
 def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: Invoke) -> None:
     """The commands of docs/train.md as they stand there, at a tiny size."""
     photos = tmp_path / "my-photos"
@@ -342,6 +356,11 @@ def test_a_mixture_under_the_union_of_its_names(tmp_path: Path, invoke: Invoke) 
     config = json.loads(ovsam_metadata(tmp_path / "run" / "tiny.safetensors")["config"])
     assert config["seen_classes"] == ["person", "bicycle"], "not those that are not to be trusted"
     assert config["calibration"]["temperature"] == 1, "the weights are others now"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("photos"))
 
 
 def coco(root: Path, **settings: object) -> DataSet:

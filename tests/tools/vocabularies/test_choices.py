@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam import load_vocabulary
 from tools.vocabularies.build import shipped
 from tools.vocabularies.choices import Choices, read_choices
 

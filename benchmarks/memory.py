@@ -14,9 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,6 +24,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from processes import in_fresh_process, peak_gb
 
 PHOTOS, OBJECTS, CLASSES = 19_809, 244_707, 1203
 NUMBERS = 98  # of a polygon: makes the file as large as LVIS's
@@ -80,7 +78,8 @@ def make(folder: Path, share: float) -> None:
 class Instant:
     """Answers a box with the box and the first name."""
 
-    name, zoom, device, fingerprint = "instant", False, "cpu", "none"
+    model_name, zoom, device, fingerprint = "instant", False, "cpu", "none"
+    names_objects, threads = True, 1
     config = SimpleNamespace(image_size=512)
 
     def __init__(self, vocabulary: Any) -> None:
@@ -102,19 +101,16 @@ class Instant:
             answers.append(Prediction(masks, scores, prompt.box_xyxy[None], logits, (names,)))
         return answers
 
-
-def peak_gb() -> float:
-    """The most memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    segment = predict
 
 
 def run(side: str, folder: Path) -> dict[str, Any]:
     """Evaluate in this process: its peak after reading, halfway, and at the end."""
     from ovsam.evaluate.detections import evaluate_detections
     from ovsam.evaluate.instances import evaluate
-    from ovsam.formats.coco_results import Detection
+    from ovsam.formats.coco_results import Detection, Detections
     from ovsam.formats.ground_truth import read_ground_truth
-    from ovsam.vocabulary.load import load_vocabulary
+    from ovsam.vocabulary.vocabulary import load_vocabulary
 
     start = time.perf_counter()
     truth = read_ground_truth(folder / "truth.json")
@@ -135,7 +131,8 @@ def run(side: str, folder: Path) -> dict[str, Any]:
         for one in truth.annotations.instances:
             found = Detection(one.photo_id, ids[one.category], one.box_xyxy, one.area % 1)
             detections.setdefault(one.photo_id, []).append(found)
-        evaluate_detections(predictor, truth, detections, folder, labels="detector", progress=tick)
+        boxes = Detections(detections)
+        evaluate_detections(predictor, truth, boxes, folder, labels="detector", progress=tick)
     peaks["report"] = peak_gb()
     seconds["report"] = time.perf_counter() - start
     return {"peak_gb": peaks, "seconds": seconds}
@@ -148,21 +145,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="of LVIS's size")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.side:
-        print(json.dumps(run(options.side, options.folder)))
-        return
     found = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, options.share)
         print(f"annotation file: {(folder / 'truth.json').stat().st_size / 1e6:.0f} MB")
         for side in SIDES:
-            command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found[side] = json.loads(done.stdout)
+            found[side] = in_fresh_process(run, side, folder)
             peaks = found[side]["peak_gb"]
             shown = ", ".join(f"{stage} {peak:.2f}" for stage, peak in peaks.items())
             within = "yes" if peaks["report"] <= LIMIT_GB else "NO"

@@ -16,8 +16,6 @@ import argparse
 import contextlib
 import io
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from operator import itemgetter
@@ -27,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from processes import in_fresh_process
 
 from ovsam.geometry import encode_rle
 
@@ -124,15 +123,15 @@ SIDES = {"pycocotools": by_pycocotools, "ours": by_ours}
 
 
 def measured(side: str, folder: Path) -> dict[str, Any]:
-    """Seconds and figures of one side, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--side", side, "--folder", str(folder)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    """Seconds and figures of one side."""
+    import pycocotools.cocoeval  # noqa: F401 - imports count for neither side
+
+    import ovsam.evaluate.average_precision  # noqa: F401
+
+    start, cpu = time.perf_counter(), time.process_time()
+    figures = SIDES[side](folder)
+    taken = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
+    return {**taken, "figures": figures}
 
 
 def main() -> None:
@@ -141,23 +140,14 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=36000)
     parser.add_argument("--runs", type=int, default=1, help="of each side, by turns")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.side:
-        import pycocotools.cocoeval  # noqa: F401 - imports count for neither side
-
-        import ovsam.evaluate.average_precision  # noqa: F401
-
-        start, cpu = time.perf_counter(), time.process_time()
-        figures = SIDES[options.side](options.folder)
-        taken = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-        print(json.dumps({**taken, "figures": figures}))
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, options.photos, options.instances)
-        runs = [{side: measured(side, folder) for side in SIDES} for _ in range(options.runs)]
+        runs = [
+            {side: in_fresh_process(measured, side, folder) for side in SIDES}
+            for _ in range(options.runs)
+        ]
     best = {side: min((run[side] for run in runs), key=itemgetter("seconds")) for side in SIDES}
     theirs, ours = best["pycocotools"], best["ours"]
     off = max(abs(a - b) for a, b in zip(theirs["figures"], ours["figures"], strict=True))

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from processes import peak_gb
 
 import ovsam
 
@@ -100,8 +101,7 @@ def run_command(arguments: list[str], cache: Path, threads: int) -> tuple[float,
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"error: ovsam segment {' '.join(arguments)} failed.")
-    kilobyte = 1 if sys.platform == "darwin" else 1024
-    return seconds, usage.ru_maxrss * kilobyte / 1e9
+    return seconds, peak_gb(usage)
 
 
 def as_command(photo: Path, folder: Path, runs: int, threads: int) -> list[Figure]:

@@ -18,9 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,6 +30,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from processes import in_fresh_process
+from processes import peak_gb as peak_gb_of_process
 from torch import Tensor
 
 from data import GOAL, Drawn, drawn_plainly
@@ -247,8 +246,7 @@ def timed(folder: Path, steps: int, size: int) -> list[Figure]:
 def peak_gb(device: str) -> float:
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
-    kilobyte = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte / 1e9
+    return peak_gb_of_process()
 
 
 def tiny_data_set(folder: Path, side: int) -> DataSet:
@@ -298,13 +296,15 @@ def one_step(name: str, recompute: bool, device: str) -> Memory:
 
 
 def measured(name: str, recompute: bool, device: str, threads: int) -> Memory:
-    """`one_step` in a process of its own."""
-    command = [sys.executable, __file__, "--memory", name, "--device", device]
-    command += ["--threads", str(threads), "--inside", "recompute" if recompute else "keep"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"error: the step of '{name}' failed; is there enough memory?")
-    return Memory(**json.loads(done.stdout.splitlines()[-1]))
+    """`one_step` in this process, which has done nothing before."""
+    set_up(threads)
+    return one_step(name, recompute, device)
+
+
+def set_up(threads: int) -> None:
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    torch.manual_seed(0)
 
 
 def main() -> None:
@@ -318,23 +318,17 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="for --memory")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--inside", choices=["keep", "recompute"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.data is None and options.memory is None:
         parser.error("give --data, --memory or both")
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(options.threads)
-    torch.manual_seed(0)
-    if options.inside:
-        found = one_step(options.memory, options.inside == "recompute", options.device)
-        print(json.dumps(asdict(found)))
-        return
+    set_up(options.threads)
     document: dict[str, Any] = {"prompts": PROMPTS.count, "threads": options.threads}
     if options.memory:  # first: on Linux a process begins with the peak of the one that started it
         print(f"{'one step, batch 1':30}{'recompute':>11}{'before':>9}{'peak':>9}{'s':>8}  GB")
         document["memory"] = []
         for recompute in (False, True):
-            row = measured(options.memory, recompute, options.device, options.threads)
+            arguments = (options.memory, recompute, options.device, options.threads)
+            row = in_fresh_process(measured, *arguments)
             print(
                 f"{f'{row.model}, {row.device}':30}{'yes' if recompute else 'no':>11}"
                 f"{row.before:>9.2f}{row.peak:>9.2f}{row.seconds:>8.1f}",

@@ -8,16 +8,14 @@ All is time by the clock: run it on an idle machine.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from processes import in_fresh_process
 from speed import PHOTO, Figure, measured, milliseconds, print_table
 
 import ovsam
@@ -36,8 +34,9 @@ def resident_mb() -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
-def opened(name: str, cache: Path) -> dict[str, float]:
+def opened(name: str, cache: Path, threads: int) -> dict[str, float]:
     """Milliseconds and megabytes of the embeddings that are on disk; the names are read before."""
+    torch.set_num_threads(threads)
     predictor = ovsam.load("lite", cache_dir=cache)
     predictor.prepare("warm, up")
     vocabulary = ovsam.load_vocabulary(name)
@@ -48,10 +47,8 @@ def opened(name: str, cache: Path) -> dict[str, float]:
 
 def opened_afresh(name: str, cache: Path, runs: int) -> list[Figure]:
     """The medians of `opened`, in fresh processes."""
-    threads = ["--threads", str(torch.get_num_threads())]
-    command = [sys.executable, __file__, *threads, "--open", name, str(cache)]
-    answers = [subprocess.run(command, stdout=subprocess.PIPE, check=True) for _ in range(runs)]
-    found = [json.loads(answer.stdout) for answer in answers]
+    threads = torch.get_num_threads()
+    found = [in_fresh_process(opened, name, cache, threads) for _ in range(runs)]
     spent, memory = (statistics.median(one[unit] for one in found) for unit in ("ms", "MB"))
     return [
         Figure("opened in a fresh process", "ms", spent, OPEN_MS, runs=runs),
@@ -129,13 +126,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15, help="of each figure; processes: a third")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--open", nargs=2, metavar=("NAME", "CACHE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.open:
-        name, cache = options.open
-        print(json.dumps(opened(name, Path(cache))))
-        return
     with tempfile.TemporaryDirectory() as folder:
         for name in VOCABULARIES:
             print(f"{name}: {len(ovsam.load_vocabulary(name)):,} classes")

@@ -1,0 +1,1 @@
+"""Names objects on photos without names, for `ovsam train lite-names`: see `__main__.py`."""

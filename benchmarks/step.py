@@ -39,18 +39,18 @@ from data import GOAL, Drawn, drawn_plainly
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
-from ovsam.data.scene_crops import SceneConfig
+from ovsam.data.scene_batches import TRIES, SceneBatches
+from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.model.build import MODELS, SHIPPED, build, named_config, restore
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
 from ovsam.train.loop import _moved as moved
-from ovsam.train.losses import mask_iou
-from ovsam.train.scene_losses import BCE_WEIGHT, CLASS_WEIGHT, DICE_WEIGHT
-from ovsam.train.stages.label import TRIES, LabelBatches, LabelStage
+from ovsam.train.losses import BCE_WEIGHT, CLASS_WEIGHT, DICE_WEIGHT, mask_iou
+from ovsam.train.stages.label import LabelStage
 
-SCENES = SceneConfig(size=512)  # what `lite` sees
+SCENES = SceneCropConfig(size=512)  # what `lite` sees
 PROMPTS = PromptConfig()
 PARTS = ("region_head", "mask_decoder")  # what learns: both, as in the paper
 WARM_UP = 1  # steps of each that do not count
@@ -127,7 +127,7 @@ class PlainBatches:
 
     def _crop(self, draw: int) -> Plain:
         for again in range(TRIES):
-            _, place = self.mixture[draw + again * 7919]  # as `LabelBatches` goes on
+            _, place = self.mixture[draw + again * 7919]  # as `SceneBatches` goes on
             photo = self.data_set[place]
             found = drawn_plainly(photo, draw, SCENES, PROMPTS)
             if found is not None:
@@ -211,7 +211,7 @@ def timed(folder: Path, steps: int, size: int) -> list[Figure]:
     every = read_data_set(listing, folder / "train2017")
     data_set = every.where(lambda photo: bool(photo.instances))
     mixture = Mixture([data_set], [1.0], seed=0)
-    ours = LabelBatches([data_set], mixture, SCENES, PROMPTS, size)
+    ours = SceneBatches([data_set], mixture, SCENES, PROMPTS, size)
     plain = PlainBatches(data_set, mixture, size)
     stage = labelled(restore(SHIPPED).model, data_set)
     adamw = optimiser(stage)
@@ -281,11 +281,11 @@ def tiny_data_set(folder: Path, side: int) -> DataSet:
 def one_step(name: str, recompute: bool, device: str) -> Memory:
     """Take one step in this process."""
     config = named_config(name)
-    scenes = SceneConfig(size=config.image_size, scale_range=(1.0, 1.0))  # the photo fills it
+    scenes = SceneCropConfig(size=config.image_size, scale_range=(1.0, 1.0))  # the photo fills it
     with tempfile.TemporaryDirectory() as folder:
         data_set = tiny_data_set(Path(folder), config.image_size)
         mixture = Mixture([data_set], [1.0], seed=0)
-        batch = LabelBatches([data_set], mixture, scenes, PROMPTS, 1)[0]
+        batch = SceneBatches([data_set], mixture, scenes, PROMPTS, 1)[0]
     stage = labelled(build(config), data_set, recompute).to(device)
     adamw, batch = optimiser(stage), moved(batch, torch.device(device))
     before, start = peak_gb(device), time.perf_counter()

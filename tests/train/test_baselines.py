@@ -18,7 +18,7 @@ from ovsam.config import BaselineConfig
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
-from ovsam.data.scene_crops import SceneConfig
+from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.model.baselines.coop import PromptContext
 from ovsam.model.build import BASELINES, SHIPPED, restore
@@ -26,7 +26,7 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.text.bank import Bank
 from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
-from ovsam.train.stages.label import ClassesInContext, LabelBatches, LabelStage, SceneBatch
+from ovsam.train.stages.label import ClassesInContext, LabelStage, SceneBatch, SceneBatches
 from photo_folder import write_folder
 from small_model import NAME, offer, write_sam_and_clip
 from tiny_model import TEXT_DIM, TINY, HashedText, TinyEncoder, tiny_model
@@ -140,10 +140,10 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return read_data_set(root / "annotations/instances_train2017.json", root / "train2017")
 
 
-def batches(data_set: DataSet) -> LabelBatches:
+def batches(data_set: DataSet) -> SceneBatches:
     mixture = Mixture([data_set], [1.0], seed=0)
-    scene, prompts = SceneConfig(size=64, min_area=4), PromptConfig(count=6)
-    return LabelBatches([data_set], mixture, scene, prompts, 2)
+    scene, prompts = SceneCropConfig(size=64, min_area=4), PromptConfig(count=6)
+    return SceneBatches([data_set], mixture, scene, prompts, 2)
 
 
 def model_of(baseline: BaselineConfig) -> OVSAM:

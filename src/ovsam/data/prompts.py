@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from ovsam.data.scene_crops import Scene
+from ovsam.data.scene_crops import SceneCrop
 from ovsam.geometry import clip_box_xyxy, mask_centre_xy
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -58,7 +58,7 @@ class Prompts:
     point_labels: Tensor
 
 
-def draw_prompts(rng: np.random.Generator, scene: Scene, config: PromptConfig) -> Prompts:
+def draw_prompts(rng: np.random.Generator, scene: SceneCrop, config: PromptConfig) -> Prompts:
     """Prompts for the objects of a scene in a random order, again and again until they are enough.
 
     Objects without a mask are prompted by their box.

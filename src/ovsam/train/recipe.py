@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from ovsam.data.object_crops import SquareConfig
+from ovsam.data.object_crops import ObjectCropConfig
 from ovsam.data.prompts import PromptConfig
-from ovsam.data.scene_crops import SceneConfig
+from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.errors import SettingError, TrainingError
 from ovsam.train.settings import EngineSettings
 
@@ -126,7 +126,7 @@ class JointRecipe(_NamingRecipe):
     """Adapter, decoder and region head at once, on squares of photos with masks (`lite`)."""
 
     stage: Literal["joint"]
-    looks: dict[str, SquareConfig] = Field(min_length=1)
+    looks: dict[str, ObjectCropConfig] = Field(min_length=1)
     """Kinds of batches by name."""
     cycle: tuple[str, ...] = Field(min_length=1)
     """The order in which batches of these kinds take turns."""
@@ -191,7 +191,7 @@ class LabelRecipe(_NamingRecipe):
     ] = ("region_head", "mask_decoder")
     """The parts that are trained (Table 4); a baseline has a context or a conv_adapter instead of
     the region head, or nothing."""
-    scene: SceneConfig = SceneConfig()
+    scene: SceneCropConfig = SceneCropConfig()
     prompts: PromptConfig = PromptConfig()
     rounds: Annotated[int, Field(ge=0)] = 0
     """Corrective clicks after the first answer (SAM, appendix A)."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
-from ovsam.data.object_crops import Squares, anchored_photos
+from ovsam.data.object_crops import ObjectCrops, anchored_photos
 from ovsam.errors import OvsamError, TrainingError
 from ovsam.formats.coco import Category
 from ovsam.formats.skipped import Skipped
@@ -27,8 +27,8 @@ from ovsam.train.preview import Watch
 from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe, Recipe, SourceSettings
 from ovsam.train.report import write_report
 from ovsam.train.stages.distill import DistillBatches, DistillStage
-from ovsam.train.stages.joint import JointStage, Turns
-from ovsam.train.stages.label import ClassesInContext, LabelBatches, LabelStage
+from ovsam.train.stages.joint import AlternatingBatches, JointStage
+from ovsam.train.stages.label import ClassesInContext, LabelStage, SceneBatches
 from ovsam.train.teacher import load_teacher
 from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary
 
@@ -300,14 +300,16 @@ def _joint(
         drawn.append((photos, source.settings.share))
         left_out += wrong
     kinds = {
-        kind: Squares(drawn, places, look, recipe.engine.seed + i, kind)
+        kind: ObjectCrops(drawn, places, look, recipe.engine.seed + i, kind)
         for i, (kind, look) in enumerate(recipe.looks.items())
         if kind in recipe.cycle
     }
     banks = [names.bank(source) for source in sources]
     rounds = {kind: look.rounds for kind, look in recipe.looks.items() if kind in kinds}
     stage = JointStage(start.model, banks, rounds, recipe.again, recipe.learn)
-    return stage, Turns(kinds, recipe.cycle, [source.data_set for source in sources], left_out)
+    return stage, AlternatingBatches(
+        kinds, recipe.cycle, [source.data_set for source in sources], left_out
+    )
 
 
 def _distill(
@@ -355,7 +357,7 @@ def _label(
         recipe.engine.seed,
         recipe.repeat_threshold,
     )
-    batches = LabelBatches(
+    batches = SceneBatches(
         [source.data_set for source in sources],
         mixture,
         recipe.scene,

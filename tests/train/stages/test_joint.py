@@ -11,23 +11,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovsam.data.object_crops import Batch, SquareConfig, Squares, anchored_photos
+from ovsam.data.object_crops import ObjectCropBatch, ObjectCropConfig, ObjectCrops, anchored_photos
 from ovsam.errors import AnnotationError, TrainingError
 from ovsam.model.ovsam import OVSAM
 from ovsam.train.loop import Engine, Finished
 from ovsam.train.recipe import JointRecipe, read_recipe
 from ovsam.train.run import Source, read_source
 from ovsam.train.settings import EngineSettings, ScheduleSettings
-from ovsam.train.stages.joint import JointStage, Turns, _coarsened
+from ovsam.train.stages.joint import AlternatingBatches, JointStage, _coarsened
 from photo_folder import HELD_OUT, write_folder
 from tiny_model import random_bank, tiny_model
 
 LOOKS = {
-    "box": SquareConfig(
+    "box": ObjectCropConfig(
         size=64, count=2, prompts=3, named=1, only_named=True, boxes=0.6, zoomed=0.7, pasted=0.3
     ),
-    "click": SquareConfig(size=64, count=2, prompts=1, boxes=0, clicked=1, pasted=0.3),
-    "whole": SquareConfig(size=128, count=2, prompts=3, named=1, boxes=0.6, whole=1, rounds=3),
+    "click": ObjectCropConfig(size=64, count=2, prompts=1, boxes=0, clicked=1, pasted=0.3),
+    "whole": ObjectCropConfig(size=128, count=2, prompts=3, named=1, boxes=0.6, whole=1, rounds=3),
 }
 SETTINGS = EngineSettings(
     steps=4,
@@ -47,13 +47,16 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
     return [read_source(settings, root) for settings in (*others, replace(named, vocabulary=None))]
 
 
-def turns(sources: list[Source], looks: Mapping[str, SquareConfig] = LOOKS) -> Turns:
+def turns(
+    sources: list[Source], looks: Mapping[str, ObjectCropConfig] = LOOKS
+) -> AlternatingBatches:
     drawn = [(anchored_photos(source.data_set, source.is_whole)[0], 1.0) for source in sources]
     names = [source.data_set.name for source in sources]
     kinds = {
-        kind: Squares(drawn, names, look, i, kind) for i, (kind, look) in enumerate(looks.items())
+        kind: ObjectCrops(drawn, names, look, i, kind)
+        for i, (kind, look) in enumerate(looks.items())
     }
-    return Turns(kinds, list(looks), [source.data_set for source in sources], ())
+    return AlternatingBatches(kinds, list(looks), [source.data_set for source in sources], ())
 
 
 def stage(
@@ -184,7 +187,7 @@ def test_a_mask_comes_back_coarser_by_up_to_four() -> None:
 
 def test_zoomed_squares_keep_to_their_context(sources: list[Source]) -> None:
     """Objects fill between a fifth and a quarter of a square's side, but for stretching."""
-    look = SquareConfig(size=64, count=8, prompts=1, boxes=1.0, zoomed=1.0, context=(4.0, 5.0))
+    look = ObjectCropConfig(size=64, count=8, prompts=1, boxes=1.0, zoomed=1.0, context=(4.0, 5.0))
     batch = turns(sources, {"far": look})[0]
     sides = (batch.boxes_xyxy[:, 2:] - batch.boxes_xyxy[:, :2]).amax(1)
     assert sides.max() < 64 / 4 * 1.6
@@ -213,9 +216,9 @@ def test_classes_that_a_photo_tells_nothing_of_do_not_count(sources: list[Source
     data_set = sources[0].data_set
     federated = replace(data_set, photos=replace(data_set.photos, listed=listed))
     drawn = turns([replace(sources[0], data_set=federated)], {"box": LOOKS["box"]})
-    told = {data_set.classes[i] for rows in drawn[0].counted for i in rows or ()}
+    told = {data_set.classes[i] for rows in drawn[0].verified_classes for i in rows or ()}
     assert told == {"person", "bicycle", "dog"}
-    assert set(turns(sources)[0].counted) == {None}
+    assert set(turns(sources)[0].verified_classes) == {None}
     learner = stage(sources)
     assert losses(learner, drawn[0])["name"] < losses(learner, turns(sources)[0])["name"]
 
@@ -227,7 +230,7 @@ def test_the_loss_falls_on_one_batch(sources: list[Source], tmp_path: Path) -> N
         photos = annotations = 1
         skipped = ()
 
-        def __getitem__(self, index: int) -> Batch:
+        def __getitem__(self, index: int) -> ObjectCropBatch:
             return fixed
 
     learner = stage(sources)
@@ -242,7 +245,7 @@ def test_the_loss_falls_on_one_batch(sources: list[Source], tmp_path: Path) -> N
     assert last["name"] < 0.9 * first["name"]
 
 
-def losses(learner: JointStage, batch: Batch) -> dict[str, float]:
+def losses(learner: JointStage, batch: ObjectCropBatch) -> dict[str, float]:
     found = learner.losses(batch)
     return {name: value.item() for name, value in found.items()}
 
@@ -278,8 +281,8 @@ def test_of_masks_and_names_one_alone_can_learn(
 def test_a_stopped_run_ends_with_the_same_bits(sources: list[Source], tmp_path: Path) -> None:
     straight = run(sources, tmp_path / "straight").averaged
 
-    class Stopped(Turns):
-        def __getitem__(self, index: int) -> Batch:
+    class Stopped(AlternatingBatches):
+        def __getitem__(self, index: int) -> ObjectCropBatch:
             if index == 3:
                 raise KeyboardInterrupt
             return super().__getitem__(index)

@@ -14,17 +14,17 @@ from torch import Tensor
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
-from ovsam.data.scene_crops import SceneConfig
+from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.errors import TrainingError
 from ovsam.model.ovsam import OVSAM
 from ovsam.train import scene_losses
 from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
-from ovsam.train.stages.label import LabelBatches, LabelStage, SceneBatch
+from ovsam.train.stages.label import LabelStage, SceneBatch, SceneBatches
 from photo_folder import write_folder
 from tiny_model import ONE_TOKEN, TINY, random_bank, tiny_model
 
-SCENE = SceneConfig(size=64, min_area=4)
+SCENE = SceneCropConfig(size=64, min_area=4)
 PROMPTS = PromptConfig(count=6, negatives=0.5)
 
 
@@ -47,9 +47,9 @@ def data_sets(tmp_path_factory: pytest.TempPathFactory) -> list[DataSet]:
 
 def batches(
     data_sets: Sequence[DataSet], size: int = 2, prompts: PromptConfig = PROMPTS
-) -> LabelBatches:
+) -> SceneBatches:
     mixture = Mixture(data_sets, [1.0] * len(data_sets), seed=0)
-    return LabelBatches(data_sets, mixture, SCENE, prompts, size)
+    return SceneBatches(data_sets, mixture, SCENE, prompts, size)
 
 
 def stage(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovsam.data.dataset import DataSet, all_annotations
-from ovsam.data.object_crops import Batch, Squares
+from ovsam.data.object_crops import ObjectCropBatch, ObjectCrops
 from ovsam.data.prompts import next_click
 from ovsam.formats.skipped import Skipped
 from ovsam.model.ovsam import OVSAM, Features
@@ -22,7 +22,7 @@ from ovsam.model.prompt import box_mask_logits, region_mask_logits
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
 from ovsam.train.loop import Stage
-from ovsam.train.losses import counted_rows, name_loss, prompt_loss
+from ovsam.train.losses import name_loss, prompt_loss, verified_rows
 
 NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not saturate
 
@@ -77,7 +77,7 @@ class JointStage(Stage):
         assert self.model.adapter is not None
         return [self.model.encoder, self.model.adapter]
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: ObjectCropBatch) -> dict[str, Tensor]:
         """The mask loss under the name of the batch's kind, and the loss of the names."""
         pixels = ((batch.photos - self.mean) / self.std).permute(0, 3, 1, 2)
         features = self.model.encode(pixels, self.names, self.masks)
@@ -89,7 +89,9 @@ class JointStage(Stage):
             losses["name"] = self._name_loss(features, batch)
         return losses
 
-    def _mask_loss(self, features: Features, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _mask_loss(
+        self, features: Features, batch: ObjectCropBatch, generator: torch.Generator
+    ) -> Tensor:
         # Boxes first, then points, each encoded as its kind; both are two tokens long.
         masked = batch.has_mask.nonzero()[:, 0]
         if not len(masked):
@@ -101,7 +103,7 @@ class JointStage(Stage):
         boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]] - 0.5
         labels = torch.ones(len(points), 1, dtype=torch.long, device=points.device)
         targets = _Targets(
-            square=batch.square[order],
+            square=batch.crop[order],
             half=F.avg_pool2d(batch.masks[order, None].float() / 255, 2)[:, 0],
             hidden=batch.hidden[order] / 4,
         )
@@ -177,22 +179,22 @@ class JointStage(Stage):
         )
         return logits[:, 0], loss
 
-    def _name_loss(self, features: Features, batch: Batch) -> Tensor:
+    def _name_loss(self, features: Features, batch: ObjectCropBatch) -> Tensor:
         named = (batch.class_index >= 0).nonzero()[:, 0]
         boxes, masks = batch.boxes_xyxy[named], None
         if self.model.names_see_masks:
             true = F.avg_pool2d(batch.masks[named, None].float() / 255, 4)
             masks = region_mask_logits(true, batch.has_mask[named], boxes, features.input_hw)
-        embeddings = self.model.embed_regions(features, boxes, batch.square[named], masks).float()
+        embeddings = self.model.embed_regions(features, boxes, batch.crop[named], masks).float()
         losses = []
         with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
             for index, names in enumerate(self.banks):
                 mine = batch.vocabulary[named] == index
                 bank = names.to(embeddings.device)
                 logits = class_logits(embeddings[mine], bank, NAME_SCALE)[:, :-1]
-                told = [batch.counted[i] for i in named[mine].tolist()]
-                counted = counted_rows(told, logits.shape[1], logits.device)
-                losses.append(name_loss(logits, batch.class_index[named][mine], counted))
+                verified_numbers = [batch.verified_classes[i] for i in named[mine].tolist()]
+                verified = verified_rows(verified_numbers, logits.shape[1], logits.device)
+                losses.append(name_loss(logits, batch.class_index[named][mine], verified))
         return torch.cat(losses).sum() / max(1, len(named))
 
 
@@ -214,7 +216,7 @@ def _coarsened(mask_logits: Tensor, generator: torch.Generator) -> Tensor:
     ]
 
 
-class Turns:
+class AlternatingBatches:
     """Micro-batches of several kinds in turn.
 
     Args:
@@ -226,7 +228,7 @@ class Turns:
 
     def __init__(
         self,
-        kinds: Mapping[str, Squares],
+        kinds: Mapping[str, ObjectCrops],
         cycle: Sequence[str],
         data_sets: Sequence[DataSet],
         skipped: Sequence[Skipped],
@@ -235,6 +237,6 @@ class Turns:
         self.photos = sum(map(len, data_sets))
         self.annotations = all_annotations(data_sets)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> ObjectCropBatch:
         """The batch of turn `index`."""
         return self.kinds[self.cycle[index % len(self.cycle)]][index]

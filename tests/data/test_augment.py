@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ovsam.data.augment import noisy_box
+
 SIZE = 64
 
 

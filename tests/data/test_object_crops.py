@@ -66,7 +66,7 @@ def crops(
     pasted: float = 0.0,
     clicked: float = 0.0,
     prompts: int = 4,
-) -> Squares:
+) -> ObjectCrops:
     config = ObjectCropConfig(
         size=SIZE,
         only_named=True,

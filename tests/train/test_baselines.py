@@ -18,6 +18,7 @@ from ovsam.config import BaselineConfig
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
+from ovsam.data.scene_batches import SceneBatch, SceneBatches
 from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.model.baselines.coop import PromptContext
@@ -26,7 +27,7 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.text.bank import Bank
 from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
-from ovsam.train.stages.label import ClassesInContext, LabelStage, SceneBatch, SceneBatches
+from ovsam.train.stages.label import ClassesInContext, LabelStage
 from photo_folder import write_folder
 from small_model import NAME, offer, write_sam_and_clip
 from tiny_model import TEXT_DIM, TINY, HashedText, TinyEncoder, tiny_model

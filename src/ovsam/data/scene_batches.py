@@ -33,7 +33,7 @@ class SceneBatch:
         class_index: `(K,)` within the vocabulary of its data set, -1 without a name.
         image: `(P,)` which crop each of the P = B N prompts belongs to.
         prompts: all of them; `object_index` counts the K objects.
-        seeds: for each crop, of what is drawn at random when it is learnt from.
+        seeds: for each crop, of what the stage draws at random with it.
         verified_classes: for each crop those of its photo, see `DataSet.verified_classes`.
         names: of the photos.
         skipped: photos that cannot be read, and annotations that cannot be used.
@@ -60,7 +60,7 @@ class SceneBatches:
         data_sets: what is drawn from.
         mixture: which photo comes next.
         scene: how crops are drawn.
-        prompts: what is asked of them.
+        prompts: how prompts are drawn on them.
         size: crops of a micro-batch.
     """
 

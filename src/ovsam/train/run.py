@@ -11,9 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ovsam.data.anchors import anchored_photos
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
-from ovsam.data.object_crops import ObjectCrops, anchored_photos
+from ovsam.data.object_crops import ObjectCrops
+from ovsam.data.scene_batches import SceneBatches
 from ovsam.errors import OvsamError, TrainingError
 from ovsam.formats.coco import Category
 from ovsam.formats.skipped import Skipped
@@ -28,7 +30,7 @@ from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe, Recipe, 
 from ovsam.train.report import write_report
 from ovsam.train.stages.distill import DistillBatches, DistillStage
 from ovsam.train.stages.joint import AlternatingBatches, JointStage
-from ovsam.train.stages.label import ClassesInContext, LabelStage, SceneBatches
+from ovsam.train.stages.label import ClassesInContext, LabelStage
 from ovsam.train.teacher import load_teacher
 from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary
 

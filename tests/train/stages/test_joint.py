@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovsam.data.object_crops import ObjectCropBatch, ObjectCropConfig, ObjectCrops, anchored_photos
+from ovsam.data.anchors import anchored_photos
+from ovsam.data.object_crops import ObjectCropBatch, ObjectCropConfig, ObjectCrops
 from ovsam.errors import AnnotationError, TrainingError
 from ovsam.model.ovsam import OVSAM
 from ovsam.train.loop import Engine, Finished

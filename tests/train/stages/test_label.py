@@ -14,13 +14,14 @@ from torch import Tensor
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
+from ovsam.data.scene_batches import SceneBatch, SceneBatches
 from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.errors import TrainingError
 from ovsam.model.ovsam import OVSAM
-from ovsam.train import scene_losses
+from ovsam.train import losses
 from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
-from ovsam.train.stages.label import LabelStage, SceneBatch, SceneBatches
+from ovsam.train.stages.label import LabelStage
 from photo_folder import write_folder
 from tiny_model import ONE_TOKEN, TINY, random_bank, tiny_model
 
@@ -30,7 +31,7 @@ PROMPTS = PromptConfig(count=6, negatives=0.5)
 
 @pytest.fixture(autouse=True)
 def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene_losses.sampled_mask_losses, "__defaults__", (64,))
+    monkeypatch.setattr(losses.sampled_mask_losses, "__defaults__", (64,))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ with the plain pipeline of `data.py`, decodes the prompts one after the other an
 logits with whole masks, where ours decodes prompts of one kind together and compares 12,544 points.
 
 The second takes one step of batch 1 at 1024 pixels with 40 prompts and random weights, in float32,
-and reports the most memory it held, with activations kept and computed again (`recompute`). It
+and reports the most memory it held, with activations kept and computed again (`checkpoint_activations`). It
 needs no data. Each is a fresh process, since a process's peak never falls.
 """
 
@@ -46,7 +46,7 @@ from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
-from ovsam.train.loop import _moved as moved
+from ovsam.train.loop import on_device
 from ovsam.train.losses import BCE_WEIGHT, CLASS_WEIGHT, DICE_WEIGHT, mask_iou
 from ovsam.train.stages.label import LabelStage
 
@@ -86,7 +86,7 @@ def labelled(model: OVSAM, data_set: DataSet, recompute: bool = False) -> LabelS
     """The stage in training, with random directions for names: what they are costs no time."""
     shape = (max(1, len(data_set.classes)), model.config.encoder.text_dim)
     bank = Bank.of(F.normalize(torch.randn(shape), dim=-1), [1] * shape[0])
-    stage = LabelStage(model, [bank], PARTS, rounds=0, recompute=recompute)
+    stage = LabelStage(model, [bank], PARTS, rounds=0, checkpoint_activations=recompute)
     stage.train()
     return stage
 
@@ -287,7 +287,7 @@ def one_step(name: str, recompute: bool, device: str) -> Memory:
         mixture = Mixture([data_set], [1.0], seed=0)
         batch = SceneBatches([data_set], mixture, scenes, PROMPTS, 1)[0]
     stage = labelled(build(config), data_set, recompute).to(device)
-    adamw, batch = optimiser(stage), moved(batch, torch.device(device))
+    adamw, batch = optimiser(stage), on_device(batch, torch.device(device))
     before, start = peak_gb(device), time.perf_counter()
     learn(adamw, lambda: torch.stack([*stage.losses(batch).values()]).sum())
     peak = peak_gb(device)

@@ -21,10 +21,9 @@ from torch import Tensor
 
 from ovsam.errors import TrainingError
 from ovsam.formats.skipped import Skipped
-from ovsam.train.logger import Record
+from ovsam.train.logger import RunLogger
 from ovsam.train.loop import Engine
-from ovsam.train.schedule import rate_share
-from ovsam.train.settings import ScheduleSettings
+from ovsam.train.settings import ScheduleSettings, rate_share
 from train.toy_stage import ToyBatch, ToyBatches, ToyStage, run_toy, toy_settings
 
 TESTS = Path(__file__).parent.parent
@@ -78,7 +77,7 @@ def test_warm_up_reaches_the_peak_with_its_last_step() -> None:
     assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0])
 
 
-def test_cosine_ends_where_it_is_told() -> None:
+def test_cosine_ends_where_it_is_set() -> None:
     settings = ScheduleSettings(peak=1.0, warm_up=0, end=0.1)
     assert rate_share(0, 100, settings) == pytest.approx(1)
     assert rate_share(50, 100, settings) == pytest.approx(0.55)
@@ -95,7 +94,7 @@ def test_drops_of_the_papers_second_stage() -> None:
 
 
 def test_a_step_is_adamws_with_the_clipped_gradient(tmp_path: Path) -> None:
-    """Worked out anew with torch alone."""
+    """Worked out again with torch alone."""
     settings = toy_settings(steps=3, save_every=3, clip=0.05)
     result = run_toy(tmp_path, settings)
     stage, batches = ToyStage(), ToyBatches()
@@ -393,7 +392,7 @@ def test_what_no_run_has_made_stays(tmp_path: Path) -> None:
     mine.parent.mkdir()
     mine.write_bytes(b"mine")
     (tmp_path / "pictures" / "00000040.png").write_bytes(b"of a run that left no checkpoint")
-    Record(tmp_path, ["toy"]).begin()
+    RunLogger(tmp_path, ["toy"]).begin()
     assert [path.name for path in mine.parent.iterdir()] == ["holiday.png"]
 
 
@@ -403,8 +402,8 @@ def test_what_no_run_has_made_stays(tmp_path: Path) -> None:
 )
 def test_a_log_that_was_cut_short_is_gone_on_with(tmp_path: Path, torn: str) -> None:
     (tmp_path / "log.csv").write_text(torn)
-    record = Record(tmp_path, ["toy"])
-    record.forget_after(10)
-    record.write(20, 1e-3, {"toy": 0.5}, 1.0, 0.0)
+    logger = RunLogger(tmp_path, ["toy"])
+    logger.forget_after(10)
+    logger.write(20, 1e-3, {"toy": 0.5}, 1.0, 0.0)
     steps = [row.partition(",")[0] for row in (tmp_path / "log.csv").read_text().splitlines()]
     assert steps == (["step", "10", "20"] if torn else ["step", "20"])

@@ -13,7 +13,7 @@ from PIL import Image
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.errors import AnnotationError
 from ovsam.train.loop import Engine
-from ovsam.train.preview import Watch
+from ovsam.train.preview import Preview
 from photo_folder import write_folder
 from tiny_model import random_bank, tiny_model
 from train.toy_stage import ToyBatches, ToyStage, toy_settings
@@ -33,21 +33,21 @@ def data_set(root: Path) -> DataSet:
 
 def test_annotations_above_answers_below(data_set: DataSet) -> None:
     torch.manual_seed(0)
-    watch = Watch(data_set, random_bank(len(data_set.classes)))
+    watch = Preview(data_set, random_bank(len(data_set.classes)))
     one, other = (watch.draw(tiny_model(seed=seed)) for seed in (12, 5))
     assert one.shape == other.shape
     half = one.shape[0] // 2
     assert (one[:half] == other[:half]).all()
     assert (one[half:] != other[half:]).any()
     assert (watch.draw(tiny_model(seed=12)) == one).all()
-    unnamed = Watch(data_set, None).draw(tiny_model(seed=12))
+    unnamed = Preview(data_set, None).draw(tiny_model(seed=12))
     assert (unnamed[half:] != one[half:]).any(), "the captions name what was answered"
 
 
 def test_a_mask_that_is_the_truth_is_drawn_like_it(
     data_set: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = Watch(data_set, None)
+    watch = Preview(data_set, None)
     model = tiny_model()
     truth = [instance.mask((60, 90)) for instance in watch.photos[0].instances]
 
@@ -67,7 +67,7 @@ def test_a_mask_that_is_the_truth_is_drawn_like_it(
 
 
 def test_a_box_is_its_part_within_the_photo(data_set: DataSet) -> None:
-    watch, model = Watch(data_set, None), tiny_model()
+    watch, model = Preview(data_set, None), tiny_model()
     answers = []
     for out in (0.0, 5.0, 1e6):
         listed = watch.photos[0]
@@ -81,7 +81,7 @@ def test_a_box_is_its_part_within_the_photo(data_set: DataSet) -> None:
 
 def test_photos_without_masks_cannot_be_watched(root: Path) -> None:
     with pytest.raises(AnnotationError, match="there is nothing to watch"):
-        Watch(read_data_set(root / "imagenet_sample"), None)
+        Preview(read_data_set(root / "imagenet_sample"), None)
 
 
 def test_every_checkpoint_draws_the_averaged_weights(tmp_path: Path) -> None:

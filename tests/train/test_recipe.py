@@ -92,8 +92,8 @@ def test_a_field_of_any_depth_can_be_changed(recipe: Path) -> None:
 
 
 def test_a_part_that_the_file_leaves_out_can_be_set(recipe: Path) -> None:
-    read = read_recipe(str(recipe), ["start.checkpoint=lite", 'start.anew=["adapter"]'])
-    assert (read.start.checkpoint, read.start.anew) == ("lite", ("adapter",))
+    read = read_recipe(str(recipe), ["start.checkpoint=lite", 'start.reinitialise=["adapter"]'])
+    assert (read.start.checkpoint, read.start.reinitialise) == ("lite", ("adapter",))
 
 
 @pytest.mark.parametrize("change", ["engine.steps", "=3", "data.5.path=x", "data.first.path=x"])
@@ -141,7 +141,7 @@ def test_all_that_is_wrong_is_said_at_once(recipe: Path) -> None:
         (["engine.schedule.decay=drops"], "drops must be given with decay"),
         (["engine.schedule.drops=[1.5]", "engine.schedule.decay=drops"], "between 0 and 1"),
         (["start.checkpoint=a", "start.clip=b"], "not both"),
-        (['start.anew=["adapter"]'], "there is none"),
+        (['start.reinitialise=["adapter"]'], "there is none"),
     ],
 )
 def test_contradictions(recipe: Path, changes: list[str], message: str) -> None:
@@ -157,10 +157,15 @@ def test_crops_that_no_trunk_can_see() -> None:
 
 
 def test_contradictions_of_several_settings_are_told_at_once() -> None:
-    changes = ["scene.size=100", "rounds=2", 'learn=["region_head"]', 'start.anew=["adapter"]']
+    changes = [
+        "scene.size=100",
+        "rounds=2",
+        'learn=["region_head"]',
+        'start.reinitialise=["adapter"]',
+    ]
     with pytest.raises(TrainingError) as caught:
         read_recipe("clip2sam-lite", changes)
-    for part in ("multiple of 32", "rounds are looks", "begins adapter anew"):
+    for part in ("multiple of 32", "rounds are refinements", "names adapter, which learn"):
         assert part in str(caught.value)
 
 
@@ -181,7 +186,7 @@ def test_what_is_unknown_and_what_contradicts_in_all_parts_is_told_at_once() -> 
             "- the recipe: scene.size must be a multiple of 32, got 100",
             "- scene: scale_range must be a least and a greatest scale, got (2.0, 0.5)",
             '- engine.schedule: drops must be given with decay = "drops", and only with it',
-            "- start: keep needs a checkpoint of which no part begins anew",
+            "- start: keep needs a checkpoint of which no part is reinitialised",
             "- engine.speed is no setting",
             "- colour is no setting",
         ]
@@ -203,10 +208,10 @@ def test_looks_are_checked_where_they_stand() -> None:
     with pytest.raises(
         TrainingError, match=r"- looks\.box: context must be a least and a greatest"
     ):
-        read_recipe("lite", ["looks.box.context=[2.0, 1.0]"])
+        read_recipe("lite", ["crops.box.context=[2.0, 1.0]"])
 
 
-@pytest.mark.parametrize("change", ["data.0.share=inf", "looks.box.context=[0.5, inf]"])
+@pytest.mark.parametrize("change", ["data.0.share=inf", "crops.box.context=[0.5, inf]"])
 def test_no_number_is_without_end(change: str) -> None:
     with pytest.raises(TrainingError, match="finite"):
         read_recipe("finetune", [change])
@@ -237,13 +242,15 @@ def test_no_toml(tmp_path: Path) -> None:
 def test_what_began_anew_has_nothing_to_keep() -> None:
     kept = read_recipe("finetune", ["start.keep=0.5"])
     assert kept.start.keep == 0.5
-    with pytest.raises(TrainingError, match="keep needs a checkpoint of which no part begins anew"):
+    with pytest.raises(
+        TrainingError, match="keep needs a checkpoint of which no part is reinitialised"
+    ):
         read_recipe("finetune", ["start.keep=0.5", "start.region_head=token"])
 
 
 def test_squares_that_would_be_larger_at_least_than_at_most() -> None:
     with pytest.raises(TrainingError, match=r"box.*context must be a least and a greatest side"):
-        read_recipe("lite", ["looks.box.context=[3.0, 2.0]"])
+        read_recipe("lite", ["crops.box.context=[3.0, 2.0]"])
 
 
 @pytest.mark.parametrize(

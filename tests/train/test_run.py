@@ -23,7 +23,7 @@ from ovsam.model.build import restore
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.train import run as running
-from ovsam.train.initial import Start, prototypes_of, starting_model
+from ovsam.train.initial import InitialModel, initial_model, prototypes_of
 from ovsam.train.recipe import SourceSettings, read_recipe
 from ovsam.train.run import read_source, run_recipe, united
 from photo_folder import write_coco, write_folder
@@ -36,8 +36,8 @@ SMALL = [
     "engine.precision=32-true",
     "engine.workers=0",
     "engine.log_every=1",
-    *(f"looks.{look}.size=64" for look in ("box", "click")),
-    *(f"looks.{look}.count=2" for look in ("box", "click")),
+    *(f"crops.{kind}.size=64" for kind in ("box", "click")),
+    *(f"crops.{kind}.count=2" for kind in ("box", "click")),
 ]
 
 Invoke = Callable[[str], str]
@@ -88,8 +88,8 @@ def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: In
     assert re.search(r"\b6\b", invoke(evaluate)), "two objects on each of three photos"
     predictor = ovsam.load(folder / "lite.safetensors", vocabulary="mug, lamp")
     assert {"mug", "lamp", "person"} <= set(predictor.config.seen_classes)
-    before = starting_model("lite", recipe_start("lite")).model.state_dict()
-    after = starting_model("lite", recipe_start(str(folder / "lite.safetensors"))).model
+    before = initial_model("lite", recipe_start("lite")).model.state_dict()
+    after = initial_model("lite", recipe_start(str(folder / "lite.safetensors"))).model
     changed = {n for n, v in after.state_dict().items() if not torch.equal(v, before[n])}
     assert any(name.startswith("mask_decoder") for name in changed)
     assert not any(name.startswith("encoder") for name in changed)
@@ -107,9 +107,9 @@ def test_names_alone_from_boxes_without_masks(tmp_path: Path, invoke: Invoke) ->
     settings = re.findall(r"`--set '(learn=.*?)' --set '(cycle=.*?)'`", text)[0]
     changes = " ".join(f"--set {change}" for change in (*settings, *SMALL))
     invoke(f"train finetune --data my-photos -o names {changes}")
-    before = starting_model("lite", recipe_start("lite")).model.state_dict()
+    before = initial_model("lite", recipe_start("lite")).model.state_dict()
     trained = str(tmp_path / "names" / "lite.safetensors")
-    after = starting_model("lite", recipe_start(trained)).model.state_dict()
+    after = initial_model("lite", recipe_start(trained)).model.state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith("region_head.") for name in changed)
 
@@ -123,14 +123,16 @@ def recipe_start(checkpoint: str):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(name: str, settings: object) -> Start:  # noqa: ARG001
+    def start(name: str, settings: object) -> InitialModel:  # noqa: ARG001
         model = tiny_model(replace(TINY, calibration=CalibrationConfig(temperature=2)), seed=5)
-        return Start(model, {}, {"licence": "none"}, names_learnt=True)
+        return InitialModel(model, {}, {"licence": "none"}, names_learnt=True)
 
-    def prototypes(_start: Start, _: str, classes: Sequence[Sequence[str]], *__: object) -> Bank:
+    def prototypes(
+        _start: InitialModel, _: str, classes: Sequence[Sequence[str]], *__: object
+    ) -> Bank:
         return random_bank(len(classes))
 
-    monkeypatch.setattr(running, "starting_model", start)
+    monkeypatch.setattr(running, "initial_model", start)
     monkeypatch.setattr(running, "prototypes_of", prototypes)
 
 
@@ -211,17 +213,17 @@ def test_stage_one_with_a_teacher_that_does_not_fit(tmp_path: Path) -> None:
 def test_stage_one_from_a_cache(tmp_path: Path, invoke: Invoke) -> None:
     """`lite` with a new adapter learns `lite`'s embedding, cached and asked for: the same."""
     write_folder(tmp_path)
-    start = '[start]\ncheckpoint = "lite"\nanew = ["adapter"]\n'
+    start = '[start]\ncheckpoint = "lite"\nreinitialise = ["adapter"]\n'
     recipe = DISTILL.replace('"tiny"', '"lite"').replace("batch = 2", "batch = 1")
     (tmp_path / "mine.toml").write_text(recipe + start + ENGINE)
     invoke("cache-features bsds500/train.txt --teacher lite --size 64 -o cached --yes")
     invoke("distill mine.toml --data . -o asked")
     invoke('distill mine.toml --data . -o cached-run --set caches=["cached"]')
     asked, cached = (
-        starting_model("lite", recipe_start(str(tmp_path / run / "lite.safetensors"))).model
+        initial_model("lite", recipe_start(str(tmp_path / run / "lite.safetensors"))).model
         for run in ("asked", "cached-run")
     )
-    lite = starting_model("lite", recipe_start("lite")).model
+    lite = initial_model("lite", recipe_start("lite")).model
     for name, weights in lite.state_dict().items():
         mine = asked.state_dict()[name]
         if name.startswith("adapter."):
@@ -253,7 +255,7 @@ def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Invoke) -> None:
     invoke("train two.toml --data . -o all")
     invoke("train two.toml --data . -o half --set start.keep=0.5")
     begun, all_, half = (
-        starting_model("lite", recipe_start(path)).model.state_dict()
+        initial_model("lite", recipe_start(path)).model.state_dict()
         for path in ("lite", "all/lite.safetensors", "half/lite.safetensors")
     )
     name = "region_head.roi_conv.weight"
@@ -265,12 +267,12 @@ def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Invoke) -> None:
 def test_stage_one_with_an_adapter_of_one_scale(tmp_path: Path, invoke: Invoke) -> None:
     """Table 5: all but the adapter comes from the model of the same name."""
     write_folder(tmp_path)
-    start = 'checkpoint = "lite"\nanew = ["adapter"]'
+    start = 'checkpoint = "lite"\nreinitialise = ["adapter"]'
     (tmp_path / "one.toml").write_text(lite_recipe("distill", start))
     invoke("distill one.toml --data . -o one --set model=lite-single")
     model = restore(tmp_path / "one" / "lite-single.safetensors").model
     assert (model.config.name, model.config.adapter.multi_scale) == ("lite-single", False)
-    lite = starting_model("lite", recipe_start("lite")).model.state_dict()
+    lite = initial_model("lite", recipe_start("lite")).model.state_dict()
     for name, weights in model.state_dict().items():
         assert name.startswith("adapter.") or torch.equal(weights, lite[name]), name
 
@@ -289,7 +291,7 @@ def test_until_a_region_head_has_learnt_the_frozen_encoder_names_alone(
 ) -> None:
     """Table 4: what SAM2CLIP gives, what CLIP2SAM adds, and with another head (Table 6)."""
     write_folder(tmp_path)
-    start = 'checkpoint = "lite"\nanew = ["adapter", "region_head"]'
+    start = 'checkpoint = "lite"\nreinitialise = ["adapter", "region_head"]'
     (tmp_path / "one.toml").write_text(lite_recipe("distill", start))
     invoke("distill one.toml --data . -o one")
     config = json.loads(ovsam_metadata(tmp_path / "one" / "lite.safetensors")["config"])
@@ -434,7 +436,7 @@ def test_all_data_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
 def test_names_that_the_text_model_cannot_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begun = Start(tiny_model(), {}, {}, names_learnt=True)
+    begun = InitialModel(tiny_model(), {}, {}, names_learnt=True)
     device, store = torch.device("cpu"), TextStore(tmp_path / "text.sqlite")
     bank = prototypes_of(begun, "animals", [("dog",), ("猫",), ("cup", "🥤")], device, store)
     assert len(bank) == 3

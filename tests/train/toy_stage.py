@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ovsam.formats.skipped import Skipped
-from ovsam.train.loop import Engine, Finished, Stage
+from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
+from ovsam.train.stage import Finished, Stage
 
 
 @dataclass(frozen=True)

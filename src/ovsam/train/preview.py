@@ -26,7 +26,7 @@ from ovsam.text.bank import Bank
 OBJECTS = 8  # of a photo, the largest
 
 
-class Watch:
+class Preview:
     """Photos that were not trained on, their objects asked for by their boxes.
 
     Args:

@@ -23,7 +23,7 @@ from ovsam.data.object_crops import ObjectCropConfig
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.errors import SettingError, TrainingError
-from ovsam.train.settings import EngineSettings
+from ovsam.train.settings import RENAMED, EngineSettings
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Positive = Annotated[int, Field(gt=0)]
@@ -61,8 +61,8 @@ class StartSettings:
 
     checkpoint: str | None = None
     """A checkpoint of ovsam, or `lite` for the one that ships."""
-    anew: tuple[Literal["adapter", "region_head", "mask_decoder"], ...] = ()
-    """Parts of it that begin with random weights all the same."""
+    reinitialise: tuple[Literal["adapter", "region_head", "mask_decoder"], ...] = ()
+    """Parts of it that begin with random weights nevertheless."""
     region_head: Literal["pyramid", "token", "token+clip"] | None = None
     """A region head of this kind, which begins with random weights (Table 6); None = as it is."""
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -77,10 +77,12 @@ class StartSettings:
         """A sentence for each setting that others contradict."""
         if self.checkpoint is not None and (self.clip is not None or self.sam is not None):
             yield "give a checkpoint, or clip and sam, not both"
-        if self.anew and self.checkpoint is None:
-            yield "anew says which parts of a checkpoint to leave out; there is none"
-        if self.keep and (self.checkpoint is None or self.anew or self.region_head is not None):
-            yield "keep needs a checkpoint of which no part begins anew"
+        if self.reinitialise and self.checkpoint is None:
+            yield "reinitialise says which parts of a checkpoint to leave out; there is none"
+        if self.keep and (
+            self.checkpoint is None or self.reinitialise or self.region_head is not None
+        ):
+            yield "keep needs a checkpoint of which no part is reinitialised"
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -93,7 +95,7 @@ class _AnyRecipe:
     start: StartSettings = StartSettings()
     data: tuple[SourceSettings, ...] = Field(min_length=1)
     watch: SourceSettings | None = None
-    """Photos apart from the others, of which each checkpoint's answers are drawn."""
+    """Photos apart from the others, on which each checkpoint's predictions are drawn."""
     engine: EngineSettings
 
     @model_validator(mode="after")
@@ -108,7 +110,7 @@ class _NamingRecipe(_AnyRecipe, ABC):
     """What a run has that teaches names."""
 
     names: Literal["own", "union"] = "own"
-    """Among which names an object's is to be told: those of its data set, or those of all."""
+    """Among which names an object's is to be found: those of its data set, or those of all."""
 
     @property
     @abstractmethod
@@ -123,15 +125,15 @@ class _NamingRecipe(_AnyRecipe, ABC):
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class JointRecipe(_NamingRecipe):
-    """Adapter, decoder and region head at once, on squares of photos with masks (`lite`)."""
+    """Adapter, decoder and region head at once, on square crops of photos with masks (`lite`)."""
 
     stage: Literal["joint"]
-    looks: dict[str, ObjectCropConfig] = Field(min_length=1)
-    """Kinds of batches by name."""
+    crops: dict[str, ObjectCropConfig] = Field(min_length=1)
+    """Kinds of batches by name, and how the crops of each are drawn."""
     cycle: tuple[str, ...] = Field(min_length=1)
     """The order in which batches of these kinds take turns."""
-    again: float = Field(default=0.3, ge=0)
-    """Weight of the loss of each further look."""
+    refinement_weight: float = Field(default=0.3, ge=0)
+    """Weight of the loss of each refinement round."""
     learn: Annotated[tuple[Literal["masks", "names"], ...], Field(min_length=1)] = (
         "masks",
         "names",
@@ -140,8 +142,8 @@ class JointRecipe(_NamingRecipe):
 
     def contradictions(self) -> Iterator[str]:
         """A sentence for each setting that others contradict."""
-        if unknown := sorted(set(self.cycle) - set(self.looks)):
-            yield f"cycle names {', '.join(unknown)}, which looks does not describe"
+        if unknown := sorted(set(self.cycle) - set(self.crops)):
+            yield f"cycle names {', '.join(unknown)}, which crops does not describe"
         yield from super().contradictions()
 
     @property
@@ -161,13 +163,13 @@ class DistillRecipe(_AnyRecipe):
     batch: Positive = 16
     """Photos of a step, over all processes."""
     prompts: Annotated[int, Field(ge=0)] = 0
-    """Objects of a photo that student and teacher are both asked for; 0 = embeddings alone."""
+    """Objects of a photo that student and teacher are both prompted for; 0 = embeddings alone."""
     prompt_weight: float = Field(default=0.0, ge=0)
     """Weight of the difference of these masks."""
-    recompute: bool = False
+    checkpoint_activations: bool = False
     """Whether activations are computed again for the gradient, which saves memory."""
     caches: tuple[str, ...] = ()
-    """For each data set what `ovsam cache-features` made; none = the teacher is asked."""
+    """For each data set what `ovsam cache-features` made; none = the teacher runs at each step."""
 
     def contradictions(self) -> Iterator[str]:
         """A sentence for each setting that others contradict."""
@@ -195,7 +197,7 @@ class LabelRecipe(_NamingRecipe):
     prompts: PromptConfig = PromptConfig()
     rounds: Annotated[int, Field(ge=0)] = 0
     """Corrective clicks after the first answer (SAM, appendix A)."""
-    recompute: bool = False
+    checkpoint_activations: bool = False
     """Whether activations are computed again for the gradient, which saves memory."""
     repeat_threshold: Share = 0.0
     """Classes on a smaller share of the photos are drawn more often (LVIS: 0.001)."""
@@ -207,9 +209,9 @@ class LabelRecipe(_NamingRecipe):
         if self.scene.size % 32:
             yield f"scene.size must be a multiple of 32, got {self.scene.size}"
         if self.rounds and "mask_decoder" not in self.learn:
-            yield "rounds are looks of the mask decoder, which learn leaves out"
-        if untaught := sorted(set(self.start.anew) - set(self.learn)):
-            yield f"start.anew begins {' and '.join(untaught)} anew, which learn leaves out"
+            yield "rounds are refinements by the mask decoder, which learn leaves out"
+        if untaught := sorted(set(self.start.reinitialise) - set(self.learn)):
+            yield f"start.reinitialise names {' and '.join(untaught)}, which learn leaves out"
         yield from super().contradictions()
 
     @property
@@ -298,7 +300,7 @@ def _validated(content: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
         or not any(place[: len(detail["loc"])] == detail["loc"] for place in refused)
     ]
     found = [sentence for detail in details for sentence in _sentences(detail)]
-    # What contradicts is only told of settings that are known and of their type.
+    # Contradictions are only looked for among settings that are known and of their type.
     unknown = [detail["loc"][1:] for detail in details if detail["type"] in _UNKNOWN]
     if unknown and len(unknown) == len(details):
         rest = copy.deepcopy(content)
@@ -314,12 +316,13 @@ def _validated(content: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
 def _sentences(detail: Mapping[str, Any]) -> Sequence[str]:
     if isinstance(error := detail.get("ctx", {}).get("error"), _ContradictionsError):
         return error.sentences
-    # The first part is the stage, by which the kind of recipe was told.
+    # The first part is the stage, which the kind of recipe goes by.
     where = ".".join(map(str, detail["loc"][1:])) or "the recipe"
     if detail["type"] == "missing":
         return [f"{where} is missing"]
     if detail["type"] in _UNKNOWN:
-        return [f"{where} is no setting"]
+        renamed = RENAMED.get(str(detail["loc"][-1]))
+        return [f"{where} is no setting" + (f": it is {renamed} now" if renamed else "")]
     return [f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"]
 
 

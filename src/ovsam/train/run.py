@@ -23,11 +23,13 @@ from ovsam.model.checkpoint import fingerprints
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.train.feature_cache import FeatureCache, photo_name, photos_root
-from ovsam.train.initial import Start, prototypes_of, starting_model, text_side, write_trained
-from ovsam.train.loop import Batches, Engine, Stage
-from ovsam.train.preview import Watch
+from ovsam.train.finished import write_trained
+from ovsam.train.initial import InitialModel, initial_model, prototypes_of, text_side
+from ovsam.train.loop import Engine
+from ovsam.train.preview import Preview
 from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe, Recipe, SourceSettings
 from ovsam.train.report import write_report
+from ovsam.train.stage import Batches, Stage
 from ovsam.train.stages.distill import DistillBatches, DistillStage
 from ovsam.train.stages.joint import AlternatingBatches, JointStage
 from ovsam.train.stages.label import ClassesInContext, LabelStage
@@ -79,7 +81,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
             log.warning("'%s': %s", source.data_set.name, many)
     engine = Engine(recipe.engine, folder)
     torch.manual_seed(recipe.engine.seed)  # of weights that begin at random
-    start = starting_model(recipe.model, recipe.start)
+    start = initial_model(recipe.model, recipe.start)
     if isinstance(recipe, JointRecipe) and start.model.region_head is None:
         raise TrainingError(
             f"'{recipe.model}' has no region head, which the stage 'joint' trains: train the model "
@@ -101,7 +103,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
         told = start.names_learnt or _learns_names(recipe, sources)
         told = told and start.model.context is None  # it changes the names' vectors as it learns
         named = bool(watched.synonyms) and told and not isinstance(recipe, DistillRecipe)
-        watch = Watch(watched.data_set, names.bank(watched) if named else None)
+        watch = Preview(watched.data_set, names.bank(watched) if named else None)
     # After a sharded run only what has learnt is whole again.
     begun = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
     done = engine.fit(
@@ -150,7 +152,7 @@ def _decided_by(
     recipe: Recipe, stage: Stage, sources: Sequence[Source], begun: Mapping[str, Tensor]
 ) -> dict[str, str]:
     """What the weights depend on, beside the engine's settings, by its name in the recipe."""
-    apart = {"engine", "watch", "licence", "recompute", "caches"}
+    apart = {"engine", "watch", "licence", "checkpoint_activations", "caches"}
     decided = {
         name: json.dumps(value) for name, value in asdict(recipe).items() if name not in apart
     }
@@ -263,7 +265,7 @@ def _among(source: Source, synonyms: tuple[tuple[str, ...], ...], places: Sequen
 class _Names:
     """Embeds the names of data sets, each once for a run's folder."""
 
-    def __init__(self, start: Start, device: torch.device, folder: Path) -> None:
+    def __init__(self, start: InitialModel, device: torch.device, folder: Path) -> None:
         self.start, self.device, self.folder = start, device, folder
         self.known: dict[tuple[tuple[str, ...], ...], Bank] = {}  # data sets may share names
 
@@ -291,7 +293,7 @@ def _micro_batch(batch: int, engine: Engine) -> int:
 
 
 def _joint(
-    recipe: JointRecipe, start: Start, sources: Sequence[Source], names: _Names
+    recipe: JointRecipe, start: InitialModel, sources: Sequence[Source], names: _Names
 ) -> tuple[Stage, Batches]:
     # One file may be there twice, with other classes each: its place tells its vocabulary.
     places = [str(i) for i in range(len(sources))]
@@ -302,20 +304,24 @@ def _joint(
         drawn.append((photos, source.settings.share))
         left_out += wrong
     kinds = {
-        kind: ObjectCrops(drawn, places, look, recipe.engine.seed + i, kind)
-        for i, (kind, look) in enumerate(recipe.looks.items())
+        kind: ObjectCrops(drawn, places, config, recipe.engine.seed + i, kind)
+        for i, (kind, config) in enumerate(recipe.crops.items())
         if kind in recipe.cycle
     }
     banks = [names.bank(source) for source in sources]
-    rounds = {kind: look.rounds for kind, look in recipe.looks.items() if kind in kinds}
-    stage = JointStage(start.model, banks, rounds, recipe.again, recipe.learn)
+    rounds = {kind: config.rounds for kind, config in recipe.crops.items() if kind in kinds}
+    stage = JointStage(start.model, banks, rounds, recipe.refinement_weight, recipe.learn)
     return stage, AlternatingBatches(
         kinds, recipe.cycle, [source.data_set for source in sources], left_out
     )
 
 
 def _distill(
-    recipe: DistillRecipe, start: Start, sources: Sequence[Source], data: Path, engine: Engine
+    recipe: DistillRecipe,
+    start: InitialModel,
+    sources: Sequence[Source],
+    data: Path,
+    engine: Engine,
 ) -> tuple[Stage, Batches]:
     teacher, caches = None, None
     if recipe.caches:
@@ -343,12 +349,14 @@ def _distill(
         prompts=recipe.prompts,
         caches=caches,
     )
-    return DistillStage(start.model, teacher, recipe.prompt_weight, recipe.recompute), batches
+    return DistillStage(
+        start.model, teacher, recipe.prompt_weight, recipe.checkpoint_activations
+    ), batches
 
 
 def _label(
     recipe: LabelRecipe,
-    start: Start,
+    start: InitialModel,
     sources: Sequence[Source],
     names: _Names,
     engine: Engine,
@@ -378,6 +386,6 @@ def _label(
         firsts = [[synonyms[0] for synonyms in source.synonyms] for source in sources]
         in_context = ClassesInContext(text_side(start, engine.fabric.device), firsts)
     stage = LabelStage(
-        start.model, banks, recipe.learn, recipe.rounds, recipe.recompute, in_context
+        start.model, banks, recipe.learn, recipe.rounds, recipe.checkpoint_activations, in_context
     )
     return stage, batches

@@ -15,15 +15,16 @@ from ovsam.data.anchors import anchored_photos
 from ovsam.data.object_crops import ObjectCropBatch, ObjectCropConfig, ObjectCrops
 from ovsam.errors import AnnotationError, TrainingError
 from ovsam.model.ovsam import OVSAM
-from ovsam.train.loop import Engine, Finished
+from ovsam.train.loop import Engine
 from ovsam.train.recipe import JointRecipe, read_recipe
 from ovsam.train.run import Source, read_source
 from ovsam.train.settings import EngineSettings, ScheduleSettings
+from ovsam.train.stage import Finished
 from ovsam.train.stages.joint import AlternatingBatches, JointStage, _coarsened
 from photo_folder import HELD_OUT, write_folder
 from tiny_model import random_bank, tiny_model
 
-LOOKS = {
+CROPS = {
     "box": ObjectCropConfig(
         size=64, count=2, prompts=3, named=1, only_named=True, boxes=0.6, zoomed=0.7, pasted=0.3
     ),
@@ -49,15 +50,15 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
 
 
 def turns(
-    sources: list[Source], looks: Mapping[str, ObjectCropConfig] = LOOKS
+    sources: list[Source], crops: Mapping[str, ObjectCropConfig] = CROPS
 ) -> AlternatingBatches:
     drawn = [(anchored_photos(source.data_set, source.is_whole)[0], 1.0) for source in sources]
     names = [source.data_set.name for source in sources]
     kinds = {
-        kind: ObjectCrops(drawn, names, look, i, kind)
-        for i, (kind, look) in enumerate(looks.items())
+        kind: ObjectCrops(drawn, names, config, i, kind)
+        for i, (kind, config) in enumerate(crops.items())
     }
-    return AlternatingBatches(kinds, list(looks), [source.data_set for source in sources], ())
+    return AlternatingBatches(kinds, list(crops), [source.data_set for source in sources], ())
 
 
 def stage(
@@ -67,8 +68,8 @@ def stage(
 ) -> JointStage:
     torch.manual_seed(0)
     banks = [random_bank(max(1, len(source.synonyms))) for source in sources]
-    rounds = {kind: look.rounds for kind, look in LOOKS.items()}
-    return JointStage(model or tiny_model(), banks, rounds, again=0.3, learn=learn)
+    rounds = {kind: look.rounds for kind, look in CROPS.items()}
+    return JointStage(model or tiny_model(), banks, rounds, refinement_weight=0.3, learn=learn)
 
 
 def run(
@@ -137,7 +138,7 @@ def test_kinds_take_turns_and_only_boxes_see_photos_without_masks(sources: list[
 def test_the_recipe_of_lite_is_drawn_as_it_says(sources: list[Source]) -> None:
     recipe = read_recipe("lite")
     assert isinstance(recipe, JointRecipe)
-    batch = turns(sources, recipe.looks)[1]  # boxes, clicks, wholes: the second is of clicks
+    batch = turns(sources, recipe.crops)[1]  # boxes, clicks, wholes: the second is of clicks
     assert batch.photos.shape == (40, 128, 128, 3)
     assert not batch.is_box.any()
 
@@ -146,7 +147,7 @@ def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more
     sources: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner, batch = stage(sources), turns(sources)[2]
-    assert (batch.kind, LOOKS["whole"].rounds) == ("whole", 3)
+    assert (batch.kind, CROPS["whole"].rounds) == ("whole", 3)
     asked: list[tuple[int, int, bool]] = []  # tokens of boxes and points; whether by a mask
     encode = learner.model.prompt_encoder.forward
 
@@ -216,7 +217,7 @@ def test_classes_that_a_photo_tells_nothing_of_do_not_count(sources: list[Source
     listed = [replace(photo, negative_classes=("dog",)) for photo in sources[0].data_set.photos]
     data_set = sources[0].data_set
     federated = replace(data_set, photos=replace(data_set.photos, listed=listed))
-    drawn = turns([replace(sources[0], data_set=federated)], {"box": LOOKS["box"]})
+    drawn = turns([replace(sources[0], data_set=federated)], {"box": CROPS["box"]})
     told = {data_set.classes[i] for rows in drawn[0].verified_classes for i in rows or ()}
     assert told == {"person", "bicycle", "dog"}
     assert set(turns(sources)[0].verified_classes) == {None}

@@ -18,8 +18,8 @@ from ovsam.data.scene_batches import SceneBatch, SceneBatches
 from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.errors import TrainingError
 from ovsam.model.ovsam import OVSAM
-from ovsam.train import losses
 from ovsam.train.loop import Engine
+from ovsam.train.losses import sampled_mask_losses
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 from ovsam.train.stages.label import LabelStage
 from photo_folder import write_folder
@@ -31,7 +31,7 @@ PROMPTS = PromptConfig(count=6, negatives=0.5)
 
 @pytest.fixture(autouse=True)
 def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses.sampled_mask_losses, "__defaults__", (64,))
+    monkeypatch.setattr(sampled_mask_losses, "__defaults__", (64,))
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +59,11 @@ def stage(
     model: OVSAM | None = None,
     learn: Sequence[str] = ("region_head", "mask_decoder"),
     rounds: int = 0,
-    recompute: bool = False,
+    checkpoint_activations: bool = False,
 ) -> LabelStage:
     torch.manual_seed(0)
     banks = [random_bank(len(data_set.classes)) for data_set in data_sets]
-    return LabelStage(model or tiny_model(), banks, learn, rounds, recompute)
+    return LabelStage(model or tiny_model(), banks, learn, rounds, checkpoint_activations)
 
 
 def losses(learner: LabelStage, batch: SceneBatch) -> dict[str, Tensor]:
@@ -231,8 +231,10 @@ def test_corrective_rounds_and_mask_prompts_reach_the_decoder(data_sets: list[Da
 
 def test_recomputing_gives_the_same_gradient(data_sets: list[DataSet]) -> None:
     gradients = []
-    for recompute in (False, True):
-        learner = stage(data_sets, model=tiny_model(), rounds=1, recompute=recompute)
+    for checkpoint_activations in (False, True):
+        learner = stage(
+            data_sets, model=tiny_model(), rounds=1, checkpoint_activations=checkpoint_activations
+        )
         found = losses(learner, batches(data_sets)[0])
         torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
         gradients.append([p.grad for p in learner.parameters() if p.grad is not None])

@@ -28,8 +28,8 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import normalised
 from ovsam.model.prompt import box_mask_logits
 from ovsam.train.feature_cache import FeatureCache, photo_name
-from ovsam.train.loop import Stage
 from ovsam.train.losses import mask_loss
+from ovsam.train.stage import Stage
 from ovsam.train.teacher import Teacher
 
 TRIES = 20  # photos in a row that may be unreadable
@@ -183,7 +183,7 @@ class DistillStage(Stage):
         model: with its trunk's weights; with a decoder's, too, where prompts are in the loop.
         teacher: asked where a batch does not bring its embedding; None if all batches do.
         prompt_weight: of the masks' difference; 0 = the embeddings alone.
-        recompute: whether the adapter's blocks run again for the gradient, to save memory.
+        checkpoint_activations: whether the adapter's blocks run again for the gradient, to save memory.
 
     Raises:
         TrainingError: the teacher's embedding has another shape.
@@ -193,7 +193,11 @@ class DistillStage(Stage):
     std: Tensor
 
     def __init__(
-        self, model: OVSAM, teacher: Teacher | None, prompt_weight: float, recompute: bool
+        self,
+        model: OVSAM,
+        teacher: Teacher | None,
+        prompt_weight: float,
+        checkpoint_activations: bool,
     ) -> None:
         super().__init__()
         if teacher is not None and teacher.feature_shape[0] != model.config.embed_dim:
@@ -211,7 +215,7 @@ class DistillStage(Stage):
                 "embedding: give a model without '+'."
             )
         model.adapter.requires_grad_(True)
-        model.adapter.recompute = recompute
+        model.adapter.recompute = checkpoint_activations
         encoder = model.config.encoder
         self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)

@@ -21,8 +21,8 @@ from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt import box_mask_logits, region_mask_logits
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
-from ovsam.train.loop import Stage
 from ovsam.train.losses import name_loss, prompt_loss, verified_rows
+from ovsam.train.stage import Stage
 
 NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not saturate
 
@@ -42,9 +42,9 @@ class JointStage(Stage):
     Args:
         model: with its trunk's weights.
         banks: the names of each vocabulary of the data, in the batches' order.
-        rounds: for each kind of batch how often it is looked at again; its mask loss is called
-            like the kind.
-        again: weight of the loss of each such look.
+        rounds: for each kind of batch the refinement rounds after the first prompt; its mask loss
+            is called like the kind.
+        refinement_weight: weight of the loss of each of these rounds.
         learn: "masks", "names", or both; what does not learn is frozen and has no loss.
     """
 
@@ -56,12 +56,13 @@ class JointStage(Stage):
         model: OVSAM,
         banks: Sequence[Bank],
         rounds: Mapping[str, int],
-        again: float,
+        refinement_weight: float,
         learn: Collection[str],
     ) -> None:
         super().__init__()
         assert model.region_head is not None
-        self.model, self.rounds, self.again = model, dict(rounds), again
+        self.model, self.rounds = model, dict(rounds)
+        self.refinement_weight = refinement_weight
         self.masks, self.names = "masks" in learn, "names" in learn
         self.loss_names = (*(rounds if self.masks else ()), *("name",) * self.names)
         if not self.masks:
@@ -131,7 +132,7 @@ class JointStage(Stage):
                 points, labels = _with((points, labels), where[count:], kinds[count:])
             encoded = self._encoded(features, boxes, clicks, (points, labels), previous[:, None])
             logits, better = self._decoded(features, encoded, targets, is_box=clear, whole=clear)
-            loss = loss + self.again * better
+            loss = loss + self.refinement_weight * better
         return loss
 
     def _encoded(

@@ -24,7 +24,6 @@ from ovsam.model.prompt import box_mask_logits, region_mask_logits
 from ovsam.model.region import class_logits
 from ovsam.model.roi_align import roi_align
 from ovsam.text.bank import Bank
-from ovsam.train.loop import Stage
 from ovsam.train.losses import (
     BCE_WEIGHT,
     CLASS_WEIGHT,
@@ -35,6 +34,7 @@ from ovsam.train.losses import (
     sampled_mask_losses,
     verified_rows,
 )
+from ovsam.train.stage import Stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class LabelStage(Stage):
         learn: "region_head", "mask_decoder", or both; what does not learn has no loss. For a
             baseline "context" or "conv_adapter" in place of "region_head".
         rounds: corrective clicks after the first answer.
-        recompute: whether the decoder runs again for the gradient, to save memory.
+        checkpoint_activations: whether the decoder runs again for the gradient, to save memory.
         in_context: for a model with a context what embeds the classes in place of `banks`.
 
     Raises:
@@ -78,11 +78,11 @@ class LabelStage(Stage):
         banks: Sequence[Bank],
         learn: Collection[str],
         rounds: int,
-        recompute: bool,
+        checkpoint_activations: bool,
         in_context: ClassesInContext | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.rounds, self.recompute = model, rounds, recompute
+        self.model, self.rounds, self.checkpoint_activations = model, rounds, checkpoint_activations
         self.in_context = in_context
         named = [part for part in learn if part != "mask_decoder"]
         self.names, self.masks = bool(named), "mask_decoder" in learn
@@ -245,7 +245,7 @@ class LabelStage(Stage):
                 batch=image,
             )
 
-        if not self.recompute:
+        if not self.checkpoint_activations:
             return decode()
         again: tuple[Tensor, Tensor | None] = checkpoint(decode, use_reentrant=False)
         return again

@@ -8,6 +8,14 @@ from hypothesis import HealthCheck, settings
 
 import fuzzing
 
+MOST_WORKERS = 8  # Each takes 1 GB, and seconds to start; more of them would save no time.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+# Before anything imports torch: each of several workers takes its share of the cores, not all.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    share = CORES // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+
 # How fast a machine is says nothing of the code.
 settings.register_profile("ovsam", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ovsam")
@@ -22,6 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--long"):
         fuzzing.go_long()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """`-n auto`: a worker for each core that this process may use, or what the variable says."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return min(CORES, MOST_WORKERS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -97,7 +97,7 @@ def test_endless_and_huge_files_are_refused_in_half_a_gigabyte(tmp_path: Path) -
     (tmp_path / "lists.json").write_bytes(b"[" + b"[]," * 10_000_000 + b"1]")  # 640 MB in memory
     names = "/dev/zero", tmp_path / "zeros.json", tmp_path / "lists.json"
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *names], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", LIMITED, *names], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
     assert done.stdout.splitlines() == [

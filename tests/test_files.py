@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -120,7 +121,9 @@ def test_killed_as_it_writes(moment: str, tmp_path: Path) -> None:
             f"link = os.link; os.link = lambda *both: (link(*both), {kill})"
         ),
     }
-    imports = """
+    # Each step is done in a copy of one process, which has imported all that takes time.
+    steps = [step for write in writes.values() for step in (f"{kills[moment]}\n{write}", write)]
+    script = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np, torch
@@ -128,11 +131,19 @@ from ovsam.jobs.journal import Journal
 from ovsam.model.checkpoint import save_atomically
 from ovsam.files import write_beside_others, write_picture
 path = Path(sys.argv[1])
+for step in sys.argv[2:]:
+    child = os.fork()
+    if not child:
+        exec(step)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    for line in writes.values():
-        # A second name is what only some of them give.
-        for script in (f"{imports}{kills[moment]}\n{line}", f"{imports}{line}"):
-            subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    command = [sys.executable, "-c", script, str(tmp_path), *steps]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    killed, whole = str(-signal.SIGKILL), "0"
+    before = killed if moment == "before it is renamed" else whole
+    # A second name is what journals and pictures beside others have for a moment.
+    assert done.stdout.split() == [before, whole, killed, whole] * 2
     assert not list(tmp_path.glob(".*"))
     assert {"a.safetensors", "a.jsonl", "a.png", "b.png"} <= {p.name for p in tmp_path.iterdir()}
 

@@ -197,6 +197,7 @@ app(sys.argv[1:])
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["shard", "file"])
 def test_a_run_that_is_killed_goes_on(moment: str) -> None:
     """Killed in the middle of its fourth shard, or of its file."""

@@ -126,6 +126,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["alone", "workers"])
 def test_a_run_that_is_killed_goes_on_to_the_same_report(
     folder: Path, annotated: Annotations, tmp_path: Path, more: tuple[str, ...]
@@ -135,7 +136,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_report(
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=600)  # which waits for the workers, too: they hold its pipes
+    process.communicate()  # which waits for the workers, too: they hold its pipes
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "report.json").exists()
     done = lines(tmp_path / "run.jsonl")
@@ -144,7 +145,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_report(
         file.write('{"photo": 29, "sec')  # as if killed while writing
 
     process = command(folder, tmp_path, *more)
-    out, errors = process.communicate(timeout=600)
+    out, errors = process.communicate()
     assert process.returncode == 0, errors
     assert lines(tmp_path / "run.jsonl")[: len(done)] == done, "nothing is done twice"
     assert len(lines(tmp_path / "run.jsonl")) == 1 + PHOTOS

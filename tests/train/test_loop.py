@@ -359,6 +359,7 @@ def test_more_than_a_hundredth_stops_the_run(tmp_path: Path) -> None:
 # Several processes
 
 
+@pytest.mark.long
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path) -> None:
     arguments = ["steps=6", "save_every=6"]
     both = start([str(tmp_path / "two"), *arguments, "size=2"], processes=2)
@@ -370,6 +371,7 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(weights[name], expected)
 
 
+@pytest.mark.long
 def test_a_sharded_run_saves_resumes_and_agrees(tmp_path: Path) -> None:
     """FSDP over two processes: killed, resumed, and equal to one process."""
     folder, arguments = str(tmp_path / "sharded"), ["steps=6", "save_every=3", "shard=true"]

@@ -43,7 +43,7 @@ from ovsam.data.scene_batches import TRIES, SceneBatches
 from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.model.build import MODELS, SHIPPED, build, named_config, restore
 from ovsam.model.ovsam import OVSAM, Features
-from ovsam.model.prompt import box_mask_logits
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
 from ovsam.train.loop import on_device
@@ -169,13 +169,11 @@ def prompt_loss(model: OVSAM, features: Features, drawn: Drawn, number: int, ima
     where = torch.tensor([image])
     if number < boxes:
         box = drawn.boxes[number : number + 1]
-        as_mask = model.config.decoder.box_as_mask
-        coarse = box_mask_logits(box, features.input_hw) if as_mask else None
-        logits, quality = model.decode(features, boxes_xyxy=box, mask_logits=coarse, batch=where)
+        logits, quality = model.decode(features, PromptBatch(boxes_xyxy=box), where)
     else:
-        point = drawn.points[None, number - boxes : number - boxes + 1] - 0.5
+        point = drawn.points[None, number - boxes : number - boxes + 1]
         label = torch.ones(1, 1, dtype=torch.long)
-        logits, quality = model.decode(features, points_xy=point, point_labels=label, batch=where)
+        logits, quality = model.decode(features, PromptBatch(point, label), where)
     learning = logits[:, :1] if number < boxes else logits
     whole = F.interpolate(learning, mask.shape[2:], mode="bilinear", align_corners=False)
     target = mask.expand_as(whole)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ovsam.config import AdapterConfig, DecoderConfig, ModelConfig
 from ovsam.model.ovsam import OVSAM, ClassPrototypes, Features
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.text.bank import Bank
 from tiny_model import ONE_TOKEN, TINY, HashedText, tiny_model
 
@@ -57,7 +58,7 @@ def test_shapes(config: ModelConfig, size_hw: tuple[int, int]) -> None:
         (16, height // 32, width // 32),
     ]
     batch = torch.tensor([0, 1, 1])
-    logits, quality = model.decode(features, boxes_xyxy=BOXES, batch=batch)
+    logits, quality = model.decode(features, PromptBatch(boxes_xyxy=BOXES), batch)
     count = config.decoder.mask_tokens
     assert logits.shape == (3, count, height // 4, width // 4)
     assert (None if quality is None else quality.shape) == ((3, 4) if count == 4 else None)
@@ -84,9 +85,7 @@ def test_a_batch_of_images_equals_one_by_one(model: OVSAM) -> None:
     together = model.encode(images)
     batch = torch.tensor([2, 0, 1])
     points, labels = BOXES[:, None, :2] + 5, torch.ones(3, 1, dtype=torch.long)
-    logits, quality = model.decode(
-        together, points_xy=points, point_labels=labels, boxes_xyxy=BOXES, batch=batch
-    )
+    logits, quality = model.decode(together, PromptBatch(points, labels, BOXES), batch)
     scores = model.label(together, BOXES, logits[:, :1], prototypes(), batch)
     assert quality is not None
     for i, image in enumerate(batch):
@@ -95,9 +94,7 @@ def test_a_batch_of_images_equals_one_by_one(model: OVSAM) -> None:
         torch.testing.assert_close(
             alone.embedding, one(together, int(image)).embedding, rtol=1e-4, atol=1e-4
         )
-        mask, iou = model.decode(
-            alone, points_xy=points[row], point_labels=labels[row], boxes_xyxy=BOXES[row]
-        )
+        mask, iou = model.decode(alone, PromptBatch(points[row], labels[row], BOXES[row]))
         assert iou is not None
         torch.testing.assert_close(logits[row], mask, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(quality[row], iou, rtol=1e-3, atol=1e-3)
@@ -117,9 +114,9 @@ def test_an_image_does_not_see_its_neighbours(model: OVSAM) -> None:
 def test_what_learns_and_what_does_not(model: OVSAM) -> None:
     model.train()
     features = model.encode(pixels(1))
-    logits, quality = model.decode(features, boxes_xyxy=BOXES)
+    logits, quality = model.decode(features, PromptBatch(boxes_xyxy=BOXES))
     points, labels = BOXES[:, None, :2] + 5, torch.tensor([[1], [0], [1]])
-    clicked, _ = model.decode(features, points_xy=points, point_labels=labels)
+    clicked, _ = model.decode(features, PromptBatch(points, labels))
     no_batch = torch.zeros(3, dtype=torch.long)
     regions = model.embed_regions(features, BOXES, no_batch, None)
     assert quality is not None

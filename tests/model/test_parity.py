@@ -17,6 +17,7 @@ from ovsam.model.checkpoint import fill
 from ovsam.model.clip import ClipImageEncoder
 from ovsam.model.convert import KEY_MAP, KEY_MAP_SAM_DECODER, assemble
 from ovsam.model.ovsam import OVSAM, ClassPrototypes, Features
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits, mask_logits_to_boxes
 from ovsam.text.bank import Bank
 from released import SETTINGS, SHAPES, outputs, seeded
@@ -78,11 +79,11 @@ def features(model: OVSAM, pyramid: list[Tensor]) -> Features:
         return model.features(pyramid, (SIZE, SIZE))
 
 
-def prompt(kind: str) -> dict[str, Tensor]:
+def prompt(kind: str) -> PromptBatch[Tensor]:
     if kind == "box":
-        return {"boxes_xyxy": torch.from_numpy(EXPECTED["boxes"])}
-    points = torch.from_numpy(EXPECTED["points"])
-    return {"points_xy": points, "point_labels": torch.ones(points.shape[:2])}
+        return PromptBatch(boxes_xyxy=torch.from_numpy(EXPECTED["boxes"]))
+    points = torch.from_numpy(EXPECTED["points"]) + 0.5  # the reference names pixel centres
+    return PromptBatch(points, torch.ones(points.shape[:2]))
 
 
 @pytest.fixture(scope="module", params=["box", "point"])
@@ -93,12 +94,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def mask_logits(model: OVSAM, features: Features, kind: str) -> Tensor:
     with torch.no_grad():
-        return model.decode(features, **prompt(kind))[0]
+        return model.decode(features, prompt(kind))[0]
 
 
 @pytest.fixture(scope="module")
 def regions(kind: str, mask_logits: Tensor) -> Tensor:
-    return mask_logits_to_boxes(mask_logits) if kind == "point" else prompt(kind)["boxes_xyxy"]
+    boxes = prompt(kind).boxes_xyxy
+    return mask_logits_to_boxes(mask_logits) if boxes is None else boxes
 
 
 def assert_close(ours: Tensor, name: str) -> None:
@@ -124,8 +126,7 @@ def test_feature_pyramid(features: Features, level: int) -> None:
 
 @torch.no_grad()
 def test_prompt_tokens(model: OVSAM, kind: str) -> None:
-    given = {"points_xy": None, "point_labels": None, "boxes_xyxy": None, **prompt(kind)}
-    sparse, _ = model.prompt_encoder(**given, mask_logits=None, size_hw=(SIZE, SIZE))
+    sparse, _ = model.encode_prompts(prompt(kind), (SIZE, SIZE))
     assert_close(sparse, f"{kind}.sparse")
 
 
@@ -169,14 +170,14 @@ def test_fused_scores_and_labels(
 def test_sams_own_decoder(pyramid: list[Tensor]) -> None:
     model = build_small(DecoderConfig(), sam_decoder=True)
     features = model.features(pyramid, (SIZE, SIZE))
-    given = {
-        "points_xy": torch.tensor([[[64.0, 100.0], [30.0, 30.0]]]),
-        "point_labels": torch.tensor([[1, 0]]),
-        "boxes_xyxy": torch.tensor([[12.0, 20.0, 120.0, 200.0]]),
-        "mask_logits": seeded({"mask_input": (1, 1, 64, 64)})["mask_input"],
-    }
-    sparse, _ = model.prompt_encoder(**given, size_hw=(SIZE, SIZE))
-    mask_logits, quality = model.decode(features, **given)
+    given = PromptBatch(
+        points_xy=torch.tensor([[[64.5, 100.5], [30.5, 30.5]]]),  # the reference's have no half
+        point_labels=torch.tensor([[1, 0]]),
+        boxes_xyxy=torch.tensor([[12.0, 20.0, 120.0, 200.0]]),
+        mask_logits=seeded({"mask_input": (1, 1, 64, 64)})["mask_input"][:, 0],
+    )
+    sparse, _ = model.encode_prompts(given, (SIZE, SIZE))
+    mask_logits, quality = model.decode(features, given)
     assert quality is not None
     assert_close(sparse, "sam.point_box_mask.sparse")
     assert_close(mask_logits[:, 1:], "sam.point_box_mask.low_res")

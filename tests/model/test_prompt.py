@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ovsam.model.prompt import NOT_A_POINT, PromptEncoder, RandomFourierPositions, box_mask_logits
+from ovsam.model.prompt import NOT_A_POINT, PromptEncoder, RandomFourierPositions
 
 SIZE = (64, 96)
 
@@ -14,34 +12,6 @@ SIZE = (64, 96)
 def encoder() -> PromptEncoder:
     torch.manual_seed(0)
     return PromptEncoder(16).requires_grad_(False)
-
-
-def test_box_mask_logits_by_hand() -> None:
-    # Cells are 4 pixels wide: the box fills half of the first column and all of the second.
-    logits = box_mask_logits(torch.tensor([[2.0, 4.0, 8.0, 7.0]]), (16, 16))
-    assert logits.shape == (1, 1, 4, 4)
-    expected = torch.full((4, 4), -4.0)
-    expected[1, 0] = 8 * 0.5 * 0.75 - 4
-    expected[1, 1] = 8 * 1.0 * 0.75 - 4
-    torch.testing.assert_close(logits[0, 0], expected)
-
-
-def test_box_mask_logits_of_the_whole_input_and_beyond() -> None:
-    boxes = torch.tensor([[0.0, 0.0, 24.0, 8.0], [-9.0, -9.0, 99.0, 99.0]])
-    assert (box_mask_logits(boxes, (8, 24)) == 4).all()
-    outside = torch.tensor([[-20.0, 0.0, -4.0, 8.0]])
-    assert (box_mask_logits(outside, (8, 24)) == -4).all()
-
-
-corners = st.tuples(st.floats(0, 60), st.floats(0, 60), st.floats(1, 36), st.floats(1, 4))
-
-
-@given(corners)
-def test_box_mask_logits_keep_the_area(corner: tuple[float, float, float, float]) -> None:
-    x, y, width, height = corner
-    box = torch.tensor([[x, y, x + width, y + height]], dtype=torch.float64)
-    covered = (box_mask_logits(box, SIZE) + 4) / 8 * 16
-    assert covered.sum().item() == pytest.approx(width * height, abs=1e-3)
 
 
 def test_tokens_of_each_kind(encoder: PromptEncoder) -> None:

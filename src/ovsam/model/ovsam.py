@@ -25,6 +25,7 @@ from ovsam.model.baselines.sam_encoder import SamEncoder
 from ovsam.model.features import ImageEncoder, covers_c5, freeze
 from ovsam.model.mask import HighResolution, MaskDecoder
 from ovsam.model.prompt import PromptEncoder
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits, fuse, region_head
 from ovsam.text.prototypes import ClassPrototypes as ClassPrototypes
 
@@ -128,42 +129,55 @@ class OVSAM(nn.Module):
             input_hw=input_hw,
         )
 
-    def decode(
-        self,
-        features: Features,
-        *,
-        points_xy: Tensor | None = None,
-        point_labels: Tensor | None = None,
-        boxes_xyxy: Tensor | None = None,
-        mask_logits: Tensor | None = None,
-        batch: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Masks of N prompts of one kind, in model pixels (see `PromptEncoder`).
+    def encode_prompts(
+        self, prompts: PromptBatch[Tensor], input_hw: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """N prompts -> tokens `(N, T, embed_dim)`, dense map `(N, embed_dim, H / 16, W / 16)`.
 
         Args:
-            features: of one image, or of a batch with `batch` given.
-            points_xy: `(N, P, 2)`.
-            point_labels: `(N, P)`.
-            boxes_xyxy: `(N, 4)`.
-            mask_logits: `(N, 1, H / 4, W / 4)`.
-            batch: `(N,)` which image each prompt belongs to.
+            prompts: tensors of any float type, on any device.
+            input_hw: (H, W) of the model's input, padding included.
+        """
+        device = self.prompt_encoder.no_mask_embed.weight.device
+
+        def given(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.float().to(device)
+
+        points, labels = given(prompts.sam_points_xy()), prompts.point_labels
+        prompts = replace(prompts, boxes_xyxy=given(prompts.boxes_xyxy))
+        tokens: tuple[Tensor, Tensor] = self.prompt_encoder(
+            points,
+            None if points is None or labels is None else labels.to(device),
+            prompts.boxes_xyxy,
+            given(prompts.dense_logits(self.config.decoder, input_hw)),
+            input_hw,
+        )
+        return tokens
+
+    def decode(
+        self, features: Features, prompts: PromptBatch[Tensor], index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Masks of N prompts of one kind.
+
+        Args:
+            features: of one image, or of a batch with `index` given.
+            prompts: in model pixels, by our convention.
+            index: `(N,)` which image each prompt belongs to.
 
         Returns:
             Mask logits `(N, mask_tokens, H / 4, W / 4)`, predicted IoU `(N, mask_tokens)` or None.
         """
-        sparse, dense = self.prompt_encoder(
-            points_xy, point_labels, boxes_xyxy, mask_logits, features.input_hw
-        )
-        return self.decode_tokens(features, sparse, dense, batch)
+        sparse, dense = self.encode_prompts(prompts, features.input_hw)
+        return self.decode_tokens(features, sparse, dense, index)
 
     def decode_tokens(
-        self, features: Features, sparse: Tensor, dense: Tensor, batch: Tensor | None = None
+        self, features: Features, sparse: Tensor, dense: Tensor, index: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """`decode` from what the prompt encoder gave: `(N, T, C)` and `(N, C, H / 16, W / 16)`."""
+        """`decode` from what `encode_prompts` gave: `(N, T, C)` and `(N, C, H / 16, W / 16)`."""
         embedding, sharp = features.embedding, features.high_resolution
-        if batch is not None:
-            embedding = embedding[batch]
-            sharp = (sharp[0][batch], sharp[1][batch]) if sharp else None
+        if index is not None:
+            embedding = embedding[index]
+            sharp = (sharp[0][index], sharp[1][index]) if sharp else None
         positions = self.prompt_encoder.dense_positions((dense.shape[2], dense.shape[3]))
         decoded: tuple[Tensor, Tensor | None] = self.mask_decoder(
             embedding, positions, sparse, dense, sharp

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ovsam.model.layers import LayerNorm2d
+from ovsam.model.prompt_batch import box_mask_logits
 
 NOT_A_POINT = -1  # the label of a point that only fills a batch up
 
@@ -72,10 +73,10 @@ class PromptEncoder(nn.Module):
         mask_logits: Tensor | None,
         size_hw: tuple[int, int],
     ) -> tuple[Tensor, Tensor]:
-        """Encode N prompts of the same kind.
+        """Encode N prompts of the same kind, given in SAM's convention; see `PromptBatch`.
 
         Args:
-            points_xy: `(N, P, 2)` model pixels, or None.
+            points_xy: `(N, P, 2)` model pixels, where (0, 0) is the centre of the first, or None.
             point_labels: `(N, P)` 1, 0, or `NOT_A_POINT`; None with no points.
             boxes_xyxy: `(N, 4)` model pixels, or None.
             mask_logits: `(N, 1, H / 4, W / 4)`, or None.
@@ -134,22 +135,5 @@ def region_mask_logits(
         boxes_xyxy: `(N, 4)` model pixels.
         size_hw: the model's input (H, W).
     """
-    boxes = box_mask_logits(boxes_xyxy, size_hw)
+    boxes = box_mask_logits(boxes_xyxy, size_hw)[:, None]
     return torch.where(known[:, None, None, None], 8 * coverage - 4, boxes)
-
-
-def box_mask_logits(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Boxes `(N, 4)` in model pixels as coarse masks: logits `(N, 1, H / 4, W / 4)` in [-4, 4].
-
-    A cell's logit tells how much of it the box covers, so that a box keeps its exact edges.
-    """
-    low, high = boxes_xyxy[:, :2] / 4, boxes_xyxy[:, 2:] / 4
-
-    def coverage(axis: int, count: int) -> Tensor:
-        cells = torch.arange(count, device=boxes_xyxy.device)
-        start = torch.maximum(low[:, axis, None], cells)
-        end = torch.minimum(high[:, axis, None], cells + 1)
-        return (end - start).clamp(min=0)  # (N, count)
-
-    rows, columns = coverage(1, size_hw[0] // 4), coverage(0, size_hw[1] // 4)
-    return (8 * rows[:, :, None] * columns[:, None, :] - 4)[:, None]

@@ -39,7 +39,7 @@ from ovsam.model.checkpoint import fingerprints
 from ovsam.model.device import check_device
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.pixels import to_pixels
-from ovsam.model.prompt import box_mask_logits
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import mask_logits_to_boxes
 from ovsam.structures import Label, Prediction, Prompt, checked_box_xyxy
 from ovsam.text.cache import TextStore
@@ -695,22 +695,18 @@ class Predictor:
         for (points, has_box, has_mask), members in groups:
             chosen = [(views[i], prompts[i]) for i in members]
             features = chosen[0][0].features
-            boxes = self._tensor(_model_box(v, p.box_xyxy) for v, p in chosen) if has_box else None
-            masks = self._tensor(p.mask_logits for _, p in chosen)[:, None] if has_mask else None
-            if boxes is not None and masks is None and self.config.decoder.box_as_mask:
-                masks = box_mask_logits(boxes, features.input_hw)
+            batch: PromptBatch[NDArray[Any]] = PromptBatch(
+                np.stack([v.frame.to_model(p.points_xy) for v, p in chosen]) if points else None,
+                np.stack([p.point_labels for _, p in chosen]) if points else None,
+                np.stack([_model_box(v, p.box_xyxy) for v, p in chosen]) if has_box else None,
+                np.stack([m for _, p in chosen if (m := p.mask_logits) is not None])
+                if has_mask
+                else None,
+            )
             logits, quality = self._model.decode(
                 features,
-                # SAM's point names a pixel's centre by its index; ours are distances.
-                points_xy=self._tensor(v.frame.to_model(p.points_xy) - 0.5 for v, p in chosen)
-                if points
-                else None,
-                point_labels=self._tensor(p.point_labels for _, p in chosen).long()
-                if points
-                else None,
-                boxes_xyxy=boxes,
-                mask_logits=masks,
-                batch=torch.tensor([v.index for v, _ in chosen], device=self.device)
+                batch.map(torch.from_numpy),
+                torch.tensor([v.index for v, _ in chosen], device=self.device)
                 if len(features.embedding) > 1
                 else None,
             )

@@ -19,7 +19,7 @@ from ovsam.images.frame import Frame, whole_photo_logits
 from ovsam.images.read import read_photo
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import to_pixels
-from ovsam.model.prompt import box_mask_logits
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
 
@@ -81,12 +81,7 @@ class Preview:
         given = np.array([instance.box_xyxy for instance in photo.instances]).reshape(-1, 4)
         corners = clip_box_xyxy(given, size_hw).reshape(-1, 2, 2)
         boxes = torch.from_numpy(frame.to_model(corners).reshape(-1, 4)).float().to(device)
-        as_mask = model.config.decoder.box_as_mask
-        logits, _ = model.decode(
-            features,
-            boxes_xyxy=boxes,
-            mask_logits=box_mask_logits(boxes, frame.input_hw) if as_mask else None,
-        )
+        logits, _ = model.decode(features, PromptBatch(boxes_xyxy=boxes))
         low_res = np.asarray(logits[:, 0].float().cpu().numpy(), np.float32)
         masks = whole_photo_logits(low_res, frame, size_hw) > 0
         names = [""] * len(masks)

@@ -22,7 +22,7 @@ from ovsam.train.settings import EngineSettings, ScheduleSettings
 from ovsam.train.stage import Finished
 from ovsam.train.stages.joint import AlternatingBatches, JointStage, _coarsened
 from photo_folder import HELD_OUT, write_folder
-from tiny_model import random_bank, tiny_model
+from tiny_model import TINY, random_bank, tiny_model
 
 CROPS = {
     "box": ObjectCropConfig(
@@ -143,10 +143,12 @@ def test_the_recipe_of_lite_is_drawn_as_it_says(sources: list[Source]) -> None:
     assert not batch.is_box.any()
 
 
+@pytest.mark.parametrize("box_as_mask", [True, False])
 def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more(
-    sources: list[Source], monkeypatch: pytest.MonkeyPatch
+    sources: list[Source], monkeypatch: pytest.MonkeyPatch, box_as_mask: bool
 ) -> None:
-    learner, batch = stage(sources), turns(sources)[2]
+    config = replace(TINY, decoder=replace(TINY.decoder, box_as_mask=box_as_mask))
+    learner, batch = stage(sources, tiny_model(config)), turns(sources)[2]
     assert (batch.kind, CROPS["whole"].rounds) == ("whole", 3)
     asked: list[tuple[int, int, bool]] = []  # tokens of boxes and points; whether by a mask
     encode = learner.model.prompt_encoder.forward
@@ -166,7 +168,8 @@ def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more
     learner.losses(batch)
     by_box, by_point = asked[::2], asked[1::2]
     assert [box for box, _, _ in by_box + by_point] == [1] * 4 + [0] * 4
-    assert by_box[0] == (1, 0, True), "a box comes as a mask, too"
+    assert by_box[0] == (1, 0, box_as_mask), "a box comes as a mask where the model takes it so"
+    assert all(masked for _, _, masked in by_box[1:])
     assert by_point[0] == (0, 1, False)
     assert all(masked for _, _, masked in by_point[1:])
     clicks = [count for _, count, _ in by_box]

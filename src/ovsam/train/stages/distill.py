@@ -26,7 +26,7 @@ from ovsam.images.frame import Frame
 from ovsam.images.read import read_photo
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import normalised
-from ovsam.model.prompt import box_mask_logits
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.train.feature_cache import FeatureCache, photo_name
 from ovsam.train.losses import mask_loss
 from ovsam.train.stage import Stage
@@ -257,17 +257,15 @@ class DistillStage(Stage):
         if self.model.high_resolution is not None:
             maps = self.model.high_resolution(pyramid)
             sharp = (maps[0][batch.photo], maps[1][batch.photo])
-        encode = self.model.prompt_encoder
+        positions_of = self.model.prompt_encoder.dense_positions
         labels = torch.ones(len(batch.photo), 1, dtype=torch.long, device=embedding.device)
-        as_mask = self.model.config.decoder.box_as_mask
-        masks = box_mask_logits(batch.boxes_xyxy, size) if as_mask else None
         total = embedding.new_zeros(())
-        for sparse, dense in (
-            # SAM's point names a pixel's centre by its index; ours are distances.
-            encode(batch.points_xy - 0.5, labels, None, None, size),
-            encode(None, None, batch.boxes_xyxy, masks, size),
+        for prompts in (
+            PromptBatch(batch.points_xy, labels),
+            PromptBatch(boxes_xyxy=batch.boxes_xyxy),
         ):
-            positions = encode.dense_positions((dense.shape[2], dense.shape[3]))
+            sparse, dense = self.model.encode_prompts(prompts, size)
+            positions = positions_of((dense.shape[2], dense.shape[3]))
 
             def decode(
                 features: Tensor,

@@ -18,7 +18,8 @@ from ovsam.data.object_crops import ObjectCropBatch, ObjectCrops
 from ovsam.data.prompts import next_click
 from ovsam.formats.skipped import Skipped
 from ovsam.model.ovsam import OVSAM, Features
-from ovsam.model.prompt import box_mask_logits, region_mask_logits
+from ovsam.model.prompt import region_mask_logits
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
 from ovsam.train.losses import name_loss, prompt_loss, verified_rows
@@ -100,8 +101,7 @@ class JointStage(Stage):
         is_box = batch.is_box[masked]
         order = torch.cat([masked[is_box], masked[~is_box]])
         count = int(is_box.sum())
-        # SAM's point names a pixel's centre by its index; ours are distances.
-        boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]] - 0.5
+        boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]]
         labels = torch.ones(len(points), 1, dtype=torch.long, device=points.device)
         targets = _Targets(
             square=batch.crop[order],
@@ -127,10 +127,9 @@ class JointStage(Stage):
                 previous = _coarsened(previous, generator)
             if again != silent:
                 where, kinds = next_click(logits, truth, 4, generator)
-                where = where - 0.5
                 clicks = _with(clicks, where[:count], kinds[:count])
                 points, labels = _with((points, labels), where[count:], kinds[count:])
-            encoded = self._encoded(features, boxes, clicks, (points, labels), previous[:, None])
+            encoded = self._encoded(features, boxes, clicks, (points, labels), previous)
             logits, better = self._decoded(features, encoded, targets, is_box=clear, whole=clear)
             loss = loss + self.refinement_weight * better
         return loss
@@ -146,14 +145,16 @@ class JointStage(Stage):
         """Prompts by box `(B, 4)` with clicks, then by points alone; all are as many tokens long.
 
         Clicks and points are `(B, K, 2)` with labels `(B, K)` and `(P, K + 1, 2)` with theirs;
-        `masks` `(B + P, 1, S / 4, S / 4)` is what is known so far.
+        `masks` `(B + P, S / 4, S / 4)` is what is known so far.
         """
-        count, size, encode = len(boxes), features.input_hw, self.model.prompt_encoder
-        box_masks = box_mask_logits(boxes, size) if masks is None else masks[:count]
-        given: tuple[Tensor | None, Tensor | None] = clicks if clicks[1].shape[1] else (None, None)
+        count = len(boxes)
+        by_box, by_point = (None, None) if masks is None else (masks[:count], masks[count:])
         return [
-            encode(*given, boxes, box_masks, size),
-            encode(*points, None, None if masks is None else masks[count:], size),
+            self.model.encode_prompts(prompts, features.input_hw)
+            for prompts in (
+                PromptBatch(*clicks, boxes, by_box),
+                PromptBatch(*points, mask_logits=by_point),
+            )
         ]
 
     def _decoded(

@@ -20,7 +20,8 @@ from ovsam.errors import TrainingError
 from ovsam.model.baselines.coop import ContextEncoder
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.pixels import normalised
-from ovsam.model.prompt import box_mask_logits, region_mask_logits
+from ovsam.model.prompt import region_mask_logits
+from ovsam.model.prompt_batch import PromptBatch, box_mask_logits
 from ovsam.model.region import class_logits
 from ovsam.model.roi_align import roi_align
 from ovsam.text.bank import Bank
@@ -155,7 +156,7 @@ class LabelStage(Stage):
         whole = boxes.new_tensor([[0, 0, size, size]]).expand(len(boxes), -1)
         each = torch.arange(len(boxes), device=boxes.device)
         return self.model.embed_regions(
-            features, whole, each, box_mask_logits(whole, (size, size))
+            features, whole, each, box_mask_logits(whole, (size, size))[:, None]
         ).float()
 
     def _embedded(self, features: Features, batch: SceneBatch) -> Tensor:
@@ -229,21 +230,10 @@ class LabelStage(Stage):
         previous: Tensor | None,
         image: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        masks = None if previous is None else previous[:, None]
-        if masks is None and boxes is not None and self.model.config.decoder.box_as_mask:
-            masks = box_mask_logits(boxes, features.input_hw)
-        given = points.shape[1] > 0
+        prompts = PromptBatch(points, labels, boxes, previous)
 
         def decode() -> tuple[Tensor, Tensor | None]:
-            return self.model.decode(
-                features,
-                # SAM's point names a pixel's centre by its index; ours are distances.
-                points_xy=points - 0.5 if given else None,
-                point_labels=labels if given else None,
-                boxes_xyxy=boxes,
-                mask_logits=masks,
-                batch=image,
-            )
+            return self.model.decode(features, prompts, image)
 
         if not self.checkpoint_activations:
             return decode()

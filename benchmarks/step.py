@@ -10,8 +10,9 @@ with the plain pipeline of `data.py`, decodes the prompts one after the other an
 logits with whole masks, where ours decodes prompts of one kind together and compares 12,544 points.
 
 The second takes one step of batch 1 at 1024 pixels with 40 prompts and random weights, in float32,
-and reports the most memory it held, with activations kept and computed again (`checkpoint_activations`). It
-needs no data. Each is a fresh process, since a process's peak never falls.
+and reports the most memory it held, with activations kept and computed again
+(`checkpoint_activations`). It needs no data. Each is a fresh process, since a process's peak never
+falls.
 """
 
 from __future__ import annotations

@@ -100,14 +100,14 @@ def test_a_point_on_a_part_teaches_the_first_mask_nothing() -> None:
     assert gradients(is_box=False, whole=False) == [False, False, True, False]
 
 
-def test_prompt_loss_is_the_mean_over_prompts_and_holds_quality_to_the_iou() -> None:
+def test_prompt_loss_is_the_mean_over_prompts_and_holds_the_predicted_iou_to_the_iou() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 4, 2, 2, generator=generator)
-    quality = torch.rand(2, 4, generator=generator)
+    predicted_iou = torch.rand(2, 4, generator=generator)
     masks, hidden = quarter(2, 3), torch.tensor([0.0, 5.0])
     loss = prompt_loss(
         logits,
-        quality,
+        predicted_iou,
         masks,
         hidden=hidden,
         is_box=torch.tensor([True, False]),
@@ -115,7 +115,7 @@ def test_prompt_loss_is_the_mean_over_prompts_and_holds_quality_to_the_iou() -> 
     )
     each = mask_loss(logits, masks)
     expected = (each[0, 0] + each[1, 1:].min()) / 2
-    expected = expected + F.mse_loss(quality, mask_iou(logits, masks, hidden))
+    expected = expected + F.mse_loss(predicted_iou, mask_iou(logits, masks, hidden))
     torch.testing.assert_close(loss, expected)
 
 

@@ -74,8 +74,8 @@ def test_the_papers_second_stage(name: str) -> None:
 def test_lite() -> None:
     read = read_recipe("lite")
     assert isinstance(read, JointRecipe)
-    assert set(read.cycle) == set(read.looks)
-    assert (read.looks["click"].size, read.looks["click"].clicked) == (128, 1.0)
+    assert set(read.cycle) == set(read.crops)
+    assert (read.crops["click"].size, read.crops["click"].clicked) == (128, 1.0)
 
 
 # Changes
@@ -242,9 +242,7 @@ def test_no_toml(tmp_path: Path) -> None:
 def test_what_began_anew_has_nothing_to_keep() -> None:
     kept = read_recipe("finetune", ["start.keep=0.5"])
     assert kept.start.keep == 0.5
-    with pytest.raises(
-        TrainingError, match="keep needs a checkpoint of which no part is reinitialised"
-    ):
+    with pytest.raises(TrainingError, match="keep needs a checkpoint of which no part is rein"):
         read_recipe("finetune", ["start.keep=0.5", "start.region_head=token"])
 
 

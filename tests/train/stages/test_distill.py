@@ -153,7 +153,7 @@ def test_a_photo_of_another_size_is_left_out_where_masks_are_asked_for(data_set:
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(data_set: DataSet) -> None:
     model = tiny_model()
-    stage = DistillStage(model, teacher_of(model), prompt_weight=1.0, checkpoint_activations=False)
+    stage = DistillStage(model, teacher_of(model), prompt_weight=1.0)
     losses = stage.losses(batches(data_set)[0])
     assert losses["embedding"].item() == pytest.approx(0, abs=1e-10)
     student = tiny_model()  # with the same decoder
@@ -181,7 +181,7 @@ def test_the_loss_is_the_mean_of_the_photos(data_set: DataSet) -> None:
 
 def test_an_embedding_that_a_batch_brings_is_not_computed(data_set: DataSet) -> None:
     model = tiny_model()
-    stage = DistillStage(tiny_model(seed=5), teacher_of(model), 0.0, checkpoint_activations=False)
+    stage = DistillStage(tiny_model(seed=5), teacher_of(model), 0.0)
     batch = batches(data_set)[0]
     asked = embedding_loss(stage, batch)
     teacher = teacher_of(model)
@@ -193,7 +193,7 @@ def test_an_embedding_that_a_batch_brings_is_not_computed(data_set: DataSet) -> 
         assert (height, width) != (SIZE, SIZE)
         rows.append(teacher(teacher.pixels(np.ascontiguousarray(content))))
     brought = replace(batch, embedding=torch.cat(rows))
-    alone = DistillStage(tiny_model(seed=5), None, 0.0, checkpoint_activations=False)
+    alone = DistillStage(tiny_model(seed=5), None, 0.0)
     assert embedding_loss(alone, brought) == pytest.approx(asked, rel=1e-5)
 
 
@@ -216,7 +216,7 @@ def test_recomputing_gives_the_same_gradient(data_set: DataSet) -> None:
 def test_the_adapter_alone_learns_to_be_its_teachers(data_set: DataSet, tmp_path: Path) -> None:
     student = tiny_model(seed=5)
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    stage = DistillStage(student, teacher_of(tiny_model()), 0.0, checkpoint_activations=False)
+    stage = DistillStage(student, teacher_of(tiny_model()), 0.0)
     drawn = batches(data_set)
     first = embedding_loss(stage, drawn[0])
     schedule = ScheduleSettings(peak=3e-3, warm_up=1)

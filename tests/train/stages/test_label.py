@@ -152,7 +152,7 @@ def test_region_head_and_decoder_alone_learn(data_sets: list[DataSet], tmp_path:
     ("learn", "parts", "named"),
     [
         ("region_head", {"region_head"}, {"class"}),
-        ("mask_decoder", {"mask_decoder", "high_resolution"}, {"bce", "dice", "quality"}),
+        ("mask_decoder", {"mask_decoder", "high_resolution"}, {"bce", "dice", "predicted_iou"}),
     ],
 )
 def test_one_part_alone_learns(
@@ -245,5 +245,5 @@ def test_recomputing_gives_the_same_gradient(data_sets: list[DataSet]) -> None:
 
 def test_a_decoder_of_one_mask_learns_too(data_sets: list[DataSet]) -> None:
     found = losses(stage(data_sets, model=tiny_model(ONE_TOKEN)), batches(data_sets)[0])
-    assert found["quality"].item() == 0
+    assert found["predicted_iou"].item() == 0
     assert found["bce"].item() > 0

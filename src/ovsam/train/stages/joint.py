@@ -1,7 +1,7 @@
-"""All learned parts at once on squares of photos: how `lite` is made.
+"""All learned parts at once on square crops of photos: how `lite` is made.
 
-Each batch draws squares with prompts (`data/crops.py`), decodes them, clicks again where the mask
-is wrong, once or more often, and names the objects that have names.
+Each batch draws square crops with prompts (`data/object_crops.py`), decodes them, clicks where the
+mask is wrong, once or more often, and names the objects that have names.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not
 
 @dataclass(frozen=True)
 class _Targets:
-    """What N prompts should give: their square, mask at half size, and pixels outside of it."""
+    """What N prompts should give: their crop, mask at half size, and pixels outside of it."""
 
-    square: Tensor
+    crop: Tensor
     half: Tensor
     hidden: Tensor
 
@@ -104,7 +104,7 @@ class JointStage(Stage):
         boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]]
         labels = torch.ones(len(points), 1, dtype=torch.long, device=points.device)
         targets = _Targets(
-            square=batch.crop[order],
+            crop=batch.crop[order],
             half=F.avg_pool2d(batch.masks[order, None].float() / 255, 2)[:, 0],
             hidden=batch.hidden[order] / 4,
         )
@@ -114,18 +114,18 @@ class JointStage(Stage):
         logits, loss = self._decoded(
             features, encoded, targets, is_box=batch.is_box[order], whole=batch.whole[order]
         )
-        # More looks, each with the mask so far as a prompt and a corrective click. Of several one
-        # brings no click: the predictor looks again at what it found, too (SAM, appendix A).
+        # Refinement, each round with the mask so far as a prompt and a corrective click. Of several
+        # one brings no click, for the predictor decodes what it found once more (SAM, appendix A).
         rounds, device = self.rounds[batch.kind], points.device
-        silent = -1
+        no_click = -1
         if rounds > 1:
-            silent = int(torch.randint(rounds, (), generator=generator, device=device))
+            no_click = int(torch.randint(rounds, (), generator=generator, device=device))
         clear = torch.ones_like(is_box)
-        for again in range(rounds):
+        for refinement in range(rounds):
             previous = logits.detach()
             if rounds > 1:
                 previous = _coarsened(previous, generator)
-            if again != silent:
+            if refinement != no_click:
                 where, kinds = next_click(logits, truth, 4, generator)
                 clicks = _with(clicks, where[:count], kinds[:count])
                 points, labels = _with((points, labels), where[count:], kinds[count:])
@@ -145,7 +145,7 @@ class JointStage(Stage):
         """Prompts by box `(B, 4)` with clicks, then by points alone; all are as many tokens long.
 
         Clicks and points are `(B, K, 2)` with labels `(B, K)` and `(P, K + 1, 2)` with theirs;
-        `masks` `(B + P, S / 4, S / 4)` is what is known so far.
+        `masks` `(B + P, S / 4, S / 4)` is the mask logits so far.
         """
         count = len(boxes)
         by_box, by_point = (None, None) if masks is None else (masks[:count], masks[count:])
@@ -168,12 +168,12 @@ class JointStage(Stage):
     ) -> tuple[Tensor, Tensor]:
         """Decode prompts: the first mask's logits `(N, S / 4, S / 4)` and the loss."""
         sparse, dense = (torch.cat(parts) for parts in zip(*encoded, strict=True))
-        logits, quality = self.model.decode_tokens(features, sparse, dense, targets.square)
-        assert quality is not None
+        logits, predicted_iou = self.model.decode_tokens(features, sparse, dense, targets.crop)
+        assert predicted_iou is not None
         logits = logits.float()
         loss = prompt_loss(
             F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False),
-            quality.float(),
+            predicted_iou.float(),
             targets.half,
             hidden=targets.hidden,
             is_box=is_box,
@@ -194,8 +194,8 @@ class JointStage(Stage):
                 mine = batch.vocabulary[named] == index
                 bank = names.to(embeddings.device)
                 logits = class_logits(embeddings[mine], bank, NAME_SCALE)[:, :-1]
-                verified_numbers = [batch.verified_classes[i] for i in named[mine].tolist()]
-                verified = verified_rows(verified_numbers, logits.shape[1], logits.device)
+                numbers = [batch.verified_classes[i] for i in named[mine].tolist()]
+                verified = verified_rows(numbers, logits.shape[1], logits.device)
                 losses.append(name_loss(logits, batch.class_index[named][mine], verified))
         return torch.cat(losses).sum() / max(1, len(named))
 

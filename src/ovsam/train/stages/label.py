@@ -58,12 +58,13 @@ class LabelStage(Stage):
     Of a baseline its context or its convolutions learn in place of the region head.
 
     Args:
-        model: with a trunk, an adapter and a prompt encoder that are worth it.
+        model: with a trunk, an adapter and a prompt encoder that have learnt.
         banks: for each data set the names of its classes.
         learn: "region_head", "mask_decoder", or both; what does not learn has no loss. For a
             baseline "context" or "conv_adapter" in place of "region_head".
-        rounds: corrective clicks after the first answer.
-        checkpoint_activations: whether the decoder runs again for the gradient, to save memory.
+        rounds: corrective clicks after the first prompt.
+        checkpoint_activations: whether the decoder runs again for the gradient, which saves
+            memory.
         in_context: for a model with a context what embeds the classes in place of `banks`.
 
     Raises:
@@ -79,7 +80,7 @@ class LabelStage(Stage):
         banks: Sequence[Bank],
         learn: Collection[str],
         rounds: int,
-        checkpoint_activations: bool,
+        checkpoint_activations: bool = False,
         in_context: ClassesInContext | None = None,
     ) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class LabelStage(Stage):
         self.in_context = in_context
         named = [part for part in learn if part != "mask_decoder"]
         self.names, self.masks = bool(named), "mask_decoder" in learn
-        self.loss_names = ("class",) * self.names + ("bce", "dice", "quality") * self.masks
+        self.loss_names = ("class",) * self.names + ("bce", "dice", "predicted_iou") * self.masks
         model.requires_grad_(False)
         for name in named:
             part = getattr(model, name)
@@ -111,7 +112,7 @@ class LabelStage(Stage):
         return [part for part in parts if part is not None]
 
     def losses(self, batch: SceneBatch) -> dict[str, Tensor]:
-        """Names, masks (cross-entropy and dice) and the masks' predicted quality."""
+        """Names, masks (cross-entropy and dice) and the masks' predicted IoU."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         # Image-Crop names crops, not the scene.
         baseline = self.model.config.baseline
@@ -126,7 +127,7 @@ class LabelStage(Stage):
         return losses or {self.loss_names[0]: 0 * features.embedding.sum()}
 
     def _all_mask_losses(self, features: Features, batch: SceneBatch) -> dict[str, Tensor]:
-        """Of cross-entropy, dice and predicted quality; empty where no object has a mask."""
+        """Of cross-entropy, dice and predicted IoU; empty where no object has a mask."""
         parts, images = [], len(batch.photos)
         for crop, seed in enumerate(batch.seeds):
             generator = torch.Generator(batch.image.device).manual_seed(seed)
@@ -136,7 +137,7 @@ class LabelStage(Stage):
         if not parts:
             return losses
         image = batch.image[torch.cat([part.prompt for part in parts])]
-        for name, weight in (("bce", BCE_WEIGHT), ("dice", DICE_WEIGHT), ("quality", 1.0)):
+        for name, weight in (("bce", BCE_WEIGHT), ("dice", DICE_WEIGHT), ("predicted_iou", 1.0)):
             values = torch.cat([getattr(part, name) for part in parts])
             even = torch.ones_like(values)
             losses[name] = weight * mean_over_images(values, even, image, images)
@@ -188,8 +189,8 @@ class LabelStage(Stage):
                 bank = self._bank(index).to(embeddings.device)
                 scores = class_logits(embeddings[mine], bank, self.model.config.logit_scale)
             image = batch.image[mine]
-            verified_numbers = [batch.verified_classes[i] for i in image.tolist()]
-            verified = verified_rows(verified_numbers, scores.shape[1] - 1, scores.device)
+            numbers = [batch.verified_classes[i] for i in image.tolist()]
+            verified = verified_rows(numbers, scores.shape[1] - 1, scores.device)
             total = total + class_loss(scores, labels[mine], image, len(batch.photos), verified)
         return total
 
@@ -206,17 +207,17 @@ class LabelStage(Stage):
         boxes = prompts.boxes_xyxy[chosen] if is_box else None
         previous: Tensor | None = None
         found = []
-        for again in range(self.rounds + 1):
-            if again:
+        for refinement in range(self.rounds + 1):
+            if refinement:
                 assert previous is not None
                 content_hw = batch.content_hw[batch.image[chosen[0]]]
                 click, kind = next_click(previous, coarse, 4, generator, content_hw)
                 points, labels = torch.cat([points, click], 1), torch.cat([labels, kind], 1)
-            logits, quality = self._decode(
+            logits, predicted_iou = self._decode(
                 features, points, labels, boxes, previous, batch.image[chosen]
             )
             ambiguous = not is_box and points.shape[1] == 1
-            found.append(_losses(logits, quality, masks, coarse, generator, ambiguous))
+            found.append(_losses(logits, predicted_iou, masks, coarse, generator, ambiguous))
             previous = logits[:, 0].detach().float()
         means = [torch.stack(values).mean(0) for values in zip(*found, strict=True)]
         return _MaskLosses(chosen, *means)
@@ -237,8 +238,8 @@ class LabelStage(Stage):
 
         if not self.checkpoint_activations:
             return decode()
-        again: tuple[Tensor, Tensor | None] = checkpoint(decode, use_reentrant=False)
-        return again
+        decoded: tuple[Tensor, Tensor | None] = checkpoint(decode, use_reentrant=False)
+        return decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,18 +249,18 @@ class _MaskLosses:
     prompt: Tensor
     bce: Tensor
     dice: Tensor
-    quality: Tensor
+    predicted_iou: Tensor
 
 
 def _losses(
     logits: Tensor,
-    quality: Tensor | None,
+    predicted_iou: Tensor | None,
     masks: Tensor,
     coarse: Tensor,
     generator: torch.Generator,
     ambiguous: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """SAM's rule: the first mask answers; of the alternatives to a lone point the best learns."""
+    """SAM's rule: the first mask learns; of the alternatives to a lone point the best, too."""
     bce, dice = sampled_mask_losses(logits[:, 0], masks, generator)
     if ambiguous and logits.shape[1] > 1:
         others = [
@@ -269,11 +270,11 @@ def _losses(
         best = both.sum(1).argmin(0)  # (N,)
         rows = torch.arange(len(best), device=best.device)
         bce, dice = (bce + both[best, 0, rows]) / 2, (dice + both[best, 1, rows]) / 2
-    if quality is None:
+    if predicted_iou is None:
         return bce, dice, torch.zeros_like(bce)
     with torch.no_grad():
         iou = mask_iou(logits, coarse.float(), bce.new_zeros(len(bce)))
-    return bce, dice, (quality.float() - iou).square().mean(1)
+    return bce, dice, (predicted_iou.float() - iou).square().mean(1)
 
 
 def _kinds(batch: SceneBatch, crop: int) -> list[Tensor]:
@@ -284,6 +285,6 @@ def _kinds(batch: SceneBatch, crop: int) -> list[Tensor]:
     prompts = batch.prompts
     real = prompts.point_labels != NO_POINT
     kind = prompts.is_box * 4 + real[:, 0] * 2 + real[:, 1]
-    asked = batch.has_mask[prompts.object_index] & (batch.image == crop)
-    kind = torch.where(asked, kind, -1)
+    masked = batch.has_mask[prompts.object_index] & (batch.image == crop)
+    kind = torch.where(masked, kind, -1)
     return [(kind == value).nonzero()[:, 0] for value in torch.unique(kind).tolist() if value >= 0]

@@ -180,9 +180,9 @@ import os, signal, sys
 from pathlib import Path
 from ovsam import files as output
 from ovsam.cli.app import app
-from ovsam.train import feature_cache
+from ovsam.train import cache_shards
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-whole, calls = feature_cache.write_atomically, []
+whole, calls = cache_shards.write_atomically, []
 def write(path, content):
     calls.append(path)
     if len(calls) == 5:  # the header comes first
@@ -192,7 +192,7 @@ def write(path, content):
                 kill()
         kill()
     whole(path, content)
-feature_cache.write_atomically = write
+cache_shards.write_atomically = write
 app(sys.argv[1:])
 """
 

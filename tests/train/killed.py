@@ -25,10 +25,10 @@ from typer.testing import CliRunner
 
 import ovsam.train.run
 from ovsam.cli.app import app
-from ovsam.train import feature_cache, teacher
+from ovsam.train import cache_writer, teacher
 from photo_folder import write_folder
 
-IMPORTED = (ovsam.train.run, feature_cache, teacher)  # before the fork
+IMPORTED = (ovsam.train.run, cache_writer, teacher)  # before the fork
 RECIPE = """
 stage = "{stage}"
 model = "lite"

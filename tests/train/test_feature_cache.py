@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from ovsam.errors import OutputError, PhotoError, TrainingError
 from ovsam.formats.layouts import ListedPhoto
-from ovsam.train.feature_cache import FeatureCache, FeatureCacher, named_photos
+from ovsam.train.cache_writer import FeatureCacher
+from ovsam.train.feature_cache import FeatureCache, named_photos
 from ovsam.train.teacher import Teacher
 
 SIZE = 32  # pixels: 2 x 2 cells

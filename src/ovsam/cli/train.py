@@ -14,7 +14,7 @@ from ovsam.errors import TrainingError, UsageError
 from ovsam.extras import check_installed
 
 if TYPE_CHECKING:
-    from ovsam.train.feature_cache import Estimate
+    from ovsam.train.cache_writer import Estimate
 
 app = typer.Typer()
 
@@ -208,7 +208,8 @@ def cache_features(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from ovsam.train.feature_cache import FeatureCacher, named_photos
+    from ovsam.train.cache_writer import FeatureCacher
+    from ovsam.train.feature_cache import named_photos
     from ovsam.train.teacher import load_teacher
 
     share = _part(part)
@@ -223,7 +224,7 @@ def cache_features(
     quiet = not console.is_terminal  # else it would leave blank lines in a log
     faults: list[str] = []
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task("shards looked at", total=None)
+        task = bar.add_task("shards checked", total=None)
         shards = cacher.pending(
             verify=verify,
             corrupt=faults.append,
@@ -261,7 +262,7 @@ def _warn(sentences: list[str], what: str) -> None:
 def _agree(estimate: Estimate, yes: bool) -> None:
     from datetime import timedelta
 
-    from ovsam.train.feature_cache import in_bytes
+    from ovsam.train.cache_writer import in_bytes
 
     typer.echo(
         f"{estimate.photos:,} photos to do: {in_bytes(estimate.bytes)} on disk, about "

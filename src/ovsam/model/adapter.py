@@ -76,7 +76,10 @@ class Adapter(nn.Module):
         if self.pos_embed is not None:
             x = x + _resampled(self.pos_embed, x.shape[1:3])
         for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if self.checkpoint_activations else block(x)
+            if self.checkpoint_activations:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
         x = self.neck(x.permute(0, 3, 1, 2))  # (B, embed_dim, h, w)
         return x
 

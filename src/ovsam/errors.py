@@ -1,5 +1,9 @@
 """Errors that a user can cause, each a single sentence: what, expected, got, what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class OvsamError(ValueError):
     """Base of every error that bad input or a bad file can cause."""
@@ -68,3 +72,23 @@ def quoted(value: object) -> str:
     if "\n" in text:  # as arrays have
         text = " ".join(text.split())
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def first_few(items: Iterable[str], count: int = 5, separator: str = ", ") -> str:
+    """The first of many items, and how many more there are, as a message names them.
+
+    >>> first_few(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    items = list(items)
+    shown = separator.join(items[:count])
+    return shown if len(items) <= count else f"{shown} {and_more(len(items) - count)}"
+
+
+def and_more(count: int) -> str:
+    """What follows the first few where `count` items are left out.
+
+    >>> and_more(1200)
+    'and 1,200 more'
+    """
+    return f"and {count:,} more"

@@ -200,7 +200,7 @@ def test_a_setting_unknown_in_a_list_hides_nothing_and_adds_nothing() -> None:
     assert sorted(str(caught.value).splitlines()[1:]) == [
         "- data.0.foo is no setting",
         "- data.1.bar is no setting",
-        "- the recipe: cycle names x, which looks does not describe",
+        "- the recipe: cycle names x, which crops does not describe",
     ]
 
 
@@ -223,7 +223,7 @@ def test_lists_are_counted_from_their_beginning() -> None:
 
 
 def test_a_cycle_of_looks_that_are_not_described() -> None:
-    with pytest.raises(TrainingError, match="cycle names far, which looks does not describe"):
+    with pytest.raises(TrainingError, match="cycle names far, which crops does not describe"):
         read_recipe("lite", ['cycle=["box", "far"]'])
 
 

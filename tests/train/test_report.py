@@ -26,4 +26,4 @@ def test_what_was_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
     assert "## Photos that could not be used: 1\n\n- `a.jpg`: It is cut short.\n" in text
     assert f"## Annotations that could not be used: {LISTED + 5}" in text
     assert text.count("- `b.jpg`: Annotation") == LISTED
-    assert text.rstrip().endswith("... and 5 more")
+    assert text.rstrip().endswith("- … and 5 more")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsam.cli.options import Command, Group, ImagesBesideOption
+from ovsam.errors import and_more, first_few
 
 if TYPE_CHECKING:
     from ovsam.data.check import Contents
@@ -129,7 +130,7 @@ def _print(found: Contents) -> None:
             console.print("most common: " + ", ".join(f"{name} {n:,}" for name, n in common))
         empty = [name for name in found.classes if not found.instances[name]]
         if empty:
-            shown = ", ".join(empty[:CLASSES_SHOWN]) + (" …" if len(empty) > CLASSES_SHOWN else "")
+            shown = first_few(empty, CLASSES_SHOWN)
             console.print(f"classes without an object ({len(empty):,}): {shown}")
     if not objects:
         console.print("There is no object: evaluation needs some.")
@@ -147,7 +148,7 @@ def _print(found: Contents) -> None:
     for problem in found.problems[:SHOWN]:
         console.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
     if len(found.problems) > SHOWN:
-        console.print(f"  … and {len(found.problems) - SHOWN:,} more; --json writes all of them")
+        console.print(f"  … {and_more(len(found.problems) - SHOWN)}; --json writes all of them")
     console.print(
         "Correct these or take them out: evaluation refuses what cannot be used and warns of the "
         "rest, training and compare leave out what they cannot use.",

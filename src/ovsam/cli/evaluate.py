@@ -29,7 +29,7 @@ from ovsam.cli.options import (
 )
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import print_left_out
-from ovsam.errors import UsageError, VocabularyError
+from ovsam.errors import UsageError, VocabularyError, first_few
 
 if TYPE_CHECKING:
     from ovsam.evaluate.agreement import AgreementReport
@@ -407,8 +407,8 @@ def _print_report(report: Report, by_class: bool) -> None:
     if report.merged:
         typer.echo(
             f"warning: {len(report.merged):,} classes of this vocabulary are several of the file's "
-            f"and count as one: {'; '.join(report.merged[:3])}. Give the annotation file itself "
-            "with --vocabulary to tell them apart.",
+            f"and count as one: {first_few(report.merged, 3, '; ')}. Give the annotation file "
+            "itself with --vocabulary to tell them apart.",
             err=True,
         )
     if report.problems:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsam.cli.options import TEACH, Command, DeviceOption, ImagesBesideOption
-from ovsam.errors import TrainingError, UsageError
+from ovsam.errors import TrainingError, UsageError, and_more
 from ovsam.extras import check_installed
 
 if TYPE_CHECKING:
@@ -257,6 +257,8 @@ def _warn(sentences: list[str], what: str) -> None:
         typer.echo(f"{len(sentences):,} {what}:", err=True)
         for sentence in sentences[:_SHOWN]:
             typer.echo(f"  {sentence}", err=True)
+        if len(sentences) > _SHOWN:
+            typer.echo(f"  … {and_more(len(sentences) - _SHOWN)}", err=True)
 
 
 def _agree(estimate: Estimate, yes: bool) -> None:

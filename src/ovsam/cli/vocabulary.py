@@ -20,7 +20,7 @@ from ovsam.cli.options import (
     typed_names,
 )
 from ovsam.cli.streams import print_file, print_table
-from ovsam.errors import UsageError, VocabularyError
+from ovsam.errors import UsageError, VocabularyError, and_more
 from ovsam.vocabulary.vocabulary import (
     Vocabulary,
     builtin_notes,
@@ -205,7 +205,7 @@ def search(
         )
     print_table(table)
     if hidden:
-        typer.echo(f"… and {hidden:,} more; --all lists them")
+        typer.echo(f"… {and_more(hidden)}; --all lists them")
 
 
 @app.command(cls=Command)
@@ -355,4 +355,4 @@ def _print_list(title: str, names: Iterable[str], everything: bool) -> None:
     for name in names if everything else names[:SHOWN]:
         typer.echo(f"  {name}")
     if len(names) > SHOWN and not everything:
-        typer.echo(f"  … and {len(names) - SHOWN:,} more; --all lists them")
+        typer.echo(f"  … {and_more(len(names) - SHOWN)}; --all lists them")

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from ovsam.bounded_json import JsonError, parse_json
-from ovsam.errors import OutputError, quoted
+from ovsam.errors import OutputError, first_few, quoted
 from ovsam.files import remove_left_over, write_new
 from ovsam.formats.coco import as_float
 
@@ -177,7 +177,7 @@ class Journal(Generic[Row]):
                 "or give the name of a new file."
             )
         if there.keys() != settings.keys():
-            unlike = " and ".join(map(quoted, sorted(there.keys() ^ settings.keys())[:5]))
+            unlike = first_few(map(quoted, sorted(there.keys() ^ settings.keys())))
             raise OutputError(
                 f"{str(self.path)!r} was begun by another version of ovsam, whose digits may be "
                 f"others: only one of the two keeps {unlike}. Give the name of a new file."

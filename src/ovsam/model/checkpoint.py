@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from ovsam.bounded_json import JsonError, parse_json
 from ovsam.config import ModelConfig
-from ovsam.errors import CheckpointError, quoted
+from ovsam.errors import CheckpointError, first_few, quoted
 from ovsam.files import replace_file
 
 FORMAT = "ovsam-1"
@@ -471,10 +471,5 @@ def differences(
 
 def listed(names: Iterable[str], separator: str = ", ") -> str:
     """Names in one line, the first few if there are many; each short, whatever it is."""
-    names = list(names)
-    more = len(names) - NAMES_SHOWN
-    shown = separator.join(
-        name if name.isprintable() and len(name) <= NAME_SHOWN else quoted(name)
-        for name in names[:NAMES_SHOWN]
-    )
-    return f"{shown} and {more} more" if more > 0 else shown
+    short = (n if n.isprintable() and len(n) <= NAME_SHOWN else quoted(n) for n in names)
+    return first_few(short, NAMES_SHOWN, separator)

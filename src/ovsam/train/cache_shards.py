@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ovsam.bounded_json import parse_json
-from ovsam.errors import TrainingError
+from ovsam.errors import TrainingError, first_few
 from ovsam.files import write_atomically
 from ovsam.train.teacher import Teacher
 
@@ -225,8 +225,6 @@ def _corrupt(path: Path, reason: str) -> TrainingError:
     )
 
 
-def first_few(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
-    more = len(names) - NAMED
-    shown = ", ".join(f"'{name}'" for name in names[:NAMED])
-    return f"{shown} and {more:,} more" if more > 0 else shown
+def photo_names(names: Iterable[str]) -> str:
+    """The first of some photos' names, as an error lists them."""
+    return first_few((f"'{name}'" for name in names), NAMED)

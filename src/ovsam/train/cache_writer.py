@@ -19,7 +19,7 @@ from ovsam.train.cache_shards import (
     HEADER,
     Contents,
     contents_of,
-    first_few,
+    photo_names,
     read_contents,
     read_shard,
     shard_path,
@@ -186,7 +186,7 @@ class FeatureCacher:
         if len(skipped) > AT_MOST * total:
             raise TrainingError(
                 f"Stopped, as more than {AT_MOST:.0%} of {total:,} photos cannot be read: "
-                f"{first_few(list(skipped))}. Mend the data set ('ovsam data check' lists "
+                f"{photo_names(skipped)}. Mend the data set ('ovsam data check' lists "
                 "what is wrong) and run the same command again with --verify."
             )
 
@@ -261,7 +261,7 @@ def _difference(found: Contents, wanted: Contents) -> str:
 def _unlike(found: Contents, wanted: Contents) -> str:
     known = set(found.photos)
     lacking = [name for name in wanted.photos if name not in known]
-    return f"without {first_few(lacking)}" if lacking else f"not of these {len(wanted.photos):,}"
+    return f"without {photo_names(lacking)}" if lacking else f"not of these {len(wanted.photos):,}"
 
 
 def in_bytes(size: int) -> str:

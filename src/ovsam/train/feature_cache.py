@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ovsam.errors import PhotoError, TrainingError
 from ovsam.formats.layouts import ListedPhoto, Report, list_photos
-from ovsam.train.cache_shards import first_few, read_contents, read_shard, shard_path
+from ovsam.train.cache_shards import photo_names, read_contents, read_shard, shard_path
 
 
 def named_photos(path: Path, images: Path | None, report: Report) -> dict[str, ListedPhoto]:
@@ -101,7 +101,7 @@ class FeatureCache:
         lacking = [name for name in photos if name not in self._places]
         if lacking:
             raise TrainingError(
-                f"The cache '{self.folder}' is of other photos: it lacks {first_few(lacking)}. "
+                f"The cache '{self.folder}' is of other photos: it lacks {photo_names(lacking)}. "
                 "Make one of this data set with 'ovsam cache-features'."
             )
         needed = sorted({self._places[name] for name in photos})

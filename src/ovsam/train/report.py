@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ovsam.errors import and_more
 from ovsam.extras import missing
 from ovsam.files import write_atomically
 from ovsam.formats.skipped import Skipped
@@ -70,8 +71,9 @@ def write_report(
         if left_out:
             parts.append(f"## {heading} that could not be used: {len(left_out):,}")
             lines = [f"- `{one.name}`: {one.why}" for one in left_out[:LISTED]]
-            more = len(left_out) - LISTED
-            parts.append("\n".join([*lines, *([f"- ... and {more:,} more"] if more > 0 else ())]))
+            if len(left_out) > LISTED:
+                lines.append(f"- … {and_more(len(left_out) - LISTED)}")
+            parts.append("\n".join(lines))
     write_atomically(folder / REPORT, ("\n\n".join(parts) + "\n").encode(errors="replace"))
 
 

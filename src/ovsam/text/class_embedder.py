@@ -1,0 +1,148 @@
+"""The text side of a predictor: vocabularies as the text model reads them, and their prototypes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+import torch
+
+from ovsam.text.cache import TextStore
+from ovsam.text.prototypes import (
+    ClassPrototypes,
+    Progress,
+    TextEncoder,
+    as_read,
+    class_prototypes,
+    templates_of,
+)
+from ovsam.vocabulary.vocabulary import Vocabulary
+
+VOCABULARIES_KEPT = 16  # prototypes of the last used ones; 22,000 classes of `lite` take 29 MB
+
+_log = logging.getLogger("ovsam.predictor")  # whose user gave the names
+_T = TypeVar("_T")
+
+
+class ClassEmbedder:
+    """Turns vocabularies into class prototypes; keeps the last used, and threads may share it.
+
+    Args:
+        encoder: the text model.
+        templates: prompts around a name, `{}` = the name, for vocabularies without their own.
+        store: known text embeddings, made with `templates`.
+        seen_classes: names of the classes that the region head was trained on.
+        device: where prototypes are to be.
+        own_templates: whether a vocabulary's own templates count; not where learned tokens stand
+            in the place of a template.
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        templates: Sequence[str],
+        store: TextStore,
+        *,
+        seen_classes: Collection[str] = (),
+        device: torch.device | str = "cpu",
+        own_templates: bool = True,
+    ) -> None:
+        self._encoder = encoder
+        self._templates = tuple(templates)
+        self._store = store
+        self._seen_classes = tuple(seen_classes)
+        self._device = device
+        self._own_templates = own_templates
+        self._prototypes: _LastUsed[ClassPrototypes] = _LastUsed(VOCABULARIES_KEPT)
+        self._readable: _LastUsed[Vocabulary] = _LastUsed(2 * VOCABULARIES_KEPT)
+
+    @property
+    def identity(self) -> str:
+        """What tells the text model's embeddings from those of any other."""
+        return self._encoder.identity
+
+    def readable(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The vocabulary with no class as an answer that the text model cannot read.
+
+        Its `notes` say which these are and what is read in part or alike; the log says so, once.
+
+        Raises:
+            UnreadableNamesError: the text model can read no name, or tell none from another.
+        """
+        if vocabulary.is_builtin:  # whose names are read well
+            return vocabulary
+        key = f"{vocabulary.fingerprint} {vocabulary.name}"
+        read = self._readable.get(key)
+        if read is None:
+            read = as_read(replace(vocabulary, notes=()), self._encoder)
+            for note in read.notes:
+                if note not in vocabulary.notes:
+                    _log.warning("%s", note)
+            self._readable.put(key, read)
+        notes = tuple(dict.fromkeys((*vocabulary.notes, *read.notes)))
+        if notes == vocabulary.notes and read.answerable == vocabulary.answerable:
+            return vocabulary
+        return replace(vocabulary, answerable=read.answerable, notes=notes)
+
+    def prototypes(
+        self, vocabulary: Vocabulary, progress: Progress | None = None
+    ) -> ClassPrototypes:
+        """The class prototypes of what `readable` gave.
+
+        Args:
+            vocabulary: `C` classes.
+            progress: called while names are embedded, not when all are known.
+        """
+        key = vocabulary.fingerprint
+        known = self._prototypes.get(key)
+        if known is not None:
+            return known
+        templates, store = self._templates, self._store
+        if self._own_templates:
+            templates = templates_of(vocabulary, self._templates)
+        if templates != self._templates:
+            store = store.without_seed()
+        bases = dict.fromkeys(made.base for made in self._prototypes if made.base is not None)
+        made = class_prototypes(
+            vocabulary,
+            self._encoder,
+            templates,
+            store,
+            self._seen_classes,
+            progress,
+            bases=bases,
+            device=self._device,
+        )
+        self._prototypes.put(key, made)
+        return made
+
+
+class _LastUsed(Generic[_T]):
+    """The last used values by their keys; threads may share it."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._values: OrderedDict[str, _T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> _T | None:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
+
+    def put(self, key: str, value: _T) -> None:
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._count:
+                self._values.popitem(last=False)
+
+    def __iter__(self) -> Iterator[_T]:
+        """The values, the last used first."""
+        with self._lock:
+            return iter(list(reversed(self._values.values())))

@@ -1,0 +1,46 @@
+"""A text model for tests, made up."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ovsam.text.prototypes import Reading
+
+
+class CountingEncoder:
+    """Made-up unit vectors that depend on the text alone; remembers what it embedded and read.
+
+    It reads all of a text but `unreadable` ones, of which it knows nothing.
+    """
+
+    identity = "counting"
+    dim = 8
+
+    def __init__(self, unreadable: Sequence[str] = ()) -> None:
+        self.embedded: list[str] = []
+        self.was_read: list[str] = []
+        self.unreadable = tuple(unreadable)
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        self.embedded += texts
+        return torch.cat([vector_of(text) for text in texts])
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        self.was_read += texts
+        return [
+            Reading((), False, False)
+            if text in self.unreadable
+            else Reading(tuple(text.encode()), True, True)
+            for text in texts
+        ]
+
+
+def vector_of(text: str) -> Tensor:
+    """The unit vector `(1, 8)` of a text."""
+    digest = torch.tensor(list(hashlib.sha256(text.encode()).digest()[:8]), dtype=torch.float32)
+    return F.normalize(digest[None] - 128, dim=-1)

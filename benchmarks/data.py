@@ -30,7 +30,8 @@ from torchvision.transforms import v2
 
 from ovsam.data.prompts import PromptConfig, draw_prompts
 from ovsam.data.scene_crops import SceneCropConfig, draw_scene_crop
-from ovsam.formats.layouts import ListedPhoto, list_photos
+from ovsam.formats.layouts import list_photos
+from ovsam.formats.listing import ListedPhoto
 
 SCENES = SceneCropConfig()
 PROMPTS = PromptConfig()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ovsam.data.dataset import DataSet, all_annotations, read_data_set
 from ovsam.errors import AnnotationError
-from ovsam.formats.coco import Category
+from ovsam.formats.annotations import Category
 from ovsam.images.read import read_photo
 from photo_folder import HEIGHT, WIDTH, rectangle, write_folder, write_photo
 

@@ -22,7 +22,7 @@ from ovsam.data.object_crops import (
     _objects,
 )
 from ovsam.errors import AnnotationError
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import encode_rle
 from ovsam.images.frame import Frame
 from photo_folder import rectangle, write_coco, write_photo

@@ -12,8 +12,9 @@ import torch
 
 from ovsam.data.scene_crops import SceneCrop, SceneCropConfig, _rasterised, draw_scene_crop
 from ovsam.errors import AnnotationError, PhotoError
-from ovsam.formats.coco import Instance
-from ovsam.formats.layouts import ListedPhoto, list_photos
+from ovsam.formats.annotations import Instance
+from ovsam.formats.layouts import list_photos
+from ovsam.formats.listing import ListedPhoto
 from ovsam.formats.skipped import Skipped
 from ovsam.geometry import encode_rle, mask_iou
 from ovsam.images.frame import Frame

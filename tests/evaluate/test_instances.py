@@ -16,7 +16,8 @@ from ovsam.errors import AnnotationError, OvsamError, PhotoError
 from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.evaluate.prompts import EvaluationKind
-from ovsam.formats.coco import Annotations, parse_annotations
+from ovsam.formats.annotations import Annotations
+from ovsam.formats.coco import parse_annotations
 from ovsam.structures import Label
 from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
 

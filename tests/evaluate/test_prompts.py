@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ovsam.cli import evaluate as cli_evaluate
 from ovsam.errors import PromptError
 from ovsam.evaluate.prompts import EvaluationKind, PromptKind, annotated_prompt, centre_point_xy
-from ovsam.formats.coco import Instance
+from ovsam.formats.annotations import Instance
 from ovsam.structures import Prompt
 from photo_folder import rectangle
 

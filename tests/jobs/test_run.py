@@ -24,7 +24,8 @@ from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
 from ovsam.evaluate.clicks import evaluate_clicks
 from ovsam.evaluate.detections import LabelSource, evaluate_detections
 from ovsam.evaluate.instances import Report, evaluate
-from ovsam.formats.coco import Annotations, read_annotations
+from ovsam.formats.annotations import Annotations
+from ovsam.formats.coco import read_annotations
 from ovsam.formats.coco_results import Detection, Detections
 from ovsam.formats.ground_truth import read_truth
 from ovsam.jobs.processes import Workers

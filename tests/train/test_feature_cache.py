@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ovsam.errors import OutputError, PhotoError, TrainingError
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.train.cache_writer import FeatureCacher
 from ovsam.train.feature_cache import FeatureCache, named_photos
 from ovsam.train.teacher import Teacher

@@ -204,9 +204,9 @@ def test_a_setting_unknown_in_a_list_hides_nothing_and_adds_nothing() -> None:
     ]
 
 
-def test_looks_are_checked_where_they_stand() -> None:
+def test_crops_are_checked_where_they_stand() -> None:
     with pytest.raises(
-        TrainingError, match=r"- looks\.box: context must be a least and a greatest"
+        TrainingError, match=r"- crops\.box: context must be a least and a greatest"
     ):
         read_recipe("lite", ["crops.box.context=[2.0, 1.0]"])
 
@@ -222,7 +222,7 @@ def test_lists_are_counted_from_their_beginning() -> None:
         read_recipe("finetune", ["data.-1.share=2"])
 
 
-def test_a_cycle_of_looks_that_are_not_described() -> None:
+def test_a_cycle_of_kinds_that_are_not_described() -> None:
     with pytest.raises(TrainingError, match="cycle names far, which crops does not describe"):
         read_recipe("lite", ['cycle=["box", "far"]'])
 

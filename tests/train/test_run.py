@@ -83,7 +83,7 @@ def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: In
         "text.sqlite",
     }
     recipe = json.loads((folder / "recipe.json").read_text())
-    assert (recipe["engine"]["steps"], recipe["looks"]["click"]["size"]) == (2, 64)
+    assert (recipe["engine"]["steps"], recipe["crops"]["click"]["size"]) == (2, 64)
     assert "2 steps" in (folder / "report.md").read_text()
     assert re.search(r"\b6\b", invoke(evaluate)), "two objects on each of three photos"
     predictor = ovsam.load(folder / "lite.safetensors", vocabulary="mug, lamp")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ovsam.data.dataset import DataSet
 from ovsam.errors import AnnotationError, PhotoError
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.formats.skipped import Skipped, too_many
 from ovsam.geometry import Rle, clip_box_xyxy, encode_rle, mask_to_box_xyxy
 from ovsam.images.read import read_photo_size

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.errors import AnnotationError, OvsamError
-from ovsam.formats.coco import LARGE_AREA, SMALL_AREA, Instance
-from ovsam.formats.layouts import ListedPhoto, list_photos
+from ovsam.formats.annotations import LARGE_AREA, SMALL_AREA, Instance
+from ovsam.formats.layouts import list_photos
+from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import mask_to_box_xyxy
 from ovsam.images.read import check_whole
 

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from ovsam.errors import AnnotationError
-from ovsam.formats.coco import Category
+from ovsam.formats.annotations import Category
 from ovsam.formats.crowds import IN_FILE, many_crowds
-from ovsam.formats.layouts import ListedPhoto, Photos, Split, list_photos
+from ovsam.formats.layouts import Split, list_photos
+from ovsam.formats.listing import ListedPhoto, Photos
 from ovsam.formats.skipped import Skipped
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.errors import AnnotationError, PhotoError
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.images.read import read_photo
 
 CACHED_BYTES = 2 * 2**30  # of decoded photos in each process

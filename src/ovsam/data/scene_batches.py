@@ -14,7 +14,7 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig, Prompts, draw_prompts
 from ovsam.data.scene_crops import SceneCrop, SceneCropConfig, draw_scene_crop
 from ovsam.errors import AnnotationError, PhotoError, TrainingError
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.formats.skipped import Skipped
 
 TRIES = 100  # photos in a row that may be unreadable or show nothing

@@ -20,8 +20,8 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from ovsam.errors import AnnotationError
-from ovsam.formats.coco import Instance
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.annotations import Instance
+from ovsam.formats.listing import ListedPhoto
 from ovsam.formats.skipped import Skipped
 from ovsam.geometry import (
     MAX_OUTLINE,

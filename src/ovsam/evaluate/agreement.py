@@ -28,9 +28,9 @@ from ovsam.data.dataset import DataSet
 from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.left_out import NOTHING, LeftOut, of_listing
 from ovsam.evaluate.prompts import POINTS, PromptKind, annotated_prompt
-from ovsam.formats.coco import Instance
+from ovsam.formats.annotations import Instance
 from ovsam.formats.crowds import IF_OBJECTS, IN_FILE
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import mask_iou
 from ovsam.images.read import read_photo
 from ovsam.jobs.processes import Workers

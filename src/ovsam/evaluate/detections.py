@@ -26,7 +26,7 @@ from ovsam.evaluate.average_precision import (
 )
 from ovsam.evaluate.instances import check_photos, read_annotated_photo, right_name
 from ovsam.evaluate.left_out import LeftOut, beyond
-from ovsam.formats.coco import Photo
+from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import Detection, Detections, MaskResult
 from ovsam.formats.ground_truth import Rules, Truth
 from ovsam.geometry import encode_rle

@@ -16,7 +16,7 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
 from ovsam.errors import AnnotationError, CheckpointError
 from ovsam.evaluate.instances import check_photos, read_annotated_photo
-from ovsam.formats.coco import Photo
+from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import BoxResult
 from ovsam.formats.ground_truth import Truth
 from ovsam.jobs.run import Progress

@@ -33,7 +33,7 @@ from ovsam.evaluate.metrics import (
     summarise_by_size,
 )
 from ovsam.evaluate.prompts import EvaluationKind, annotated_prompt
-from ovsam.formats.coco import Annotations, Instance, Photo
+from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.formats.crowds import IF_OBJECTS, OPTION
 from ovsam.formats.labelme import photo_source
 from ovsam.geometry import mask_iou

@@ -33,7 +33,7 @@ from ovsam.evaluate.instances import (
 )
 from ovsam.evaluate.left_out import NOTHING, LeftOut
 from ovsam.evaluate.metrics import Outcome
-from ovsam.formats.coco import Annotations, Photo
+from ovsam.formats.annotations import Annotations, Photo
 from ovsam.jobs.run import Progress
 from ovsam.structures import Prediction
 from ovsam.vocabulary.vocabulary import Vocabulary

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.formats.coco import Photo
+from ovsam.formats.annotations import Photo
 from ovsam.formats.ground_truth import Truth
 from ovsam.geometry import box_iou_xyxy, clip_box_xyxy
 

@@ -17,7 +17,7 @@ from ovsam.errors import OvsamError
 from ovsam.evaluate.instances import ask, check_photos, read_annotated_photo
 from ovsam.evaluate.provenance import fingerprint
 from ovsam.files import write_atomically
-from ovsam.formats.coco import Annotations, Instance, Photo
+from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.geometry import clip_box_xyxy, mask_iou
 from ovsam.images.draw import draw_mask, draw_prompt, object_colour
 from ovsam.paper.cases import Answers, Case

@@ -24,7 +24,7 @@ from ovsam.config import Share
 from ovsam.errors import CheckpointError, quoted
 from ovsam.evaluate.left_out import sentence_of
 from ovsam.evaluate.provenance import fingerprint_of
-from ovsam.formats.coco import as_float
+from ovsam.formats.json_rows import as_float
 from ovsam.paper.complexity import Complexity, complexity
 from ovsam.paper.table_set import (
     Column,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ovsam.errors import OutputError, PhotoError, TrainingError
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.formats.skipped import AT_MOST
 from ovsam.images.read import read_photo
 from ovsam.train.cache_shards import (

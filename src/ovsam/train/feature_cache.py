@@ -23,7 +23,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ovsam.errors import PhotoError, TrainingError
-from ovsam.formats.layouts import ListedPhoto, Report, list_photos
+from ovsam.formats.layouts import list_photos
+from ovsam.formats.listing import ListedPhoto, Report
 from ovsam.train.cache_shards import photo_names, read_contents, read_shard, shard_path
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ovsam.data.contact_sheet import COLUMNS, contact_sheet
 from ovsam.data.dataset import DataSet
 from ovsam.errors import AnnotationError, PhotoError
-from ovsam.formats.coco import Instance
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.annotations import Instance
+from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import clip_box_xyxy, encode_rle
 from ovsam.images.frame import Frame, whole_photo_logits
 from ovsam.images.read import read_photo

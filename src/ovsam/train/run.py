@@ -17,7 +17,7 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.object_crops import ObjectCrops
 from ovsam.data.scene_batches import SceneBatches
 from ovsam.errors import OvsamError, TrainingError
-from ovsam.formats.coco import Category
+from ovsam.formats.annotations import Category
 from ovsam.formats.skipped import Skipped
 from ovsam.model.checkpoint import fingerprints
 from ovsam.text.bank import Bank

@@ -112,7 +112,7 @@ def test_each_photo_has_its_embedding(tmp_path: Path, write: Write) -> None:
     ]
     assert_colours(folder, photos)
     cache = FeatureCache(folder)
-    assert cache.contents.photos == tuple(photos) == tuple(f"a/0{i}.png" for i in range(5))
+    assert cache.header.photos == tuple(photos) == tuple(f"a/0{i}.png" for i in range(5))
     assert "a/04.png" in cache
     assert "a/05.png" not in cache
     assert cache.skipped() == {}

@@ -31,7 +31,7 @@ def data_set(root: Path) -> DataSet:
     )
 
 
-def test_annotations_above_answers_below(data_set: DataSet) -> None:
+def test_annotations_above_predicted_below(data_set: DataSet) -> None:
     torch.manual_seed(0)
     watch = Preview(data_set, random_bank(len(data_set.classes)))
     one, other = (watch.draw(tiny_model(seed=seed)) for seed in (12, 5))
@@ -60,7 +60,7 @@ def test_a_mask_that_is_the_truth_is_drawn_like_it(
         return logits, None
 
     monkeypatch.setattr(model, "decode", decode)
-    answers = watch._answers(model, watch.photos[0], watch.pixels[0])
+    answers = watch._predicted(model, watch.photos[0], watch.pixels[0])
     for instance, mask in zip(answers, truth, strict=True):
         answer = instance.mask((60, 90))
         assert (answer & mask).sum() / (answer | mask).sum() > 0.85
@@ -74,13 +74,13 @@ def test_a_box_is_its_part_within_the_photo(data_set: DataSet) -> None:
         boxes = (replace(one, box_xyxy=(-out, 10, 30, 60 + out)) for one in listed.instances)
         moved = replace(listed, instances=tuple(boxes))
         with torch.no_grad():
-            answers.append(watch._answers(model, moved, watch.pixels[0]))
+            answers.append(watch._predicted(model, moved, watch.pixels[0]))
     assert [one.segmentation for one in answers[0]] == [one.segmentation for one in answers[1]]
     assert [one.segmentation for one in answers[0]] == [one.segmentation for one in answers[2]]
 
 
 def test_photos_without_masks_cannot_be_watched(root: Path) -> None:
-    with pytest.raises(AnnotationError, match="there is nothing to watch"):
+    with pytest.raises(AnnotationError, match="there is nothing to draw"):
         Preview(read_data_set(root / "imagenet_sample"), None)
 
 

@@ -18,6 +18,7 @@ from ovsam.geometry import mask_to_box_xyxy
 from ovsam.images.read import check_whole
 
 SIZES = ("small", "medium", "large")
+SAMPLES = 24  # photos, for a contact sheet
 MOVED = 2.0  # pixels by which a box may miss its mask
 
 
@@ -60,15 +61,13 @@ def check(
     path: Path,
     images: Path | None = None,
     *,
-    samples: int = 24,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Contents:
     """Read all of a data set, every photo of it.
 
     Args:
-        path: an annotation file or a folder, see `layouts`.
+        path: an annotation file or a folder, see `formats.layouts`.
         images: the photos of an annotation file; None = beside it.
-        samples: how many photos to keep for a look.
         progress: called with the number of photos done.
 
     Raises:
@@ -93,9 +92,9 @@ def check(
         usable = _check_photo(photo, found)
         found.photos += 1
         # Reservoir sampling: every photo has the same chance, however many follow.
-        if usable and len(found.samples) < samples:
+        if usable and len(found.samples) < SAMPLES:
             found.samples.append(photo)
-        elif usable and (kept := int(rng.integers(found.photos))) < samples:
+        elif usable and (kept := int(rng.integers(found.photos))) < SAMPLES:
             found.samples[kept] = photo
         progress(found.photos)
     return found

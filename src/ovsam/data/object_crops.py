@@ -196,8 +196,8 @@ class ObjectCrops:
     ) -> list[CroppedObject]:
         """The first object and some of the others; beyond `prompts` only for their names."""
         others = _choice(rng, objects[1:], self.config.prompts + self.config.named - 1)
-        beside = others[self.config.prompts - 1 :]
-        named = [replace(item, mask=None) for item in beside if item.class_index >= 0]
+        further = others[self.config.prompts - 1 :]
+        named = [replace(item, mask=None) for item in further if item.class_index >= 0]
         return objects[:1] + others[: self.config.prompts - 1] + named
 
     def _crop(

@@ -103,7 +103,7 @@ def next_click(
     Where nothing is wrong the click falls anywhere and says what is there.
 
     Args:
-        mask_logits: `(N, h, w)`, the previous answer.
+        mask_logits: `(N, h, w)`, the previous prediction.
         masks: `(N, h, w)` bool, the truth on the same grid.
         stride: side of a cell of the grid in model pixels (4 for what the decoder gives).
         generator: on the device of the logits.

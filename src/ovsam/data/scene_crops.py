@@ -2,7 +2,7 @@
 
 What costs time is done once and no larger than seen: the photo is decoded once, polygons are
 scaled and rasterised at the crop's resolution within their object's box, and only as many objects
-are rasterised as can be asked for.
+are rasterised as can be prompted for.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ class Annotations:
 
     @cached_property
     def fingerprint(self) -> str:
-        """BLAKE2b of photos and instances: what tells two annotation files apart."""
+        """BLAKE2b of photos and instances: which differs where two annotation files do."""
         digest = hashlib.blake2b(digest_size=16)
         for photo in self.photos:
             digest.update(repr(photo).encode())

@@ -128,7 +128,7 @@ class Listing:
         layout: what its layout is called.
         categories: its classes, in the data set's order; empty where objects have no names.
         crowds: crowd regions, which are left out.
-        photos: each with its objects, read as it is asked for.
+        photos: each with its objects, read when it is taken.
         headings: categories that are no classes, see `class_lists.heading_ids`.
         ignored: what is no part of the data set, by what it is.
     """

@@ -25,7 +25,7 @@ from ovsam.errors import TrainingError, first_few
 from ovsam.files import write_atomically
 from ovsam.train.teacher import Teacher
 
-HEADER = "cache.json"
+HEADER_FILE = "cache.json"
 NAMED = 3  # photos that an error names
 BYTES = 2  # of a number in half precision
 
@@ -34,7 +34,7 @@ _Length = Annotated[int, Field(gt=0, le=2**20)]
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class Contents:
+class CacheHeader:
     """Whose embeddings a cache holds, and of what."""
 
     teacher: str
@@ -67,12 +67,12 @@ class Contents:
         return channels * height * width * BYTES
 
 
-_CONTENTS = TypeAdapter(Contents)
+_HEADER = TypeAdapter(CacheHeader)
 
 
-def contents_of(teacher: Teacher, photos: Collection[str], shard_size: int) -> Contents:
+def header_of(teacher: Teacher, photos: Collection[str], shard_size: int) -> CacheHeader:
     """What a cache of a teacher's embeddings of these photos holds."""
-    return Contents(
+    return CacheHeader(
         teacher=teacher.name,
         fingerprint=teacher.fingerprint,
         image_size=teacher.image_size,
@@ -82,32 +82,32 @@ def contents_of(teacher: Teacher, photos: Collection[str], shard_size: int) -> C
     )
 
 
-def read_contents(folder: Path) -> Contents:
+def read_header(folder: Path) -> CacheHeader:
     """The header of a cache.
 
     Raises:
         TrainingError: there is none, or it is damaged.
     """
     try:
-        return _CONTENTS.validate_json((folder / HEADER).read_bytes())
+        return _HEADER.validate_json((folder / HEADER_FILE).read_bytes())
     except OSError as error:
         raise TrainingError(
             f"There is no cache of features in '{folder}': make one with 'ovsam cache-features'."
         ) from error
     except ValidationError as error:
         raise TrainingError(
-            f"'{folder / HEADER}' is damaged or of another version of ovsam. "
+            f"'{folder / HEADER_FILE}' is damaged or of another version of ovsam. "
             "Delete the folder and run 'ovsam cache-features' again."
         ) from error
 
 
-def write_contents(folder: Path, contents: Contents) -> None:
+def write_header(folder: Path, header: CacheHeader) -> None:
     """Write the header of a cache.
 
     Raises:
         OutputError: it cannot be written.
     """
-    write_atomically(folder / HEADER, _CONTENTS.dump_json(contents))
+    write_atomically(folder / HEADER_FILE, _HEADER.dump_json(header))
 
 
 def shard_path(folder: Path, index: int) -> Path:
@@ -142,7 +142,7 @@ class Shard:
             raise _corrupt(self.path, "its checksum is another")
 
 
-def read_shard(folder: Path, contents: Contents, index: int) -> Shard:
+def read_shard(folder: Path, header: CacheHeader, index: int) -> Shard:
     """A shard, its header checked, its embeddings not yet read.
 
     Raises:
@@ -166,10 +166,10 @@ def read_shard(folder: Path, contents: Contents, index: int) -> Shard:
             fingerprint = metadata["fingerprint"]
         except (SafetensorError, LookupError, ValueError, TypeError) as error:
             raise _corrupt(path, f"it lacks {error}") from error
-    wanted = [name for name in contents.shard(index) if name not in shard.skipped]
+    wanted = [name for name in header.shard(index) if name not in shard.skipped]
     if (
-        fingerprint != contents.fingerprint
-        or shape != (len(shard.photos), *contents.feature_shape)
+        fingerprint != header.fingerprint
+        or shape != (len(shard.photos), *header.feature_shape)
         or list(shard.photos) != wanted
     ):
         raise _corrupt(path, "it is of another teacher, size or photo list")
@@ -178,7 +178,7 @@ def read_shard(folder: Path, contents: Contents, index: int) -> Shard:
 
 def write_shard(
     folder: Path,
-    contents: Contents,
+    header: CacheHeader,
     index: int,
     features: Tensor,
     photos: Sequence[str],
@@ -188,7 +188,7 @@ def write_shard(
 
     Args:
         folder: of the cache.
-        contents: of the cache.
+        header: of the cache.
         index: of the shard.
         features: `(N, C, h, w)` in half precision.
         photos: the names of the N photos.
@@ -198,7 +198,7 @@ def write_shard(
         OutputError: it cannot be written.
     """
     metadata = {
-        "fingerprint": contents.fingerprint,
+        "fingerprint": header.fingerprint,
         "photos": json.dumps(photos),
         "skipped": json.dumps(skipped),
         "checksum": _checksum(features),

@@ -16,14 +16,14 @@ from ovsam.formats.listing import ListedPhoto
 from ovsam.formats.skipped import AT_MOST
 from ovsam.images.read import read_photo
 from ovsam.train.cache_shards import (
-    HEADER,
-    Contents,
-    contents_of,
+    HEADER_FILE,
+    CacheHeader,
+    header_of,
     photo_names,
-    read_contents,
+    read_header,
     read_shard,
     shard_path,
-    write_contents,
+    write_header,
     write_shard,
 )
 from ovsam.train.teacher import Teacher
@@ -70,10 +70,10 @@ class FeatureCacher:
         part: tuple[int, int] = (1, 1),
     ) -> None:
         self.folder, self.teacher, self.photos = folder, teacher, photos
-        self.contents = contents_of(teacher, photos, shard_size)
-        self.mine = range(part[0] - 1, self.contents.shards, part[1])
+        self.header = header_of(teacher, photos, shard_size)
+        self.mine = range(part[0] - 1, self.header.shards, part[1])
         if folder.exists():
-            _check_same(folder, self.contents)
+            _check_same(folder, self.header)
 
     def pending(
         self,
@@ -102,7 +102,7 @@ class FeatureCacher:
 
     def _fault(self, index: int, verify: bool) -> str | None:
         try:
-            shard = read_shard(self.folder, self.contents, index)
+            shard = read_shard(self.folder, self.header, index)
             if verify:
                 shard.check()
         except TrainingError as error:
@@ -117,8 +117,8 @@ class FeatureCacher:
         Raises:
             OutputError: the disk has no room for them.
         """
-        names = [name for index in shards for name in self.contents.shard(index)]
-        size = len(names) * self.contents.photo_bytes
+        names = [name for index in shards for name in self.header.shard(index)]
+        size = len(names) * self.header.photo_bytes
         free = shutil.disk_usage(_existing(self.folder)).free
         if size > free:
             raise OutputError(
@@ -150,13 +150,13 @@ class FeatureCacher:
                 numbers that half precision does not hold, or the folder is another cache's.
             OutputError: a shard cannot be written.
         """
-        _begin(self.folder, self.contents)
-        total = sum(len(self.contents.shard(index)) for index in shards)
+        _begin(self.folder, self.header)
+        total = sum(len(self.header.shard(index)) for index in shards)
         skipped = self._skipped_before(set(shards))
         done = 0
         for index in shards:
-            names = self.contents.shard(index)
-            features = torch.empty(len(names), *self.contents.feature_shape, dtype=torch.half)
+            names = self.header.shard(index)
+            features = torch.empty(len(names), *self.header.feature_shape, dtype=torch.half)
             kept: list[str] = []
             lost: dict[str, str] = {}
             for name in names:
@@ -170,7 +170,7 @@ class FeatureCacher:
                 done += 1
                 progress(done, total)
             made = features[: len(kept)]
-            write_shard(self.folder, self.contents, index, made, kept, lost)
+            write_shard(self.folder, self.header, index, made, kept, lost)
         return skipped
 
     def _skipped_before(self, shards: Collection[int]) -> dict[str, str]:
@@ -178,11 +178,11 @@ class FeatureCacher:
         found: dict[str, str] = {}
         for index in self.mine:
             if index not in shards and shard_path(self.folder, index).exists():
-                found.update(read_shard(self.folder, self.contents, index).skipped)
+                found.update(read_shard(self.folder, self.header, index).skipped)
         return found
 
     def _check_skipped(self, skipped: Mapping[str, str]) -> None:
-        total = sum(len(self.contents.shard(index)) for index in self.mine)
+        total = sum(len(self.header.shard(index)) for index in self.mine)
         if len(skipped) > AT_MOST * total:
             raise TrainingError(
                 f"Stopped, as more than {AT_MOST:.0%} of {total:,} photos cannot be read: "
@@ -211,7 +211,7 @@ class FeatureCacher:
             return None, str(error)
 
 
-def _begin(folder: Path, contents: Contents) -> None:
+def _begin(folder: Path, header: CacheHeader) -> None:
     """Make the folder of a cache, or go on in it.
 
     Raises:
@@ -222,9 +222,9 @@ def _begin(folder: Path, contents: Contents) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"Cannot make the folder '{folder}': {error.strerror}.") from error
-    if not (folder / HEADER).exists():
-        write_contents(folder, contents)
-    _check_same(folder, contents)  # another process may have written the header just now
+    if not (folder / HEADER_FILE).exists():
+        write_header(folder, header)
+    _check_same(folder, header)  # another process may have written the header just now
 
 
 def _existing(folder: Path) -> Path:
@@ -232,21 +232,21 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def _check_same(folder: Path, contents: Contents) -> None:
+def _check_same(folder: Path, header: CacheHeader) -> None:
     """Make sure that what is in the folder, if anything, is this cache.
 
     Raises:
         TrainingError: it is another one.
     """
-    if (folder / HEADER).exists():
-        wrong = _difference(read_contents(folder), contents)
+    if (folder / HEADER_FILE).exists():
+        wrong = _difference(read_header(folder), header)
     else:
-        wrong = f"without its {HEADER}" if any(folder.glob("shard-*.safetensors")) else ""
+        wrong = f"without its {HEADER_FILE}" if any(folder.glob("shard-*.safetensors")) else ""
     if wrong:
         raise TrainingError(f"The cache '{folder}' is {wrong}. Choose another folder.")
 
 
-def _difference(found: Contents, wanted: Contents) -> str:
+def _difference(found: CacheHeader, wanted: CacheHeader) -> str:
     if found.fingerprint != wanted.fingerprint:
         return f"of another teacher: of '{found.teacher}', not of these weights"
     if found.image_size != wanted.image_size:
@@ -258,7 +258,7 @@ def _difference(found: Contents, wanted: Contents) -> str:
     return ""
 
 
-def _unlike(found: Contents, wanted: Contents) -> str:
+def _unlike(found: CacheHeader, wanted: CacheHeader) -> str:
     known = set(found.photos)
     lacking = [name for name in wanted.photos if name not in known]
     return f"without {photo_names(lacking)}" if lacking else f"not of these {len(wanted.photos):,}"

@@ -25,7 +25,7 @@ from torch import Tensor
 from ovsam.errors import PhotoError, TrainingError
 from ovsam.formats.layouts import list_photos
 from ovsam.formats.listing import ListedPhoto, Report
-from ovsam.train.cache_shards import photo_names, read_contents, read_shard, shard_path
+from ovsam.train.cache_shards import photo_names, read_header, read_shard, shard_path
 
 
 def named_photos(path: Path, images: Path | None, report: Report) -> dict[str, ListedPhoto]:
@@ -69,10 +69,9 @@ class FeatureCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.contents = read_contents(folder)
+        self.header = read_header(folder)
         self._places = {
-            name: number // self.contents.shard_size
-            for number, name in enumerate(self.contents.photos)
+            name: number // self.header.shard_size for number, name in enumerate(self.header.photos)
         }
 
     def require(
@@ -88,7 +87,7 @@ class FeatureCache:
         Raises:
             TrainingError: another teacher, another size, other photos, or shards that are missing.
         """
-        found = self.contents
+        found = self.header
         if fingerprint not in (None, found.fingerprint):
             raise TrainingError(
                 f"The cache '{self.folder}' is of another teacher ('{found.teacher}') than the one "
@@ -120,9 +119,9 @@ class FeatureCache:
             TrainingError: a shard is corrupt or of another cache.
         """
         found = {}
-        for index in range(self.contents.shards):
+        for index in range(self.header.shards):
             if shard_path(self.folder, index).exists():
-                found.update(read_shard(self.folder, self.contents, index).skipped)
+                found.update(read_shard(self.folder, self.header, index).skipped)
         return found
 
     def __contains__(self, photo: str) -> bool:
@@ -139,7 +138,7 @@ class FeatureCache:
         if photo not in self._places:
             raise TrainingError(f"The cache '{self.folder}' does not hold the photo '{photo}'.")
         # Opened each time, in a fraction of a millisecond: a loader's workers share nothing.
-        shard = read_shard(self.folder, self.contents, self._places[photo])
+        shard = read_shard(self.folder, self.header, self._places[photo])
         if photo in shard.skipped:
             raise PhotoError(
                 f"The cache '{self.folder}' has no embedding of the photo '{photo}': "

@@ -27,7 +27,7 @@ def write_trained(
 ) -> None:
     """Write the finished checkpoint.
 
-    A region head that has learnt nothing is not to be asked: until it has, the names are the
+    A region head that has learnt nothing takes no part: until it has, the names are the
     frozen encoder's alone (Table 4, the row of SAM2CLIP).
 
     Args:

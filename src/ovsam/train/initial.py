@@ -212,7 +212,7 @@ def published_weights(encoder: LiteImageEncoder, architecture: str) -> dict[str,
     """The trunk's published ImageNet weights under our names.
 
     Args:
-        encoder: tells the names.
+        encoder: has the names.
         architecture: of the encoder, like `efficientnet_lite2`.
 
     Raises:
@@ -233,7 +233,7 @@ def folded_weights(encoder: LiteImageEncoder, published: Iterable[Tensor]) -> di
     """Weights of trunk and classifier, batch norms folded into the convolutions before them.
 
     Args:
-        encoder: tells the names.
+        encoder: has the names.
         published: the tensors of an EfficientNet-Lite of timm's or its author's, which list the
             layers in the order in which they run: each convolution, then its norm.
 

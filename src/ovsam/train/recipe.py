@@ -196,7 +196,7 @@ class LabelRecipe(_NamingRecipe):
     scene: SceneCropConfig = SceneCropConfig()
     prompts: PromptConfig = PromptConfig()
     rounds: Annotated[int, Field(ge=0)] = 0
-    """Corrective clicks after the first answer (SAM, appendix A)."""
+    """Corrective clicks after the first prompt (SAM, appendix A)."""
     checkpoint_activations: bool = False
     """Whether activations are computed again for the gradient, which saves memory."""
     repeat_threshold: Share = 0.0

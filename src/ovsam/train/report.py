@@ -40,7 +40,7 @@ def write_report(
         folder: of the run.
         recipe: all that decided it.
         skipped: what could not be used.
-        crowds: crowd regions by the data set that has them, which nothing was learnt from.
+        crowds: crowd regions by the data set that has them, which took no part.
     """
     _draw_curves(folder / CSV, folder / CURVES)
     with (folder / CSV).open(newline="") as file:

@@ -98,18 +98,18 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
             stage, batches = _distill(recipe, start, sources, data, engine)
         case LabelRecipe():
             stage, batches = _label(recipe, start, taught, names, engine)
-    watch = None
+    preview = None
     if watched is not None:
-        told = start.names_learnt or _learns_names(recipe, sources)
-        told = told and start.model.context is None  # it changes the names' vectors as it learns
-        named = bool(watched.synonyms) and told and not isinstance(recipe, DistillRecipe)
-        watch = Preview(watched.data_set, names.bank(watched) if named else None)
+        named = start.names_learnt or _learns_names(recipe, sources)
+        named = named and start.model.context is None  # it changes the names' vectors as it learns
+        named = named and bool(watched.synonyms) and not isinstance(recipe, DistillRecipe)
+        preview = Preview(watched.data_set, names.bank(watched) if named else None)
     # After a sharded run only what has learnt is whole again.
     begun = {name: tensor.clone() for name, tensor in start.model.state_dict().items()}
     done = engine.fit(
         stage,
         batches,
-        None if watch is None else lambda _: watch.draw(start.model),
+        None if preview is None else lambda _: preview.draw(start.model),
         _decided_by(recipe, stage, sources, begun),
     )
     path = folder / f"{recipe.model}.safetensors"
@@ -130,7 +130,7 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
 
 
 def _read_all(recipe: Recipe, data: Path) -> tuple[list[Source], Source | None]:
-    """The data sets that are learnt from, and the one that is watched; or all that is wrong."""
+    """The data sets for training, and the one for previews; or all that is wrong with them."""
     wrong: list[str] = []
 
     def read(settings: SourceSettings) -> Source | None:
@@ -295,7 +295,7 @@ def _micro_batch(batch: int, engine: Engine) -> int:
 def _joint(
     recipe: JointRecipe, start: InitialModel, sources: Sequence[Source], names: _Names
 ) -> tuple[Stage, Batches]:
-    # One file may be there twice, with other classes each: its place tells its vocabulary.
+    # One file may be there twice, with other classes each: its place names its vocabulary.
     places = [str(i) for i in range(len(sources))]
     drawn = []
     left_out: list[Skipped] = []
@@ -328,10 +328,10 @@ def _distill(
         caches = [FeatureCache(data / folder) for folder in recipe.caches]
         for cache, source in zip(caches, sources, strict=True):
             wanted = [photo_name(photo, source.root) for photo in source.data_set.photos.listed]
-            cache.require(wanted, recipe.image_size, caches[0].contents.fingerprint)
-            if cache.contents.teacher != Path(recipe.teacher).stem:
+            cache.require(wanted, recipe.image_size, caches[0].header.fingerprint)
+            if cache.header.teacher != Path(recipe.teacher).stem:
                 raise TrainingError(
-                    f"'{cache.folder}' holds what '{cache.contents.teacher}' taught, the recipe "
+                    f"'{cache.folder}' holds what '{cache.header.teacher}' taught, the recipe "
                     f"names '{recipe.teacher}': set teacher, or give another cache."
                 )
     else:

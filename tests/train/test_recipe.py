@@ -265,3 +265,37 @@ def test_a_list_of_something_wrong_is_not_called_too_short(change: str, said: li
     with pytest.raises(TrainingError) as caught:
         read_recipe("finetune", [change])
     assert str(caught.value).splitlines()[1:] == said
+
+
+RECOMPUTE = "recompute is no setting: it is checkpoint_activations"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "sentence"),
+    [
+        ("sam2clip-lite", 'start.anew=["adapter"]', "start.anew is no setting: it is reinitialise"),
+        ("lite", "again=0.1", "again is no setting: it is refinement_weight"),
+        ("clip2sam-coco", "recompute=true", RECOMPUTE),
+        ("sam2clip-lite", "recompute=true", RECOMPUTE),
+        ("lite", "looks.box.size=64", "looks is no setting: it is crops"),
+    ],
+)
+def test_an_old_name_of_a_setting_is_refused_with_the_new_one(
+    recipe: str, change: str, sentence: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        read_recipe(recipe, [change])
+    assert str(caught.value).splitlines()[1:] == [f"- {sentence} now"]
+
+
+def test_old_names_in_a_recipe_s_file_are_refused_all_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    text = shipped_recipes()["lite"].read_text().replace("[crops.", "[looks.")
+    path.write_text(f"again = 0.2\n{text}")
+    with pytest.raises(TrainingError) as caught:
+        read_recipe(str(path))
+    assert sorted(str(caught.value).splitlines()[1:]) == [
+        "- again is no setting: it is refinement_weight now",
+        "- crops is missing",
+        "- looks is no setting: it is crops now",
+    ]

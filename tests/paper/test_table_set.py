@@ -22,7 +22,7 @@ from ovsam.paper.table_set import (
     script,
     shipped_sets,
 )
-from ovsam.train.recipe import read_recipe, shipped_recipes
+from ovsam.train.recipe_file import read_recipe, shipped_recipes
 
 
 def written(path: Path, content: str = SET) -> str:

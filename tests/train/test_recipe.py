@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from ovsam.errors import SettingError, TrainingError
-from ovsam.train.recipe import (
-    DistillRecipe,
-    JointRecipe,
-    LabelRecipe,
-    read_recipe,
-    shipped_recipes,
-)
+from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe
+from ovsam.train.recipe_file import read_recipe, shipped_recipes
 
 DISTILL = """
 stage = "distill"

@@ -24,8 +24,10 @@ from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.train import run as running
 from ovsam.train.initial import InitialModel, initial_model, prototypes_of
-from ovsam.train.recipe import SourceSettings, read_recipe
-from ovsam.train.run import read_source, run_recipe, united
+from ovsam.train.recipe import SourceSettings
+from ovsam.train.recipe_file import read_recipe
+from ovsam.train.run import run_recipe
+from ovsam.train.sources import read_source, united
 from photo_folder import write_coco, write_folder
 from tiny_model import TINY, random_bank, tiny_model
 

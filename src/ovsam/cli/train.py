@@ -23,7 +23,7 @@ _SHOWN = 10  # warnings on screen
 
 def complete_recipes() -> list[str]:
     """Names of the recipes that ship, for the shell."""
-    from ovsam.train.recipe import shipped_recipes
+    from ovsam.train.recipe_file import shipped_recipes
 
     return list(shipped_recipes())
 
@@ -98,7 +98,7 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
 
     check_installed("Training")
 
-    from ovsam.train.recipe import read_recipe
+    from ovsam.train.recipe_file import read_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = read_recipe(name, changes)

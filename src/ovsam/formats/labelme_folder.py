@@ -37,7 +37,6 @@ def list_labelme(root: Path, images: Path | None, report: Report) -> Listing:
     ignored: Counter[str] = Counter()
     folders: dict[Path, PhotoFolder] = {}
     photos: list[ListedPhoto] = []
-    count = 1
     for path in labelme_files(root):
         try:
             file = read_labelme(path)
@@ -47,9 +46,7 @@ def list_labelme(root: Path, images: Path | None, report: Report) -> Listing:
         photo = sized_photo(_labelme_photo(path, file, root, images, folders), file.size_hw)
         if photo.size_hw is not None:
             objects = labelme_objects(file, photo.size_hw, report, ignored)
-            instances = numbered(objects, count)
-            count += len(instances)
-            photo = replace(photo, instances=instances)
+            photo = replace(photo, instances=tuple(objects))
         photos.append(photo)
     names = sorted({one.category for photo in photos for one in photo.instances})
     listed = {photo.path for photo in photos}
@@ -63,7 +60,7 @@ def list_labelme(root: Path, images: Path | None, report: Report) -> Listing:
             elif not is_photo_name(name) and not name.lower().endswith(".json"):
                 count_ignored([Path(place, name)] if not is_system_entry(name) else [], ignored)
     categories = named_categories(names, str(root), report)
-    return Listing("LabelMe", categories, 0, Photos(photos, as_listed), ignored=+ignored)
+    return Listing("LabelMe", categories, 0, Photos(numbered(photos), as_listed), ignored=+ignored)
 
 
 def _labelme_photo(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from ovsam.errors import AnnotationError, OvsamError, PhotoError
@@ -179,9 +180,13 @@ def sized_photo(path: Path, size_hw: tuple[int, int] | None = None) -> ListedPho
         return ListedPhoto(path, problems=(str(error),))
 
 
-def numbered(objects: Sequence[Instance], first: int) -> tuple[Instance, ...]:
-    """Objects of LabelMe or YOLO, numbered through the data set."""
-    return tuple(replace(one, id=number) for number, one in enumerate(objects, start=first))
+def numbered(photos: Iterable[ListedPhoto]) -> list[ListedPhoto]:
+    """Photos of LabelMe or YOLO, their objects numbered through the data set."""
+    ids = count(1)
+    return [
+        replace(photo, instances=tuple(replace(one, id=next(ids)) for one in photo.instances))
+        for photo in photos
+    ]
 
 
 def named_categories(names: Iterable[str], source: str, report: Report) -> tuple[Category, ...]:

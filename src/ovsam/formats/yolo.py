@@ -283,7 +283,6 @@ def list_yolo(path: Path, split: str | None, report: Report) -> Listing:
     photos: list[ListedPhoto] = []
     labels: dict[Path, Path] = {}
     used: set[Path] = set()
-    count = 1
     for place in found.photos:
         if place.parent not in labels:
             labels[place.parent] = labels_folder(place.parent)
@@ -294,9 +293,7 @@ def list_yolo(path: Path, split: str | None, report: Report) -> Listing:
             ignored["photos without a label file: nothing is marked on them"] += 1
         elif photo.size_hw is not None:
             objects = yolo_objects(file, photo.size_hw, found, report)
-            instances = numbered(objects, count)
-            count += len(instances)
-            photo = replace(photo, instances=instances)
+            photo = replace(photo, instances=tuple(objects))
         photos.append(photo)
     for folder in dict.fromkeys(labels.values()):
         for entry in entries_of(folder, ignored):
@@ -305,4 +302,4 @@ def list_yolo(path: Path, split: str | None, report: Report) -> Listing:
     names = dict.fromkeys(found.names[number] for number in sorted(found.names))
     categories = named_categories(names, str(path), report)
     layout = ", ".join(("YOLO", *found.splits))
-    return Listing(layout, categories, 0, Photos(photos, as_listed), ignored=ignored)
+    return Listing(layout, categories, 0, Photos(numbered(photos), as_listed), ignored=ignored)

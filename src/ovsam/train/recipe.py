@@ -1,34 +1,23 @@
-"""A recipe: all that decides a training run, in one TOML file; any field can be changed in passing.
-
-    ovsam train clip2sam-coco --data /photos --set engine.steps=100 --set data.0.share=0.5
-
-Recipes of the paper's runs ship in `ovsam/recipes/`.
-"""
+"""A recipe: all that a training run depends on; those that ship lie in `ovsam/recipes/`."""
 
 from __future__ import annotations
 
-import copy
-import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from ovsam.data.object_crops import ObjectCropConfig
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_crops import SceneCropConfig
-from ovsam.errors import SettingError, TrainingError
-from ovsam.train.settings import RENAMED, EngineSettings
+from ovsam.train.settings import EngineSettings
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # what pydantic calls them
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -101,7 +90,7 @@ class _AnyRecipe:
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
         if wrong := list(_contradictions(self)):
-            raise _ContradictionsError(wrong)
+            raise ContradictionsError(wrong)
         return self
 
 
@@ -220,7 +209,7 @@ class LabelRecipe(_NamingRecipe):
         return set(self.learn) != {"mask_decoder"}
 
 
-class _ContradictionsError(ValueError):
+class ContradictionsError(ValueError):
     """Sentences, each with where it is said of."""
 
     def __init__(self, sentences: Sequence[str]) -> None:
@@ -245,111 +234,3 @@ def _contradictions(part: Any, where: str = "") -> Iterator[str]:
 
 
 Recipe = Annotated[JointRecipe | DistillRecipe | LabelRecipe, Field(discriminator="stage")]
-_RECIPE: TypeAdapter[Any] = TypeAdapter(Recipe)
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
-    folder = Path(str(resources.files("ovsam") / "recipes"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def read_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
-    """A shipped recipe or one's own file, with changes such as `engine.steps=100`.
-
-    Raises:
-        TrainingError: no such recipe, no TOML, or settings that are unknown, wrong or contradict
-            each other: all of them at once.
-        SettingError: the same of the changes to a recipe that can be used.
-    """
-    path = shipped_recipes().get(name_or_path, Path(name_or_path))
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TrainingError(
-            f"There is no recipe '{name_or_path}' ({error.strerror}). Give the path of a TOML "
-            f"file, or one of {', '.join(shipped_recipes())}."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"'{path}' is not TOML: {error}.") from error
-    changed = copy.deepcopy(content)
-    for change in changes:
-        _change(changed, change)
-    recipe, found = _validated(changed)
-    if recipe is None:
-        lines = [f"- {sentence}" for sentence in found]
-        if changes and _validated(content)[0] is not None:
-            head = f"{' '.join(changes)}: with these settings '{name_or_path}' cannot be used:"
-            raise SettingError("\n".join([head, *lines]))
-        raise TrainingError("\n".join([f"'{path}' cannot be used:", *lines]))
-    return recipe
-
-
-def _validated(content: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
-    """The recipe, or a sentence for each thing that is wrong with it."""
-    try:
-        return _RECIPE.validate_python(content), []
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-    # A list is also called too short where its elements are refused.
-    refused = [detail["loc"] for detail in details if detail["type"] != "too_short"]
-    details = [
-        detail
-        for detail in details
-        if detail["type"] != "too_short"
-        or not any(place[: len(detail["loc"])] == detail["loc"] for place in refused)
-    ]
-    found = [sentence for detail in details for sentence in _sentences(detail)]
-    # Contradictions are only looked for among settings that are known and of their type.
-    unknown = [detail["loc"][1:] for detail in details if detail["type"] in _UNKNOWN]
-    if unknown and len(unknown) == len(details):
-        rest = copy.deepcopy(content)
-        for *parents, last in unknown:
-            place: Any = rest
-            for part in parents:
-                place = place[part]
-            del place[last]
-        found += _validated(rest)[1]
-    return None, found
-
-
-def _sentences(detail: Mapping[str, Any]) -> Sequence[str]:
-    if isinstance(error := detail.get("ctx", {}).get("error"), _ContradictionsError):
-        return error.sentences
-    # The first part is the stage, which the kind of recipe goes by.
-    where = ".".join(map(str, detail["loc"][1:])) or "the recipe"
-    if detail["type"] == "missing":
-        return [f"{where} is missing"]
-    if detail["type"] in _UNKNOWN:
-        renamed = RENAMED.get(str(detail["loc"][-1]))
-        return [f"{where} is no setting" + (f": it is {renamed} now" if renamed else "")]
-    return [f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"]
-
-
-def _change(content: dict[str, Any], change: str) -> None:
-    """Set one field: `engine.steps=100`, `data.0.path="b"`; a bare word is text."""
-    name, sign, text = change.partition("=")
-    *parents, last = name.strip().split(".")
-    if not sign or not last:
-        raise SettingError(f"A change must read NAME=VALUE, like engine.steps=100; got '{change}'.")
-    place: Any = content
-    try:
-        for part in parents:
-            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
-        if any(part.startswith("-") for part in (*parents, last)):
-            raise IndexError(name)
-        if isinstance(place, list):
-            place[int(last)] = _value(text)
-        else:
-            place[last] = _value(text)
-    except (ValueError, IndexError, AttributeError, TypeError) as error:
-        raise SettingError(
-            f"'{name}' names nothing that the recipe has; lists are counted from 0."
-        ) from error
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()

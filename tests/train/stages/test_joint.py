@@ -16,9 +16,10 @@ from ovsam.data.object_crops import ObjectCropBatch, ObjectCropConfig, ObjectCro
 from ovsam.errors import AnnotationError, TrainingError
 from ovsam.model.ovsam import OVSAM
 from ovsam.train.loop import Engine
-from ovsam.train.recipe import JointRecipe, read_recipe
-from ovsam.train.run import Source, read_source
+from ovsam.train.recipe import JointRecipe
+from ovsam.train.recipe_file import read_recipe
 from ovsam.train.settings import EngineSettings, ScheduleSettings
+from ovsam.train.sources import Source, read_source
 from ovsam.train.stage import Finished
 from ovsam.train.stages.joint import AlternatingBatches, JointStage, _coarsened
 from photo_folder import HELD_OUT, write_folder

@@ -29,7 +29,7 @@ from ovsam.model.pixels import normalised
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.train.feature_cache import FeatureCache, photo_name
 from ovsam.train.losses import mask_loss
-from ovsam.train.stage import Stage
+from ovsam.train.stages.model_stage import ModelStage
 from ovsam.train.teacher import Teacher
 
 TRIES = 20  # photos in a row that may be unreadable
@@ -176,7 +176,7 @@ class DistillBatches:
         )
 
 
-class DistillStage(Stage):
+class DistillStage(ModelStage):
     """The adapter of a model learns from a teacher; all else is frozen.
 
     Args:
@@ -190,9 +190,6 @@ class DistillStage(Stage):
         TrainingError: the teacher's embedding has another shape.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         model: OVSAM,
@@ -200,14 +197,14 @@ class DistillStage(Stage):
         prompt_weight: float,
         checkpoint_activations: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         if teacher is not None and teacher.feature_shape[0] != model.config.embed_dim:
             raise TrainingError(
                 f"The teacher '{teacher.name}' has an embedding of {teacher.feature_shape[0]} "
                 f"channels and {model.config.name} one of {model.config.embed_dim}: choose a pair "
                 "that shares it."
             )
-        self.model, self.teacher, self.prompt_weight = model, teacher, prompt_weight
+        self.teacher, self.prompt_weight = teacher, prompt_weight
         self.loss_names = ("embedding", "mask") if prompt_weight else ("embedding",)
         model.requires_grad_(False)
         if model.adapter is None:
@@ -217,9 +214,6 @@ class DistillStage(Stage):
             )
         model.adapter.requires_grad_(True)
         model.adapter.checkpoint_activations = checkpoint_activations
-        encoder = model.config.encoder
-        self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
-        self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
 
     def heavy_modules(self) -> Iterable[nn.Module]:
         """The trunk and the adapter."""

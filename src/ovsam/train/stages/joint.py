@@ -23,7 +23,7 @@ from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
 from ovsam.train.losses import name_loss, prompt_loss, verified_rows
-from ovsam.train.stage import Stage
+from ovsam.train.stages.model_stage import ModelStage
 
 NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not saturate
 
@@ -37,7 +37,7 @@ class _Targets:
     hidden: Tensor
 
 
-class JointStage(Stage):
+class JointStage(ModelStage):
     """Adapter, prompt encoder, decoder and region head on a frozen trunk.
 
     Args:
@@ -49,9 +49,6 @@ class JointStage(Stage):
         learn: "masks", "names", or both; what does not learn is frozen and has no loss.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         model: OVSAM,
@@ -60,18 +57,14 @@ class JointStage(Stage):
         refinement_weight: float,
         learn: Collection[str],
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         assert model.region_head is not None
-        self.model, self.rounds = model, dict(rounds)
-        self.refinement_weight = refinement_weight
+        self.rounds, self.refinement_weight = dict(rounds), refinement_weight
         self.masks, self.names = "masks" in learn, "names" in learn
         self.loss_names = (*(rounds if self.masks else ()), *("name",) * self.names)
         if not self.masks:
             model.requires_grad_(False)
         model.region_head.requires_grad_(self.names)
-        encoder = model.config.encoder
-        self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
-        self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
         self.banks = list(banks)
 
     def heavy_modules(self) -> Iterable[nn.Module]:

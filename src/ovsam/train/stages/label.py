@@ -35,7 +35,7 @@ from ovsam.train.losses import (
     sampled_mask_losses,
     verified_rows,
 )
-from ovsam.train.stage import Stage
+from ovsam.train.stages.model_stage import ModelStage
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class ClassesInContext:
     names: Sequence[Sequence[str]]
 
 
-class LabelStage(Stage):
+class LabelStage(ModelStage):
     """Region head and decoder of a model learn, or one of them; all else is frozen.
 
     Of a baseline its context or its convolutions learn in place of the region head.
@@ -71,9 +71,6 @@ class LabelStage(Stage):
         TrainingError: the model has not all of what is to learn.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         model: OVSAM,
@@ -83,8 +80,8 @@ class LabelStage(Stage):
         checkpoint_activations: bool = False,
         in_context: ClassesInContext | None = None,
     ) -> None:
-        super().__init__()
-        self.model, self.rounds, self.checkpoint_activations = model, rounds, checkpoint_activations
+        super().__init__(model)
+        self.rounds, self.checkpoint_activations = rounds, checkpoint_activations
         self.in_context = in_context
         named = [part for part in learn if part != "mask_decoder"]
         self.names, self.masks = bool(named), "mask_decoder" in learn
@@ -101,9 +98,6 @@ class LabelStage(Stage):
         for part in (model.mask_decoder, model.high_resolution):
             if part is not None:
                 part.requires_grad_(self.masks)
-        encoder = model.config.encoder
-        self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
-        self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
         self.banks = list(banks)
 
     def heavy_modules(self) -> Iterable[nn.Module]:

@@ -42,10 +42,12 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_batches import TRIES, SceneBatches
 from ovsam.data.scene_crops import SceneCropConfig
-from ovsam.model.build import MODELS, SHIPPED, build, named_config, restore
+from ovsam.model.build import build
 from ovsam.model.ovsam import OVSAM, Features
+from ovsam.model.presets import MODELS, SHIPPED, named_config
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
+from ovsam.model.restore import restore
 from ovsam.text.bank import Bank
 from ovsam.train.loop import on_device
 from ovsam.train.losses import BCE_WEIGHT, CLASS_WEIGHT, DICE_WEIGHT, mask_iou

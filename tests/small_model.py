@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ovsam.config import AdapterConfig, EncoderConfig, ModelConfig, SamConfig
-from ovsam.model import build
+from ovsam.model import build, presets
 from ovsam.model.baselines.sam_encoder import SamEncoder
-from ovsam.model.build import RELEASED_DECODER
+from ovsam.model.presets import RELEASED_DECODER
 from released import SHAPES, seeded
 
 NAME = "small"
@@ -43,7 +43,7 @@ OPEN_CLIP: dict[str, Any] = {
 
 def offer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the model one of those that are known by name."""
-    monkeypatch.setitem(build.MODELS, NAME, SMALL)
+    monkeypatch.setitem(presets.MODELS, NAME, SMALL)
     monkeypatch.setattr(build, "RESNETS", (NAME,))
     monkeypatch.setattr(open_clip, "get_model_config", {NAME: OPEN_CLIP}.__getitem__)
 
@@ -72,7 +72,7 @@ def write_sam_and_clip(
 ) -> tuple[dict[str, Path], SamEncoder]:
     """SAM's and CLIP's files, and SAM's encoder in them, which "sam-vit-b" then stands for."""
     sam = SamConfig(dim=32, depth=2, heads=2, global_blocks=(1,))
-    monkeypatch.setitem(build.SAMS, "sam-vit-b", sam)
+    monkeypatch.setitem(presets.SAMS, "sam-vit-b", sam)
     encoder = SamEncoder(sam, image_size // 16, 256)
     for parameter in encoder.parameters():
         nn.init.normal_(parameter, std=0.1)

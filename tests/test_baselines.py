@@ -15,21 +15,20 @@ from torch import Tensor
 
 import ovsam
 from ovsam.config import BaselineConfig, CalibrationConfig, ModelConfig
-from ovsam.errors import CheckpointError, PromptError
+from ovsam.errors import CheckpointError
 from ovsam.geometry import mask_to_box_xyxy
-from ovsam.model.build import SHIPPED, as_baseline, named_config
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import to_pixels
+from ovsam.model.presets import SHIPPED, as_baseline, named_config
 from ovsam.predictor.predictor import Predictor
-from ovsam.structures import Label, Prediction, Prompt
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.structures import Prediction, Prompt
 from predictor.test_predictor import blobs
 from tiny_model import TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
 BOX = np.array([40.0, 50, 104, 114])  # 64 x 64 pixels
 NAMES = ["cat", "dog", "coffee mug", "tree", "lamp"]
 CUTS = ("image", "features")
-Cuts = Literal["image", "features", "nothing"]
+Cuts = Literal["image", "features"]
 
 
 def baseline(cuts: Cuts) -> ModelConfig:
@@ -95,7 +94,7 @@ def test_image_crop_names_what_the_encoder_sees_of_the_object_alone(zoom: bool) 
     assert told(found) == pytest.approx(scores_of(embedding), abs=1e-3)
 
 
-@pytest.mark.parametrize("cuts", [*CUTS, "nothing"])
+@pytest.mark.parametrize("cuts", CUTS)
 @pytest.mark.parametrize("zoom", [False, True])
 def test_masks_are_the_model_s_own(cuts: Cuts, zoom: bool) -> None:
     prompts = [Prompt(box_xyxy=BOX), Prompt(points_xy=np.array([[60.0, 70]]))]
@@ -145,37 +144,6 @@ def test_many_prompts_at_once_equal_one_by_one(cuts: Cuts) -> None:
         assert told(found) == pytest.approx(told(alone), abs=1e-4)
 
 
-def test_an_oracle_is_told_the_names_or_has_none() -> None:
-    """All three masks of an object have its name; a synonym is the class; no text is embedded."""
-    predictor = predictor_of("nothing")
-    photo = predictor.encode(blobs(0))
-    vocabulary = load_vocabulary("coco")
-    prompts = [Prompt(box_xyxy=BOX), Prompt(points_xy=np.array([[60.0, 70]]))]
-    one, other = predictor.predict(
-        photo, prompts, vocabulary=vocabulary, multimask=True, right_names=["Aeroplane", "dog"]
-    )
-    assert [labels[0] for labels in one.labels] == [Label("airplane", 1.0)] * 3
-    assert (other.name, other.none_of_these) == ("dog", (False,) * 3)
-    [alone] = predictor.predict(photo, prompts[0], vocabulary=vocabulary)
-    assert (alone.none_of_these, alone.kinds) == ((True,), (None,))
-    assert alone.none_scores.tolist() == [1]
-    assert (alone.labels, alone.name) == (((),), ""), "all names are alike: none is said"
-    assert not predictor._prototypes
-
-
-def test_what_an_oracle_refuses() -> None:
-    predictor = predictor_of("nothing")
-    photo, prompt = predictor.encode(blobs(0)), Prompt(box_xyxy=BOX)
-    with pytest.raises(PromptError, match=r"a name for each of the 1 prompts, got 2"):
-        predictor.predict(photo, prompt, right_names=["cat", "dog"])
-    with pytest.raises(PromptError, match=r"'car', which the vocabulary .* does not have"):
-        predictor.predict(photo, prompt, right_names=["car"])
-    with pytest.raises(PromptError, match=r"'wine glass', which .* 'coco-ov' .* never the answer"):
-        predictor.predict(photo, prompt, vocabulary="coco-ov", right_names=["wine glass"])
-    with pytest.raises(PromptError, match=r"right_names is for a model .* has its own"):
-        predictor_of("image").predict(photo, prompt, right_names=["cat"])
-
-
 def test_feature_crop_encodes_the_photo_once() -> None:
     predictor = predictor_of("features")
     encoder = predictor._model.encoder
@@ -193,15 +161,14 @@ def test_by_name_and_by_path(tmp_path: Path) -> None:
     shutil.copy(SHIPPED, file)
     assert ovsam.load("lite-feature-crop").config.baseline == BaselineConfig(cuts="features")
     assert ovsam.load(f"{SHIPPED}-image-crop").name == "lite-image-crop"
-    assert ovsam.load("lite-oracle").has_oracle
     assert ovsam.load(file).name == "lite"
 
 
 def test_models_without_weights_say_how_to_get_them() -> None:
-    for name in ("sam-vit-h-oracle", "sam-vit-b+rn50-feature-crop", "rn50", "rn50-single"):
+    for name in ("sam-vit-h", "sam-vit-b+rn50-feature-crop", "rn50", "rn50-single"):
         with pytest.raises(CheckpointError, match=r"do not come with ovsam.*'ovsam convert'"):
             ovsam.load(name)
-    with pytest.raises(CheckpointError, match=r"nothing to name with: choose sam-vit-h-oracle"):
+    with pytest.raises(CheckpointError, match=r"nothing to name with: choose 'sam-vit-h'"):
         named_config("sam-vit-h-image-crop")
 
 

@@ -12,7 +12,7 @@ from ovsam import hub
 from ovsam.errors import CheckpointError
 from ovsam.hub import seen_classes
 from ovsam.model import convert as converter
-from ovsam.model.build import restore
+from ovsam.model.restore import restore
 from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
 from small_model import NAME, offer, write_released
 

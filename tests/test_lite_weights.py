@@ -16,7 +16,7 @@ from ovsam.config import CalibrationConfig
 from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.prompts import PromptKind
 from ovsam.formats.coco import read_annotations
-from ovsam.model.build import MODELS
+from ovsam.model.presets import MODELS
 from ovsam.predictor.predictor import Predictor
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -42,7 +42,7 @@ TINY = ModelConfig(
     embed_dim=32,
     decoder=DecoderConfig(mlp_dim=32, iou_dim=32, high_resolution=True, box_as_mask=True),
     region=RegionConfig(fpn_dim=16, levels=(2, 3), finest_scale=32, roi_size=3),
-    zoom=ZoomConfig(size=64, contexts=(1.6, 1.3), click_scales=(0.2, 0.5, 1.0), click_size=32),
+    zoom=ZoomConfig(size=64, crop_scales=(1.6, 1.3), click_scales=(0.2, 0.5, 1.0), click_size=32),
     logit_scale=20.0,
     fusion_alpha=0.3,
     fusion_beta=0.5,

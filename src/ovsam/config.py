@@ -2,13 +2,14 @@
 
 A checkpoint may come from anybody, so every field has bounds. They are far beyond what any model
 here has, and low enough that a model within them can be laid out, without its weights, at once.
+
+`§` and "Table" refer to the paper (Yuan et al., ECCV 2024, arXiv 2401.02955).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, FailFast, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -32,12 +33,13 @@ Depth = Annotated[int, Field(ge=1, le=128)]
 """Blocks behind each other."""
 _Blocks = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=128)]
 Cells = Annotated[int, Field(ge=1, le=64)]
-"""Side of a square that is pooled or attended to."""
+"""Side of a square that is pooled or attended to, in cells of a feature map."""
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
-"""Side of what the model sees, in pixels; the trunks' last maps have stride 32."""
+"""Side of the model's input, in pixels; the trunks' last maps have stride 32."""
 Grey = Annotated[float, Field(ge=0, le=255)]
+"""Value of a colour channel."""
 _Deviation = Annotated[float, Field(ge=0.001, le=255)]
-_Context = Annotated[float, Field(ge=0.1, le=100)]
+_CropScale = Annotated[float, Field(ge=0.1, le=100)]
 _Scale = Annotated[float, Field(ge=0.001, le=100)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """A fraction, score or IoU."""
@@ -74,52 +76,47 @@ class EncoderConfig:
         return self
 
 
-def _check_blocks(dim: int, depth: int, heads: int, global_blocks: Sequence[int]) -> None:
-    """What holds for the blocks of any vision transformer."""
-    if dim % heads:
-        raise ValueError(f"dim must be a multiple of heads, got {dim} and {heads}")
-    if len(set(global_blocks)) < len(global_blocks) or any(i >= depth for i in global_blocks):
-        raise ValueError(f"global_blocks must be different numbers less than depth, {depth}")
-
-
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class AdapterConfig:
-    """The SAM2CLIP adapter (paper §3.2)."""
-
-    dim: Width = 1280
-    depth: Depth = 5
-    heads: Width = 16
-    window: Cells = 14
-    """Side of an attention window in tokens."""
-    global_blocks: _Blocks = (4,)
-    """Blocks that attend to the whole photo instead."""
-    multi_scale: bool = True
-    """C2..C5, or C4 alone (Table 5)."""
-    position_embedding: bool = True
-    """Whether the checkpoint brings SAM's absolute position embedding."""
-
-    @model_validator(mode="after")
-    def _blocks(self) -> Self:
-        _check_blocks(self.dim, self.depth, self.heads, self.global_blocks)
-        return self
-
-
-@dataclass(frozen=True, config=_STRICT, kw_only=True)
-class SamConfig:
-    """SAM's own image encoder, which a baseline has in place of the adapter."""
+class ViTConfig:
+    """The blocks of a plain vision transformer with windowed attention (ViTDet, SAM)."""
 
     dim: Width
     depth: Depth
     heads: Width
-    global_blocks: _Blocks
-    """Blocks that attend to the whole photo."""
     window: Cells = 14
-    """Side of the other blocks' windows in tokens."""
+    """Side of an attention window, in tokens."""
+    global_blocks: _Blocks
+    """Indices of the blocks that attend to the whole photo instead."""
 
     @model_validator(mode="after")
     def _blocks(self) -> Self:
-        _check_blocks(self.dim, self.depth, self.heads, self.global_blocks)
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+        different = len(set(self.global_blocks)) == len(self.global_blocks)
+        if not different or any(i >= self.depth for i in self.global_blocks):
+            raise ValueError(
+                f"global_blocks must be different numbers less than depth, {self.depth}"
+            )
         return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class AdapterConfig(ViTConfig):
+    """The SAM2CLIP adapter (§3.2)."""
+
+    dim: Width = 1280
+    depth: Depth = 5
+    heads: Width = 16
+    global_blocks: _Blocks = (4,)
+    multi_scale: bool = True
+    """Whether it sees C2..C5, or C4 alone (Table 5)."""
+    position_embedding: bool = True
+    """Whether the checkpoint brings SAM's absolute position embedding."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class SamConfig(ViTConfig):
+    """SAM's own image encoder (Kirillov et al. 2023), in place of the adapter."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -129,9 +126,11 @@ class DecoderConfig:
     mask_tokens: Literal[1, 4] = 4
     """4 = SAM (one clear answer, three alternatives); 1 = the authors' release."""
     iou_head: bool = True
-    """Whether it estimates the quality of its masks; the authors' release does not."""
+    """Whether it predicts the IoU of its masks; the authors' release does not."""
     mlp_dim: Width = 2048
+    """Hidden width of the transformer's MLPs."""
     iou_dim: Width = 256
+    """Hidden width of the head that predicts the IoU."""
     high_resolution: bool = False
     """Whether stride-8 and stride-4 features of the trunk sharpen the edges."""
     box_as_mask: bool = False
@@ -140,7 +139,7 @@ class DecoderConfig:
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class RegionConfig:
-    """CLIP2SAM's region head (paper §3.3)."""
+    """CLIP2SAM's region head (§3.2)."""
 
     kind: Literal["pyramid", "token", "token+clip"] = "pyramid"
     """What embeds a region (Table 6): RoIAlign on a feature pyramid; a class token that attends to
@@ -152,8 +151,9 @@ class RegionConfig:
     ] = (0, 1, 2, 3)
     """Which of C2..C5 the feature pyramid is built of, the finest first."""
     finest_scale: Annotated[int, Field(ge=1, le=4096)] = 56
-    """A region of less than twice this side (pixels) is read from the finest level."""
+    """A region of less than twice this side (model pixels) is read from the finest level."""
     roi_size: Cells = 12
+    """Side of a region that is pooled from the pyramid, in cells."""
 
     @model_validator(mode="after")
     def _head(self) -> Self:
@@ -168,35 +168,43 @@ class RegionConfig:
 class BaselineConfig:
     """A baseline of the paper (§3.1): the frozen encoder alone names what a mask cuts out."""
 
-    cuts: Literal["image", "features", "nothing"]
-    """What is cut: the photo, so that the encoder sees each object's square (Image-Crop); or what
-    the encoder made of the whole photo (Feature-Crop); or nothing: an oracle names (SAM alone)."""
+    cuts: Literal["image", "features"]
+    """What is cut: the photo, so that the encoder sees each object's square (Image-Crop); or the
+    encoder's features of the whole photo (Feature-Crop)."""
     context_tokens: Annotated[int, Field(ge=0, le=64)] = 0
     """Learned tokens before a class's name in place of the prompt templates (CoOp); 0 = none."""
     conv_adapter: Literal["vit-adapter", "mimdet"] | None = None
-    """Learned convolutions beside the frozen trunk that change its C5, or none."""
+    """Learned convolutions beside the frozen trunk that change its C5; None = none."""
 
     @property
     def learns(self) -> bool:
-        """Whether it has weights of its own, which a run must have learnt."""
+        """Whether it has weights of its own, which must be trained before it is used."""
         return self.context_tokens > 0 or self.conv_adapter is not None
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class ZoomConfig:
-    """Re-encoding the square around an object (ZoomIn of RITM and f-BRS)."""
+    """Encoding the square around an object again (ZoomIn of f-BRS, Sofiiuk et al., CVPR 2020)."""
 
     size: Side
     """Side of the square as the model sees it, in pixels; a multiple of 32."""
-    contexts: Annotated[tuple[_Context, ...], Field(min_length=1, max_length=16)]
+    crop_scales: Annotated[tuple[_CropScale, ...], Field(min_length=1, max_length=16)]
     """Sides of the squares as multiples of the longer side of the object's box, the widest last. An
-    object in a given box is looked at in all of them and the masks are averaged; another, whose
-    box is a guess, in the last."""
+    object in a given box is decoded in all of them and the masks are averaged; another, whose
+    box is a guess, in the last alone."""
     click_scales: Annotated[tuple[_Scale, ...], Field(max_length=16)] = ()
-    """Sides of the squares in which the object under a click is looked for, as multiples of the
-    photo's longer side; none = look at the whole photo only."""
+    """Sides of the squares in which the object under a click is searched, as multiples of the
+    photo's longer side; none = decode a click in the whole photo only."""
     click_size: Side = 128
     """Side of these squares as the model sees them, in pixels; a multiple of 32."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_key(cls, fields: Any) -> Any:
+        """Checkpoints of earlier versions have `contexts` in place of `crop_scales`."""
+        if isinstance(fields, dict) and "contexts" in fields and "crop_scales" not in fields:
+            fields = {("crop_scales" if k == "contexts" else k): v for k, v in fields.items()}
+        return fields
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -208,7 +216,7 @@ class CalibrationConfig:
     threshold: Share = 0.0
     """An object whose first name is less probable is none of the vocabulary's classes."""
     classes: int = Field(default=0, ge=0, le=10_000_000)
-    """How many classes the vocabulary had that both were found with. Probabilities shrink as a
+    """How many classes the vocabulary had that both were fitted with. Probabilities shrink as a
     vocabulary grows, so the threshold is for vocabularies of at most so many."""
 
 
@@ -226,21 +234,38 @@ class ModelConfig:
     embed_dim: Annotated[int, Field(ge=16, le=16384, multiple_of=16)] = 256
     """Channels of the embedding that adapter, prompt encoder and decoder share."""
     decoder: DecoderConfig = DecoderConfig()
-    region: RegionConfig = RegionConfig()
+    region: RegionConfig | None = RegionConfig()
+    """The region head; None = no names, a model that has masks alone."""
     baseline: BaselineConfig | None = None
     """What names an object in place of the region head, or None for the paper's own model."""
     zoom: ZoomConfig | None = None
-    """How to zoom, or None for a model that answers from the whole photo by default."""
+    """How to zoom, or None for a model that decodes in the whole photo by default."""
     logit_scale: Annotated[float, Field(ge=0.001, le=10_000)] = 100.0
-    """Multiplies cosines with the class prototypes (exp(4.6052))."""
+    """Multiplies cosines with the class prototypes (CLIP: exp(4.6052))."""
     fusion_alpha: Share = 0.1
-    """Weight of the frozen encoder's score for classes that the region head was trained on."""
+    """Weight of the frozen encoder's score for classes that the region head was trained on (§3.2).
+    """
     fusion_beta: Share = 0.9
-    """The same for all other classes (paper §3.2)."""
+    """The same for all other classes."""
     seen_classes: Annotated[tuple[str, ...], Field(max_length=1_000_000), FailFast()] = ()
     """Names (any synonym) of the classes that the region head was trained on."""
     calibration: CalibrationConfig = CalibrationConfig()
-    """Fitted to the weights, so a model that is trained anew has none."""
+    """Fitted to the weights, so a model that is trained further has none."""
+
+    @property
+    def names_objects(self) -> bool:
+        """Whether it names what it segments; SAM alone does not."""
+        return self.baseline is not None or self.region is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_oracle(cls, fields: Any) -> Any:
+        """In earlier versions a model of masks alone was a baseline named by an oracle."""
+        match fields:
+            case {"name": str(name), "baseline": {"cuts": "nothing"}}:
+                alone = {"name": name.removesuffix("-oracle"), "baseline": None, "region": None}
+                fields = {**fields, **alone}
+        return fields
 
     @model_validator(mode="after")
     def _zooms(self) -> Self:

@@ -57,6 +57,18 @@ class OutputNameError(OutputError, UsageError):
     """A result's name does not say a format that it can be written in."""
 
 
+def first_line(error: Exception) -> str:
+    r"""The first line of what a library's error says, without a full stop, in 200 characters.
+
+    >>> first_line(RuntimeError("no memory.\n at 0x00"))
+    'no memory'
+    >>> first_line(EOFError())
+    'EOFError'
+    """
+    text = str(error).strip().partition("\n")[0].strip().rstrip(".") or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
 def quoted(value: object) -> str:
     """A value as a message shows it: in one line and short, whatever it is.
 

@@ -165,7 +165,7 @@ def locate(name: str, cache_dir: str | Path | None = None) -> Path:
     Raises:
         CheckpointError: no model has that name, or it cannot be fetched.
     """
-    from ovsam.model.build import MODELS, SAMS, SHIPPED, SINGLE
+    from ovsam.model.presets import MODELS, SAMS, SHIPPED, SINGLE
 
     if name == "lite":
         return SHIPPED

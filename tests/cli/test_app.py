@@ -21,7 +21,7 @@ from fakes import FakePredictor
 from ovsam.cli import app as cli
 from ovsam.config import CalibrationConfig
 from ovsam.geometry import decode_rle
-from ovsam.model.build import SHIPPED
+from ovsam.model.presets import SHIPPED
 from ovsam.structures import Label
 from ovsam.vocabulary.vocabulary import Vocabulary
 

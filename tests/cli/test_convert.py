@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import ovsam
 from ovsam.cli.app import app
-from ovsam.model.build import restore
+from ovsam.model.restore import restore
 from small_model import NAME, offer, write_released, write_sam_and_clip
 
 

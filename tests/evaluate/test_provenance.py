@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ovsam.evaluate.provenance import asked, fingerprint, model_fingerprint, vocabulary_fingerprint
-from ovsam.model import build
+from ovsam.model import presets
 from ovsam.vocabulary.vocabulary import load_vocabulary
 
 
@@ -15,9 +15,9 @@ def test_the_same_name_with_other_weights_is_another_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = model_fingerprint("lite")
-    assert before == fingerprint(build.SHIPPED) is not None
+    assert before == fingerprint(presets.SHIPPED) is not None
     (tmp_path / "new.safetensors").write_bytes(b"other weights")
-    monkeypatch.setattr("ovsam.model.build.SHIPPED", tmp_path / "new.safetensors")
+    monkeypatch.setattr("ovsam.model.presets.SHIPPED", tmp_path / "new.safetensors")
     after = model_fingerprint("lite")
     assert after == model_fingerprint(str(tmp_path / "new.safetensors")) != before
 

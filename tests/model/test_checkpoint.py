@@ -12,14 +12,12 @@ from torch import Tensor
 from ovsam.config import CalibrationConfig
 from ovsam.errors import CheckpointError
 from ovsam.model.checkpoint import (
-    NAMES_SHOWN,
-    differences,
-    fill,
     load_checkpoint,
-    read_metadata,
+    read_config,
     save_checkpoint,
     save_with_config,
 )
+from ovsam.model.safetensors_file import read_metadata
 from small_model import SMALL
 
 
@@ -117,6 +115,13 @@ def test_no_file_and_no_safetensors(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "photo.jpg")
 
 
+def test_the_configuration_alone(path: Path, tmp_path: Path) -> None:
+    assert read_config(path) == SMALL
+    (tmp_path / "empty.safetensors").touch()
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_config(tmp_path / "empty.safetensors")
+
+
 def test_a_foreign_safetensors_file(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(1)}, tmp_path / "foreign.safetensors", {"format": "pt"})
     with pytest.raises(CheckpointError, match=r"not an ovsam checkpoint.*'pt'.*ovsam convert"):
@@ -149,18 +154,3 @@ def test_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="Cannot write the checkpoint"):
         save_checkpoint(tmp_path / "file" / "model.safetensors", tensors(), SMALL)
-
-
-def test_long_lists_are_cut_and_counted() -> None:
-    text = differences({f"layer.{i}": (1,) for i in range(100)}, {})
-    assert text.startswith("100 missing: layer.0 (1,), layer.1 (1,)")
-    assert text.endswith(f"and {100 - NAMES_SHOWN} more")
-
-
-def test_fill_takes_the_right_weights() -> None:
-    with torch.device("meta"):
-        layer = torch.nn.Linear(2, 3)
-    fill(layer, {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}, "here")
-    assert layer(torch.ones(1, 2)).tolist() == [[2, 2, 2]]
-    with pytest.raises(CheckpointError, match=r"'here' do not fit.*1 missing: bias \(3,\)"):
-        fill(layer, {"weight": torch.ones(3, 2)}, "here")

@@ -6,9 +6,10 @@ import torch
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 
-from ovsam.model.build import MODELS, build, build_text_encoder, named_config
+from ovsam.model.build import build, build_text_encoder
 from ovsam.model.clip import ClipConvNextEncoder, ClipImageEncoder, clip_text_encoder
 from ovsam.model.convert import KEY_MAP, rename
+from ovsam.model.presets import MODELS, named_config
 from small_model import OPEN_CLIP, SMALL, offer
 
 BOX = torch.tensor([[0.0, 0.0, 64.0, 64.0]])

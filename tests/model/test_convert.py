@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import hashlib
 import json
-import pickle
 from pathlib import Path
 
 import pytest
@@ -11,18 +9,19 @@ from safetensors.torch import load_file, save_file
 
 from ovsam.config import DecoderConfig
 from ovsam.errors import CheckpointError
-from ovsam.model import convert as module
-from ovsam.model.build import expected_state, named_config, restore
-from ovsam.model.checkpoint import read_metadata
+from ovsam.model.build import expected_state
 from ovsam.model.convert import (
     KEY_MAP,
     KEY_MAP_SAM_DECODER,
     convert,
-    read_tensors,
     released_config,
     rename,
     seen_classes_of,
 )
+from ovsam.model.presets import named_config
+from ovsam.model.restore import restore
+from ovsam.model.safetensors_file import read_metadata
+from ovsam.model.weights_file import read_tensors
 from ovsam.vocabulary.vocabulary import COCO_BASE
 from released import KEYS
 from small_model import NAME, SMALL, clip_state, offer, write_released
@@ -147,53 +146,6 @@ def test_counters_of_training_may_be_absent(files: dict[str, Path]) -> None:
     assert counters
     save_file({n: t for n, t in state.items() if n not in counters}, files["clip"])
     restore(run(files))
-
-
-class Bomb:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return eval, ("1/0",)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_nothing_is_unpickled(tmp_path: Path, zipped: bool) -> None:
-    path = tmp_path / "bomb.pth"
-    torch.save({"state_dict": Bomb()}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match="could run foreign code"):
-        read_tensors(path)
-
-
-def test_files_that_hold_no_weights(tmp_path: Path) -> None:
-    path = tmp_path / "file.pth"
-    for content in (b"", b"hello", b"PK\x03\x04 broken", pickle.dumps([1, 2])):
-        path.write_bytes(content)
-        with pytest.raises(CheckpointError):
-            read_tensors(path)
-    with pytest.raises(CheckpointError, match="There is no file"):
-        read_tensors(tmp_path / "none.pth")
-    for value in ([1, 2], {"a": 1}):
-        torch.save(value, path)
-        with pytest.raises(CheckpointError, match="holds no"):
-            read_tensors(path)
-    path.with_suffix(".safetensors").write_bytes(b"broken")
-    with pytest.raises(CheckpointError, match="damaged"):
-        read_tensors(path.with_suffix(".safetensors"))
-
-
-def test_a_torchscript_archive_only_if_it_is_openais(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "RN50x16.pt"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("warnings.warn", lambda *_, **__: None)
-        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 3)), path)
-    with pytest.raises(CheckpointError, match=r"TorchScript archive.*open_clip_model.safetensors"):
-        read_tensors(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(module, "OPENAI_ARCHIVES", {digest: path.name})
-    assert {n: tuple(t.shape) for n, t in read_tensors(path).items()} == {
-        "weight": (3, 2),
-        "bias": (3,),
-    }
 
 
 def test_only_models_of_released_files() -> None:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from ovsam.errors import CheckpointError
 from ovsam.images.frame import Frame
 from ovsam.images.read import read_photo
-from ovsam.model.build import named_config
 from ovsam.model.lite import CONSE_CLASSES, LiteImageEncoder
 from ovsam.model.pixels import to_pixels
+from ovsam.model.presets import named_config
 from ovsam.train.initial import folded_weights, published_weights
 
 LITE = named_config("lite").encoder

@@ -12,13 +12,13 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
 from ovsam.config import AdapterConfig, DecoderConfig, EncoderConfig, ModelConfig, RegionConfig
-from ovsam.model.build import RELEASED_DECODER
-from ovsam.model.checkpoint import fill
 from ovsam.model.clip import ClipImageEncoder
 from ovsam.model.convert import KEY_MAP, KEY_MAP_SAM_DECODER, assemble
 from ovsam.model.ovsam import OVSAM, ClassPrototypes, Features
+from ovsam.model.presets import RELEASED_DECODER
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits, mask_logits_to_boxes
+from ovsam.model.state_dict import fill
 from ovsam.text.bank import Bank
 from released import SETTINGS, SHAPES, outputs, seeded
 

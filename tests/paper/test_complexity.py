@@ -18,7 +18,8 @@ from ovsam.config import (
     ZoomConfig,
 )
 from ovsam.errors import CheckpointError
-from ovsam.model.build import MODELS, SHIPPED, build
+from ovsam.model.build import build
+from ovsam.model.presets import MODELS, SHIPPED
 from ovsam.paper import complexity as module
 from ovsam.paper.complexity import Complexity, Part, Per, complexity, model_names
 
@@ -75,7 +76,7 @@ def test_trunks_alone(name: str, giga: float) -> None:
 def test_what_reuses_weights_adds_no_parameters() -> None:
     plain = module.Complexity("tiny", _count(TINY), None)
     zooming = module.Complexity(
-        "tiny", _count(replace(TINY, zoom=ZoomConfig(size=128, contexts=(1.6,)))), None
+        "tiny", _count(replace(TINY, zoom=ZoomConfig(size=128, crop_scales=(1.6,)))), None
     )
     with torch.device("meta"):
         model = build(TINY)
@@ -116,8 +117,13 @@ def test_sam_alone_has_no_trunk() -> None:
         "mask decoder",
     }
     assert counted("sam-vit-h").paper == pytest.approx((2.9986e12, 641.09e6), rel=0.005)
-    own, alone = (_parts(counted(name)) for name in ("rn50", "rn50-oracle"))
-    assert own.keys() - alone.keys() == {"feature pyramid", "region head", "trunk's own head"}
+
+
+def test_masks_alone_need_no_region_head() -> None:
+    own, alone = (
+        {part.name for part in _count(config)} for config in (TINY, replace(TINY, region=None))
+    )
+    assert own - alone == {"feature pyramid", "region head", "trunk's own head"}
 
 
 def _count(config: ModelConfig) -> tuple[Part, ...]:

@@ -672,7 +672,7 @@ def test_a_box_is_answered_by_the_mean_of_its_squares(
     prompt = Prompt(box_xyxy=np.array([60.0, 40, 130, 110]))
 
     def logits(*contexts: float) -> NDArray[np.float32]:
-        zoom = replace(default, contexts=contexts)
+        zoom = replace(default, crop_scales=contexts)
         looking = tiny_predictor(replace(config, zoom=zoom))
         [found] = looking.predict(photo, prompt, zoom=True)
         return np.asarray(found.low_res_logits[0])

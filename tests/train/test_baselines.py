@@ -21,9 +21,10 @@ from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_batches import SceneBatch, SceneBatches
 from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.errors import CheckpointError, TrainingError
-from ovsam.model.baselines.coop import PromptContext
-from ovsam.model.build import BASELINES, SHIPPED, restore
+from ovsam.model.baselines.coop import CoOpTokens
 from ovsam.model.ovsam import OVSAM
+from ovsam.model.presets import BASELINES, SHIPPED
+from ovsam.model.restore import restore
 from ovsam.text.bank import Bank
 from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
@@ -123,8 +124,8 @@ def test_sam_alone_is_fine_tuned(
         "data.0.images=coco_sample/train2017 start.sam=whole_sam.pth"
     )
     changes = " ".join(f"--set {change}" for change in tiny.split())
-    run(f"train sam-coco --data . --set model=sam-vit-b-oracle {changes} -o tuned")
-    model = restore(tmp_path / "tuned" / "sam-vit-b-oracle.safetensors").model.state_dict()
+    run(f"train sam-coco --data . --set model=sam-vit-b {changes} -o tuned")
+    model = restore(tmp_path / "tuned" / "sam-vit-b.safetensors").model.state_dict()
     sam = torch.load(tmp_path / "whole_sam.pth", weights_only=True)
     before = {name.replace("image_encoder.", "sam."): value for name, value in sam.items()}
     assert model.keys() == before.keys()
@@ -151,7 +152,7 @@ def model_of(baseline: BaselineConfig) -> OVSAM:
     encoder = replace(TINY.encoder, pool_size=2)
     config = replace(TINY, encoder=encoder, baseline=baseline, fusion_alpha=1.0, fusion_beta=1.0)
     torch.manual_seed(0)
-    context = PromptContext(2, TEXT_DIM) if baseline.context_tokens else None
+    context = CoOpTokens(2, TEXT_DIM) if baseline.context_tokens else None
     model = OVSAM(config, TinyEncoder(encoder), context).eval()
     state = {k: v for k, v in tiny_model().state_dict().items() if not k.startswith("region_head.")}
     model.load_state_dict({**model.state_dict(), **state})

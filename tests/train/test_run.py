@@ -19,7 +19,7 @@ from ovsam.cli.app import app
 from ovsam.config import CalibrationConfig
 from ovsam.data.dataset import DataSet
 from ovsam.errors import TrainingError, VocabularyError
-from ovsam.model.build import restore
+from ovsam.model.restore import restore
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.train import run as running
@@ -197,7 +197,7 @@ path = "bsds500/train.txt"
 
 
 def ovsam_metadata(path: Path) -> dict[str, str]:
-    from ovsam.model.checkpoint import read_metadata
+    from ovsam.model.safetensors_file import read_metadata
 
     return read_metadata(path)
 

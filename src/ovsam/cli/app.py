@@ -376,11 +376,11 @@ def _without_names(
         UnreadableNamesError: the one that is given, where they cannot be had alone.
     """
     import ovsam
-    from ovsam.model.build import ORACLE, split_baseline
+    from ovsam.model.presets import split_baseline
 
     name = model if os.path.isfile(model) else split_baseline(model)[0]
     try:
-        return ovsam.load(f"{name}{ORACLE}", vocabulary=names, device=device, zoom=zoom)
+        return ovsam.load(name, vocabulary=names, device=device, zoom=zoom)
     except OvsamError:
         raise error from None
 

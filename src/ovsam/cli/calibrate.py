@@ -80,8 +80,8 @@ def calibrate(
     from ovsam.evaluate.instances import chosen_photos, counted
     from ovsam.evaluate.temperature import collect_scores, fit
     from ovsam.hub import locate
-    from ovsam.model.build import split_baseline
     from ovsam.model.checkpoint import save_with_config
+    from ovsam.model.presets import split_baseline
 
     photos = chosen_photos(content, images_dir, limit)
     counted(content, photos, names)

@@ -20,8 +20,8 @@ from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import BoxResult
 from ovsam.formats.ground_truth import Truth
 from ovsam.jobs.run import Progress
-from ovsam.model.checkpoint import check_finite, fill
-from ovsam.model.convert import read_tensors
+from ovsam.model.state_dict import check_finite, fill
+from ovsam.model.weights_file import read_tensors
 
 _CLASS_SCORES = "roi_heads.box_predictor.cls_score.weight"  # (classes and background, features)
 _COUNTER = "num_batches_tracked"  # of a batch norm that is trained; unused where it is not

@@ -69,7 +69,7 @@ def model_fingerprint(name: str) -> str | None:
     """
     from ovsam.errors import CheckpointError
     from ovsam.hub import RELEASES, locate, release_path
-    from ovsam.model.build import split_baseline
+    from ovsam.model.presets import split_baseline
 
     digest = fingerprint(Path(name))
     if digest is not None:

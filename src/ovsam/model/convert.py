@@ -2,18 +2,12 @@
 
 The authors publish the adapter (`sam2clip_*.pth`) and the head with its decoder
 (`clip2sam_*.pth`); SAM ViT-H's file brings the prompt encoder, CLIP's the trunk and the text tower.
-How their names become ours is `KEY_MAP`, a table. Nothing is ever unpickled: files are read with
-`weights_only=True` or as safetensors, and OpenAI's TorchScript archives only if their SHA-256 is
-the published one.
+How their names become ours is `KEY_MAP`, a table.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import warnings
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,17 +17,12 @@ from torch import Tensor
 
 from ovsam.bounded_json import parse_json
 from ovsam.config import DecoderConfig, ModelConfig
-from ovsam.errors import CheckpointError, UsageError, quoted
-from ovsam.model.build import MODELS, expected_state, named_config, split_baseline
-from ovsam.model.checkpoint import (
-    DTYPES,
-    check_finite,
-    check_kinds,
-    differences,
-    listed,
-    read_safetensors,
-    save_checkpoint,
-)
+from ovsam.errors import CheckpointError, UsageError
+from ovsam.model.build import expected_state
+from ovsam.model.checkpoint import save_checkpoint
+from ovsam.model.presets import MODELS, named_config, split_baseline
+from ovsam.model.state_dict import check_finite, check_kinds, differences, listed, shapes_of
+from ovsam.model.weights_file import read_tensors
 from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary
 
 Table = tuple[tuple[str, str | None], ...]
@@ -85,23 +74,14 @@ KEY_MAP_SAM_DECODER: dict[str, Table] = {
 }
 """The same with SAM's own four-token decoder."""
 
-# OpenAI publishes each archive under its SHA-256.
-OPENAI_ARCHIVES = {
-    "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762": "RN50.pt",
-    "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa": "RN50x16.pt",
-    "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c": "RN50x64.pt",
-}
-
 KEY_MAP_SAM: dict[str, Table] = {"sam": _SAM_ENCODER + _SAM_PROMPT + _SAM_DECODER, "clip": _CLIP}
 """The same for a baseline that consists of a SAM and a CLIP; SAM alone needs no CLIP."""
 
-LICENCE = (
-    "Adapter and CLIP2SAM head: S-Lab License 1.0, non-commercial use only. SAM: Apache-2.0. "
-    "CLIP: MIT."
-)
-
-SAM_CLIP_LICENCE = "SAM: Apache-2.0. CLIP: MIT."
 SAM_LICENCE = "SAM: Apache-2.0."
+SAM_CLIP_LICENCE = f"{SAM_LICENCE} CLIP: MIT."
+LICENCE = (
+    f"Adapter and CLIP2SAM head: S-Lab License 1.0, non-commercial use only. {SAM_CLIP_LICENCE}"
+)
 
 
 def convert(
@@ -123,7 +103,8 @@ def convert(
         clip2sam: the authors' decoder and region head, `clip2sam_*.pth`; None likewise.
         sam: SAM ViT-H, `sam_vit_h_4b8939.pth`, or the SAM that `model` names.
         clip: CLIP, `open_clip_model.safetensors` of the same trunk; None for SAM alone.
-        model: see `named_config`; with "+" in it a baseline of a SAM and a CLIP.
+        model: see `named_config`; with "+" in it a baseline of a SAM and a CLIP, "sam-vit-h" and
+            its like SAM alone, which has masks and no names.
         sam_decoder: take SAM's own decoder in place of the authors'.
         seen_classes: names of the classes that the region head was trained on.
 
@@ -135,12 +116,7 @@ def convert(
         UsageError: other files than `model` is made from.
     """
     config = released_config(model, sam_decoder=sam_decoder, seen_classes=seen_classes)
-    table = KEY_MAP_SAM_DECODER if sam_decoder else KEY_MAP
-    licence = LICENCE
-    if config.sam is not None:
-        table, licence = KEY_MAP_SAM, SAM_CLIP_LICENCE
-    if config.encoder.kind == "none":
-        table, licence = {"sam": KEY_MAP_SAM["sam"]}, SAM_LICENCE
+    table, licence = _made_of(config, sam_decoder)
     given = {"sam2clip": sam2clip, "clip2sam": clip2sam, "sam": sam, "clip": clip}
     paths = {name: path for name, path in given.items() if path is not None}
     if paths.keys() != table.keys():
@@ -157,7 +133,11 @@ def convert(
 def released_config(
     model: str, *, sam_decoder: bool = False, seen_classes: Sequence[str] = COCO_BASE
 ) -> ModelConfig:
-    """The configuration of a released model by its name, for instance "rn50x16"."""
+    """The configuration of a released model by its name, for instance "rn50x16".
+
+    Raises:
+        CheckpointError: no such model, or one that is not made of released files.
+    """
     config = named_config(model)
     if config.encoder.kind == "lite":
         names = ", ".join(n for n, c in MODELS.items() if c.encoder.kind == "open_clip")
@@ -167,11 +147,20 @@ def released_config(
             f"'{model}' has to be trained: convert '{split_baseline(model)[0]}-feature-crop' and "
             "train from it (docs/baselines.md)."
         )
-    if config.baseline is not None:
-        seen_classes = ()  # nothing was trained
+    if config.baseline is not None or not config.names_objects:
+        seen_classes = ()  # no region head was trained
     if sam_decoder:
         config = replace(config, decoder=DecoderConfig())
     return replace(config, seen_classes=tuple(seen_classes))
+
+
+def _made_of(config: ModelConfig, sam_decoder: bool) -> tuple[Mapping[str, Table], str]:
+    """The files that a model is made of, with the names in them, and their licence."""
+    if config.encoder.kind == "none":
+        return {"sam": KEY_MAP_SAM["sam"]}, SAM_LICENCE
+    if config.sam is not None:
+        return KEY_MAP_SAM, SAM_CLIP_LICENCE
+    return KEY_MAP_SAM_DECODER if sam_decoder else KEY_MAP, LICENCE
 
 
 def assemble(
@@ -199,10 +188,7 @@ def assemble(
             elif renamed is not None:
                 state[renamed] = tensor
     add_counters(state, expected)
-    problems = differences(
-        {name: tuple(t.shape) for name, t in expected.items()},
-        {name: tuple(t.shape) for name, t in state.items()},
-    )
+    problems = differences(shapes_of(expected), shapes_of(state))
     if unknown:
         problems = f"{len(unknown)} unknown: {listed(unknown)}; {problems}".removesuffix("; ")
     if problems:
@@ -236,122 +222,6 @@ def rename(name: str, table: Table) -> tuple[str | None, bool]:
         if match:
             return (None if replacement is None else match.expand(replacement)), True
     return None, False
-
-
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, a `torch.save` file or one of OpenAI's archives.
-
-    Raises:
-        CheckpointError: missing, damaged, or a file that could run code when it is read.
-    """
-    path = Path(path)
-    if not os.path.isfile(path):  # unlike Path's, never raises
-        raise CheckpointError(f"There is no file '{path}'.")
-    if path.suffix == ".safetensors":
-        return read_safetensors(path)
-    try:
-        is_zip = zipfile.is_zipfile(path)
-        if is_zip and _is_torchscript(path):
-            return _read_openai(path)
-        if is_zip:
-            check_archive(path)
-        # Only the zip format, which torch.save has written since 1.6, can be mapped into memory.
-        with warnings.catch_warnings():  # an odd pickle protocol is no concern of the user's
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except (OSError, RuntimeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        first = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        raise CheckpointError(
-            f"'{path}' is damaged or holds no weights ({first[:200]})."
-        ) from error
-    except CheckpointError:
-        raise
-    except Exception as error:  # a pickle that is damaged or hostile raises what it likes
-        raise CheckpointError(
-            f"'{path}' is damaged, or holds more than tensors, which could run foreign code when "
-            "it is read. Fetch it again, or save its state dict alone as safetensors."
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"'{path}' holds no state dict.")
-    tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-    if not tensors:
-        raise CheckpointError(f"'{path}' holds no tensors.")
-    _check_stored(tensors, path)
-    return tensors
-
-
-_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32)
-_NUMBERS = frozenset((*DTYPES.values(), torch.float64, *_WHOLE))
-"""What weights may be saved as; torch does not compute with all that it stores."""
-
-
-def _check_stored(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors that no weights are, above all those larger than their file."""
-    size = path.stat().st_size
-    wrong = [
-        name
-        for name, tensor in tensors.items()
-        if tensor.dtype not in _NUMBERS
-        or tensor.layout != torch.strided
-        or tensor.is_nested
-        or tensor.is_quantized
-        or tensor.device.type != "cpu"
-        or tensor.numel() * tensor.element_size() > size
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"'{path}' holds tensors that are no weights, or larger than itself: {listed(wrong)}."
-        )
-
-
-def check_archive(path: Path) -> None:
-    """Hold a zip archive of `torch.save` against its checksums, at which torch does not look.
-
-    Raises:
-        CheckpointError: some part of it is not what was written.
-        Exception: whatever zipfile makes of a damaged archive.
-    """
-    with zipfile.ZipFile(path) as archive:
-        spoilt = archive.testzip()
-    if spoilt is not None:
-        raise CheckpointError(
-            f"'{path}' is damaged: {quoted(spoilt)} in it is not what its checksum says. Fetch it "
-            "again."
-        )
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Whether a zip archive is a program; refuses another that would unpack to more than it is."""
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-        return True
-    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise CheckpointError(
-            f"'{path}' is a packed archive, which no file of weights is. Unpack it and give the "
-            "file within."
-        )
-    return False
-
-
-def _read_openai(path: Path) -> dict[str, Tensor]:
-    # A TorchScript archive is a program. It is read only if it is byte for byte OpenAI's.
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest not in OPENAI_ARCHIVES:
-        raise CheckpointError(
-            f"'{path}' is a TorchScript archive, which could run foreign code, and none of those "
-            f"that OpenAI published ({', '.join(OPENAI_ARCHIVES.values())}). Take the hub's "
-            "open_clip_model.safetensors of the same model."
-        )
-    with warnings.catch_warnings():  # torch calls TorchScript deprecated
-        warnings.simplefilter("ignore")
-        module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-    return dict(module.state_dict())
 
 
 def seen_classes_of(path: str | Path) -> tuple[str, ...]:

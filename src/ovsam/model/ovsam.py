@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ovsam.config import ModelConfig
 from ovsam.model.adapter import Adapter
 from ovsam.model.baselines.conv_adapter import conv_adapter
-from ovsam.model.baselines.coop import PromptContext
+from ovsam.model.baselines.coop import CoOpTokens
 from ovsam.model.baselines.sam_encoder import SamEncoder
 from ovsam.model.features import ImageEncoder, covers_c5, freeze
 from ovsam.model.mask import HighResolution, MaskDecoder
@@ -54,7 +54,7 @@ class OVSAM(nn.Module):
     """Open-Vocabulary SAM at any size; takes built parts, knows nothing of files."""
 
     def __init__(
-        self, config: ModelConfig, encoder: ImageEncoder, context: PromptContext | None = None
+        self, config: ModelConfig, encoder: ImageEncoder, context: CoOpTokens | None = None
     ) -> None:
         super().__init__()
         self.config = config
@@ -76,7 +76,7 @@ class OVSAM(nn.Module):
         )
         self.region_head = (
             region_head(channels, config.encoder.text_dim, config.region)
-            if config.baseline is None
+            if config.region is not None and config.baseline is None
             else None
         )
         adapts = config.baseline.conv_adapter if config.baseline is not None else None

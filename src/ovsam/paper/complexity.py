@@ -21,18 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
 from ovsam.errors import CheckpointError, UnknownModelError
 from ovsam.model.baselines.conv_adapter import ConvAdapter
-from ovsam.model.build import (
-    MODELS,
-    SAMS,
-    SINGLE,
-    as_baseline,
-    build,
-    named_config,
-    split_baseline,
-)
+from ovsam.model.build import build
 from ovsam.model.checkpoint import read_config
 from ovsam.model.features import ImageEncoder
 from ovsam.model.mask import MaskDecoder
+from ovsam.model.presets import MODELS, SAMS, SINGLE, as_baseline, named_config, split_baseline
 from ovsam.model.prompt import PromptEncoder
 from ovsam.model.region import PyramidHead, RegionHead, TokenHead
 
@@ -114,7 +107,6 @@ _PAPER: Mapping[str, tuple[float, float]] = {
 _PAPER_BASELINES = {
     "image-crop": "sam-vit-h+rn50x16-image-crop",
     "feature-crop": "sam-vit-h+rn50x16-feature-crop",
-    "sam-vit-h": "sam-vit-h-oracle",
 }
 
 
@@ -172,15 +164,15 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
         once.insert(0, _part("SAM's encoder", Per.photo, sam, lambda: sam(pixels))[0])
     if model.conv_adapter is not None:
         once.append(_conv_adapter_part(model.conv_adapter, pyramid, config.image_size))
-    if model.region_head is not None:
+    if model.region_head is not None and config.region is not None:
         regions, region = _region_parts(model.region_head, config.region, pyramid)
         once.append(regions)
         each.insert(0, region)
-    elif config.baseline is not None and config.baseline.cuts != "features":
+    elif config.baseline is None or config.baseline.cuts == "image":
         if sam is not None:  # the trunk sees crops alone, or nothing
             once.remove(trunk)
         each = []
-        if config.baseline.cuts == "image":
+        if config.baseline is not None:
             crop = _crop_part(config, model.encoder)
             each = [crop if sam is not None else replace(crop, parameters=0)]
     if sharpen is not None:
@@ -190,9 +182,9 @@ def _ovsam_parts(config: ModelConfig) -> tuple[Part, ...]:
             "zoom: encode again",
             Per.prompt,
             model,
-            lambda: model.encode(_pixels(zoom.size), named=config.baseline is None),
+            lambda: model.encode(_pixels(zoom.size), named=model.region_head is not None),
         )
-        squares = len(zoom.contexts)  # around a given box; one around what a click has found
+        squares = len(zoom.crop_scales)  # around a given box; one around what a click has found
         once.append(replace(again, parameters=0, multiply_adds=squares * again.multiply_adds))
     return (
         *once,

@@ -192,7 +192,7 @@ class Predictor:
     @property
     def has_oracle(self) -> bool:
         """Whether it has masks alone, as SAM has, and is told the names; see `predict`."""
-        return self.config.baseline is not None and self.config.baseline.cuts == "nothing"
+        return not self.config.names_objects
 
     @property
     def mask_tokens(self) -> int:
@@ -373,7 +373,7 @@ class Predictor:
         """The masks of each prompt that are asked for."""
         whole = _View(encoded.frame, encoded.features, 0)
         if zoom:
-            step = max(1, SQUARES_AT_ONCE // len(self._zoom_config.contexts))
+            step = max(1, SQUARES_AT_ONCE // len(self._zoom_config.crop_scales))
             groups = [prompts[i : i + step] for i in range(0, len(prompts), step)]
             answers = [
                 answer
@@ -610,7 +610,7 @@ class Predictor:
         for i, (prompt, mask) in enumerate(zip(prompts, coarse, strict=True)):
             box = _object_box(encoded, prompt, mask)
             several = mask is None and not multimask  # alternatives of two squares do not match
-            for context in zoom.contexts if several else zoom.contexts[-1:]:
+            for context in zoom.crop_scales if several else zoom.crop_scales[-1:]:
                 frame = Frame.square_around(box, context, zoom.size)
                 known = None if mask is None else mask.seen_from(frame)
                 asked.append((i, frame, replace(prompt, mask_logits=known)))
@@ -627,7 +627,7 @@ class Predictor:
     def _zoom_config(self) -> ZoomConfig:
         if self.config.zoom is not None:
             return self.config.zoom
-        return ZoomConfig(size=self.config.image_size, contexts=(ZOOM_CONTEXT,))
+        return ZoomConfig(size=self.config.image_size, crop_scales=(ZOOM_CONTEXT,))
 
     def _coarse_masks(
         self, encoded: EncodedImage, whole: _View, prompts: Sequence[Prompt]
@@ -980,7 +980,8 @@ def load(
     """
     from ovsam.hub import locate
     from ovsam.model.baselines.coop import InContext
-    from ovsam.model.build import restore, split_baseline
+    from ovsam.model.presets import split_baseline
+    from ovsam.model.restore import restore
     from ovsam.text.minilm import MiniLM
     from ovsam.text.prototypes import PLAIN_TEMPLATES, openai_templates
 

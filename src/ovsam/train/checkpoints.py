@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ovsam.bounded_json import parse_json
 from ovsam.errors import TrainingError
 from ovsam.formats.skipped import Skipped
-from ovsam.model.convert import check_archive
+from ovsam.model.weights_file import check_archive
 from ovsam.train.launch import gathered
 from ovsam.train.settings import RENAMED
 

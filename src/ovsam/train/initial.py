@@ -16,33 +16,16 @@ from torch import Tensor, nn
 from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.extras import missing
-from ovsam.model.build import (
-    SHIPPED,
-    SINGLE,
-    as_baseline,
-    build,
-    build_text_encoder,
-    expected_state,
-    named_config,
-    read_model,
-    split_baseline,
-)
-from ovsam.model.checkpoint import (
-    check_finite,
-    check_kinds,
-    differences,
-    read_metadata,
-)
+from ovsam.model.build import build, build_text_encoder, expected_state
 from ovsam.model.clip import ClipTextEncoder
-from ovsam.model.convert import (
-    KEY_MAP_SAM,
-    KEY_MAP_SAM_DECODER,
-    add_counters,
-    read_tensors,
-    rename,
-)
+from ovsam.model.convert import KEY_MAP_SAM, KEY_MAP_SAM_DECODER, add_counters, rename
 from ovsam.model.lite import LiteImageEncoder
 from ovsam.model.ovsam import OVSAM
+from ovsam.model.presets import SHIPPED, SINGLE, as_baseline, named_config, split_baseline
+from ovsam.model.restore import read_model
+from ovsam.model.safetensors_file import read_metadata
+from ovsam.model.state_dict import check_finite, check_kinds, differences
+from ovsam.model.weights_file import read_tensors
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.text.minilm import MiniLM
@@ -114,9 +97,10 @@ def initial_model(name: str, start: StartSettings) -> InitialModel:
 def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
     if start.region_head is None:
         return config
-    if config.baseline is not None:
+    if config.baseline is not None or config.region is None:
+        kind = "is a baseline" if config.baseline is not None else "has masks alone"
         raise TrainingError(
-            f"'{config.name}' is a baseline and has no region head: leave start.region_head out."
+            f"'{config.name}' {kind} and has no region head: leave start.region_head out."
         )
     return replace(config, region=replace(config.region, kind=start.region_head))
 

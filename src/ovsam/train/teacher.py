@@ -18,12 +18,14 @@ from ovsam.extras import missing
 from ovsam.hub import RELEASES, fetch
 from ovsam.images.frame import Frame
 from ovsam.model.adapter import Adapter
-from ovsam.model.build import SHIPPED, restore
-from ovsam.model.checkpoint import check_finite, fill, fingerprints
-from ovsam.model.convert import read_tensors
+from ovsam.model.checkpoint import fingerprints
 from ovsam.model.device import check_device
 from ovsam.model.features import ImageEncoder, freeze
 from ovsam.model.pixels import to_pixels
+from ovsam.model.presets import SHIPPED
+from ovsam.model.restore import restore
+from ovsam.model.state_dict import check_finite, fill
+from ovsam.model.weights_file import read_tensors
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer_sam import VisionTransformerSAM

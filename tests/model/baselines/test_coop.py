@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ovsam.model.baselines.coop import ContextEncoder, InContext, PromptContext
+from ovsam.model.baselines.coop import ContextEncoder, CoOpTokens, InContext
 from ovsam.model.build import build_text_encoder
 from ovsam.model.clip import ClipTextEncoder
 from ovsam.text.minilm import MiniLM
@@ -55,7 +55,7 @@ def test_the_tokens_alone_learn(clip: ClipTextEncoder) -> None:
     minilm.embed(["cat"])
     encoders: list[tuple[ContextEncoder, int]] = [(clip, 16), (minilm, 384)]
     for encoder, width in encoders:
-        context = PromptContext(4, width)
+        context = CoOpTokens(4, width)
         F.normalize(encoder.embed_in_context(["cat", "dog"], context.tokens), dim=-1)[
             :, 0
         ].sum().backward()  # type: ignore[no-untyped-call]

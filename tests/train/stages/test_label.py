@@ -174,6 +174,7 @@ def test_one_part_alone_learns(
 def test_other_region_heads_learn_the_same_names(
     data_sets: list[DataSet], tmp_path: Path, kind: Literal["token", "token+clip"]
 ) -> None:
+    assert TINY.region is not None
     config = replace(TINY, region=replace(TINY.region, kind=kind))
     learner, drawn = stage(data_sets, model=tiny_model(config)), batches(data_sets)
     first = losses(learner, drawn[0])["class"].item()

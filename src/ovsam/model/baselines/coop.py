@@ -1,6 +1,7 @@
 """Learned tokens before a class's name in place of prompt templates (CoOp, Zhou et al., IJCV 2022).
 
-The tokens are one for all classes, so that a class without training photos is answered, too.
+All classes share them (CoOp's unified context, §3.1 there), so that a class without training photos
+can be the answer, too.
 """
 
 from __future__ import annotations
@@ -18,8 +19,13 @@ from ovsam.text.prototypes import Reading
 INITIAL_STD = 0.02  # CoOp's
 
 
-class PromptContext(nn.Module):
-    """The tokens `(T, width)`, T of them as wide as the text model's token embeddings."""
+class CoOpTokens(nn.Module):
+    """The tokens `(T, width)`: T embeddings, each as wide as those of the text model's own tokens.
+
+    Args:
+        count: T.
+        width: of the text model's token embeddings.
+    """
 
     def __init__(self, count: int, width: int) -> None:
         super().__init__()

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.model.presets import (
+    BASELINES,
+    MODELS,
+    SAMS,
+    as_baseline,
+    named_config,
+    split_baseline,
+)
+
+
+def test_an_unknown_name_lists_the_valid_ones() -> None:
+    with pytest.raises(CheckpointError, match=r"Unknown model 'rn5'.*rn50x16, .*convnext-l"):
+        named_config("rn5")
+
+
+def test_names_are_those_of_the_configurations() -> None:
+    assert all(name == config.name for name, config in MODELS.items())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_a_twin_whose_adapter_sees_one_scale(name: str) -> None:
+    twin = named_config(f"{name}-single")
+    assert not twin.adapter.multi_scale
+    adapter = replace(twin.adapter, multi_scale=True)
+    assert replace(twin, name=name, adapter=adapter) == named_config(name)
+
+
+@pytest.mark.parametrize("name", ["lite-oracle", "sam-vit-h-oracle", "rn50-single-oracle"])
+def test_no_name_has_an_oracle(name: str) -> None:
+    message = rf"There is no model '{name}': .* 'ovsam evaluate' with --oracle-names\.$"
+    for parse in (named_config, split_baseline):
+        with pytest.raises(UnknownModelError, match=message):
+            parse(name)
+
+
+def test_sam_alone_names_nothing() -> None:
+    config = named_config("sam-vit-b")
+    assert (config.name, config.encoder.kind, config.region) == ("sam-vit-b", "none", None)
+    assert not config.names_objects
+    for ending in BASELINES:
+        with pytest.raises(CheckpointError, match="nothing to name with: choose 'sam-vit-b'"):
+            as_baseline(config, ending)
+
+
+def test_a_sam_and_a_clip_are_joined_by_a_baseline() -> None:
+    config = named_config("sam-vit-b+rn50-image-crop")
+    assert (config.sam, config.encoder) == (SAMS["sam-vit-b"], MODELS["rn50"].encoder)
+    with pytest.raises(CheckpointError, match="without what joins them: put one of -image-crop"):
+        named_config("sam-vit-b+rn50")
+    for name in ("sam-vit-x+rn50-image-crop", "sam-vit-b+lite-image-crop"):
+        with pytest.raises(UnknownModelError, match=r"Before the \+ choose one of sam-vit-b"):
+            named_config(name)

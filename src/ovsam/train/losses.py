@@ -43,8 +43,8 @@ def mask_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
 def mask_iou(mask_logits: Tensor, masks: Tensor, hidden: Tensor) -> Tensor:
     """IoU of masks (logit > 0) `(N, M, h, w)` with the truth (coverage > 0.5) `(N, h, w)`.
 
-    `hidden` `(N,)` pixels of each object lie outside the square and count as missed, so that a
-    square too small for its object is known to be one.
+    `hidden` `(N,)` pixels of each object lie outside the crop and count as missed, so that a
+    crop too small for its object is known to be one.
     """
     predicted, truth = mask_logits > 0, (masks > 0.5)[:, None]
     overlap = (predicted & truth).sum((2, 3))
@@ -71,7 +71,7 @@ def prompt_loss(
         mask_logits: `(N, 4, h, w)`.
         predicted_iou: `(N, 4)`.
         masks: `(N, h, w)` coverage in [0, 1].
-        hidden: `(N,)` pixels of the object outside the square.
+        hidden: `(N,)` pixels of the object outside the crop.
         is_box: `(N,)` bool.
         whole: `(N,)` bool, whether a point on the object means this object.
     """

@@ -122,7 +122,7 @@ def _decided_by(
 
 
 def _learns_names(recipe: Recipe, sources: Sequence[Source]) -> bool:
-    """Whether what names is mixed anything."""
+    """Whether anything that names is trained."""
     if isinstance(recipe, DistillRecipe) or not any(source.synonyms for source in sources):
         return False
     return recipe.learns_names

@@ -64,16 +64,16 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
             "without the baseline, or the baseline by the stage 'label'."
         )
     names = _Names(start, engine.fabric.device, folder)
-    mixed = sources
+    trained_on = sources
     if not isinstance(recipe, DistillRecipe) and recipe.names == "union":
-        mixed = united(sources)
+        trained_on = united(sources)
     match recipe:
         case JointRecipe():
-            stage, batches = _joint(recipe, start, mixed, names)
+            stage, batches = _joint(recipe, start, trained_on, names)
         case DistillRecipe():
             stage, batches = _distill(recipe, start, sources, data, engine)
         case LabelRecipe():
-            stage, batches = _label(recipe, start, mixed, names, engine)
+            stage, batches = _label(recipe, start, trained_on, names, engine)
     preview = None
     if held_out is not None:
         named = start.names_learnt or _learns_names(recipe, sources)
@@ -201,7 +201,7 @@ def _distill(
             cache.require(wanted, recipe.image_size, caches[0].header.fingerprint)
             if cache.header.teacher != Path(recipe.teacher).stem:
                 raise TrainingError(
-                    f"'{cache.folder}' holds what '{cache.header.teacher}' mixed, the recipe "
+                    f"'{cache.folder}' holds what '{cache.header.teacher}' taught, the recipe "
                     f"names '{recipe.teacher}': set teacher, or give another cache."
                 )
     else:

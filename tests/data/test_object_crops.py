@@ -10,35 +10,20 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from anchored import LEFT, PART, PHOTO, RIGHT, SIZE, anchor
 from ovsam.data.anchors import Anchor, AnchoredPhoto, anchored_photos
+from ovsam.data.cropped_objects import MIN_AREA
 from ovsam.data.dataset import read_data_set
 from ovsam.data.object_crops import (
-    MIN_AREA,
     ObjectCropBatch,
     ObjectCropConfig,
     ObjectCrops,
-    _objects,
 )
 from ovsam.errors import AnnotationError
 from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import encode_rle
-from ovsam.images.frame import Frame
-from photo_folder import rectangle, write_coco, write_photo
-
-SIZE = 64
-PHOTO = (120, 160)
-LEFT = rectangle(10, 20, 70, 110, size_hw=PHOTO)  # lies left, so that a flip shows
-PART = rectangle(20, 30, 40, 60, size_hw=PHOTO)  # of it
-RIGHT = rectangle(100, 5, 150, 55, size_hw=PHOTO)
-
-
-def anchor(mask: NDArray[np.bool_], class_index: int = 0, whole: bool = True) -> Anchor:
-    rows, columns = np.nonzero(mask)
-    box = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return Anchor(encode_rle(mask), (x0, y0, x1, y1), class_index, whole)
+from photo_folder import write_coco, write_photo
 
 
 @pytest.fixture(scope="module")
@@ -203,28 +188,6 @@ def test_crops_around_clicks_are_prompted_by_the_click(records: list[AnchoredPho
         sizes += (batch.masks[first] > 127).float().mean((1, 2)).tolist()
     assert min(sizes) < 0.1
     assert max(sizes) > 0.5
-
-
-def objects_of(frame: Frame, *masks: NDArray[np.bool_]) -> Any:
-    anchors = tuple(anchor(mask) for mask in masks)
-    photo = AnchoredPhoto(ListedPhoto(Path("none.jpg")), "coco", anchors)
-    return _objects(np.random.default_rng(0), photo, frame, anchors[0], None, 3)
-
-
-def test_hidden_by_hand() -> None:
-    # The crop shows columns 10..50 of an object in columns 10..70, each pixel 1.6 wide and high.
-    [item] = objects_of(Frame.square_around((10, 60, 50, 100), 1.0, SIZE), LEFT)
-    assert item.mask.sum() == pytest.approx(40 * 40 * 1.6**2, rel=0.02)
-    assert item.hidden == pytest.approx((60 * 90 - 40 * 40) * 1.6**2, rel=0.02)
-    [item] = objects_of(Frame.square_around((0, 0, 160, 120), 1.0, SIZE), LEFT)
-    assert item.hidden == pytest.approx(0, abs=10)
-
-
-def test_objects_that_the_crop_barely_shows_are_left_out() -> None:
-    frame = Frame.square_around((10, 20, 74, 84), 1.0, SIZE)
-    assert len(objects_of(frame, LEFT, PART, RIGHT)) == 2
-    wide = Frame.square_around((0, 0, 160, 160), 1.0, SIZE)
-    assert len(objects_of(wide, LEFT, PART, RIGHT)) == 3
 
 
 def test_a_pasted_object_covers_what_lies_below(records: list[AnchoredPhoto]) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ovsam.data.dataset import DataSet
 from ovsam.errors import AnnotationError, PhotoError
 from ovsam.formats.listing import ListedPhoto
@@ -59,31 +56,6 @@ class AnchoredPhoto:
     def only_masks(self) -> AnchoredPhoto:
         """The same without the objects of which only the name is known."""
         return replace(self, anchors=tuple(a for a in self.anchors if a.rle is not None))
-
-
-@dataclass(frozen=True)
-class CroppedObject:
-    """An object as a crop shows it.
-
-    Attributes:
-        mask: `(S, S)` coverage of each pixel in [0, 1]; None where only the name is known.
-        box_xyxy: `(4,)` in pixels of the crop.
-        vocabulary: the name of the vocabulary that `class_index` counts in.
-        class_index: -1 without a name.
-        whole: see `Anchor.whole`.
-        verified_classes: see `DataSet.verified_classes`.
-        hidden: pixels of the object, at the crop's scale, that lie outside the crop.
-        click_xy: where the crop was clicked, if it was drawn around a click on this object.
-    """
-
-    mask: NDArray[np.float32] | None
-    box_xyxy: NDArray[np.float64]
-    vocabulary: str
-    class_index: int
-    whole: bool
-    verified_classes: tuple[int, ...] | None
-    hidden: float = 0.0
-    click_xy: NDArray[np.float64] | None = None
 
 
 def anchored_photos(
@@ -149,12 +121,3 @@ def _anchors(
             rle = encode_rle(mask)
             anchors.append(Anchor(rle, (x0, y0, x1, y1), index, whole(instance.category)))
     return tuple(anchors)
-
-
-def box_of(mask: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The box `(4,)` xyxy of where a mask `(S, S)` covers more than half; zeros where nowhere."""
-    columns = np.flatnonzero((mask > 0.5).any(0))
-    rows = np.flatnonzero((mask > 0.5).any(1))
-    if not len(columns):
-        return np.zeros(4)
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.data.anchors import Anchor, AnchoredPhoto, CroppedObject, box_of
+from ovsam.data.anchors import Anchor, AnchoredPhoto
+from ovsam.data.cropped_objects import CroppedObject, box_of
 from ovsam.data.photo_cache import read_cached
 from ovsam.geometry import decode_rle
 from ovsam.images.frame import Frame

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from ovsam.data.anchors import Anchor, AnchoredPhoto, CroppedObject, box_of
+from ovsam.data.anchors import Anchor, AnchoredPhoto
 from ovsam.data.augment import flipped, noisy_box, recoloured, stretched, with_pasted
+from ovsam.data.cropped_objects import CroppedObject, cropped_objects, is_shown, random_choice
 from ovsam.data.photo_cache import UnusablePhotoError, read_cached
 from ovsam.data.prompts import point_of
 from ovsam.errors import AnnotationError
@@ -27,10 +28,8 @@ from ovsam.formats.skipped import Skipped
 from ovsam.geometry import decode_rle
 from ovsam.images.frame import Frame
 
-T = TypeVar("T")
 TRIES = 50  # for each crop of a batch
 Share = Annotated[float, Field(ge=0, le=1)]
-MIN_AREA = 0.0008  # of the crop; smaller objects say nothing at its resolution
 
 
 @checked_dataclass(
@@ -195,7 +194,7 @@ class ObjectCrops:
         self, rng: np.random.Generator, objects: list[CroppedObject]
     ) -> list[CroppedObject]:
         """The first object and some of the others; beyond `prompts` only for their names."""
-        others = _choice(rng, objects[1:], self.config.prompts + self.config.named - 1)
+        others = random_choice(rng, objects[1:], self.config.prompts + self.config.named - 1)
         further = others[self.config.prompts - 1 :]
         named = [replace(item, mask=None) for item in further if item.class_index >= 0]
         return objects[:1] + others[: self.config.prompts - 1] + named
@@ -216,13 +215,13 @@ class ObjectCrops:
         frame = stretched(rng, frame)
         crop = frame.cut(photo)
         others = self.config.prompts + self.config.named - 1
-        objects = _objects(rng, anchored, frame, anchor, click, others)
+        objects = cropped_objects(rng, anchored, frame, anchor, click, others)
         if self.pastable and rng.random() < self.config.pasted and objects[0].mask is not None:
             pasted = self.pastable[rng.integers(len(self.pastable))]
             crop, objects = with_pasted(rng, crop, objects, *pasted)
         if rng.random() < 0.5:
             crop, objects = crop[:, ::-1], [flipped(item, frame) for item in objects]
-        return recoloured(rng, crop), [item for item in objects if _shows(item)]
+        return recoloured(rng, crop), [item for item in objects if is_shown(item)]
 
     def _clicked_frame(
         self, rng: np.random.Generator, anchor: Anchor, photo: NDArray[np.uint8]
@@ -290,54 +289,6 @@ class ObjectCrops:
         )
 
 
-def _objects(
-    rng: np.random.Generator,
-    photo: AnchoredPhoto,
-    frame: Frame,
-    anchor: Anchor,
-    click_xy: NDArray[np.float64] | None,
-    others_at_most: int,
-) -> list[CroppedObject]:
-    """The anchor and a few other objects that the frame shows."""
-    corners = np.array([each.box_xyxy for each in photo.anchors])
-    low, high = frame.to_model(corners[:, :2]), frame.to_model(corners[:, 2:])
-    size = frame.content_hw[0]
-    seen = np.minimum(high, size) - np.maximum(low, 0)
-    area = np.prod(np.maximum(high - low, 1e-6), axis=1)
-    visible = (seen > 4).all(axis=1) & (np.prod(np.maximum(seen, 0), axis=1) > 0.35 * area)
-    others = [
-        each
-        for each, shows in zip(photo.anchors, visible, strict=True)
-        if shows and each is not anchor and each.rle is not None
-    ]
-    found = []
-    for each in [anchor, *_choice(rng, others, others_at_most)]:
-        box = frame.to_model(np.array(each.box_xyxy).reshape(2, 2)).ravel()
-        mask, hidden = None, 0.0
-        if each.rle is not None:
-            whole = decode_rle(each.rle)
-            mask = frame.cut_mask(whole)
-            box = box_of(mask)
-            hidden = max(0.0, float(whole.sum() * np.prod(frame.scale_xy) - mask.sum()))
-        item = CroppedObject(
-            mask,
-            box,
-            photo.vocabulary,
-            each.class_index,
-            each.whole,
-            photo.verified_classes,
-            hidden,
-        )
-        if each is anchor and click_xy is not None:
-            item = replace(item, click_xy=frame.to_model(click_xy))
-        found.append(item)
-    return found
-
-
-def _shows(item: CroppedObject) -> bool:
-    return item.mask is None or float((item.mask > 0.5).mean()) >= MIN_AREA
-
-
 def _point(rng: np.random.Generator, item: CroppedObject) -> NDArray[np.float64]:
     if item.click_xy is not None:
         return item.click_xy
@@ -345,8 +296,3 @@ def _point(rng: np.random.Generator, item: CroppedObject) -> NDArray[np.float64]
         centre: NDArray[np.float64] = item.box_xyxy.reshape(2, 2).mean(0)
         return centre
     return point_of(rng, item.mask > 0.5)
-
-
-def _choice(rng: np.random.Generator, items: Sequence[T], count: int) -> list[T]:
-    picked = rng.permutation(len(items))[:count]
-    return [items[i] for i in picked]

@@ -101,6 +101,10 @@ def test_parts_and_verify() -> None:
 def test_one_of_our_models_as_the_teacher() -> None:
     result = run("--size", "64", "--yes", teacher="lite")
     assert result.exit_code == 0, result.output
+    teacher = load_teacher("lite", 64)
+    [expected] = teacher(teacher.pixels(read_photo(Path("data/a/4.png"))))
+    made = FeatureCache(Path("cache"))["a/4.png"].float()
+    torch.testing.assert_close(made, expected, rtol=1e-3, atol=1e-3)
     cache = FeatureCache(Path("cache"))
     assert (cache.header.teacher, cache["a/4.png"].shape) == ("lite", (128, 4, 4))
 

@@ -284,11 +284,21 @@ def test_malformed_segmentation_names_the_annotation() -> None:
         annotations.instances[0].mask((6, 8))
 
 
-@pytest.mark.parametrize("content", [b"", b'{"images": [', b"\xff\xfe\x00", b"[" * 100_000, b"[]"])
-def test_broken_files(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", r"is not JSON that can be read \(Expecting value"),
+        (b'{"images": [', r"is not JSON that can be read \(Expecting value"),
+        (b"\xff\xfe\x00", r"is not JSON that can be read \(it holds null bytes"),
+        (b"[" * 100_000, r"is not JSON that can be read \(it is nested too deeply"),
+        (b"[]", "has no list of objects 'images'"),
+    ],
+    ids=["empty", "cut short", "no text", "deep", "a list"],
+)
+def test_broken_files(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "instances.json"
     path.write_bytes(content)
-    with pytest.raises(AnnotationError):
+    with pytest.raises(AnnotationError, match=reason):
         read_annotations(path)
 
 

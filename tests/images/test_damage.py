@@ -244,7 +244,7 @@ def test_a_gif_whose_code_has_no_end_is_not_followed(codes: bytes, size: int) ->
 def test_a_gif_of_many_pictures_is_read_up_to_its_end() -> None:
     frames = [Image.fromarray(np.roll(RGB, i, 0)).quantize(16) for i in range(4)]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert read_photo(data).shape == RGB.shape
+    assert np.array_equal(read_photo(data), np.asarray(frames[0].convert("RGB")))
     assert_refused(data[: len(data) * 2 // 3], "it ends early")
 
 
@@ -268,7 +268,7 @@ def test_a_box_that_leaves_the_file(kind: str) -> None:
         pytest.importorskip("pillow_heif").register_heif_opener()
     data = encoded(Image.fromarray(RGB), kind)
     assert_refused(data[:-1], "it ends early")
-    assert read_photo(data).shape == RGB.shape
+    assert np.array_equal(read_photo(data), np.asarray(Image.open(io.BytesIO(data))))
 
 
 def test_what_a_decoder_quotes_of_the_file_is_shown_in_print() -> None:

@@ -110,4 +110,5 @@ def test_first_21_colours_differ() -> None:
 
 def test_name_outside_the_font_is_drawn() -> None:
     photo = np.zeros((100, 100, 3), dtype=np.uint8)
-    draw_overlay(photo, [prediction(square((100, 100), 30, 50, 40), "кот 猫 🐈")])
+    drawn = draw_overlay(photo, [prediction(square((100, 100), 30, 50, 40), "кот 猫 🐈")])
+    assert (drawn == 255).all(-1).any(), "letters are white, and nothing else is"

@@ -49,7 +49,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]
     return run
 
 
-@pytest.mark.parametrize("ending", LEARNS)
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param(ending, marks=[] if ending == "-feature-crop-coop" else pytest.mark.long)
+        for ending in LEARNS
+    ],
+)
 def test_a_shipped_recipe_at_a_tiny_size(
     tmp_path: Path, run: Callable[[str], str], ending: str
 ) -> None:
@@ -79,6 +85,7 @@ def test_without_training_it_is_refused(ending: str) -> None:
         ovsam.load(f"lite{ending}")
 
 
+@pytest.mark.long
 def test_sam_is_fine_tuned(
     tmp_path: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -285,6 +285,7 @@ def lite_recipe(stage: str, start: str) -> str:
     return f"{kept}\n[start]\n{start}\n{ENGINE}"
 
 
+@pytest.mark.long
 def test_until_a_region_head_has_learnt_the_frozen_encoder_names_alone(
     tmp_path: Path, invoke: Invoke
 ) -> None:

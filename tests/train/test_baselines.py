@@ -36,19 +36,6 @@ from tiny_model import TEXT_DIM, TINY, HashedText, TinyEncoder, tiny_model
 LEARNS = {ending: each for ending, each in BASELINES.items() if each.learns}
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def run(line: str) -> str:
-        result = CliRunner().invoke(app, line.split(), catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    return run
-
-
 @pytest.mark.parametrize(
     "ending",
     [
@@ -57,14 +44,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]
     ],
 )
 def test_a_shipped_recipe_at_a_tiny_size(
-    tmp_path: Path, run: Callable[[str], str], ending: str
+    tmp_path: Path, invoke: Callable[[str], str], ending: str
 ) -> None:
     """All but the baseline's own part is as `lite` has it; a class that was not taught is named."""
     write_folder(tmp_path)
     tiny = "engine.steps=2 engine.workers=0 engine.log_every=1 engine.precision=32-true batch=1"
     changes = " ".join(f"--set {change}" for change in [*tiny.split(), "scene.size=64"])
     only = '--set scene.min_area=4 --set data.0.only=["person"]'
-    run(f"train {ending[1:]}-lite --data . -o out {changes} {only}")
+    invoke(f"train {ending[1:]}-lite --data . -o out {changes} {only}")
     path = tmp_path / "out" / f"lite{ending}.safetensors"
     part = "context" if LEARNS[ending].context_tokens else "conv_adapter"
     model, lite = restore(path).model, restore(SHIPPED).model.state_dict()
@@ -87,7 +74,7 @@ def test_without_training_it_is_refused(ending: str) -> None:
 
 @pytest.mark.long
 def test_sam_is_fine_tuned(
-    tmp_path: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, invoke: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From SAM's and CLIP's own files; then CoOp's tokens on what came out."""
     offer(monkeypatch)
@@ -104,11 +91,11 @@ def test_sam_is_fine_tuned(
     line = f"train sam-coco --data . --set model={name} {changes}"
     wrong = CliRunner().invoke(app, f"{line} {files} -o wrong --set scene.size=64".split())
     assert "set scene.size=256" in str(wrong.exception) + wrong.output
-    run(f"{line} {files} -o tuned")
+    invoke(f"{line} {files} -o tuned")
     tuned = tmp_path / "tuned" / f"{name}.safetensors"
     config = restore(tuned).model.config
     assert (config.fusion_alpha, config.seen_classes, config.sam is None) == (1, (), False)
-    run(
+    invoke(
         f"train clip2sam-coco --data . --set model={name}-coop {changes} -o named "
         f"--set start.checkpoint={tuned} --set learn=['context'] --set data.0.only=['person'] "
         f"--set watch.path={photos} --set watch.images=coco_sample/train2017"
@@ -120,7 +107,7 @@ def test_sam_is_fine_tuned(
 
 
 def test_sam_alone_is_fine_tuned(
-    tmp_path: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, invoke: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From SAM's file alone; of all its weights only the decoder's change."""
     write_folder(tmp_path)
@@ -131,7 +118,7 @@ def test_sam_alone_is_fine_tuned(
         "data.0.images=coco_sample/train2017 start.sam=whole_sam.pth"
     )
     changes = " ".join(f"--set {change}" for change in tiny.split())
-    run(f"train sam-coco --data . --set model=sam-vit-b {changes} -o tuned")
+    invoke(f"train sam-coco --data . --set model=sam-vit-b {changes} -o tuned")
     model = restore(tmp_path / "tuned" / "sam-vit-b.safetensors").model.state_dict()
     sam = torch.load(tmp_path / "whole_sam.pth", weights_only=True)
     before = {name.replace("image_encoder.", "sam."): value for name, value in sam.items()}

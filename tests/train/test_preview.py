@@ -17,21 +17,8 @@ from ovsam.model.ovsam import Features
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.train.loop import Engine
 from ovsam.train.preview import Preview
-from photo_folder import write_folder
 from tiny_model import random_bank, tiny_model
 from train.toy_stage import ToyBatches, ToyStage, toy_settings
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def data_set(root: Path) -> DataSet:
-    return read_data_set(
-        root / "coco_sample/annotations/instances_train2017.json", root / "coco_sample/train2017"
-    )
 
 
 def test_annotations_above_predicted_below(data_set: DataSet) -> None:

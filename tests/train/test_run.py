@@ -39,24 +39,10 @@ SMALL = [
     *(f"crops.{kind}.count=2" for kind in ("box", "click")),
 ]
 
-Invoke = Callable[[str], str]
 
-
-@pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Runs a command line of ovsam that must succeed; gives what it prints."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def run(line: str) -> str:
-        result = CliRunner().invoke(app, line.split(), catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    return run
-
-
-def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: Invoke) -> None:
+def test_the_tutorial_from_ones_own_photos_to_a_model(
+    tmp_path: Path, invoke: Callable[[str], str]
+) -> None:
     """The commands of docs/train.md as they stand there, at a tiny size."""
     photos = tmp_path / "my-photos"
     write_coco(
@@ -94,7 +80,7 @@ def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: In
     assert not any(name.startswith("encoder") for name in changed)
 
 
-def test_names_alone_from_boxes_without_masks(tmp_path: Path, invoke: Invoke) -> None:
+def test_names_alone_from_boxes_without_masks(tmp_path: Path, invoke: Callable[[str], str]) -> None:
     """With the settings that docs/train.md names."""
     photos = tmp_path / "my-photos"
     write_coco(photos / "annotations.json", photos / "photos", ["mug", "lamp"], ["a.jpg", "b.jpg"])
@@ -168,7 +154,7 @@ until = "0900"
 
 
 @pytest.mark.usefixtures("tiny")
-def test_stage_two_on_a_mixture(tmp_path: Path, invoke: Invoke) -> None:
+def test_stage_two_on_a_mixture(tmp_path: Path, invoke: Callable[[str], str]) -> None:
     write_folder(tmp_path)
     (tmp_path / "mine.toml").write_text(LABEL + ENGINE)
     invoke("train mine.toml --data . -o run")
@@ -209,7 +195,7 @@ def test_stage_one_with_a_teacher_that_does_not_fit(tmp_path: Path) -> None:
     assert "128 channels" in result.output + str(result.exception)
 
 
-def test_stage_one_from_a_cache(tmp_path: Path, invoke: Invoke) -> None:
+def test_stage_one_from_a_cache(tmp_path: Path, invoke: Callable[[str], str]) -> None:
     """`lite` with a new adapter learns `lite`'s embedding, cached and asked for: the same."""
     write_folder(tmp_path)
     start = '[start]\ncheckpoint = "lite"\nreinitialise = ["adapter"]\n'
@@ -234,7 +220,9 @@ def test_stage_one_from_a_cache(tmp_path: Path, invoke: Invoke) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_run_of_other_data_is_not_gone_on_with(tmp_path: Path, invoke: Invoke) -> None:
+def test_a_run_of_other_data_is_not_gone_on_with(
+    tmp_path: Path, invoke: Callable[[str], str]
+) -> None:
     write_folder(tmp_path)
     (tmp_path / "mine.toml").write_text(LABEL + ENGINE)
     invoke("train mine.toml --data . -o run")
@@ -247,7 +235,7 @@ def test_a_run_of_other_data_is_not_gone_on_with(tmp_path: Path, invoke: Invoke)
     invoke(f"{line} engine.log_every=2")
 
 
-def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Invoke) -> None:
+def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Callable[[str], str]) -> None:
     """Half of the way from the start to what a run without it ends with."""
     write_folder(tmp_path)
     (tmp_path / "two.toml").write_text(lite_recipe("label", 'checkpoint = "lite"'))
@@ -263,7 +251,9 @@ def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Invoke) -> None:
     torch.testing.assert_close(half[name], middle, atol=1e-4, rtol=1e-2)  # stored in halves
 
 
-def test_stage_one_with_an_adapter_of_one_scale(tmp_path: Path, invoke: Invoke) -> None:
+def test_stage_one_with_an_adapter_of_one_scale(
+    tmp_path: Path, invoke: Callable[[str], str]
+) -> None:
     """Table 5: all but the adapter comes from the model of the same name."""
     write_folder(tmp_path)
     start = 'checkpoint = "lite"\nreinitialise = ["adapter"]'
@@ -287,7 +277,7 @@ def lite_recipe(stage: str, start: str) -> str:
 
 @pytest.mark.long
 def test_until_a_region_head_has_learnt_the_frozen_encoder_names_alone(
-    tmp_path: Path, invoke: Invoke
+    tmp_path: Path, invoke: Callable[[str], str]
 ) -> None:
     """Table 4: what SAM2CLIP gives, what CLIP2SAM adds, and with another head (Table 6)."""
     write_folder(tmp_path)
@@ -317,7 +307,9 @@ def test_until_a_region_head_has_learnt_the_frozen_encoder_names_alone(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_mixture_under_the_union_of_its_names(tmp_path: Path, invoke: Invoke) -> None:
+def test_a_mixture_under_the_union_of_its_names(
+    tmp_path: Path, invoke: Callable[[str], str]
+) -> None:
     write_folder(tmp_path)
     (tmp_path / "mine.toml").write_text(LABEL + ENGINE)
     invoke("train mine.toml --data . -o run --set names=union")

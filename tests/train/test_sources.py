@@ -48,11 +48,6 @@ def test_codes_are_known_by_their_place_whatever_they_are_called(tmp_path: Path)
         read_source(other, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("photos"))
-
-
 def coco(root: Path, **settings: object) -> DataSet:
     path = "coco_sample/annotations/instances_train2017.json"
     images = "coco_sample/train2017"

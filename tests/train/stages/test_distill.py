@@ -18,7 +18,7 @@ from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 from ovsam.train.stages.distill import DistillBatches, DistillStage, WholePhotos
 from ovsam.train.teacher import Teacher
-from photo_folder import HEIGHT, WIDTH, write_folder
+from photo_folder import HEIGHT, WIDTH
 from tiny_model import TINY, tiny_model
 
 SIZE = 64
@@ -43,18 +43,6 @@ def teacher_of(model: OVSAM, channels: int = TINY.embed_dim) -> Teacher:
         image_size=SIZE,
         pixel_mean=TINY.encoder.pixel_mean,
         pixel_std=TINY.encoder.pixel_std,
-    )
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def data_set(root: Path) -> DataSet:
-    return read_data_set(
-        root / "coco_sample/annotations/instances_train2017.json", root / "coco_sample/train2017"
     )
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ovsam.data.dataset import DataSet
 from ovsam.data.scene_batches import SceneBatch
-from ovsam.model.ovsam import OVSAM
+from ovsam.model.ovsam import OVSAM, Features
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.train.loop import Engine
 from ovsam.train.losses import sampled_mask_losses
 from ovsam.train.settings import EngineSettings, ScheduleSettings
@@ -133,21 +134,21 @@ def test_every_loss_is_the_mean_of_the_images(data_sets: list[DataSet]) -> None:
 
 def test_corrective_rounds_and_mask_prompts_reach_the_decoder(data_sets: list[DataSet]) -> None:
     learner, batch = stage(data_sets, rounds=2), batches(data_sets)[0]
-    asked: list[tuple[int, bool]] = []
+    decoded: list[tuple[int, bool]] = []  # points of each prompt, and whether with a mask
     decode = learner.model.decode
 
-    def watched(*arguments: object, **named: object) -> object:
-        points, masks = named["points_xy"], named["mask_logits"]
-        asked.append((0 if points is None else points.shape[1], masks is not None))  # type: ignore[attr-defined]
-        return decode(*arguments, **named)  # type: ignore[arg-type]
+    def recorded(features: Features, prompts: PromptBatch[Tensor], image: Tensor) -> object:
+        assert prompts.points_xy is not None
+        decoded.append((prompts.points_xy.shape[1], prompts.mask_logits is not None))
+        return decode(features, prompts, image)
 
-    learner.model.decode = watched  # type: ignore[assignment]
+    learner.model.decode = recorded  # type: ignore[assignment]
     losses(learner, batch)
-    assert len(asked) % 3 == 0
-    for start in range(0, len(asked), 3):
-        (first, _), (second, with_mask), (third, again) = asked[start : start + 3]
-        assert (second, third) == (first + 1, first + 2)
-        assert with_mask and again
+    assert decoded and len(decoded) % 3 == 0
+    for start in range(0, len(decoded), 3):
+        points = decoded[start][0]
+        rounds = [(points, False), (points + 1, True), (points + 2, True)]
+        assert decoded[start : start + 3] == rounds
 
 
 def test_recomputing_gives_the_same_gradient(data_sets: list[DataSet]) -> None:

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ovsam.text.prototypes import Reading
+from ovsam.text.cache import TextStore
+from ovsam.text.encoder import PLAIN_TEMPLATES, Reading
+from ovsam.text.prototypes import ClassPrototypes, class_prototypes
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 class CountingEncoder:
@@ -44,3 +47,11 @@ def vector_of(text: str) -> Tensor:
     """The unit vector `(1, 8)` of a text."""
     digest = torch.tensor(list(hashlib.sha256(text.encode()).digest()[:8]), dtype=torch.float32)
     return F.normalize(digest[None] - 128, dim=-1)
+
+
+def prototypes_of(
+    names: Sequence[str], store: TextStore, encoder: CountingEncoder | None = None
+) -> ClassPrototypes:
+    """Those of a list of names, by themselves."""
+    vocabulary = Vocabulary.from_names(names)
+    return class_prototypes(vocabulary, encoder or CountingEncoder(), PLAIN_TEMPLATES, store, ())

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ovsam.config import CalibrationConfig
 from ovsam.structures import Label, Prediction, Prompt
-from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from ovsam.predictor.predictor import Predictor

@@ -8,7 +8,7 @@ from typing import Any
 
 from ovsam.evaluate.provenance import asked
 from ovsam.paper.table_set import Folders
-from ovsam.vocabulary.vocabulary import COCO_NOVEL
+from ovsam.vocabulary.builtin import COCO_NOVEL
 
 SET = """
 title = "Two models"

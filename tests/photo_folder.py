@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ovsam.geometry import Rle, encode_rle
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 HEIGHT, WIDTH = 60, 90
 HELD_OUT = ("val2017", "val2017.json", "0901", "1000", "sa_000001")

@@ -13,7 +13,8 @@ from ovsam.errors import CheckpointError
 from ovsam.hub import seen_classes
 from ovsam.model import convert as converter
 from ovsam.model.restore import restore
-from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
+from ovsam.vocabulary.builtin import COCO_BASE, lvis_groups
+from ovsam.vocabulary.load import load_vocabulary
 from small_model import NAME, offer, write_released
 
 LOCAL = {

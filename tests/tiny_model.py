@@ -26,8 +26,8 @@ from ovsam.model.region import PyramidHead
 from ovsam.predictor.predictor import Predictor
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
-from ovsam.text.prototypes import PLAIN_TEMPLATES, Reading
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.text.encoder import PLAIN_TEMPLATES, Reading
+from ovsam.vocabulary.load import load_vocabulary
 
 TEXT_DIM = 8
 TINY = ModelConfig(
@@ -140,7 +140,7 @@ def random_bank(classes: int) -> Bank:
 
 def names_of(bank: Bank, number: int) -> Tensor:
     """The unit vectors `(P, D)` of one class."""
-    at = int(bank.place[number])
+    at = int(bank.class_order[number])
     for group in bank.groups:
         if at < group.shape[1]:
             return group[:, at]

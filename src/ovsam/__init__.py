@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ovsam.predictor.predictor import EncodedImage, Predictor, load
     from ovsam.sam import SamPredictor
     from ovsam.structures import Label, Prediction, Prompt
-    from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
+    from ovsam.vocabulary.vocabulary import Vocabulary
 
     __version__: str
 
@@ -49,7 +50,7 @@ _HOMES = {
     "SamPredictor": "sam",
     "Vocabulary": "vocabulary.vocabulary",
     "load": "predictor.predictor",
-    "load_vocabulary": "vocabulary.vocabulary",
+    "load_vocabulary": "vocabulary.load",
     "read_photo": "images.read",
 }
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import platformdirs
 
 from ovsam.errors import CheckpointError, UnknownModelError
-from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary, lvis_groups
+from ovsam.vocabulary.builtin import COCO_BASE, lvis_groups
+from ovsam.vocabulary.load import load_vocabulary
 
 logger = logging.getLogger(__name__)
 

@@ -55,7 +55,7 @@ def test_sam_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a CLIP: SAM's masks at SAM's size, and names that are told."""
     paths, encoder = write_sam_and_clip(tmp_path, monkeypatch, image_size=1024)
     output = str(tmp_path / "out.safetensors")
-    line = ["convert", output, "--model", "sam-vit-b-oracle", "--sam", str(paths["sam"])]
+    line = ["convert", output, "--model", "sam-vit-b", "--sam", str(paths["sam"])]
     refused = CliRunner().invoke(app, [*line, "--clip", str(paths["clip"])])
     assert refused.exit_code == 2
     assert "is made from sam; got sam, clip" in refused.stderr

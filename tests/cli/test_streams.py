@@ -23,7 +23,7 @@ import sys
 import ovsam
 from fakes import FakePredictor
 from ovsam.__main__ import main
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 def load(name, *, vocabulary, **_):
     return FakePredictor(vocabulary=vocabulary)
 ovsam.load = load

@@ -14,7 +14,9 @@ import ovsam
 from fakes import FakePredictor
 from ovsam.cli import app as cli
 from ovsam.cli import vocabulary as cli_vocabulary
-from ovsam.vocabulary.vocabulary import Vocabulary, builtin_vocabularies, load_vocabulary
+from ovsam.vocabulary.builtin import builtin_vocabularies
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 def run(*arguments: str) -> Any:

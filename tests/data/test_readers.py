@@ -42,7 +42,7 @@ from ovsam.paper.cases import check_sources, choose, read_answers
 from ovsam.paper.order import pairs
 from ovsam.paper.results import Results
 from ovsam.paper.table_set import Folders, Row, read_table_set
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 SQUARE = [[1, 2, 4, 2, 4, 4, 1, 4]]
 _png = io.BytesIO()

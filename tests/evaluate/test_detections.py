@@ -17,7 +17,7 @@ from ovsam.formats.coco_results import parse_detections
 from ovsam.formats.ground_truth import Truth, parse_truth
 from ovsam.geometry import decode_rle
 from ovsam.structures import Prediction, Prompt
-from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 from photo_folder import rectangle
 
 CAT, DOG, MUG = 3, 18, 40
@@ -124,7 +124,7 @@ def test_names_map_to_the_files_classes(images: Path) -> None:
 
 
 def test_classes_that_are_never_answered_do_not_count(images: Path) -> None:
-    some = Vocabulary("some", NAMES.classes, NAMES.synonyms, (True, False, True, True))
+    some = load_vocabulary("cat, !dog, mug, emu")
     fake = FakePredictor(vocabulary=some)
     report = evaluated(fake, TWO, [box(0, MUG, A)], images, labels="ours")
     assert report.precision.by_class == pytest.approx({"cat": 1})

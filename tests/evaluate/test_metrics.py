@@ -12,7 +12,7 @@ from ovsam.evaluate.metrics import (
     summarise_by_novelty,
     summarise_by_size,
 )
-from ovsam.vocabulary.vocabulary import COCO_NOVEL
+from ovsam.vocabulary.builtin import COCO_NOVEL
 
 OUTCOMES = [
     Outcome("person", area=1023.9, iou=0.2, boundary_iou=0.1, rank=0, score=0.9),

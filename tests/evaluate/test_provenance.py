@@ -8,7 +8,7 @@ import pytest
 
 from ovsam.evaluate.provenance import asked, fingerprint, model_fingerprint, vocabulary_fingerprint
 from ovsam.model import presets
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 
 def test_the_same_name_with_other_weights_is_another_model(

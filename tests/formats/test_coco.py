@@ -17,7 +17,7 @@ from ovsam.errors import AnnotationError
 from ovsam.formats.coco import parse_annotations, read_annotations
 from ovsam.formats.ground_truth import parse_truth
 from ovsam.vocabulary.class_lists import heading_ids
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 GOOD: dict[str, Any] = {
     "images": [

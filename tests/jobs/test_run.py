@@ -82,7 +82,7 @@ import os
 import time
 import ovsam
 from fakes import FakePredictor
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 PARENT = os.getppid()
 JOURNAL = os.environ.get("HELD_AT_FOUR_LINES")

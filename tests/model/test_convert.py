@@ -22,7 +22,7 @@ from ovsam.model.presets import named_config
 from ovsam.model.restore import restore
 from ovsam.model.safetensors_file import read_metadata
 from ovsam.model.weights_file import read_tensors
-from ovsam.vocabulary.vocabulary import COCO_BASE
+from ovsam.vocabulary.builtin import COCO_BASE
 from released import KEYS
 from small_model import NAME, SMALL, clip_state, offer, write_released
 

@@ -123,6 +123,7 @@ def test_the_trunk_never_trains(encoder: LiteImageEncoder) -> None:
 
 
 @pytest.mark.data
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["lite0", "lite1", "lite"])
 @torch.inference_mode()
 def test_the_published_weights_know_imagenet(name: str, photos_root: Path) -> None:

@@ -22,60 +22,63 @@ def test_the_best_synonym_speaks_for_its_class() -> None:
     torch.testing.assert_close(logits, torch.tensor([[10.0, 0.0, 0.0], [0.0, 10.0, 0.0]]))
 
 
+def fused(
+    head: Tensor,
+    clip: Tensor,
+    *,
+    seen: tuple[bool, ...],
+    answerable: bool = True,
+    clip_valid: tuple[bool, ...] = (True,),
+    alpha: float,
+    beta: float,
+) -> Tensor:
+    """`fuse`; `answerable` is the first class, the others are."""
+    others = [True] * (len(seen) - 1)
+    return fuse(
+        head,
+        clip,
+        seen=torch.tensor(seen),
+        answerable=torch.tensor([answerable, *others]),
+        clip_valid=torch.tensor(clip_valid),
+        alpha=alpha,
+        beta=beta,
+    )
+
+
 def test_fusion_by_hand() -> None:
     head, clip = torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[0.0, 3.0, 0.0]])
     log_head, log_clip = head.log_softmax(-1)[0], clip.log_softmax(-1)[0]
-    fused = fuse(
-        head,
-        clip,
-        seen=torch.tensor([True, False]),
-        answerable=torch.tensor([True, True]),
-        clip_valid=torch.tensor([True]),
-        alpha=0.25,
-        beta=0.75,
-    )
+    [scores] = fused(head, clip, seen=(True, False), alpha=0.25, beta=0.75)
     expected = [
         0.75 * log_head[0] + 0.25 * log_clip[0],  # seen
         0.25 * log_head[1] + 0.75 * log_clip[1],  # unseen
         0.75 * log_head[2] + 0.25 * log_clip[2],  # the background counts as seen
     ]
-    torch.testing.assert_close(fused[0], torch.stack(expected))
+    torch.testing.assert_close(scores, torch.stack(expected))
 
 
 def test_fusion_leaves_small_regions_to_the_head() -> None:
     head, clip = torch.randn(2, 4), torch.randn(2, 4)
-    valid = torch.tensor([True, False])
-    yes = torch.ones(3, dtype=torch.bool)
-    fused = fuse(head, clip, seen=yes, answerable=yes, clip_valid=valid, alpha=0.5, beta=0.5)
-    torch.testing.assert_close(fused[1], head[1].log_softmax(-1))
-    assert not torch.allclose(fused[0], head[0].log_softmax(-1))
+    scores = fused(head, clip, seen=(True,) * 3, clip_valid=(True, False), alpha=0.5, beta=0.5)
+    torch.testing.assert_close(scores[1], head[1].log_softmax(-1))
+    assert not torch.allclose(scores[0], head[0].log_softmax(-1))
 
 
 def test_a_head_that_counts_for_nothing_names_no_small_region_either() -> None:
     """What stage 1 gives (Table 4): the frozen encoder answers, however little it sees."""
     head, clip = torch.randn(1, 4), torch.randn(1, 4)
-    yes = torch.ones(3, dtype=torch.bool)
-    invalid = torch.tensor([False])
-    fused = fuse(head, clip, seen=yes, answerable=yes, clip_valid=invalid, alpha=1, beta=1)
-    torch.testing.assert_close(fused, clip.log_softmax(-1))
+    scores = fused(head, clip, seen=(True,) * 3, clip_valid=(False,), alpha=1, beta=1)
+    torch.testing.assert_close(scores, clip.log_softmax(-1))
 
 
 def test_a_class_that_may_not_be_the_answer_still_takes_its_share() -> None:
     head = torch.tensor([[5.0, 1.0, 0.0]])
-    scores = [
-        fuse(
-            head,
-            head,
-            seen=torch.tensor([True, True]),
-            answerable=torch.tensor([first, True]),
-            clip_valid=torch.tensor([True]),
-            alpha=0.5,
-            beta=0.5,
-        )[0]
-        for first in (True, False)
-    ]
-    assert scores[1][0] == -math.inf
-    torch.testing.assert_close(scores[0][1:], scores[1][1:])
+    without, of_all = (
+        fused(head, head, seen=(True, True), answerable=first, alpha=0.5, beta=0.5)[0]
+        for first in (False, True)
+    )
+    assert without[0] == -math.inf
+    torch.testing.assert_close(without[1:], of_all[1:])
 
 
 def test_boxes_of_masks_by_hand() -> None:

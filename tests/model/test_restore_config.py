@@ -31,8 +31,8 @@ from ovsam.model.presets import MODELS, SHIPPED
 from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Prompt
 from ovsam.text.cache import TextStore
-from ovsam.text.prototypes import PLAIN_TEMPLATES
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.text.encoder import PLAIN_TEMPLATES
+from ovsam.vocabulary.load import load_vocabulary
 from tiny_model import HashedText
 
 ODD: list[Any] = [

@@ -24,7 +24,7 @@ from ovsam.predictor import predictor as predicting
 from ovsam.predictor.predictor import EncodedImage, Predictor, _CoarseMask, _most_agreed, _named
 from ovsam.structures import Prediction, Prompt
 from ovsam.text import prototypes
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 from tiny_model import ONE_TOKEN, TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
 HEIGHT, WIDTH = 150, 200
@@ -839,7 +839,7 @@ def test_a_threshold_is_of_the_classes_that_may_be_the_answer() -> None:
     """As calibration counts them: a class with a `!` only competes."""
     predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=2))
     photo = predictor.encode(blobs(0))
-    names = replace(load_vocabulary("cat, dog, mug"), answerable=(True, True, False))
+    names = load_vocabulary("cat, dog, !mug")
     [found] = predictor.predict(photo, PROMPTS["box"], vocabulary=names)
     assert found.none_of_these == (True,)
     [found] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")

@@ -13,8 +13,9 @@ from ovsam.errors import UnreadableNamesError
 from ovsam.text import class_embedder, prototypes
 from ovsam.text.cache import TextStore
 from ovsam.text.class_embedder import ClassEmbedder
-from ovsam.text.prototypes import PLAIN_TEMPLATES
-from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+from ovsam.text.encoder import PLAIN_TEMPLATES
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 from tiny_model import names_of
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ovsam.errors import VocabularyError
 from ovsam.vocabulary.class_lists import lists_classes
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 
 def labelme(path: Path, *labels: object) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from ovsam.errors import VocabularyError
 from ovsam.vocabulary import wordnet as module
-from ovsam.vocabulary.vocabulary import Vocabulary, builtin_vocabularies, load_vocabulary
+from ovsam.vocabulary.builtin import builtin_vocabularies
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.wordnet import Kinds, hierarchy
 
 BUILTIN = ("coco", "lvis", "objects365", "imagenet1k", "imagenet21k", "22k")
@@ -119,7 +121,7 @@ def test_kinds_are_words_that_people_use(words: str, kind: str) -> None:
 
 
 def test_kinds_are_none_that_say_nothing() -> None:
-    telling = hierarchy().telling
+    telling = hierarchy().kind_words
     assert {"animal", "dog", "vehicle", "food", "person", "furniture"} <= set(telling.values())
     every = load_vocabulary("22k")
     counts = {
@@ -221,7 +223,7 @@ def test_what_is_noted_for_a_built_in_vocabulary_is_for_no_other() -> None:
 )
 def test_kinds_mean_what_people_mean(kind: str, has: str, lacks: str) -> None:
     every = load_vocabulary("22k")
-    [said] = (synset for synset, word in hierarchy().telling.items() if word == kind)
+    [said] = (synset for synset, word in hierarchy().kind_words.items() if word == kind)
     synsets = dict(zip(every.classes, every.synsets, strict=True))
     under = {
         name for name, synset in synsets.items() if synset and said in hierarchy().above(synset)

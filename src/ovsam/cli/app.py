@@ -147,7 +147,7 @@ def segment(
     )
     from ovsam.images.draw import draw_overlay
     from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     prompts = parse_prompts(box or [], point or [])
     if not prompts:
@@ -231,7 +231,7 @@ def demo(
     Example: `ovsam demo photo.jpg --vocabulary "cat, dog/puppy, coffee mug"`
     """
     from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
     from ovsam.web.server import serve
 
     names = load_vocabulary(vocabulary)

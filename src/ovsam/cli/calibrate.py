@@ -68,7 +68,7 @@ def calibrate(
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.layouts import read_annotated
     from ovsam.formats.prediction import to_json_bytes
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     check_output(output, (".safetensors",), [annotations, Path(model)])
     if json_path is not None:

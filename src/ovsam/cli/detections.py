@@ -108,7 +108,7 @@ def evaluate_detections(
     from ovsam.formats.ground_truth import read_truth
     from ovsam.formats.prediction import to_json_bytes
     from ovsam.jobs.processes import Workers
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     for path in (json_path, results_out):
         if path is not None:

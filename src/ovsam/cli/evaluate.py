@@ -139,7 +139,7 @@ def evaluate(
     from ovsam.formats.layouts import read_annotated
     from ovsam.formats.prediction import to_json_bytes
     from ovsam.jobs.processes import Workers
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     if json_path is not None:
         check_output(json_path, (".json",), [annotations, Path(vocabulary)])
@@ -249,7 +249,7 @@ def compare(
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.prediction import to_json_bytes
     from ovsam.jobs.processes import Workers
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     if json_path is not None:
         check_output(json_path, (".json",), [data])
@@ -297,7 +297,7 @@ def compare(
 
 def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
     """The vocabulary with what `--unseen` names marked so, each as it is written."""
-    from ovsam.vocabulary.vocabulary import typed_names
+    from ovsam.vocabulary.names import typed_names
 
     names = typed_names(unseen)  # what means the same is not one class here
     if not names:

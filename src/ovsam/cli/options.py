@@ -87,7 +87,7 @@ def complete_models() -> list[str]:
 
 def complete_vocabularies() -> list[tuple[str, str]]:
     """Names of built-in vocabularies with what they are, for the shell."""
-    from ovsam.vocabulary.vocabulary import builtin_vocabularies
+    from ovsam.vocabulary.builtin import builtin_vocabularies
 
     return list(builtin_vocabularies().items())
 

@@ -21,15 +21,10 @@ from ovsam.cli.options import (
 )
 from ovsam.cli.streams import print_file, print_table
 from ovsam.errors import UsageError, VocabularyError, and_more
-from ovsam.vocabulary.vocabulary import (
-    Vocabulary,
-    builtin_notes,
-    builtin_vocabularies,
-    load_vocabulary,
-    plain_name,
-    shown_name,
-    typed_name,
-)
+from ovsam.vocabulary.builtin import builtin_notes, builtin_vocabularies
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.names import plain_name, shown_name, typed_name
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="markdown")
 

@@ -90,7 +90,7 @@ def vocabulary_fingerprint(name: str) -> str | None:
     None where there is no such vocabulary.
     """
     from ovsam.errors import VocabularyError
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     digest = fingerprint(Path(name))
     if digest is not None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ovsam.errors import AnnotationError, VocabularyError, quoted
 from ovsam.geometry import check_segmentation, segmentation_to_mask
+from ovsam.vocabulary.entry import Entry
 from ovsam.vocabulary.vocabulary import Vocabulary
 
 # COCO's sizes, by the annotated area in pixels: small < 32² <= medium < 96² <= large.
@@ -48,7 +49,7 @@ def named_category(name: str, texts: Sequence[str], where: str, frequency: str =
     called = [" ".join(text.replace("_", " ").split()) for text in texts]
     synonyms = tuple(dict.fromkeys(text.lower() for text in called if text))
     try:
-        Vocabulary(where, (called[0],), (synonyms,))
+        Vocabulary(where, (Entry(called[0], synonyms),))
     except VocabularyError as error:
         raise AnnotationError(
             f"{where} has a name that is none, {quoted(','.join(texts))}: it must be plain text."

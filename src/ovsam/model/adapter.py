@@ -1,4 +1,8 @@
-"""SAM2CLIP adapter: the frozen pyramid -> an embedding like SAM's (paper §3.2, Eq. 2 and 3)."""
+"""SAM2CLIP adapter: the frozen pyramid -> an embedding like SAM's (paper §3.2, Eq. 2 and 3).
+
+The levels meet at stride 16 by strided convolutions, as in the authors' release, where Eq. 3 has
+bilinear upsampling.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ovsam.config import AdapterConfig
-from ovsam.model.attention import ViTBlock
+from ovsam.model.attention import vit_blocks
 from ovsam.model.layers import sam_neck
 
 
@@ -32,12 +36,12 @@ class _ToStride16(nn.Module):
 
 
 class Adapter(nn.Module):
-    """C2..C5 (strides 4, 8, 16, 32) -> `(B, embed_dim, H / 16, W / 16)`, SAM's embedding space.
+    """C2..C5 -> an embedding in SAM's space, at stride 16.
 
     Args:
-        channels: channels of C2..C5.
+        channels: channels of C2..C5 (strides 4, 8, 16, 32).
         config: width, depth and the rest.
-        grid: side of the token grid at the model's full size (64 for 1024 pixels).
+        grid: side of the token grid at the model's image size (64 for 1024 pixels).
         embed_dim: channels of the embedding (SAM: 256).
     """
 
@@ -60,14 +64,11 @@ class Adapter(nn.Module):
         self.register_buffer(
             "pos_embed", torch.zeros(1, grid, grid, dim) if config.position_embedding else None
         )
-        self.blocks = nn.ModuleList(
-            ViTBlock(dim, config.heads, 0 if i in config.global_blocks else config.window, grid)
-            for i in range(config.depth)
-        )
+        self.blocks = nn.ModuleList(vit_blocks(config, grid))
         self.neck = sam_neck(dim, embed_dim)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """C2..C5 `(B, C, H / stride, W / stride)` -> `(B, embed_dim, H / 16, W / 16)`."""
+        """C2..C5, each `(B, C, H / stride, W / stride)` -> `(B, embed_dim, H / 16, W / 16)`."""
         if self.multi_scale:
             encoded = zip(self.patch_embeds, pyramid, self.level_encoding.weight, strict=True)
             x: Tensor = sum(embed(level) + encoding for embed, level, encoding in encoded)

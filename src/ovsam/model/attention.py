@@ -10,9 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovsam.config import ViTConfig
+from ovsam.model.layers import EPSILON
+
+MLP_RATIO = 4  # hidden width of a ViT block's MLP as a multiple of its channels
+DECODER_DEPTH = 2  # two-way blocks of SAM's mask decoder
+
 
 class TransformerMLP(nn.Module):
-    """Linear, activation, linear."""
+    """Linear, activation, linear.
+
+    Args:
+        dim: channels in and out.
+        hidden_dim: channels between.
+        activation: between the two.
+    """
 
     def __init__(self, dim: int, hidden_dim: int, activation: nn.Module) -> None:
         super().__init__()
@@ -27,7 +39,16 @@ class TransformerMLP(nn.Module):
 
 
 class RelativeAttention(nn.Module):
-    """Multi-head self-attention over a grid with decomposed relative positions (SAM, ViTDet)."""
+    """Multi-head self-attention over a grid of tokens, with decomposed relative positions.
+
+    The scores of a query are biased by its distance to a key along each axis (MViTv2, Li et al.,
+    CVPR 2022), as in ViTDet and SAM.
+
+    Args:
+        dim: channels.
+        heads: attention heads, which share the channels among them.
+        grid: side of the grid in tokens that the tables of positions are made for.
+    """
 
     def __init__(self, dim: int, heads: int, grid: int) -> None:
         super().__init__()
@@ -53,9 +74,10 @@ class RelativeAttention(nn.Module):
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`scaled_dot_product_attention`, written out where its gradient is slow.
+    """Softmax attention of `(B, heads, Q, D)` to `(B, heads, K, D)`, scores biased: as the queries.
 
-    On a CPU in bfloat16 the gradients of PyTorch's kernels take about three times as long.
+    `scaled_dot_product_attention`, written out where its gradient is slow: on a CPU in
+    bfloat16 the gradients of PyTorch's kernels take about three times as long.
     """
     learns = any(x.requires_grad for x in (q, k, v))
     if not (learns and q.dtype == torch.bfloat16 and q.device.type == "cpu"):
@@ -85,17 +107,16 @@ class ViTBlock(nn.Module):
         dim: channels.
         heads: attention heads.
         window: side of an attention window in tokens; 0 = the whole grid.
-        grid: side of the whole grid in tokens, which sizes a global block's position table.
-        mlp_ratio: hidden width of the MLP as a multiple of `dim`.
+        grid: side of the whole grid in tokens, which sizes a global block's table of positions.
     """
 
-    def __init__(self, dim: int, heads: int, window: int, grid: int, mlp_ratio: int = 4) -> None:
+    def __init__(self, dim: int, heads: int, window: int, grid: int) -> None:
         super().__init__()
         self.window = window
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm1 = nn.LayerNorm(dim, eps=EPSILON)
         self.attn = RelativeAttention(dim, heads, window or grid)
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = TransformerMLP(dim, mlp_ratio * dim, nn.GELU())
+        self.norm2 = nn.LayerNorm(dim, eps=EPSILON)
+        self.mlp = TransformerMLP(dim, MLP_RATIO * dim, nn.GELU())
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, H, W, dim)` tokens, same shape out."""
@@ -116,8 +137,20 @@ class ViTBlock(nn.Module):
         return x
 
 
+def vit_blocks(config: ViTConfig, grid: int) -> list[ViTBlock]:
+    """The blocks of a vision transformer on a grid of so many tokens along each side."""
+    windows = (0 if i in config.global_blocks else config.window for i in range(config.depth))
+    return [ViTBlock(config.dim, config.heads, window, grid) for window in windows]
+
+
 class DownsampledAttention(nn.Module):
-    """Multi-head attention whose inner width is `dim / downsample` (SAM's mask decoder)."""
+    """Multi-head attention of SAM's mask decoder.
+
+    Args:
+        dim: channels of queries, keys and values.
+        heads: attention heads.
+        downsample: attention takes place in `dim / downsample` channels.
+    """
 
     def __init__(self, dim: int, heads: int, downsample: int = 1) -> None:
         super().__init__()
@@ -139,7 +172,15 @@ class DownsampledAttention(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """Tokens attend to themselves, then to the image; an MLP; the image attends to the tokens."""
+    """Tokens attend to themselves, then to the image; an MLP; the image attends to the tokens.
+
+    Args:
+        dim: channels of tokens and image.
+        heads: attention heads.
+        mlp_dim: hidden channels of the MLP.
+        skip_first_pe: whether the tokens attend to themselves without their positions, as in the
+            first block, where they are their positions.
+    """
 
     def __init__(self, dim: int, heads: int, mlp_dim: int, skip_first_pe: bool) -> None:
         super().__init__()
@@ -156,7 +197,7 @@ class TwoWayBlock(nn.Module):
     def forward(
         self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Update tokens `(B, T, dim)` and image `(B, H * W, dim)` from each other."""
+        """Update tokens `(B, T, dim)` and image `(B, H * W, dim)`, their positions alike."""
         if self.skip_first_pe:
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
@@ -174,12 +215,18 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """SAM's decoder transformer: `depth` two-way blocks and a last token-to-image attention."""
+    """SAM's decoder transformer: two-way blocks and a last attention of the tokens to the image.
 
-    def __init__(self, dim: int, heads: int, mlp_dim: int, depth: int = 2) -> None:
+    Args:
+        dim: channels of tokens and image.
+        heads: attention heads.
+        mlp_dim: hidden channels of the MLPs.
+    """
+
+    def __init__(self, dim: int, heads: int, mlp_dim: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            TwoWayBlock(dim, heads, mlp_dim, skip_first_pe=(i == 0)) for i in range(depth)
+            TwoWayBlock(dim, heads, mlp_dim, skip_first_pe=(i == 0)) for i in range(DECODER_DEPTH)
         )
         self.final_attn_token_to_image = DownsampledAttention(dim, heads, downsample=2)
         self.norm_final_attn = nn.LayerNorm(dim)

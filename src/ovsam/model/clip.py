@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ovsam.config import EncoderConfig
 from ovsam.model.features import ImageEncoder, at_c5, freeze
-from ovsam.model.roi_align import roi_align
-from ovsam.text.prototypes import Reading
+from ovsam.model.roi_align import pool_boxes
+from ovsam.text.encoder import Reading
 
 # open_clip's names of the towers. OpenAI trained its own with QuickGELU, which its weights need.
 RESNETS = ("RN50-quickgelu", "RN50x16-quickgelu", "RN50x64-quickgelu")
@@ -58,9 +58,8 @@ class ClipImageEncoder(ImageEncoder):
         batch: Tensor,
         mask_logits: Tensor,  # noqa: ARG002 - the pooling reads the box
     ) -> Tensor:
-        """CLIP's attention pooling on each box: `(N, text_dim)`."""
-        rois = torch.cat([batch[:, None].to(boxes_xyxy), boxes_xyxy], dim=1)  # (N, 5)
-        regions = roi_align(c5.float(), rois.float(), self.pool_size, 1 / 32)
+        """CLIP's attention pooling on each box in C5: `(N, text_dim)`, not normalised."""
+        regions = pool_boxes(c5, boxes_xyxy, batch, self.pool_size, stride=32)
         embeddings: Tensor = self.visual.attnpool(regions.to(c5))
         return embeddings
 
@@ -96,7 +95,7 @@ class ClipConvNextEncoder(ImageEncoder):
         batch: Tensor,
         mask_logits: Tensor,
     ) -> Tensor:
-        """CLIP's own head on the mean feature of each mask: `(N, text_dim)`.
+        """CLIP's own head on the mean feature of each mask: `(N, text_dim)`, not normalised.
 
         A mask without a pixel at C5's resolution gives the embedding of a zero feature; the fusion
         leaves it out.

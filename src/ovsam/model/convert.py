@@ -23,7 +23,8 @@ from ovsam.model.checkpoint import save_checkpoint
 from ovsam.model.presets import MODELS, named_config, split_baseline
 from ovsam.model.state_dict import check_finite, check_kinds, differences, listed, shapes_of
 from ovsam.model.weights_file import read_tensors
-from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary
+from ovsam.vocabulary.builtin import COCO_BASE
+from ovsam.vocabulary.load import load_vocabulary
 
 Table = tuple[tuple[str, str | None], ...]
 """Patterns of full names and what replaces them; None = not used, on purpose."""

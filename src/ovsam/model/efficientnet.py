@@ -1,6 +1,7 @@
 """EfficientNet-Lite (Google 2020), the trunk of `lite`, as the convolutions that inference needs.
 
-Written out here because it is short, and because the batch norms are already folded into the
+That is EfficientNet (Tan and Le, ICML 2019) without squeeze-and-excitation, with ReLU6. It is
+written out here because it is short, and because the batch norms are already folded into the
 convolutions: a frozen trunk needs none, and runs faster without. timm's model of the same name is
 what its tests compare it with.
 """
@@ -33,7 +34,15 @@ SCALES = {  # width and depth of each member of the family
 
 
 class InvertedResidual(nn.Module):
-    """1x1 to more channels, depthwise convolution, 1x1 back (MobileNetV2's block)."""
+    """1x1 to more channels, depthwise convolution, 1x1 back (MobileNetV2's block).
+
+    Args:
+        channels: in.
+        out_channels: out.
+        kernel: side of the depthwise kernel; odd.
+        stride: of the depthwise convolution.
+        expansion: channels between as a multiple of those in; 1 = no first convolution.
+    """
 
     def __init__(
         self, channels: int, out_channels: int, kernel: int, stride: int, expansion: int
@@ -88,7 +97,7 @@ class EfficientNetLite(nn.Module):
         return maps[1], maps[2], maps[4], F.relu6(self.head(maps[6]), inplace=True)
 
 
-def _divisible(channels: float, by: int = 8) -> int:
-    """The nearest multiple of `by`, but never more than a tenth below (MobileNet's rule)."""
-    rounded = max(by, int(channels + by / 2) // by * by)
-    return rounded + by if rounded < 0.9 * channels else rounded
+def _divisible(channels: float) -> int:
+    """The nearest multiple of 8, but never more than a tenth below (MobileNet's rule)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded

@@ -1,7 +1,7 @@
 """The frozen vision-language encoder as an interface: image -> pyramid, region -> text space.
 
 `clip.py` implements it with open_clip's trunks, `lite.py` with an ImageNet classifier. The text
-side is `text.py`; it is apart because it is needed only when a vocabulary is new.
+side is apart, in `ovsam.text`: it is needed only when a vocabulary is new.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ class ImageEncoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Normalised pixels `(B, 3, H, W)` -> C2..C5 `(B, C, H / s, W / s)`, s = 4, 8, 16, 32."""
+        """Normalised pixels -> the feature pyramid.
+
+        Args:
+            pixels: `(B, 3, H, W)` RGB, less `EncoderConfig.pixel_mean`, over its `pixel_std`; H and
+                W multiples of 32.
+
+        Returns:
+            C2..C5, each `(B, C, H / s, W / s)` with s = 4, 8, 16, 32.
+        """
 
     @abstractmethod
     def embed_regions(
@@ -41,7 +49,7 @@ class ImageEncoder(nn.Module, ABC):
 
 
 class NoEncoder(ImageEncoder):
-    """Where there is none, as beside SAM alone: a pyramid without pixels, and no names."""
+    """None, as beside SAM alone: a pyramid without pixels, and embeddings without channels."""
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Four maps `(B, 0, 0, 0)`."""
@@ -60,12 +68,12 @@ class NoEncoder(ImageEncoder):
 
 
 def covers_c5(mask_logits: Tensor, c5: Tensor) -> Tensor:
-    """Whether masks `(N, 1, h, w)` have a positive pixel at the resolution of C5: `(N,)` bool."""
+    """Whether mask logits `(N, 1, h, w)` are positive anywhere at C5's resolution: `(N,)` bool."""
     return (at_c5(mask_logits, c5) > 0).flatten(1).any(1)
 
 
 def at_c5(mask_logits: Tensor, c5: Tensor) -> Tensor:
-    """Mask logits `(N, 1, h, w)` resized to C5's grid."""
+    """Mask logits `(N, 1, h, w)` resized to the grid of C5, `(N, 1, H / 32, W / 32)`."""
     return F.interpolate(mask_logits, size=c5.shape[-2:], mode="bilinear", align_corners=False)
 
 

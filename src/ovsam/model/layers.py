@@ -9,24 +9,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+EPSILON = 1e-6  # added to variances (SAM's)
+
 
 class LayerNorm2d(nn.Module):
-    """Layer norm over the channels of each pixel of a `(B, C, H, W)` map."""
+    """Layer norm over the channels of each pixel of a map.
 
-    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+    Args:
+        channels: of the map.
+    """
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise `(B, C, H, W)`; same shape out."""
-        x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
+        """`(B, C, H, W)`, same shape out."""
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, EPSILON)
         return x.permute(0, 3, 1, 2)
 
 
 def sam_neck(dim: int, embed_dim: int) -> nn.Sequential:
-    """What turns a ViT's map `(B, dim, h, w)` into SAM's embedding `(B, embed_dim, h, w)`."""
+    """The layers that turn a ViT's map `(B, dim, h, w)` into SAM's `(B, embed_dim, h, w)`."""
     return nn.Sequential(
         nn.Conv2d(dim, embed_dim, 1, bias=False),
         LayerNorm2d(embed_dim),
@@ -36,7 +41,14 @@ def sam_neck(dim: int, embed_dim: int) -> nn.Sequential:
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them: SAM's hypernetwork, IoU and label heads."""
+    """Linear layers with ReLU between them: SAM's hypernetworks and IoU head, and ours.
+
+    Args:
+        in_dim: channels in.
+        hidden_dim: channels between the layers.
+        out_dim: channels out.
+        depth: how many layers.
+    """
 
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, depth: int = 3) -> None:
         super().__init__()
@@ -91,13 +103,13 @@ class _Depthwise(torch.autograd.Function):
         [gradient] = gradients
         count, channels, height, width = x.shape
         padding = weight.shape[-1] // 2
-        of_x = of_weight = of_bias = None
+        x_gradient = weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
-            of_x = F.conv2d(gradient, weight.flip(2, 3), padding=padding, groups=channels)
+            x_gradient = F.conv2d(gradient, weight.flip(2, 3), padding=padding, groups=channels)
         if ctx.needs_input_grad[2]:
-            of_bias = gradient.sum((0, 2, 3))
+            bias_gradient = gradient.sum((0, 2, 3))
         if not ctx.needs_input_grad[1]:
-            return of_x, of_weight, of_bias
+            return x_gradient, weight_gradient, bias_gradient
         # Each channel of each image is correlated with its own gradient: a depthwise convolution
         # once more, whose kernels are the gradients.
         correlated = F.conv2d(
@@ -106,5 +118,5 @@ class _Depthwise(torch.autograd.Function):
             padding=padding,
             groups=count * channels,
         )  # (1, B * C, k, k)
-        of_weight = correlated.reshape(count, channels, 1, *weight.shape[2:]).sum(0)
-        return of_x, of_weight, of_bias
+        weight_gradient = correlated.reshape(count, channels, 1, *weight.shape[2:]).sum(0)
+        return x_gradient, weight_gradient, bias_gradient

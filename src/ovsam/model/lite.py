@@ -1,7 +1,7 @@
 """`lite`'s encoder: an ImageNet classifier that acts as a vision-language model without training.
 
 An EfficientNet-Lite gives the pyramid; the softmax over its 1,000 classes turns into an embedding
-by the convex combination of the class names' text embeddings (ConSE, Norouzi et al. 2014).
+by the convex combination of the class names' text embeddings (ConSE, Norouzi et al., ICLR 2014).
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from torch import Tensor, nn
 from ovsam.config import EncoderConfig
 from ovsam.model.efficientnet import EfficientNetLite
 from ovsam.model.features import ImageEncoder, freeze
-from ovsam.model.roi_align import roi_align
+from ovsam.model.roi_align import pool_boxes
 
 CONSE_CLASSES = 10  # ConSE's T: how many of the 1,000 classes are combined
 
 
 class LiteImageEncoder(ImageEncoder):
-    """EfficientNet-Lite: C5 is the classifier's last feature map, 1,280 channels at stride 32."""
+    """EfficientNet-Lite: C5 is the classifier's last feature map, 1,280 channels at stride 32.
+
+    Args:
+        config: of kind `lite`.
+    """
 
     class_embeddings: Tensor  # (1000, text_dim)
 
@@ -44,9 +48,8 @@ class LiteImageEncoder(ImageEncoder):
         batch: Tensor,
         mask_logits: Tensor,  # noqa: ARG002 - the classifier reads the box
     ) -> Tensor:
-        """ConSE on the mean feature of each box: `(N, text_dim)`."""
-        rois = torch.cat([batch[:, None].to(boxes_xyxy), boxes_xyxy], dim=1)
-        pooled = roi_align(c5.float(), rois.float(), self.pool_size, 1 / 32)
+        """ConSE on the mean feature of each box in C5: `(N, text_dim)`, not normalised."""
+        pooled = pool_boxes(c5, boxes_xyxy, batch, self.pool_size, stride=32)
         probabilities = self.classifier(pooled.mean((2, 3))).softmax(-1)
         top = probabilities.topk(CONSE_CLASSES, dim=-1)
         weights = top.values / top.values.sum(-1, keepdim=True)

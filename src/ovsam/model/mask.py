@@ -1,4 +1,4 @@
-"""SAM's mask decoder: embedding and prompt tokens -> mask logits and their predicted quality.
+"""SAM's mask decoder: embedding and prompt tokens -> mask logits and their predicted IoU.
 
 Ported from segment-anything (Apache-2.0), `mask_decoder.py`; parameter names are SAM's. Beside the
 original four-token decoder it builds the authors' release (one mask token, a label token instead
@@ -20,10 +20,14 @@ from ovsam.model.layers import MLP, DepthwiseConv2d, LayerNorm2d
 
 
 class HighResolution(nn.Module):
-    """C2..C4 made ready to be added to the decoder's stride-8 and stride-4 maps.
+    """C2..C4 -> maps that are added to the decoder's own at strides 8 and 4.
 
-    A top-down path, computed once for a photo: what C4 knows of objects reaches the fine levels
-    before any prompt does.
+    A top-down path, computed once for a photo: C4's context reaches the fine levels before any
+    prompt does.
+
+    Args:
+        channels: channels of C2..C5.
+        embed_dim: channels of the decoder's embedding.
     """
 
     def __init__(self, channels: Sequence[int], embed_dim: int) -> None:
@@ -62,10 +66,14 @@ def _mix(dim: int) -> nn.Sequential:
 
 
 class SpatialBlock(nn.Module):
-    """ConvNeXt's block, at first the identity: lets neighbours settle what the prompt has begun.
+    """ConvNeXt's block (Liu et al., CVPR 2022), the identity until it is trained.
 
-    In SAM's transformer the cells of the image speak to the prompt's tokens only, never to each
-    other; learnt from few photos, that leaves holes and stray islands.
+    In SAM's transformer the cells of the image attend to the prompt's tokens only, never to each
+    other; trained on few photos, that leaves holes and stray islands.
+
+    Args:
+        dim: channels in and out.
+        hidden_dim: channels between.
     """
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
@@ -87,8 +95,12 @@ class SpatialBlock(nn.Module):
 class MaskDecoder(nn.Module):
     """Two-way transformer, upscaling, and one small hypernetwork for each mask token.
 
-    Token 0 answers clear prompts; the others, where there are any, offer alternatives to an
+    Token 0 is the mask of a clear prompt; the others, where there are any, are alternatives for an
     ambiguous one (SAM's multimask output).
+
+    Args:
+        embed_dim: channels of the embedding and of the prompt's tokens.
+        config: mask tokens, widths and what is added to SAM's own decoder.
     """
 
     def __init__(self, embed_dim: int, config: DecoderConfig) -> None:
@@ -122,7 +134,7 @@ class MaskDecoder(nn.Module):
 
     @property
     def has_iou_head(self) -> bool:
-        """Whether the decoder estimates the quality of its masks."""
+        """Whether the decoder predicts the IoU of its masks."""
         return hasattr(self, "iou_token")
 
     def forward(
@@ -138,8 +150,8 @@ class MaskDecoder(nn.Module):
         Args:
             embedding: `(1, C, h, w)` shared by all prompts, or `(N, C, h, w)` one for each.
             positions: `(1, C, h, w)` of the prompt encoder.
-            sparse: prompt tokens `(N, T, C)`.
-            dense: dense prompt map `(N, C, h, w)`.
+            sparse: prompt tokens `(N, T, C)`: points and boxes.
+            dense: prompt map `(N, C, h, w)`: masks.
             high_resolution: maps of `HighResolution`, batched like `embedding`.
 
         Returns:

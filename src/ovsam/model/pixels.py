@@ -17,7 +17,17 @@ def to_pixels(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Tensor:
-    """Content `(h, w, 3)` RGB, 0 to 255 -> `(1, 3, H, W)`, normalised, then padded with zeros."""
+    """A photo's content at the model's scale -> what the encoder takes.
+
+    Args:
+        content: `(h, w, 3)` RGB, 0 to 255.
+        input_hw: (H, W) of the model's input, at least (h, w).
+        mean: of red, green and blue (`EncoderConfig.pixel_mean`).
+        std: their standard deviation.
+
+    Returns:
+        `(1, 3, H, W)` float32, normalised, then padded with zeros on the right and below.
+    """
     pixels = torch.from_numpy(content).float()
     pixels = (pixels - torch.tensor(mean)) / torch.tensor(std)
     height, width = content.shape[:2]
@@ -26,7 +36,17 @@ def to_pixels(
 
 
 def normalised(photos: Tensor, content_hw: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """The same for a batch `(B, S, S, 3)` uint8 of which `content_hw` `(B, 2)` is photo."""
+    """`to_pixels` for a batch of squares.
+
+    Args:
+        photos: `(B, S, S, 3)` uint8 RGB.
+        content_hw: `(B, 2)` (h, w) of each square's top left part that is photo.
+        mean: `(3,)` of red, green and blue.
+        std: `(3,)` their standard deviation.
+
+    Returns:
+        `(B, 3, S, S)`, normalised, with zeros where there is no photo.
+    """
     pixels = (photos - mean) / std
     cells = torch.arange(pixels.shape[1], device=pixels.device)
     inside = (cells[None, :, None] < content_hw[:, 0, None, None]) & (

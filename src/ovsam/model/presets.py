@@ -17,7 +17,7 @@ from ovsam.config import (
     ZoomConfig,
 )
 from ovsam.errors import CheckpointError, UnknownModelError, quoted
-from ovsam.vocabulary.vocabulary import load_vocabulary
+from ovsam.vocabulary.load import load_vocabulary
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "lite.safetensors"  # `lite`, with the package
 RELEASED_DECODER = DecoderConfig(mask_tokens=1, iou_head=False)  # the authors' own
@@ -147,7 +147,7 @@ def as_baseline(config: ModelConfig, ending: str) -> ModelConfig:
         config,
         name=config.name + ending,
         baseline=BASELINES[ending],
-        fusion_alpha=1.0,  # the frozen encoder alone is asked
+        fusion_alpha=1.0,  # the frozen encoder's score alone counts
         fusion_beta=1.0,
         seen_classes=(),
         calibration=CalibrationConfig(),  # the model's own is of other scores

@@ -1,8 +1,8 @@
-"""CLIP2SAM: regions of the pyramid -> embeddings -> class scores (paper §3.3; class score: Eq. 1).
+"""CLIP2SAM: regions of the pyramid -> embeddings -> class scores (paper §3.2; class score: Eq. 1).
 
-The learned side lives here: the paper's head (feature pyramid, RoIAlign, one conv) and those that
-Table 6 compares it with. The frozen encoder's own opinion of a region comes from `features.py`;
-both are compared with the same prototypes and fused.
+Here are the learned embeddings: the paper's head (feature pyramid, RoIAlign, one conv) and those
+that Table 6 compares it with. The frozen encoder embeds a region itself, `ImageEncoder`; both are
+compared with the same prototypes, and their scores are fused.
 """
 
 from __future__ import annotations
@@ -16,14 +16,19 @@ from torch import Tensor, nn
 
 from ovsam.config import TOKEN_HEADS, RegionConfig
 from ovsam.model.layers import MLP
-from ovsam.model.roi_align import roi_align
+from ovsam.model.roi_align import pool_boxes
 from ovsam.text.bank import Bank
 
 TOKEN_LAYERS = 2  # of the class token (the paper does not say)
 
 
 class FeaturePyramid(nn.Module):
-    """Feature pyramid network (Lin et al. 2017): lateral 1x1, nearest upsampling + add, 3x3."""
+    """Feature pyramid network (Lin et al., CVPR 2017): lateral 1x1, upsampled sum, 3x3.
+
+    Args:
+        channels: of each level, the finest first.
+        dim: channels of the maps that it gives.
+    """
 
     def __init__(self, channels: Sequence[int], dim: int) -> None:
         super().__init__()
@@ -31,7 +36,7 @@ class FeaturePyramid(nn.Module):
         self.fpn_convs = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=1) for _ in channels)
 
     def forward(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Levels `(B, C, h, w)`, finest first -> the same sizes with `dim` channels."""
+        """Levels `(B, C, h, w)`, the finest first -> maps of the same sizes, `(B, dim, h, w)`."""
         levels = [conv(level) for conv, level in zip(self.lateral_convs, pyramid, strict=True)]
         for i in range(len(levels) - 2, -1, -1):
             levels[i] = levels[i] + F.interpolate(levels[i + 1], size=levels[i].shape[-2:])
@@ -39,14 +44,14 @@ class FeaturePyramid(nn.Module):
 
 
 class RegionHead(nn.Module, ABC):
-    """What learns to embed regions; `region_head` makes one."""
+    """A learned embedding of regions; `region_head` makes one."""
 
     sees_masks: bool
-    """Whether a region is told by its mask; otherwise by its box alone."""
+    """Whether it reads a region under its mask; otherwise in its box."""
 
     @abstractmethod
     def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """What is computed once for a photo, from C2..C5."""
+        """C2..C5 -> the maps that `forward` reads, computed once for a photo."""
 
     @abstractmethod
     def forward(
@@ -55,7 +60,7 @@ class RegionHead(nn.Module, ABC):
         """Embed N regions.
 
         Args:
-            maps: what `pyramid` gave, of B photos.
+            maps: those of `pyramid`, of B photos.
             boxes_xyxy: `(N, 4)` model pixels.
             batch: `(N,)` which photo each region belongs to.
             mask_logits: `(N, 1, H / 4, W / 4)`; may be None where `sees_masks` is False.
@@ -66,7 +71,7 @@ class RegionHead(nn.Module, ABC):
 
 
 def region_head(channels: Sequence[int], text_dim: int, config: RegionConfig) -> RegionHead:
-    """The head that `config.kind` names.
+    """The head of kind `config.kind`, with random weights.
 
     Args:
         channels: channels of C2..C5.
@@ -79,7 +84,7 @@ def region_head(channels: Sequence[int], text_dim: int, config: RegionConfig) ->
 
 
 class PyramidHead(RegionHead):
-    """The paper's region head: FPN level by size -> RoIAlign -> 1x1 conv -> ReLU -> mean.
+    """The paper's region head (Figure 3): FPN level by size -> RoIAlign -> 1x1 conv, ReLU -> mean.
 
     Args:
         channels: channels of C2..C5.
@@ -96,7 +101,7 @@ class PyramidHead(RegionHead):
         self.roi_conv = nn.Conv2d(config.fpn_dim, text_dim, 1, bias=False)
 
     def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The FPN maps of C2..C5, computed once for a photo."""
+        """The FPN maps of those of C2..C5 that `config.levels` names, `(B, fpn_dim, h, w)`."""
         maps: tuple[Tensor, ...] = self.fpn([pyramid[i] for i in self.config.levels])
         return maps
 
@@ -105,31 +110,33 @@ class PyramidHead(RegionHead):
         maps: Sequence[Tensor],
         boxes_xyxy: Tensor,
         batch: Tensor,
-        mask_logits: Tensor | None,  # noqa: ARG002 - the box alone tells the region
+        mask_logits: Tensor | None,  # noqa: ARG002 - the box alone is read
     ) -> Tensor:
         """Boxes on the FPN maps `(B, fpn_dim, h, w)` -> `(N, text_dim)`."""
         level = self.levels_of(boxes_xyxy)
-        rois = torch.cat([batch[:, None].to(boxes_xyxy), boxes_xyxy], dim=1)  # (N, 5)
         size = self.config.roi_size
-        pooled = boxes_xyxy.new_zeros(len(rois), maps[0].shape[1], size, size)
+        pooled = boxes_xyxy.new_zeros(len(boxes_xyxy), maps[0].shape[1], size, size)
         for i, (level_map, source) in enumerate(zip(maps, self.config.levels, strict=True)):
             chosen = (level == i).nonzero()[:, 0]
             if len(chosen):
-                regions = roi_align(
-                    level_map.float(), rois[chosen].float(), size, 1 / (4 << source)
+                regions = pool_boxes(
+                    level_map, boxes_xyxy[chosen], batch[chosen], size, 4 << source
                 )
                 pooled = pooled.index_copy(0, chosen, regions.to(pooled))
         return F.relu(self.roi_conv(pooled)).mean((2, 3))  # (N, text_dim)
 
     def levels_of(self, boxes_xyxy: Tensor) -> Tensor:
-        """The FPN level of each box `(N, 4)` by the square root of its area: `(N,)` indices."""
+        """The FPN level of each box `(N, 4)` by the square root of its area: `(N,)` indices.
+
+        As in FPN's Eq. 1: a level coarser for each doubling of the side beyond `finest_scale`.
+        """
         side = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=0).prod(1).sqrt()
         level = torch.floor(torch.log2(side / self.config.finest_scale + 1e-6))
         return level.clamp(0, len(self.config.levels) - 1).long()
 
 
 class TokenHead(RegionHead):
-    """Table 6's other designs: a class token attends to C5, whose cells know how much is masked.
+    """Table 6's other designs: a class token attends to C5, to which the mask's coverage is added.
 
     With `kind = "token+clip"` an MLP joins the token with the mean of C5 under the mask. Both see a
     region at C5's resolution only, where small objects are lost.
@@ -153,18 +160,18 @@ class TokenHead(RegionHead):
         self.to_text = MLP(dim + (c5_channels if self.pools else 0), dim, text_dim, depth=2)
 
     def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """C5 as the token sees it `(B, dim, h, w)`, and C5 itself where it is pooled."""
+        """C5 at the token's width `(B, fpn_dim, h, w)`, and C5 itself where it is pooled."""
         c5 = pyramid[3]
         return (self.project(c5), c5) if self.pools else (self.project(c5),)
 
     def forward(
         self,
         maps: Sequence[Tensor],
-        boxes_xyxy: Tensor,  # noqa: ARG002 - the mask tells the region
+        boxes_xyxy: Tensor,  # noqa: ARG002 - the mask alone is read
         batch: Tensor,
         mask_logits: Tensor | None,
     ) -> Tensor:
-        """Masks on C5 -> `(N, text_dim)`."""
+        """Mask logits `(N, 1, H / 4, W / 4)` on C5 -> `(N, text_dim)`."""
         assert mask_logits is not None
         size_hw = (maps[0].shape[2], maps[0].shape[3])
         covered = F.interpolate(mask_logits.float().sigmoid(), size=size_hw, mode="area")
@@ -173,11 +180,11 @@ class TokenHead(RegionHead):
         token = self.class_token.expand(len(batch), -1, -1).to(cells)
         for layer in self.layers:
             token = layer(token, cells)
-        found = [token[:, 0]]
+        joined = [token[:, 0]]
         if self.pools:
             weights = covered[..., 0] / covered.sum(1).clamp(min=1e-6)  # (N, h * w)
-            found.append(_means(maps[1].flatten(2), weights, batch).to(token))
-        embeddings: Tensor = self.to_text(torch.cat(found, 1))
+            joined.append(_means(maps[1].flatten(2), weights, batch).to(token))
+        embeddings: Tensor = self.to_text(torch.cat(joined, 1))
         return embeddings
 
 
@@ -208,11 +215,11 @@ class _CrossAttention(nn.Module):
 
 
 def class_logits(embeddings: Tensor, bank: Bank, scale: float) -> Tensor:
-    """Compare regions with classes.
+    """Compare regions with classes (paper Eq. 1, before the softmax).
 
     Args:
-        embeddings: `(N, D)` regions.
-        bank: the synonyms of C classes.
+        embeddings: `(N, D)` regions, of any length.
+        bank: the unit vectors of the synonyms of C classes.
         scale: multiplies the cosine (CLIP: exp(4.6052) = 100).
 
     Returns:
@@ -232,10 +239,10 @@ def fuse(
     alpha: float,
     beta: float,
 ) -> Tensor:
-    """Geometric mean of the learned and the frozen score (paper §3.2).
+    """Geometric mean of the learned and the frozen score (paper §3.2, Open Vocabulary).
 
     Args:
-        head_logits: `(N, C + 1)` learned scores, background last.
+        head_logits: `(N, C + 1)` the region head's scores, background last.
         clip_logits: `(N, C + 1)` the frozen encoder's own scores.
         seen: `(C,)` bool, classes that the region head was trained on.
         answerable: `(C,)` bool, False for classes that may never be the answer.
@@ -255,7 +262,7 @@ def fuse(
 
 
 def mask_logits_to_boxes(mask_logits: Tensor) -> Tensor:
-    """The box around each predicted mask (logit > 0): the region that names a point prompt.
+    """The box around each predicted mask (logit > 0): a point prompt's region (paper §3.2).
 
     Args:
         mask_logits: `(N, 1, h, w)` at a quarter of the model's resolution.

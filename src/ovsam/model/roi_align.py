@@ -28,8 +28,24 @@ def _load_operators() -> None:
         import torchvision  # noqa: F401
 
 
+def pool_boxes(level: Tensor, boxes_xyxy: Tensor, batch: Tensor, size: int, stride: int) -> Tensor:
+    """Pool N boxes of one level of a pyramid to float32 `(N, C, size, size)`; see `roi_align`.
+
+    Args:
+        level: `(B, C, H / stride, W / stride)`.
+        boxes_xyxy: `(N, 4)` model pixels.
+        batch: `(N,)` which image of the batch each box belongs to.
+        size: cells along each side.
+        stride: model pixels per cell of the level.
+    """
+    rois = torch.cat([batch[:, None].to(boxes_xyxy), boxes_xyxy], dim=1)  # (N, 5)
+    return roi_align(level.float(), rois.float(), size, 1 / stride)
+
+
 def roi_align(features: Tensor, rois: Tensor, size: int, scale: float) -> Tensor:
-    """Pool regions of maps to `(N, C, size, size)`: bilinear samples at half-pixel positions.
+    """Pool N regions of maps to `(N, C, size, size)` (He et al., ICCV 2017, RoIAlign, aligned).
+
+    Bilinear samples are averaged in each cell; the corner of the first pixel is (0, 0).
 
     Args:
         features: `(B, C, h, w)`.

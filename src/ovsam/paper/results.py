@@ -35,7 +35,8 @@ from ovsam.paper.table_set import (
     model_commands,
     report_command,
 )
-from ovsam.vocabulary.vocabulary import COCO_BASE, COCO_NOVEL, load_vocabulary
+from ovsam.vocabulary.builtin import COCO_BASE, COCO_NOVEL
+from ovsam.vocabulary.load import load_vocabulary
 
 
 class _Outcome(TypedDict):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -43,20 +41,15 @@ from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import mask_logits_to_boxes
 from ovsam.structures import Label, Prediction, Prompt, checked_box_xyxy
 from ovsam.text.cache import TextStore
-from ovsam.text.prototypes import (
-    ClassPrototypes,
-    Progress,
-    TextEncoder,
-    as_read,
-    class_prototypes,
-    templates_of,
-)
-from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary
+from ovsam.text.class_embedder import ClassEmbedder
+from ovsam.text.encoder import Progress, TextEncoder
+from ovsam.text.prototypes import ClassPrototypes
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.wordnet import hierarchy
 
 _log = logging.getLogger("ovsam.predictor")
 
-VOCABULARIES_KEPT = 16
 PROMPTS_AT_ONCE = 64  # where the model does not zoom; bounds the memory of many prompts
 MOST_BYTES = 2**32  # of all masks of a call with more prompts
 SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
@@ -169,11 +162,14 @@ class Predictor:
         self._model = model.eval().to(self.device)
         self._model.to(memory_format=torch.channels_last)
         self._text_encoder = text_encoder
-        self._templates = tuple(templates)
-        self._store = store
-        self._prototypes: OrderedDict[str, ClassPrototypes] = OrderedDict()
-        self._as_read: OrderedDict[str, Vocabulary] = OrderedDict()
-        self._lock = threading.Lock()
+        self._classes = ClassEmbedder(
+            text_encoder,
+            templates,
+            store,
+            seen_classes=model.config.seen_classes,
+            device=self.device,
+            own_templates=model.context is None,  # of which a learned context is the one
+        )
         self.vocabulary = self._resolve(vocabulary)
 
     @property
@@ -486,52 +482,12 @@ class Predictor:
         if vocabulary is None:
             return self.vocabulary
         given = load_vocabulary(vocabulary)
-        if given.is_builtin or self.has_oracle:  # whose names are read well, or not at all
-            return given
-        key = given.fingerprint
-        with self._lock:
-            read = self._as_read.get(key)
-        if read is None:
-            read = as_read(given, self._text_encoder)
-            for note in read.notes[len(given.notes) :]:
-                _log.warning("%s", note)
-            with self._lock:
-                self._as_read[key] = self._as_read[read.fingerprint] = read
-                while len(self._as_read) > 2 * VOCABULARIES_KEPT:
-                    self._as_read.popitem(last=False)
-        notes = (*given.notes, *(note for note in read.notes if note not in given.notes))
-        if notes == given.notes and read.answerable == given.answerable:
-            return given
-        return replace(given, answerable=read.answerable, notes=notes)
+        return given if self.has_oracle else self._classes.readable(given)
 
     def _class_prototypes(
         self, vocabulary: Vocabulary, progress: Progress | None = None
     ) -> ClassPrototypes:
-        key = vocabulary.fingerprint
-        with self._lock:
-            if key in self._prototypes:
-                self._prototypes.move_to_end(key)
-                return self._prototypes[key]
-            newest = reversed(self._prototypes.values())
-            bases = dict.fromkeys(known.base for known in newest if known.base)
-        templates = self._templates  # of which a learned context is the one
-        if self._model.context is None:
-            templates = templates_of(vocabulary, self._templates)
-        made = class_prototypes(
-            vocabulary,
-            self._text_encoder,
-            templates,
-            self._store if templates == self._templates else self._store.without_seed(),
-            self.config.seen_classes,
-            progress,
-            bases=bases,
-            device=self.device,
-        )
-        with self._lock:
-            self._prototypes[key] = made
-            while len(self._prototypes) > VOCABULARIES_KEPT:
-                self._prototypes.popitem(last=False)
-        return made
+        return self._classes.prototypes(vocabulary, progress)
 
     def _encode_frames(
         self,
@@ -982,8 +938,8 @@ def load(
     from ovsam.model.baselines.coop import InContext
     from ovsam.model.presets import split_baseline
     from ovsam.model.restore import restore
+    from ovsam.text.encoder import PLAIN_TEMPLATES, openai_templates
     from ovsam.text.minilm import MiniLM
-    from ovsam.text.prototypes import PLAIN_TEMPLATES, openai_templates
 
     names = load_vocabulary(vocabulary)
     check_device(device)

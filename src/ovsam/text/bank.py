@@ -22,12 +22,12 @@ class Bank:
 
     Attributes:
         groups: tensors `(P, n, D)` of unit vectors, float32 or half precision: P names of each of
-            n classes. Banks share them; a class that no `place` leads to takes no part.
-        place: `(C,)` where each class is, counted through all groups.
+            n classes. Banks share them; a class that is not in `class_order` takes no part.
+        class_order: `(C,)` where each class is, counted through all groups.
     """
 
     groups: tuple[Tensor, ...]
-    place: Tensor
+    class_order: Tensor
 
     @classmethod
     def of(cls, vectors: Tensor, counts: Sequence[int]) -> Bank:
@@ -46,12 +46,12 @@ class Bank:
         return cls(tuple(groups), numbers.argsort(stable=True).argsort())
 
     def __len__(self) -> int:
-        return len(self.place)
+        return len(self.class_order)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Bank:
         """The same on a device, in a precision; vectors that are so already are shared."""
         groups = tuple(group.to(device, dtype or group.dtype) for group in self.groups)
-        return Bank(groups, self.place.to(device))
+        return Bank(groups, self.class_order.to(device))
 
     def joined(self, other: Bank, classes: Sequence[int]) -> Bank:
         """A bank of some of this one's classes and another's, whose vectors it shares.
@@ -61,9 +61,9 @@ class Bank:
             classes: numbers of classes, `len(self)` being the first of `other`.
         """
         held = sum(group.shape[1] for group in self.groups)
-        place = torch.cat([self.place, other.place + held])
-        chosen = torch.tensor(classes, device=place.device)
-        return Bank((*self.groups, *other.groups), place[chosen])
+        order = torch.cat([self.class_order, other.class_order + held])
+        chosen = torch.tensor(classes, device=order.device)
+        return Bank((*self.groups, *other.groups), order[chosen])
 
     def best_products(self, embeddings: Tensor) -> Tensor:
         """Vectors `(N, D)` -> `(N, C)`: the product with each class's best name.
@@ -76,7 +76,7 @@ class Bank:
             for group in self.groups
             for chunk in torch.split(group, _CHUNK, dim=1)
         ]
-        return torch.cat(best, dim=1).index_select(1, self.place)
+        return torch.cat(best, dim=1).index_select(1, self.class_order)
 
 
 class _Widened:

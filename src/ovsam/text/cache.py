@@ -1,53 +1,63 @@
-"""Text embeddings on disk: computed once for a name, whatever vocabularies it is part of."""
+"""Text embeddings on disk: a row for each name, and a file for each long vocabulary.
+
+A name is computed once, whatever vocabularies it is part of; a long vocabulary is opened
+memory-mapped.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ovsam.model.checkpoint import save_atomically
+
+FILES_KEPT = 8  # the last used ones; 22,000 classes of `lite` take 29 MB
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 30.0  # how long to wait while another process writes
 _QUERY = 500  # texts per query; SQLite limits the number of parameters
+_FOLDER, _SUFFIX = "banks", ".safetensors"
+_TENSOR = "vectors"
+_TOLERANCE = 1e-2  # of a vector's length; half precision is off by less than a thousandth
 _SCHEMA = """CREATE TABLE IF NOT EXISTS embedding (
     model TEXT NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (model, text)
 )"""
 
 
 class TextStore:
-    """Unit vectors of texts in one SQLite file, shared by any number of processes and threads.
+    """Unit vectors of texts on disk, shared by any number of processes and threads.
 
-    It is a cache: a file that is damaged is moved away, one that cannot be written is made up for
-    in memory, both with a warning in the log. Each call opens the file for a short transaction.
+    Those of single texts are rows of one SQLite file, which each call opens for a short
+    transaction; matrices of many texts are files in a folder beside it. All is a cache: a file that
+    is damaged is replaced, one that cannot be written is made up for in memory, both with a warning
+    in the log.
 
     Args:
-        path: the file, made with its folder when first written; None keeps all in memory.
+        path: the SQLite file, made with its folder when first written; None keeps all in memory.
         seed: embeddings that came with the checkpoint, by the text model and the prompt templates
             that this store is used with. Looked at first, never written.
 
-    Attributes:
-        writes: whether what is new is kept on disk.
     """
 
     def __init__(
         self, path: Path | None, seed: Mapping[str, NDArray[np.floating]] | None = None
     ) -> None:
         self._path = path
-        self.writes = path is not None
+        self._writes = path is not None
         self._seed = seed or {}
         self._memory: dict[tuple[str, str], NDArray[np.float32]] = {}
         self._lock = threading.Lock()
-
-    @property
-    def folder(self) -> Path | None:
-        """Where the file is; None if all is kept in memory."""
-        return None if self._path is None else self._path.parent
 
     def without_seed(self) -> TextStore:
         """The same file for other templates than those that the seed was made with."""
@@ -72,8 +82,8 @@ class TextStore:
                 return found
             rows = list(self._read(self._path, model, unknown))
         except (sqlite3.Error, OSError) as error:
-            if not self._start_anew(self._path, error):
-                self._path, self.writes = None, False  # said once is enough
+            if not self._replaced(self._path, error):
+                self._path, self._writes = None, False  # said once is enough
             return found
         for text, blob in rows:
             if len(blob) == 4 * dim:
@@ -84,15 +94,57 @@ class TextStore:
 
     def put(self, model: str, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         """Keep vectors `(dim,)` by their texts, under the key `model`."""
-        if self._path is not None and self.writes:
+        if self._path is not None and self._writes:
             try:
                 self._write(self._path, model, vectors)
                 return
             except (sqlite3.Error, OSError) as error:
-                if not self._start_anew(self._path, error):
-                    self.writes = False  # said once is enough; what is there can still be read
+                if not self._replaced(self._path, error):
+                    self._writes = False  # said once is enough; what is there can still be read
         with self._lock:
             self._memory.update({(model, text): vector for text, vector in vectors.items()})
+
+    def get_matrix(self, name: str, shape: tuple[int, int]) -> Tensor | None:
+        """The matrix `(S, D)` of unit vectors in half precision; None = it is not there.
+
+        It is memory-mapped. A file that is cut short, damaged or of another shape counts as none.
+        """
+        path = self._matrix_path(name)
+        if path is None:
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                vectors: Tensor = file.get_tensor(_TENSOR)
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+            _log.warning("Text embeddings are read name by name: %s: %s.", path, error)
+            return None
+        if vectors.shape != shape or vectors.dtype != torch.float16 or not _are_units(vectors):
+            _log.warning("Text embeddings are read name by name: %s is damaged.", path)
+            return None
+        with suppress(OSError):
+            os.utime(path)  # used now: others are deleted first
+        return vectors
+
+    def put_matrix(self, name: str, vectors: Tensor) -> None:
+        """Keep a matrix `(S, D)` in half precision; the last used `FILES_KEPT` are kept.
+
+        Without a file, or where it cannot be written, it is not.
+        """
+        path = self._matrix_path(name)
+        if path is None or not self._writes:
+            return
+        try:
+            save_atomically(path, {_TENSOR: vectors})
+            files = sorted(path.parent.glob(f"*{_SUFFIX}"), key=lambda file: file.stat().st_mtime)
+            for file in files[:-FILES_KEPT]:
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("Text embeddings are not kept on disk: %s: %s.", path, error)
+
+    def _matrix_path(self, name: str) -> Path | None:
+        return None if self._path is None else self._path.parent / _FOLDER / f"{name}{_SUFFIX}"
 
     def _read(self, path: Path, model: str, texts: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         with _connected(path) as connection:
@@ -110,16 +162,18 @@ class TextStore:
         with _connected(path) as connection, connection:
             connection.executemany("INSERT OR REPLACE INTO embedding VALUES (?, ?, ?)", rows)
 
-    def _start_anew(self, path: Path, error: Exception) -> bool:
+    def _replaced(self, path: Path, error: Exception) -> bool:
         """Log why the file was of no use; whether it was damaged, and is moved away."""
         # Damage is a plain DatabaseError; its subclass OperationalError is a lock, a full disk…
         if type(error) is not sqlite3.DatabaseError:
             _log.warning("Text embeddings are not kept on disk: %s: %s.", path, error)
             return False
-        spoilt = path.with_name(f"{path.name}.damaged")
-        _log.warning("Text embeddings start anew: %s: %s. Moved to %s.", path, error, spoilt)
+        damaged = path.with_name(f"{path.name}.damaged")
+        _log.warning(
+            "Text embeddings are computed again: %s: %s. Moved to %s.", path, error, damaged
+        )
         try:
-            path.replace(spoilt)
+            path.replace(damaged)
         except OSError as failure:
             _log.warning("Could not move %s: %s.", path, failure)
             return False
@@ -134,3 +188,9 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
     finally:
         connection.close()
+
+
+def _are_units(vectors: Tensor) -> bool:
+    """Whether no vector has lost its length; half precision is enough to tell, and widens none."""
+    lengths = torch.linalg.vector_norm(vectors, dim=1)
+    return bool(((lengths - 1).abs() < _TOLERANCE).all())

@@ -12,14 +12,10 @@ from typing import Generic, TypeVar
 import torch
 
 from ovsam.text.cache import TextStore
-from ovsam.text.prototypes import (
-    ClassPrototypes,
-    Progress,
-    TextEncoder,
-    as_read,
-    class_prototypes,
-    templates_of,
-)
+from ovsam.text.encoder import Progress, TextEncoder, templates_of
+from ovsam.text.prototypes import ClassPrototypes, class_prototypes
+from ovsam.text.readable import readable_vocabulary
+from ovsam.vocabulary.load import is_builtin
 from ovsam.vocabulary.vocabulary import Vocabulary
 
 VOCABULARIES_KEPT = 16  # prototypes of the last used ones; 22,000 classes of `lite` take 29 MB
@@ -73,20 +69,25 @@ class ClassEmbedder:
         Raises:
             UnreadableNamesError: the text model can read no name, or tell none from another.
         """
-        if vocabulary.is_builtin:  # whose names are read well
+        if is_builtin(vocabulary):  # whose names are read well
             return vocabulary
         key = f"{vocabulary.fingerprint} {vocabulary.name}"
         read = self._readable.get(key)
         if read is None:
-            read = as_read(replace(vocabulary, notes=()), self._encoder)
+            read = readable_vocabulary(replace(vocabulary, notes=()), self._encoder)
             for note in read.notes:
                 if note not in vocabulary.notes:
                     _log.warning("%s", note)
             self._readable.put(key, read)
-        notes = tuple(dict.fromkeys((*vocabulary.notes, *read.notes)))
-        if notes == vocabulary.notes and read.answerable == vocabulary.answerable:
+        if not read.notes:
             return vocabulary
-        return replace(vocabulary, answerable=read.answerable, notes=notes)
+        pairs = zip(vocabulary.entries, read.entries, strict=True)
+        entries = (
+            given if given.answerable == found.answerable else replace(given, answerable=False)
+            for given, found in pairs
+        )
+        notes = dict.fromkeys((*vocabulary.notes, *read.notes))
+        return replace(vocabulary, entries=tuple(entries), notes=tuple(notes))
 
     def prototypes(
         self, vocabulary: Vocabulary, progress: Progress | None = None

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ovsam.errors import CheckpointError
 from ovsam.extras import install_line
-from ovsam.text.prototypes import Reading
+from ovsam.text.encoder import Reading
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

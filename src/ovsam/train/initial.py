@@ -28,16 +28,15 @@ from ovsam.model.state_dict import check_finite, check_kinds, differences
 from ovsam.model.weights_file import read_tensors
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
+from ovsam.text.encoder import PLAIN_TEMPLATES, openai_templates
 from ovsam.text.minilm import MiniLM
-from ovsam.text.prototypes import (
-    PLAIN_TEMPLATES,
-    as_read,
-    name_bank,
-    openai_templates,
-    readable_names,
-)
+from ovsam.text.prototypes import name_bank
+from ovsam.text.readable import readable_names, readable_vocabulary
 from ovsam.train.recipe import StartSettings
-from ovsam.vocabulary.vocabulary import Vocabulary, load_vocabulary, plain_name
+from ovsam.vocabulary.entry import Entry
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.names import plain_name
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 _log = logging.getLogger(__name__)
 
@@ -266,7 +265,8 @@ def prototypes_of(
     encoder = text_side(start, device)
     unique = {plain_name(texts[0]): texts for texts in classes}
     if len(unique) > 1:
-        for note in as_read(Vocabulary(name, tuple(unique), tuple(unique.values())), encoder).notes:
+        vocabulary = Vocabulary(name, tuple(Entry(*item) for item in unique.items()))
+        for note in readable_vocabulary(vocabulary, encoder).notes:
             _log.warning("%s", note)
     return name_bank(readable_names(classes, encoder), encoder, templates, store).to(device)
 

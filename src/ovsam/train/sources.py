@@ -11,7 +11,8 @@ from ovsam.errors import OvsamError, TrainingError
 from ovsam.formats.annotations import Category
 from ovsam.train.feature_cache import photos_root
 from ovsam.train.recipe import Recipe, SourceSettings
-from ovsam.vocabulary.vocabulary import COCO_BASE, load_vocabulary
+from ovsam.vocabulary.builtin import COCO_BASE
+from ovsam.vocabulary.load import load_vocabulary
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from importlib import resources
 
@@ -36,14 +36,14 @@ class Hierarchy:
     def __init__(self) -> None:
         self._kinds: dict[str, tuple[str, ...]] = {}
         self._classes: dict[str, str] = {}  # those of 22k by their synset
-        self._told: dict[tuple[str, str], str] = {}
+        self._exceptions: dict[str, dict[str, str]] = {}  # by vocabulary
         self._above: dict[str, frozenset[str]] = {}
         self._bases: dict[str, str] = {}  # of irregular plurals
         called: list[tuple[str, str]] = []  # what WordNet calls each, where 22k does not
         for line in _lines("synsets"):
             kind, *rest = line.split(" ", 3)
             if kind == "means":
-                self._told[rest[1], rest[2].lower()] = rest[0]
+                self._exceptions.setdefault(rest[1], {})[rest[2].lower()] = rest[0]
             elif kind == "above":
                 self._kinds[rest[0]] = _parents(rest[1])
                 called += [(name.lower(), rest[0]) for name in rest[2].split(", ") if name]
@@ -67,9 +67,9 @@ class Hierarchy:
         for word, synset in (*called, *synonyms, *firsts.items()):
             self._called.setdefault(word, set()).add(synset)
         for line in _lines("kinds"):
-            self._put_right(*line.split(": "))
+            self._correct(*line.split(": "))
 
-    def _put_right(self, name: str, kinds: str) -> None:
+    def _correct(self, name: str, kinds: str) -> None:
         """Say what a thing is a kind of, too, or with "not" before it, is not."""
         synset = self._words.setdefault(name.lower(), name)
         if synset == name:
@@ -91,23 +91,13 @@ class Hierarchy:
         """
         return next((self._words[w] for w in self._forms(word) if w in self._words), None)
 
-    def meanings(
-        self, vocabulary: str, classes: Sequence[str], synonyms: Sequence[Sequence[str]]
-    ) -> tuple[str | None, ...]:
-        """The synset of each class, by its first name or else by a synonym.
+    def exceptions(self, vocabulary: str) -> Mapping[str, str]:
+        """What a built-in vocabulary means by names, in lower case, that mean something else here.
 
-        Args:
-            vocabulary: its name; what is added to a built-in one's after a comma does not count.
-            classes: `C` display names.
-            synonyms: for each class its names.
+        >>> hierarchy().exceptions("imagenet1k")["kite"]
+        'n01608432'
         """
-        source = vocabulary.partition(",")[0]
-        found = []
-        for name, texts in zip(classes, synonyms, strict=True):
-            told = self._told.get((source, name.lower()))
-            known = (self.find(text) for text in (name, *texts))
-            found.append(told or next((synset for synset in known if synset), None))
-        return tuple(found)
+        return self._exceptions.get(vocabulary, {})
 
     def above(self, synset: str) -> frozenset[str]:
         """A synset and all that it is a kind of."""
@@ -127,8 +117,8 @@ class Hierarchy:
             VocabularyError: the word is not known; names others that are written alike.
         """
         word = next((word for word in self._forms(kind) if word in self._called), "")
-        if word in self._said:
-            return frozenset({self._said[word]})
+        if word in self._said_words:
+            return frozenset({self._said_words[word]})
         if found := self._called.get(word):
             most = max(self._counts[synset] for synset in found)
             return frozenset(s for s in found if self._counts[s] >= most / RARE)
@@ -153,16 +143,16 @@ class Hierarchy:
         return Counter(kind for synset in self._classes for kind in self.above(synset))
 
     @cached_property
-    def telling(self) -> dict[str, str]:
+    def kind_words(self) -> dict[str, str]:
         """The kinds that an object may be said to be, with the words for them."""
         words = [word.partition(" = ")[0] for word in said_kinds()]
         return {
-            self._said.get(w) or max(sorted(self._called[w]), key=self._counts.__getitem__): w
+            self._said_words.get(w) or max(sorted(self._called[w]), key=self._counts.__getitem__): w
             for w in words
         }
 
     @cached_property
-    def _said(self) -> dict[str, str]:
+    def _said_words(self) -> dict[str, str]:
         """The synsets of the kinds whose words might mean another."""
         pairs = (word.partition(" = ") for word in said_kinds())
         return {word: synset for word, _, synset in pairs if synset}
@@ -191,12 +181,12 @@ class Kinds:
         answers = {row for row in range(len(synsets)) if answerable is None or answerable[row]}
         members: dict[str, list[int]] = {}
         for row, synset in enumerate(synsets):
-            for kind in tree.above(synset) & tree.telling.keys() if synset else ():
+            for kind in tree.above(synset) & tree.kind_words.keys() if synset else ():
                 members.setdefault(kind, []).append(row)
         members = {kind: rows for kind, rows in members.items() if not answers <= set(rows)}
         # The most specific first; of those with the same classes the lowest, that has most above.
         order = sorted(members, key=lambda kind: (len(members[kind]), -len(tree.above(kind)), kind))
-        self._names = [tree.telling[kind] for kind in order]
+        self._names = [tree.kind_words[kind] for kind in order]
         self._rows = np.array([row for kind in order for row in members[kind]], np.int64)
         self._counts = np.array([len(members[kind]) for kind in order], np.int64)
         self._starts = np.cumsum(self._counts) - self._counts

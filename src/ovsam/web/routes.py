@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ovsam.images.read import read_photo
-from ovsam.vocabulary.vocabulary import builtin_vocabularies
+from ovsam.vocabulary.builtin import builtin_vocabularies
 from ovsam.web.guard import UPLOAD_PATH
 from ovsam.web.schemas import (
     ObjectReply,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ovsam.errors import OvsamError, VocabularyError
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prediction, Prompt
-from ovsam.vocabulary.vocabulary import Vocabulary, typed_vocabulary
+from ovsam.vocabulary.load import typed_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.web.guard import BUSY
 
 MAX_CLASSES = 10_000

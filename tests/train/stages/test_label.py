@@ -110,7 +110,7 @@ def test_names_of_each_data_set_compete_among_themselves(data_sets: list[DataSet
     learner, drawn = stage(data_sets), batches(data_sets, size=4)
     batch = next(drawn[i] for i in range(9) if set(drawn[i].source.tolist()) == {0, 1})
     both = losses(learner, batch)["class"].item()
-    learner.banks[1] = replace(bank := learner.banks[1], place=bank.place.flip(0))
+    learner.banks[1] = replace(bank := learner.banks[1], class_order=bank.class_order.flip(0))
     flipped = losses(learner, batch)["class"].item()
     assert flipped != pytest.approx(both, rel=1e-3)
     alone = replace(batch, source=torch.zeros_like(batch.source))

@@ -1,4 +1,4 @@
-"""Convolutions beside the frozen trunk, the adapters of Table 1 for Feature-Crop.
+"""Convolutions beside the frozen trunk: the adapters of the paper's Table 1 for Feature-Crop.
 
 Both add to C5, with a factor that begins at zero: before training they are Feature-Crop itself. The
 trunk gives no gradients, so neither reaches into its stages, as the originals do with a ViT's.
@@ -6,6 +6,7 @@ trunk gives no gradients, so neither reaches into its stages, as the originals d
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,8 +20,8 @@ STEM_DIM = 64  # channels at strides 2 and 4
 DIM, HEADS = 256, 8  # of the tokens that attend
 
 
-class ConvAdapter(nn.Module):
-    """Pixels and C2..C5 -> another C5; `conv_adapter` makes one.
+class ConvAdapter(nn.Module, ABC):
+    """Pixels and C2..C5 -> a changed C5; `conv_adapter` makes one.
 
     Args:
         channels: channels of C5.
@@ -30,9 +31,9 @@ class ConvAdapter(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(channels))
 
+    @abstractmethod
     def added(self, pixels: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
-        """What is added to C5 once it is multiplied by `gamma`: of C5's shape."""
-        raise NotImplementedError
+        """What is multiplied by `gamma` and added to C5: `(B, C, H / 32, W / 32)`."""
 
     def forward(self, pixels: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
         """Normalised pixels `(B, 3, H, W)` and C2..C5 -> `(B, C, H / 32, W / 32)`."""
@@ -41,7 +42,12 @@ class ConvAdapter(nn.Module):
 
 
 def conv_adapter(kind: Literal["vit-adapter", "mimdet"], channels: Sequence[int]) -> ConvAdapter:
-    """The adapter of a kind, on a trunk of these channels of C2..C5."""
+    """The adapter of a kind, with random weights.
+
+    Args:
+        kind: see `BaselineConfig.conv_adapter`.
+        channels: channels of C2..C5.
+    """
     if kind == "mimdet":
         return MimdetAdapter(channels[3])
     return ViTAdapter(channels)
@@ -102,7 +108,7 @@ class ViTAdapter(ConvAdapter):
         self.project = nn.Conv2d(DIM, channels[3], 1)
 
     def added(self, pixels: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
-        """What C5's cells found among the tokens, at C5's width."""
+        """What C5's cells gather from the tokens, at C5's width."""
         maps = zip(self.stem(pixels), self.levels, strict=True)
         tokens = torch.cat([_cells(level) + code for level, code in maps], 1)  # (B, K, DIM)
         keys = tokens
@@ -111,8 +117,8 @@ class ViTAdapter(ConvAdapter):
             keys = _cells(to_keys(level))
             tokens = tokens + extract(tokens, keys)
             tokens = tokens + mlp(F.layer_norm(tokens, (DIM,)))
-        found = self.injector(keys, tokens)  # the last keys are C5's cells
-        added: Tensor = self.project(found.transpose(1, 2).unflatten(2, pyramid[3].shape[2:]))
+        gathered = self.injector(keys, tokens)  # the last keys are C5's cells
+        added: Tensor = self.project(gathered.transpose(1, 2).unflatten(2, pyramid[3].shape[2:]))
         return added
 
 
@@ -126,10 +132,9 @@ class _Attention(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         keys = self.norm_keys(keys)
-        found: Tensor = self.attention(self.norm_queries(queries), keys, keys, need_weights=False)[
-            0
-        ]
-        return found
+        queries = self.norm_queries(queries)
+        attended: Tensor = self.attention(queries, keys, keys, need_weights=False)[0]
+        return attended
 
 
 def _cells(level: Tensor) -> Tensor:

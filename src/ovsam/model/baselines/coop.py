@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovsam.text.prototypes import Reading
+from ovsam.text.encoder import Reading
 
 INITIAL_STD = 0.02  # CoOp's
 

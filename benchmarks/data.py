@@ -29,10 +29,11 @@ from torchvision import ops, tv_tensors
 from torchvision.transforms import v2
 
 from ovsam.data.prompts import PromptConfig, draw_prompts
-from ovsam.data.scene_crops import SceneConfig, draw_scene
-from ovsam.formats.layouts import ListedPhoto, list_photos
+from ovsam.data.scene_crops import SceneCropConfig, draw_scene_crop
+from ovsam.formats.layouts import list_photos
+from ovsam.formats.listing import ListedPhoto
 
-SCENES = SceneConfig()
+SCENES = SceneCropConfig()
 PROMPTS = PromptConfig()
 GOAL = 2.0  # times the reference's images a second
 
@@ -67,7 +68,7 @@ class Figure:
 def ours(photo: ListedPhoto, index: int) -> int:
     """Draw crop `index` with its prompts: the number of objects in it."""
     rng = np.random.default_rng((0, index))
-    scene = draw_scene(rng, photo, SCENES, [])
+    scene = draw_scene_crop(rng, photo, SCENES, [])
     if scene is None:
         return 0
     draw_prompts(rng, scene, PROMPTS)
@@ -81,7 +82,7 @@ def reference(photo: ListedPhoto, index: int) -> int:
 
 
 def drawn_plainly(
-    photo: ListedPhoto, index: int, scenes: SceneConfig, prompts: PromptConfig
+    photo: ListedPhoto, index: int, scenes: SceneCropConfig, prompts: PromptConfig
 ) -> Drawn | None:
     """Crop `index` with its prompts as the reference draws them; None where it shows no object."""
     rng = np.random.default_rng((0, index))

@@ -110,7 +110,7 @@ def run(side: str, folder: Path) -> dict[str, Any]:
     from ovsam.evaluate.instances import evaluate
     from ovsam.formats.coco_results import Detection, Detections
     from ovsam.formats.ground_truth import read_ground_truth
-    from ovsam.vocabulary.vocabulary import load_vocabulary
+    from ovsam.vocabulary.load import load_vocabulary
 
     start = time.perf_counter()
     truth = read_ground_truth(folder / "truth.json")

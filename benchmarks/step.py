@@ -10,8 +10,9 @@ with the plain pipeline of `data.py`, decodes the prompts one after the other an
 logits with whole masks, where ours decodes prompts of one kind together and compares 12,544 points.
 
 The second takes one step of batch 1 at 1024 pixels with 40 prompts and random weights, in float32,
-and reports the most memory it held, with activations kept and computed again (`recompute`). It
-needs no data. Each is a fresh process, since a process's peak never falls.
+and reports the most memory it held, with activations kept and computed again
+(`checkpoint_activations`). It needs no data. Each is a fresh process, since a process's peak never
+falls.
 """
 
 from __future__ import annotations
@@ -38,21 +39,21 @@ from data import GOAL, Drawn, drawn_plainly
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
-from ovsam.data.scene_crops import SceneConfig
-from ovsam.hub import SHIPPED
+from ovsam.data.scene_batches import TRIES, SceneBatches
+from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.model.build import build
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.presets import MODELS, named_config
+from ovsam.hub import SHIPPED
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.model.restore import restore
 from ovsam.text.bank import Bank
-from ovsam.train.loop import _moved as moved
-from ovsam.train.losses import mask_iou
-from ovsam.train.scene_losses import BCE_WEIGHT, CLASS_WEIGHT, DICE_WEIGHT
-from ovsam.train.stages.label import TRIES, LabelBatches, LabelStage
+from ovsam.train.loop import on_device
+from ovsam.train.losses import BCE_WEIGHT, CLASS_WEIGHT, DICE_WEIGHT, mask_iou
+from ovsam.train.stages.label import LabelStage
 
-SCENES = SceneConfig(size=512)  # what `lite` sees
+SCENES = SceneCropConfig(size=512)  # what `lite` sees
 PROMPTS = PromptConfig()
 PARTS = ("region_head", "mask_decoder")  # what learns: both, as in the paper
 WARM_UP = 1  # steps of each that do not count
@@ -88,7 +89,7 @@ def labelled(model: OVSAM, data_set: DataSet, recompute: bool = False) -> LabelS
     """The stage in training, with random directions for names: what they are costs no time."""
     shape = (max(1, len(data_set.classes)), model.config.encoder.text_dim)
     bank = Bank.of(F.normalize(torch.randn(shape), dim=-1), [1] * shape[0])
-    stage = LabelStage(model, [bank], PARTS, rounds=0, recompute=recompute)
+    stage = LabelStage(model, [bank], PARTS, rounds=0, checkpoint_activations=recompute)
     stage.train()
     return stage
 
@@ -129,7 +130,7 @@ class PlainBatches:
 
     def _crop(self, draw: int) -> Plain:
         for again in range(TRIES):
-            _, place = self.mixture[draw + again * 7919]  # as `LabelBatches` goes on
+            _, place = self.mixture[draw + again * 7919]  # as `SceneBatches` goes on
             photo = self.data_set[place]
             found = drawn_plainly(photo, draw, SCENES, PROMPTS)
             if found is not None:
@@ -211,7 +212,7 @@ def timed(folder: Path, steps: int, size: int) -> list[Figure]:
     every = read_data_set(listing, folder / "train2017")
     data_set = every.where(lambda photo: bool(photo.instances))
     mixture = Mixture([data_set], [1.0], seed=0)
-    ours = LabelBatches([data_set], mixture, SCENES, PROMPTS, size)
+    ours = SceneBatches([data_set], mixture, SCENES, PROMPTS, size)
     plain = PlainBatches(data_set, mixture, size)
     stage = labelled(restore(SHIPPED).model, data_set)
     adamw = optimiser(stage)
@@ -280,13 +281,13 @@ def tiny_data_set(folder: Path, side: int) -> DataSet:
 def one_step(name: str, recompute: bool, device: str) -> Memory:
     """Take one step in this process."""
     config = named_config(name)
-    scenes = SceneConfig(size=config.image_size, scale_range=(1.0, 1.0))  # the photo fills it
+    scenes = SceneCropConfig(size=config.image_size, scale_range=(1.0, 1.0))  # the photo fills it
     with tempfile.TemporaryDirectory() as folder:
         data_set = tiny_data_set(Path(folder), config.image_size)
         mixture = Mixture([data_set], [1.0], seed=0)
-        batch = LabelBatches([data_set], mixture, scenes, PROMPTS, 1)[0]
+        batch = SceneBatches([data_set], mixture, scenes, PROMPTS, 1)[0]
     stage = labelled(build(config), data_set, recompute).to(device)
-    adamw, batch = optimiser(stage), moved(batch, torch.device(device))
+    adamw, batch = optimiser(stage), on_device(batch, torch.device(device))
     before, start = peak_gb(device), time.perf_counter()
     learn(adamw, lambda: torch.stack([*stage.losses(batch).values()]).sum())
     peak = peak_gb(device)

@@ -49,8 +49,8 @@ def run(*options: str, data: str = "data", teacher: str = "vit.pth", answer: str
 def assert_whole(count: int) -> None:
     """Every photo's embedding is what the teacher says of it, in half precision."""
     cache, teacher = FeatureCache(Path("cache")), load_teacher("vit.pth")
-    assert sorted(cache.contents.photos) == sorted(f"a/{i}.png" for i in range(count))
-    for name in cache.contents.photos:
+    assert sorted(cache.header.photos) == sorted(f"a/{i}.png" for i in range(count))
+    for name in cache.header.photos:
         expected = teacher(teacher.pixels(read_photo(Path("data", name))))[0]
         torch.testing.assert_close(cache[name].float(), expected, rtol=1e-3, atol=1e-3)
 
@@ -106,7 +106,7 @@ def test_one_of_our_models_as_the_teacher() -> None:
     made = FeatureCache(Path("cache"))["a/4.png"].float()
     torch.testing.assert_close(made, expected, rtol=1e-3, atol=1e-3)
     cache = FeatureCache(Path("cache"))
-    assert (cache.contents.teacher, cache["a/4.png"].shape) == ("lite", (128, 4, 4))
+    assert (cache.header.teacher, cache["a/4.png"].shape) == ("lite", (128, 4, 4))
 
 
 @pytest.mark.data
@@ -118,8 +118,8 @@ def test_real_photos(photos_root: Path) -> None:
     result = run("--size", "128", "--yes", *split, data=data, teacher="lite")
     assert result.exit_code == 0, result.output
     cache = FeatureCache(Path("cache"))
-    assert len(cache.contents.photos) == count
-    first, last = cache.contents.photos[0], cache.contents.photos[-1]
+    assert len(cache.header.photos) == count
+    first, last = cache.header.photos[0], cache.header.photos[-1]
     assert Path(data, first).is_file()
     assert cache[first].shape == cache[last].shape == (128, 8, 8)
     assert not torch.equal(cache[first], cache[last])
@@ -184,9 +184,9 @@ import os, signal, sys
 from pathlib import Path
 from ovsam import files as output
 from ovsam.cli.app import app
-from ovsam.train import feature_cache
+from ovsam.train import cache_shards
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-whole, calls = feature_cache.write_atomically, []
+whole, calls = cache_shards.write_atomically, []
 def write(path, content):
     calls.append(path)
     if len(calls) == 5:  # the header comes first
@@ -196,7 +196,7 @@ def write(path, content):
                 kill()
         kill()
     whole(path, content)
-feature_cache.write_atomically = write
+cache_shards.write_atomically = write
 app(sys.argv[1:])
 """
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ovsam.data.dataset import DataSet, all_annotations, read_data_set
 from ovsam.errors import AnnotationError
-from ovsam.formats.coco import Category
+from ovsam.formats.annotations import Category
 from ovsam.images.read import read_photo
 from photo_folder import HEIGHT, WIDTH, rectangle, write_folder, write_photo
 
@@ -255,10 +255,10 @@ def test_classes_that_a_photo_tells_of(tmp_path: Path) -> None:
     """Not of oxen on the first photo, nor of mugs on the second: not all of them are marked."""
     data_set = read_data_set(lvis(tmp_path), tmp_path, name="LVIS")
     classes = data_set.classes
-    told = [data_set.counted_classes(photo) for photo in data_set.photos]
+    told = [data_set.verified_classes(photo) for photo in data_set.photos]
     names = [[classes[i] for i in numbers or ()] for numbers in told]
     assert names == [["cat", "coffee_mug"], ["cat"]]
-    assert data_set.counted_classes(replace(data_set[0], negative_classes=None)) is None
+    assert data_set.verified_classes(replace(data_set[0], negative_classes=None)) is None
 
 
 def test_folders_whose_names_have_blanks_are_listed(root: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from ovsam.data.dataset import DataSet
 from ovsam.data.mixture import BLOCK, Mixture, PhotoOrder, repeat_factors
 from ovsam.errors import AnnotationError
-from ovsam.formats.coco import Category
-from ovsam.formats.layouts import ListedPhoto, Photos
+from ovsam.formats.annotations import Category
+from ovsam.formats.listing import ListedPhoto, Photos
 
 
 def same(photo: ListedPhoto) -> ListedPhoto:

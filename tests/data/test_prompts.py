@@ -16,7 +16,7 @@ from ovsam.data.prompts import (
     draw_prompts,
     next_click,
 )
-from ovsam.data.scene_crops import Scene
+from ovsam.data.scene_crops import SceneCrop
 from ovsam.model.prompt import NOT_A_POINT
 
 SIZE = 64
@@ -24,14 +24,14 @@ CONTENT = (48, 64)
 BOXES = [[4, 4, 24, 44], [30, 10, 60, 20], [40, 30, 50, 40]]
 
 
-def scene(masked: int = 3, ell: bool = False) -> Scene:
+def scene(masked: int = 3, ell: bool = False) -> SceneCrop:
     """Three rectangles, of which the first few have masks; `ell` leaves a corner out of each."""
     masks = torch.zeros(3, SIZE, SIZE, dtype=torch.bool)
     for mask, (x0, y0, x1, y1) in zip(masks[:masked], BOXES, strict=False):
         mask[y0:y1, x0:x1] = True
         if ell:
             mask[y0 : (y0 + y1) // 2, (x0 + x1) // 2 : x1] = False
-    return Scene(
+    return SceneCrop(
         name="made up",
         photo=torch.zeros(SIZE, SIZE, 3, dtype=torch.uint8),
         content_hw=CONTENT,
@@ -42,7 +42,7 @@ def scene(masked: int = 3, ell: bool = False) -> Scene:
     )
 
 
-def prompts(config: PromptConfig, drawn: Scene | None = None, seed: int = 0) -> Prompts:
+def prompts(config: PromptConfig, drawn: SceneCrop | None = None, seed: int = 0) -> Prompts:
     return draw_prompts(np.random.default_rng(seed), drawn or scene(), config)
 
 
@@ -120,7 +120,7 @@ def test_jittered_boxes_are_off_by_a_tenth_of_their_sides() -> None:
 
 
 def test_the_noise_of_large_boxes_is_limited() -> None:
-    large = Scene(
+    large = SceneCrop(
         name="large",
         photo=torch.zeros(0),
         content_hw=(1024, 1024),
@@ -162,7 +162,7 @@ def test_negative_points_lie_beside_the_object() -> None:
 
 def test_an_object_that_fills_all_of_the_photo_has_no_negative_points() -> None:
     full = torch.ones(1, SIZE, SIZE, dtype=torch.bool)
-    made = Scene(
+    made = SceneCrop(
         name="full",
         photo=torch.zeros(0),
         content_hw=(SIZE, SIZE),

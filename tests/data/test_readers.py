@@ -28,10 +28,13 @@ from made_run import SET
 from ovsam.errors import OvsamError
 from ovsam.evaluate.average_precision import ground_truth_rows
 from ovsam.evaluate.metrics import Outcome
-from ovsam.formats.coco import collect_annotations, parse_sa1b, read_annotations, read_json
+from ovsam.formats.coco import collect_annotations, read_annotations
 from ovsam.formats.coco_results import MaskResult, read_detections
-from ovsam.formats.ground_truth import parse_ground_truth, read_ground_truth
-from ovsam.formats.layouts import ListedPhoto, list_photos
+from ovsam.formats.ground_truth import parse_truth, read_truth
+from ovsam.formats.json_rows import read_json
+from ovsam.formats.layouts import list_photos
+from ovsam.formats.listing import ListedPhoto
+from ovsam.formats.sa1b import parse_sa1b
 from ovsam.geometry import Rle, rle_area
 from ovsam.images.read import DEFAULT_MAX_PIXELS
 from ovsam.jobs.journal import Journal

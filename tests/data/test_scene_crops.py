@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from ovsam.data.scene_crops import Scene, SceneConfig, _rasterised, draw_scene
+from ovsam.data.scene_crops import SceneCrop, SceneCropConfig, _rasterised, draw_scene_crop
 from ovsam.errors import AnnotationError, PhotoError
-from ovsam.formats.coco import Instance
-from ovsam.formats.layouts import ListedPhoto, list_photos
+from ovsam.formats.annotations import Instance
+from ovsam.formats.layouts import list_photos
+from ovsam.formats.listing import ListedPhoto
 from ovsam.formats.skipped import Skipped
 from ovsam.geometry import encode_rle, mask_iou
 from ovsam.images.frame import Frame
@@ -51,22 +52,22 @@ def photo(file: Path) -> ListedPhoto:
     )
 
 
-def config(factor: float, **more: Any) -> SceneConfig:
+def config(factor: float, **more: Any) -> SceneCropConfig:
     """Crops of 120 pixels; at factor 1 the photo is doubled and just fits."""
-    return SceneConfig(size=120, scale_range=(factor, factor), **more)
+    return SceneCropConfig(size=120, scale_range=(factor, factor), **more)
 
 
-def drawn(photo: ListedPhoto, config: SceneConfig, count: int = 20) -> Iterator[Scene]:
+def drawn(photo: ListedPhoto, config: SceneCropConfig, count: int = 20) -> Iterator[SceneCrop]:
     for index in range(count):
-        scene = draw_scene(np.random.default_rng((0, index)), photo, config, [])
+        scene = draw_scene_crop(np.random.default_rng((0, index)), photo, config, [])
         if scene is not None:
             yield scene
 
 
 def test_a_scene_depends_on_its_random_numbers_alone(photo: ListedPhoto) -> None:
-    config = SceneConfig(size=64)
+    config = SceneCropConfig(size=64)
     one, same, other = (
-        draw_scene(np.random.default_rng((0, index)), photo, config, []) for index in (3, 3, 4)
+        draw_scene_crop(np.random.default_rng((0, index)), photo, config, []) for index in (3, 3, 4)
     )
     assert one is not None and same is not None and other is not None
     for field in ("photo", "masks", "has_mask", "boxes_xyxy"):
@@ -130,7 +131,7 @@ def test_pixels_masks_and_boxes_of_a_crop_agree(photo: ListedPhoto) -> None:
 def test_scales_fill_their_range(photo: ListedPhoto) -> None:
     sizes = [
         scene.content_hw[1]
-        for scene in drawn(photo, SceneConfig(size=120, scale_range=(0.5, 1.0)), 60)
+        for scene in drawn(photo, SceneCropConfig(size=120, scale_range=(0.5, 1.0)), 60)
     ]
     assert 60 <= min(sizes) < 70
     assert 110 < max(sizes) <= 120
@@ -172,7 +173,7 @@ def test_polygons_and_run_lengths_of_an_object_agree(photo: ListedPhoto) -> None
         for index in range(5):
             masks = []
             for instance in (drawn_as, sampled):
-                scene = draw_scene(
+                scene = draw_scene_crop(
                     np.random.default_rng(index),
                     replace(photo, instances=(instance,)),
                     config(factor),
@@ -226,8 +227,8 @@ def test_a_whole_photos_name_has_one_box_around_what_is_seen(file: Path) -> None
 
 def test_a_photo_that_shows_nothing_gives_no_scene(photo: ListedPhoto) -> None:
     rng = np.random.default_rng(0)
-    assert draw_scene(rng, replace(photo, instances=()), config(1), []) is None
-    assert draw_scene(rng, photo, config(1, min_area=10_000), []) is None
+    assert draw_scene_crop(rng, replace(photo, instances=()), config(1), []) is None
+    assert draw_scene_crop(rng, photo, config(1, min_area=10_000), []) is None
 
 
 def test_crops_without_objects_are_drawn_again(photo: ListedPhoto) -> None:
@@ -250,15 +251,15 @@ def test_what_is_wrong_is_said(photo: ListedPhoto, file: Path) -> None:
     for segmentation, message in broken:
         wrong: list[Skipped] = []
         spoilt = replace(photo, instances=(thing(LEFT, segmentation), photo.instances[1]))
-        scene = draw_scene(rng, spoilt, config(1), wrong)
+        scene = draw_scene_crop(rng, spoilt, config(1), wrong)
         assert scene is not None and len(scene.masks) == 1  # the other one is drawn
         [one] = wrong
         assert (one.name, one.annotation) == (photo.name, True)
         assert re.search(message, one.why)
     with pytest.raises(AnnotationError, match="is 60 x 40 pixels, its annotations say 30 x 20"):
-        draw_scene(rng, ListedPhoto(file, size_hw=(20, 30), label="name"), config(1), [])
+        draw_scene_crop(rng, ListedPhoto(file, size_hw=(20, 30), label="name"), config(1), [])
     with pytest.raises(PhotoError, match="does not exist"):
-        draw_scene(rng, replace(photo, path=file.with_name("none.png")), config(1), [])
+        draw_scene_crop(rng, replace(photo, path=file.with_name("none.png")), config(1), [])
 
 
 @pytest.mark.data
@@ -273,7 +274,7 @@ def test_masks_are_those_of_the_whole_photo_moved_along(photos_root: Path, layou
     found = (p for p in list_photos(path, images, print).photos if p.instances)
     photo = next(found)
     assert photo.size_hw is not None
-    exact = SceneConfig(size=max(photo.size_hw), scale_range=(1, 1))
+    exact = SceneCropConfig(size=max(photo.size_hw), scale_range=(1, 1))
     for scene in drawn(photo, exact, 2):
         height, width = scene.content_hw
         assert (height, width) == photo.size_hw

@@ -19,7 +19,7 @@ from ovsam.images.read import read_photo
 from ovsam.model.lite import CONSE_CLASSES, LiteImageEncoder
 from ovsam.model.pixels import to_pixels
 from ovsam.model.presets import named_config
-from ovsam.train.lite_model import folded_weights, published_weights
+from ovsam.train.initial import folded_weights, published_weights
 
 LITE = named_config("lite").encoder
 NO_MASK = torch.zeros(1, 1, 16, 16)

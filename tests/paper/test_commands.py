@@ -15,7 +15,7 @@ from made_run import SET, folders, written
 from ovsam.cli.app import app
 from ovsam.paper.commands import model_commands, report_command, script
 from ovsam.paper.table_set import Folders, read_table_set, shipped_sets
-from ovsam.train.recipe import read_recipe, shipped_recipes
+from ovsam.train.recipe_file import read_recipe, shipped_recipes
 
 
 def test_commands_of_a_report(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from typer.testing import CliRunner
 
 import ovsam.train.run
 from ovsam.cli.app import app
-from ovsam.train import feature_cache, teacher
+from ovsam.train import cache_writer, teacher
 from photo_folder import write_folder
 
-IMPORTED = (ovsam.train.run, feature_cache, teacher)  # before the fork
+IMPORTED = (ovsam.train.run, cache_writer, teacher)  # before the fork
 RECIPE = """
 stage = "{stage}"
 model = "lite"
@@ -36,7 +36,7 @@ model = "lite"
 
 [start]
 checkpoint = "lite"
-anew = {anew}
+reinitialise = {reinitialise}
 
 [[data]]
 path = "{path}"
@@ -53,13 +53,13 @@ schedule = {{ peak = 1e-3, warm_up = 1 }}
 LABEL = RECIPE.format(
     stage="label",
     more="batch = 2\nscene = { size = 64, min_area = 4 }\nprompts = { count = 2 }",
-    anew='["region_head"]',
+    reinitialise='["region_head"]',
     path='coco_sample/annotations/instances_train2017.json"\nimages = "coco_sample/train2017',
 )
 DISTILL = RECIPE.format(
     stage="distill",
     more='teacher = "lite"\nimage_size = 64\nbatch = 1',
-    anew='["adapter"]',
+    reinitialise='["adapter"]',
     path="bsds500/train.txt",
 )
 COMMANDS = {

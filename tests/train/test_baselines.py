@@ -18,7 +18,8 @@ from ovsam.config import BaselineConfig
 from ovsam.data.dataset import DataSet, read_data_set
 from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
-from ovsam.data.scene_crops import SceneConfig
+from ovsam.data.scene_batches import SceneBatch, SceneBatches
+from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.hub import SHIPPED
 from ovsam.model.baselines.coop import CoOpTokens
@@ -28,25 +29,12 @@ from ovsam.model.restore import restore
 from ovsam.text.bank import Bank
 from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
-from ovsam.train.stages.label import ClassesInContext, LabelBatches, LabelStage, SceneBatch
+from ovsam.train.stages.label import ClassesInContext, LabelStage
 from photo_folder import write_folder
 from small_model import NAME, offer, write_sam_and_clip
 from tiny_model import TEXT_DIM, TINY, HashedText, TinyEncoder, tiny_model
 
 LEARNS = {ending: each for ending, each in BASELINES.items() if each.learns}
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def run(line: str) -> str:
-        result = CliRunner().invoke(app, line.split(), catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -57,14 +45,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]
     ],
 )
 def test_a_shipped_recipe_at_a_tiny_size(
-    tmp_path: Path, run: Callable[[str], str], ending: str
+    tmp_path: Path, invoke: Callable[[str], str], ending: str
 ) -> None:
     """All but the baseline's own part is as `lite` has it; a class that was not taught is named."""
     write_folder(tmp_path)
     tiny = "engine.steps=2 engine.workers=0 engine.log_every=1 engine.precision=32-true batch=1"
     changes = " ".join(f"--set {change}" for change in [*tiny.split(), "scene.size=64"])
     only = '--set scene.min_area=4 --set data.0.only=["person"]'
-    run(f"train {ending[1:]}-lite --data . -o out {changes} {only}")
+    invoke(f"train {ending[1:]}-lite --data . -o out {changes} {only}")
     path = tmp_path / "out" / f"lite{ending}.safetensors"
     part = "context" if LEARNS[ending].context_tokens else "conv_adapter"
     model, lite = restore(path).model, restore(SHIPPED).model.state_dict()
@@ -87,7 +75,7 @@ def test_without_training_it_is_refused(ending: str) -> None:
 
 @pytest.mark.long
 def test_sam_is_fine_tuned(
-    tmp_path: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, invoke: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From SAM's and CLIP's own files; then CoOp's tokens on what came out."""
     offer(monkeypatch)
@@ -104,11 +92,11 @@ def test_sam_is_fine_tuned(
     line = f"train sam-coco --data . --set model={name} {changes}"
     wrong = CliRunner().invoke(app, f"{line} {files} -o wrong --set scene.size=64".split())
     assert "set scene.size=256" in str(wrong.exception) + wrong.output
-    run(f"{line} {files} -o tuned")
+    invoke(f"{line} {files} -o tuned")
     tuned = tmp_path / "tuned" / f"{name}.safetensors"
     config = restore(tuned).model.config
     assert (config.fusion_alpha, config.seen_classes, config.sam is None) == (1, (), False)
-    run(
+    invoke(
         f"train clip2sam-coco --data . --set model={name}-coop {changes} -o named "
         f"--set start.checkpoint={tuned} --set learn=['context'] --set data.0.only=['person'] "
         f"--set watch.path={photos} --set watch.images=coco_sample/train2017"
@@ -120,7 +108,7 @@ def test_sam_is_fine_tuned(
 
 
 def test_sam_alone_is_fine_tuned(
-    tmp_path: Path, run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, invoke: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From SAM's file alone; of all its weights only the decoder's change."""
     write_folder(tmp_path)
@@ -131,7 +119,7 @@ def test_sam_alone_is_fine_tuned(
         "data.0.images=coco_sample/train2017 start.sam=whole_sam.pth"
     )
     changes = " ".join(f"--set {change}" for change in tiny.split())
-    run(f"train sam-coco --data . --set model=sam-vit-b {changes} -o tuned")
+    invoke(f"train sam-coco --data . --set model=sam-vit-b {changes} -o tuned")
     model = restore(tmp_path / "tuned" / "sam-vit-b.safetensors").model.state_dict()
     sam = torch.load(tmp_path / "whole_sam.pth", weights_only=True)
     before = {name.replace("image_encoder.", "sam."): value for name, value in sam.items()}
@@ -149,10 +137,10 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return read_data_set(root / "annotations/instances_train2017.json", root / "train2017")
 
 
-def batches(data_set: DataSet) -> LabelBatches:
+def batches(data_set: DataSet) -> SceneBatches:
     mixture = Mixture([data_set], [1.0], seed=0)
-    scene, prompts = SceneConfig(size=64, min_area=4), PromptConfig(count=6)
-    return LabelBatches([data_set], mixture, scene, prompts, 2)
+    scene, prompts = SceneCropConfig(size=64, min_area=4), PromptConfig(count=6)
+    return SceneBatches([data_set], mixture, scene, prompts, 2)
 
 
 def model_of(baseline: BaselineConfig) -> OVSAM:

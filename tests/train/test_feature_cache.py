@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ovsam.errors import OutputError, PhotoError, TrainingError
-from ovsam.formats.layouts import ListedPhoto
-from ovsam.train.feature_cache import FeatureCache, FeatureCacher, named_photos
+from ovsam.formats.listing import ListedPhoto
+from ovsam.train.cache_writer import FeatureCacher
+from ovsam.train.feature_cache import FeatureCache, named_photos
 from ovsam.train.teacher import Teacher
 
 SIZE = 32  # pixels: 2 x 2 cells
@@ -111,7 +112,7 @@ def test_each_photo_has_its_embedding(tmp_path: Path, write: Write) -> None:
     ]
     assert_colours(folder, photos)
     cache = FeatureCache(folder)
-    assert cache.contents.photos == tuple(photos) == tuple(f"a/0{i}.png" for i in range(5))
+    assert cache.header.photos == tuple(photos) == tuple(f"a/0{i}.png" for i in range(5))
     assert "a/04.png" in cache
     assert "a/05.png" not in cache
     assert cache.skipped() == {}

@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from ovsam.errors import SettingError, TrainingError
-from ovsam.train.recipe import (
-    DistillRecipe,
-    JointRecipe,
-    LabelRecipe,
-    read_recipe,
-    shipped_recipes,
-)
+from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe
+from ovsam.train.recipe_file import read_recipe, shipped_recipes
 
 DISTILL = """
 stage = "distill"
@@ -74,8 +69,8 @@ def test_the_papers_second_stage(name: str) -> None:
 def test_lite() -> None:
     read = read_recipe("lite")
     assert isinstance(read, JointRecipe)
-    assert set(read.cycle) == set(read.looks)
-    assert (read.looks["click"].size, read.looks["click"].clicked) == (128, 1.0)
+    assert set(read.cycle) == set(read.crops)
+    assert (read.crops["click"].size, read.crops["click"].clicked) == (128, 1.0)
 
 
 # Changes
@@ -92,8 +87,8 @@ def test_a_field_of_any_depth_can_be_changed(recipe: Path) -> None:
 
 
 def test_a_part_that_the_file_leaves_out_can_be_set(recipe: Path) -> None:
-    read = read_recipe(str(recipe), ["start.checkpoint=lite", 'start.anew=["adapter"]'])
-    assert (read.start.checkpoint, read.start.anew) == ("lite", ("adapter",))
+    read = read_recipe(str(recipe), ["start.checkpoint=lite", 'start.reinitialise=["adapter"]'])
+    assert (read.start.checkpoint, read.start.reinitialise) == ("lite", ("adapter",))
 
 
 @pytest.mark.parametrize("change", ["engine.steps", "=3", "data.5.path=x", "data.first.path=x"])
@@ -141,7 +136,7 @@ def test_all_that_is_wrong_is_said_at_once(recipe: Path) -> None:
         (["engine.schedule.decay=drops"], "drops must be given with decay"),
         (["engine.schedule.drops=[1.5]", "engine.schedule.decay=drops"], "between 0 and 1"),
         (["start.checkpoint=a", "start.clip=b"], "not both"),
-        (['start.anew=["adapter"]'], "there is none"),
+        (['start.reinitialise=["adapter"]'], "there is none"),
     ],
 )
 def test_contradictions(recipe: Path, changes: list[str], message: str) -> None:
@@ -157,10 +152,15 @@ def test_crops_that_no_trunk_can_see() -> None:
 
 
 def test_contradictions_of_several_settings_are_told_at_once() -> None:
-    changes = ["scene.size=100", "rounds=2", 'learn=["region_head"]', 'start.anew=["adapter"]']
+    changes = [
+        "scene.size=100",
+        "rounds=2",
+        'learn=["region_head"]',
+        'start.reinitialise=["adapter"]',
+    ]
     with pytest.raises(TrainingError) as caught:
         read_recipe("clip2sam-lite", changes)
-    for part in ("multiple of 32", "rounds are looks", "begins adapter anew"):
+    for part in ("multiple of 32", "rounds are refinements", "names adapter, which learn"):
         assert part in str(caught.value)
 
 
@@ -181,7 +181,7 @@ def test_what_is_unknown_and_what_contradicts_in_all_parts_is_told_at_once() -> 
             "- the recipe: scene.size must be a multiple of 32, got 100",
             "- scene: scale_range must be a least and a greatest scale, got (2.0, 0.5)",
             '- engine.schedule: drops must be given with decay = "drops", and only with it',
-            "- start: keep needs a checkpoint of which no part begins anew",
+            "- start: keep needs a checkpoint of which no part is reinitialised",
             "- engine.speed is no setting",
             "- colour is no setting",
         ]
@@ -195,18 +195,18 @@ def test_a_setting_unknown_in_a_list_hides_nothing_and_adds_nothing() -> None:
     assert sorted(str(caught.value).splitlines()[1:]) == [
         "- data.0.foo is no setting",
         "- data.1.bar is no setting",
-        "- the recipe: cycle names x, which looks does not describe",
+        "- the recipe: cycle names x, which crops does not describe",
     ]
 
 
-def test_looks_are_checked_where_they_stand() -> None:
+def test_crops_are_checked_where_they_stand() -> None:
     with pytest.raises(
-        TrainingError, match=r"- looks\.box: context must be a least and a greatest"
+        TrainingError, match=r"- crops\.box: context must be a least and a greatest"
     ):
-        read_recipe("lite", ["looks.box.context=[2.0, 1.0]"])
+        read_recipe("lite", ["crops.box.context=[2.0, 1.0]"])
 
 
-@pytest.mark.parametrize("change", ["data.0.share=inf", "looks.box.context=[0.5, inf]"])
+@pytest.mark.parametrize("change", ["data.0.share=inf", "crops.box.context=[0.5, inf]"])
 def test_no_number_is_without_end(change: str) -> None:
     with pytest.raises(TrainingError, match="finite"):
         read_recipe("finetune", [change])
@@ -217,8 +217,8 @@ def test_lists_are_counted_from_their_beginning() -> None:
         read_recipe("finetune", ["data.-1.share=2"])
 
 
-def test_a_cycle_of_looks_that_are_not_described() -> None:
-    with pytest.raises(TrainingError, match="cycle names far, which looks does not describe"):
+def test_a_cycle_of_kinds_that_are_not_described() -> None:
+    with pytest.raises(TrainingError, match="cycle names far, which crops does not describe"):
         read_recipe("lite", ['cycle=["box", "far"]'])
 
 
@@ -237,13 +237,13 @@ def test_no_toml(tmp_path: Path) -> None:
 def test_what_began_anew_has_nothing_to_keep() -> None:
     kept = read_recipe("finetune", ["start.keep=0.5"])
     assert kept.start.keep == 0.5
-    with pytest.raises(TrainingError, match="keep needs a checkpoint of which no part begins anew"):
+    with pytest.raises(TrainingError, match="keep needs a checkpoint of which no part is rein"):
         read_recipe("finetune", ["start.keep=0.5", "start.region_head=token"])
 
 
 def test_squares_that_would_be_larger_at_least_than_at_most() -> None:
     with pytest.raises(TrainingError, match=r"box.*context must be a least and a greatest side"):
-        read_recipe("lite", ["looks.box.context=[3.0, 2.0]"])
+        read_recipe("lite", ["crops.box.context=[3.0, 2.0]"])
 
 
 @pytest.mark.parametrize(
@@ -260,3 +260,37 @@ def test_a_list_of_something_wrong_is_not_called_too_short(change: str, said: li
     with pytest.raises(TrainingError) as caught:
         read_recipe("finetune", [change])
     assert str(caught.value).splitlines()[1:] == said
+
+
+RECOMPUTE = "recompute is no setting: it is checkpoint_activations"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "sentence"),
+    [
+        ("sam2clip-lite", 'start.anew=["adapter"]', "start.anew is no setting: it is reinitialise"),
+        ("lite", "again=0.1", "again is no setting: it is refinement_weight"),
+        ("clip2sam-coco", "recompute=true", RECOMPUTE),
+        ("sam2clip-lite", "recompute=true", RECOMPUTE),
+        ("lite", "looks.box.size=64", "looks is no setting: it is crops"),
+    ],
+)
+def test_an_old_name_of_a_setting_is_refused_with_the_new_one(
+    recipe: str, change: str, sentence: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        read_recipe(recipe, [change])
+    assert str(caught.value).splitlines()[1:] == [f"- {sentence} now"]
+
+
+def test_old_names_in_a_recipe_s_file_are_refused_all_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    text = shipped_recipes()["lite"].read_text().replace("[crops.", "[looks.")
+    path.write_text(f"again = 0.2\n{text}")
+    with pytest.raises(TrainingError) as caught:
+        read_recipe(str(path))
+    assert sorted(str(caught.value).splitlines()[1:]) == [
+        "- again is no setting: it is refinement_weight now",
+        "- crops is missing",
+        "- looks is no setting: it is crops now",
+    ]

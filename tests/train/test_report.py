@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from ovsam.formats.skipped import Skipped
-from ovsam.train.logger import Record
+from ovsam.train.logger import RunLogger
 from ovsam.train.report import LISTED, REPORT, write_report
 
 
 def test_what_was_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
-    record = Record(tmp_path, ["fit"])
-    record.begin()
+    logger = RunLogger(tmp_path, ["fit"])
+    logger.begin()
     for step in (1, 2):
-        record.write(step, 0.1, {"fit": 1.0}, 2.0, 1.0)
+        logger.write(step, 0.1, {"fit": 1.0}, 2.0, 1.0)
     recipe = {"model": "lite", "stage": "joint"}
     write_report(tmp_path, recipe, [])
     assert "could not be used" not in (tmp_path / REPORT).read_text()

@@ -17,15 +17,14 @@ from typer.testing import CliRunner
 import ovsam
 from ovsam.cli.app import app
 from ovsam.config import CalibrationConfig
-from ovsam.data.dataset import DataSet
 from ovsam.errors import TrainingError, VocabularyError
 from ovsam.model.restore import restore
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.train import run as running
-from ovsam.train.initial import Start, prototypes_of, starting_model
-from ovsam.train.recipe import SourceSettings, read_recipe
-from ovsam.train.run import read_source, run_recipe, united
+from ovsam.train.initial import InitialModel, initial_model, prototypes_of
+from ovsam.train.recipe_file import read_recipe
+from ovsam.train.run import run_recipe
 from photo_folder import write_coco, write_folder
 from tiny_model import TINY, random_bank, tiny_model
 
@@ -36,28 +35,14 @@ SMALL = [
     "engine.precision=32-true",
     "engine.workers=0",
     "engine.log_every=1",
-    *(f"looks.{look}.size=64" for look in ("box", "click")),
-    *(f"looks.{look}.count=2" for look in ("box", "click")),
+    *(f"crops.{kind}.size=64" for kind in ("box", "click")),
+    *(f"crops.{kind}.count=2" for kind in ("box", "click")),
 ]
 
-Invoke = Callable[[str], str]
 
-
-@pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Runs a command line of ovsam that must succeed; gives what it prints."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def run(line: str) -> str:
-        result = CliRunner().invoke(app, line.split(), catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    return run
-
-
-def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: Invoke) -> None:
+def test_the_tutorial_from_ones_own_photos_to_a_model(
+    tmp_path: Path, invoke: Callable[[str], str]
+) -> None:
     """The commands of docs/train.md as they stand there, at a tiny size."""
     photos = tmp_path / "my-photos"
     write_coco(
@@ -83,19 +68,19 @@ def test_the_tutorial_from_ones_own_photos_to_a_model(tmp_path: Path, invoke: In
         "text.sqlite",
     }
     recipe = json.loads((folder / "recipe.json").read_text())
-    assert (recipe["engine"]["steps"], recipe["looks"]["click"]["size"]) == (2, 64)
+    assert (recipe["engine"]["steps"], recipe["crops"]["click"]["size"]) == (2, 64)
     assert "2 steps" in (folder / "report.md").read_text()
     assert re.search(r"\b6\b", invoke(evaluate)), "two objects on each of three photos"
     predictor = ovsam.load(folder / "lite.safetensors", vocabulary="mug, lamp")
     assert {"mug", "lamp", "person"} <= set(predictor.config.seen_classes)
-    before = starting_model("lite", recipe_start("lite")).model.state_dict()
-    after = starting_model("lite", recipe_start(str(folder / "lite.safetensors"))).model
+    before = initial_model("lite", recipe_start("lite")).model.state_dict()
+    after = initial_model("lite", recipe_start(str(folder / "lite.safetensors"))).model
     changed = {n for n, v in after.state_dict().items() if not torch.equal(v, before[n])}
     assert any(name.startswith("mask_decoder") for name in changed)
     assert not any(name.startswith("encoder") for name in changed)
 
 
-def test_names_alone_from_boxes_without_masks(tmp_path: Path, invoke: Invoke) -> None:
+def test_names_alone_from_boxes_without_masks(tmp_path: Path, invoke: Callable[[str], str]) -> None:
     """With the settings that docs/train.md names."""
     photos = tmp_path / "my-photos"
     write_coco(photos / "annotations.json", photos / "photos", ["mug", "lamp"], ["a.jpg", "b.jpg"])
@@ -107,9 +92,9 @@ def test_names_alone_from_boxes_without_masks(tmp_path: Path, invoke: Invoke) ->
     settings = re.findall(r"`--set '(learn=.*?)' --set '(cycle=.*?)'`", text)[0]
     changes = " ".join(f"--set {change}" for change in (*settings, *SMALL))
     invoke(f"train finetune --data my-photos -o names {changes}")
-    before = starting_model("lite", recipe_start("lite")).model.state_dict()
+    before = initial_model("lite", recipe_start("lite")).model.state_dict()
     trained = str(tmp_path / "names" / "lite.safetensors")
-    after = starting_model("lite", recipe_start(trained)).model.state_dict()
+    after = initial_model("lite", recipe_start(trained)).model.state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith("region_head.") for name in changed)
 
@@ -123,14 +108,16 @@ def recipe_start(checkpoint: str):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(name: str, settings: object) -> Start:  # noqa: ARG001
+    def start(name: str, settings: object) -> InitialModel:  # noqa: ARG001
         model = tiny_model(replace(TINY, calibration=CalibrationConfig(temperature=2)), seed=5)
-        return Start(model, {}, {"licence": "none"}, names_learnt=True)
+        return InitialModel(model, {}, {"licence": "none"}, names_learnt=True)
 
-    def prototypes(_start: Start, _: str, classes: Sequence[Sequence[str]], *__: object) -> Bank:
+    def prototypes(
+        _start: InitialModel, _: str, classes: Sequence[Sequence[str]], *__: object
+    ) -> Bank:
         return random_bank(len(classes))
 
-    monkeypatch.setattr(running, "starting_model", start)
+    monkeypatch.setattr(running, "initial_model", start)
     monkeypatch.setattr(running, "prototypes_of", prototypes)
 
 
@@ -167,7 +154,7 @@ until = "0900"
 
 
 @pytest.mark.usefixtures("tiny")
-def test_stage_two_on_a_mixture(tmp_path: Path, invoke: Invoke) -> None:
+def test_stage_two_on_a_mixture(tmp_path: Path, invoke: Callable[[str], str]) -> None:
     write_folder(tmp_path)
     (tmp_path / "mine.toml").write_text(LABEL + ENGINE)
     invoke("train mine.toml --data . -o run")
@@ -208,20 +195,20 @@ def test_stage_one_with_a_teacher_that_does_not_fit(tmp_path: Path) -> None:
     assert "128 channels" in result.output + str(result.exception)
 
 
-def test_stage_one_from_a_cache(tmp_path: Path, invoke: Invoke) -> None:
+def test_stage_one_from_a_cache(tmp_path: Path, invoke: Callable[[str], str]) -> None:
     """`lite` with a new adapter learns `lite`'s embedding, cached and asked for: the same."""
     write_folder(tmp_path)
-    start = '[start]\ncheckpoint = "lite"\nanew = ["adapter"]\n'
+    start = '[start]\ncheckpoint = "lite"\nreinitialise = ["adapter"]\n'
     recipe = DISTILL.replace('"tiny"', '"lite"').replace("batch = 2", "batch = 1")
     (tmp_path / "mine.toml").write_text(recipe + start + ENGINE)
     invoke("cache-features bsds500/train.txt --teacher lite --size 64 -o cached --yes")
     invoke("distill mine.toml --data . -o asked")
     invoke('distill mine.toml --data . -o cached-run --set caches=["cached"]')
     asked, cached = (
-        starting_model("lite", recipe_start(str(tmp_path / run / "lite.safetensors"))).model
+        initial_model("lite", recipe_start(str(tmp_path / run / "lite.safetensors"))).model
         for run in ("asked", "cached-run")
     )
-    lite = starting_model("lite", recipe_start("lite")).model
+    lite = initial_model("lite", recipe_start("lite")).model
     for name, weights in lite.state_dict().items():
         mine = asked.state_dict()[name]
         if name.startswith("adapter."):
@@ -233,7 +220,9 @@ def test_stage_one_from_a_cache(tmp_path: Path, invoke: Invoke) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_run_of_other_data_is_not_gone_on_with(tmp_path: Path, invoke: Invoke) -> None:
+def test_a_run_of_other_data_is_not_gone_on_with(
+    tmp_path: Path, invoke: Callable[[str], str]
+) -> None:
     write_folder(tmp_path)
     (tmp_path / "mine.toml").write_text(LABEL + ENGINE)
     invoke("train mine.toml --data . -o run")
@@ -246,14 +235,14 @@ def test_a_run_of_other_data_is_not_gone_on_with(tmp_path: Path, invoke: Invoke)
     invoke(f"{line} engine.log_every=2")
 
 
-def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Invoke) -> None:
+def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Callable[[str], str]) -> None:
     """Half of the way from the start to what a run without it ends with."""
     write_folder(tmp_path)
     (tmp_path / "two.toml").write_text(lite_recipe("label", 'checkpoint = "lite"'))
     invoke("train two.toml --data . -o all")
     invoke("train two.toml --data . -o half --set start.keep=0.5")
     begun, all_, half = (
-        starting_model("lite", recipe_start(path)).model.state_dict()
+        initial_model("lite", recipe_start(path)).model.state_dict()
         for path in ("lite", "all/lite.safetensors", "half/lite.safetensors")
     )
     name = "region_head.roi_conv.weight"
@@ -262,15 +251,17 @@ def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Invoke) -> None:
     torch.testing.assert_close(half[name], middle, atol=1e-4, rtol=1e-2)  # stored in halves
 
 
-def test_stage_one_with_an_adapter_of_one_scale(tmp_path: Path, invoke: Invoke) -> None:
+def test_stage_one_with_an_adapter_of_one_scale(
+    tmp_path: Path, invoke: Callable[[str], str]
+) -> None:
     """Table 5: all but the adapter comes from the model of the same name."""
     write_folder(tmp_path)
-    start = 'checkpoint = "lite"\nanew = ["adapter"]'
+    start = 'checkpoint = "lite"\nreinitialise = ["adapter"]'
     (tmp_path / "one.toml").write_text(lite_recipe("distill", start))
     invoke("distill one.toml --data . -o one --set model=lite-single")
     model = restore(tmp_path / "one" / "lite-single.safetensors").model
     assert (model.config.name, model.config.adapter.multi_scale) == ("lite-single", False)
-    lite = starting_model("lite", recipe_start("lite")).model.state_dict()
+    lite = initial_model("lite", recipe_start("lite")).model.state_dict()
     for name, weights in model.state_dict().items():
         assert name.startswith("adapter.") or torch.equal(weights, lite[name]), name
 
@@ -286,11 +277,11 @@ def lite_recipe(stage: str, start: str) -> str:
 
 @pytest.mark.long
 def test_until_a_region_head_has_learnt_the_frozen_encoder_names_alone(
-    tmp_path: Path, invoke: Invoke
+    tmp_path: Path, invoke: Callable[[str], str]
 ) -> None:
     """Table 4: what SAM2CLIP gives, what CLIP2SAM adds, and with another head (Table 6)."""
     write_folder(tmp_path)
-    start = 'checkpoint = "lite"\nanew = ["adapter", "region_head"]'
+    start = 'checkpoint = "lite"\nreinitialise = ["adapter", "region_head"]'
     (tmp_path / "one.toml").write_text(lite_recipe("distill", start))
     invoke("distill one.toml --data . -o one")
     config = json.loads(ovsam_metadata(tmp_path / "one" / "lite.safetensors")["config"])
@@ -315,80 +306,16 @@ def test_until_a_region_head_has_learnt_the_frozen_encoder_names_alone(
 # What a recipe asks of its data
 
 
-def test_the_union_of_names(tmp_path: Path) -> None:
-    """A class keeps its place whoever writes it; two of one name in one data set stay two."""
-    sets = {"a": ["cat", "bow_(weapon)", "bow_(ribbons)"], "b": ["Bow", "dog", "cat"]}
-    for name, classes in sets.items():
-        write_coco(tmp_path / f"{name}.json", tmp_path / "photos", classes, [f"{name}.jpg"])
-    sources = [
-        read_source(SourceSettings(path=f"{name}.json", images="photos"), tmp_path) for name in sets
-    ]
-    firsts = [[names[0] for names in source.synonyms] for source in sources]
-    a, b = united(sources)
-    assert a.synonyms == b.synonyms
-    assert len(a.data_set.classes) == len(a.synonyms)
-    for source, own in zip((a, b), firsts, strict=True):
-        for name, first in zip(sets[source.settings.path[0]], own, strict=True):
-            assert first in source.synonyms[source.data_set.class_index(name)]
-    assert a.data_set.class_index("cat") == b.data_set.class_index("cat")
-    indices = [a.data_set.class_index(name) for name in sets["a"]]
-    assert len(set(indices)) == 3
-    assert b.data_set.class_index("dog") not in indices
-    assert a.data_set.class_index("dog") == -1
-    bare = replace(sources[0], synonyms=(), data_set=replace(sources[0].data_set, categories=()))
-    assert united([bare, sources[1]])[0] is bare
-
-
-def test_codes_are_told_by_their_place_whatever_they_are_called(tmp_path: Path) -> None:
-    write_folder(tmp_path)
-    (tmp_path / "imagenet_sample/words.txt").write_text("n01\tcrane\nn02\tdog, hound\n")
-    settings = SourceSettings(path="imagenet_sample", vocabulary="heron, dog/puppy")
-    assert read_source(settings, tmp_path).synonyms == (("heron",), ("dog", "puppy"))
-    other = replace(settings, vocabulary="heron, dog, cat")
-    with pytest.raises(TrainingError, match=r"2 classes, 'n01' among them, and the .* 3 others"):
-        read_source(other, tmp_path)
-
-
 @pytest.mark.usefixtures("tiny")
-def test_a_mixture_under_the_union_of_its_names(tmp_path: Path, invoke: Invoke) -> None:
+def test_a_mixture_under_the_union_of_its_names(
+    tmp_path: Path, invoke: Callable[[str], str]
+) -> None:
     write_folder(tmp_path)
     (tmp_path / "mine.toml").write_text(LABEL + ENGINE)
     invoke("train mine.toml --data . -o run --set names=union")
     config = json.loads(ovsam_metadata(tmp_path / "run" / "tiny.safetensors")["config"])
     assert config["seen_classes"] == ["person", "bicycle"], "not those that are not to be trusted"
     assert config["calibration"]["temperature"] == 1, "the weights are others now"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("photos"))
-
-
-def coco(root: Path, **settings: object) -> DataSet:
-    path = "coco_sample/annotations/instances_train2017.json"
-    images = "coco_sample/train2017"
-    return read_source(SourceSettings(path=path, images=images, **settings), root).data_set  # type: ignore[arg-type]
-
-
-def test_novel_classes_are_left_out(root: Path) -> None:
-    assert len(coco(root).classes) == 80
-    base = coco(root, only="coco-base")
-    assert len(base.classes) == 48
-    names = {instance.category for photo in base.photos for instance in photo.instances}
-    assert names == {"person", "bicycle"} & set(base.classes)
-
-
-def test_a_vocabulary_is_looked_up_by_name_not_by_place(tmp_path: Path) -> None:
-    write_coco(tmp_path / "a.json", tmp_path / "photos", ["dog", "cat"], ["a.jpg"])
-    settings = SourceSettings(path="a.json", images="photos", vocabulary="coco")
-    source = read_source(settings, tmp_path)
-    assert source.data_set.classes == ("dog", "cat")
-    assert [synonyms[0] for synonyms in source.synonyms] == ["dog", "cat"]
-    assert min(len(synonyms) for synonyms in source.synonyms) > 1
-
-
-def test_photos_after_the_last_are_held_out(root: Path) -> None:
-    assert [photo.path.stem for photo in coco(root, until="1").photos.listed] == ["1"]
 
 
 def test_a_batch_that_cannot_be_spread(tmp_path: Path) -> None:
@@ -435,7 +362,7 @@ def test_all_data_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
 def test_names_that_the_text_model_cannot_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begun = Start(tiny_model(), {}, {}, names_learnt=True)
+    begun = InitialModel(tiny_model(), {}, {}, names_learnt=True)
     device, store = torch.device("cpu"), TextStore(tmp_path / "text.sqlite")
     bank = prototypes_of(begun, "animals", [("dog",), ("猫",), ("cup", "🥤")], device, store)
     assert len(bank) == 3

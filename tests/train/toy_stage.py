@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ovsam.formats.skipped import Skipped
-from ovsam.train.loop import Engine, Finished, Stage
+from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
+from ovsam.train.stage import Finished, Stage
+
+TESTS = Path(__file__).parent.parent
+SCRIPT = [str(TESTS / "train" / "toy_stage.py")]
 
 
 @dataclass(frozen=True)
@@ -112,10 +119,32 @@ def _draw(stage: Stage) -> NDArray[np.uint8]:
     return np.zeros((4, 4, 3), np.uint8)
 
 
+def start(arguments: list[str], processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """The toy run in processes of its own."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{TESTS.parent / 'src'}{os.pathsep}{TESTS}",
+        "OMP_NUM_THREADS": "1",
+    }
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), *SCRIPT, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def last_weights(folder: Path, name: str = "averaged.pt") -> dict[str, Tensor]:
+    newest = sorted((folder / "checkpoints").iterdir())[-1]
+    weights: dict[str, Tensor] = torch.load(newest / name, weights_only=True)["model"]
+    return weights
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 def main() -> None:
     """Arguments: folder, then settings as `name=value`; `killed_at` and `size` are the toy's."""
     import json
-    import sys
 
     given = dict(item.split("=") for item in sys.argv[2:])
     values = {name: json.loads(value) for name, value in given.items()}

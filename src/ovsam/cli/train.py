@@ -15,7 +15,7 @@ from ovsam.errors import TrainingError, UsageError
 from ovsam.extras import check_installed
 
 if TYPE_CHECKING:
-    from ovsam.train.feature_cache import Estimate
+    from ovsam.train.cache_writer import Estimate
 
 app = typer.Typer()
 
@@ -24,7 +24,7 @@ _SHOWN = 10  # warnings on screen
 
 def complete_recipes() -> list[str]:
     """Names of the recipes that ship, for the shell."""
-    from ovsam.train.recipe import shipped_recipes
+    from ovsam.train.recipe_file import shipped_recipes
 
     return list(shipped_recipes())
 
@@ -99,7 +99,7 @@ def _carry_out(name: str, data: Path, output: Path, changes: list[str], stages: 
 
     check_installed("Training")
 
-    from ovsam.train.recipe import read_recipe
+    from ovsam.train.recipe_file import read_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = read_recipe(name, changes)
@@ -203,7 +203,8 @@ def cache_features(
 
     Example: `ovsam cache-features sa1b/train.txt --teacher lite -o features`
     """
-    from ovsam.train.feature_cache import FeatureCacher, named_photos
+    from ovsam.train.cache_writer import FeatureCacher
+    from ovsam.train.feature_cache import named_photos
     from ovsam.train.teacher import load_teacher
 
     share = _part(part)
@@ -247,7 +248,7 @@ def _warn(sentences: list[str], what: str) -> None:
 def _confirm(estimate: Estimate, yes: bool) -> None:
     from datetime import timedelta
 
-    from ovsam.train.feature_cache import in_bytes
+    from ovsam.train.cache_writer import in_bytes
 
     typer.echo(
         f"{estimate.photos:,} photos to do: {in_bytes(estimate.bytes)} on disk, about "

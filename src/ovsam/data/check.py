@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.errors import AnnotationError, OvsamError
-from ovsam.formats.coco import LARGE_AREA, SMALL_AREA, Instance
-from ovsam.formats.layouts import ListedPhoto, list_photos
+from ovsam.formats.annotations import LARGE_AREA, SMALL_AREA, Instance
+from ovsam.formats.layouts import list_photos
+from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import mask_to_box_xyxy
 from ovsam.images.read import check_whole
 
 SIZES = ("small", "medium", "large")
+SAMPLES = 24  # photos, for a contact sheet
 MOVED = 2.0  # pixels by which a box may miss its mask
 
 
@@ -59,15 +61,13 @@ def check(
     path: Path,
     images: Path | None = None,
     *,
-    samples: int = 24,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Contents:
     """Read all of a data set, every photo of it.
 
     Args:
-        path: an annotation file or a folder, see `layouts`.
+        path: an annotation file or a folder, see `formats.layouts`.
         images: the photos of an annotation file; None = beside it.
-        samples: how many photos to keep for a look.
         progress: called with the number of photos done.
 
     Raises:
@@ -92,9 +92,9 @@ def check(
         usable = _check_photo(photo, found)
         found.photos += 1
         # Reservoir sampling: every photo has the same chance, however many follow.
-        if usable and len(found.samples) < samples:
+        if usable and len(found.samples) < SAMPLES:
             found.samples.append(photo)
-        elif usable and (kept := int(rng.integers(found.photos))) < samples:
+        elif usable and (kept := int(rng.integers(found.photos))) < SAMPLES:
             found.samples[kept] = photo
         progress(found.photos)
     return found

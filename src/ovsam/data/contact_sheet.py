@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ovsam.errors import AnnotationError, OvsamError
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.images.draw import draw_mask, object_colour
 from ovsam.images.read import read_photo
 

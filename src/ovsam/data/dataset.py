@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from ovsam.errors import AnnotationError
-from ovsam.formats.coco import Category
+from ovsam.formats.annotations import Category
 from ovsam.formats.crowds import IN_FILE, many_crowds
-from ovsam.formats.layouts import ListedPhoto, Photos, Split, list_photos
+from ovsam.formats.layouts import Split, list_photos
+from ovsam.formats.listing import ListedPhoto, Photos
 from ovsam.formats.skipped import Skipped
 
 
@@ -63,8 +64,8 @@ class DataSet:
         """The number of a class; -1 for what has no name, and for a class that is left out."""
         return self._index.get(category, -1)
 
-    def counted_classes(self, photo: ListedPhoto) -> tuple[int, ...] | None:
-        """The classes that a photo tells of, by number; None = all.
+    def verified_classes(self, photo: ListedPhoto) -> tuple[int, ...] | None:
+        """The classes of which it is known whether the photo shows them, by number; None = all.
 
         LVIS: those known to be absent, and those of which every object is marked. Of a class that
         is not looked for, or not marked exhaustively, an object of another class may be one, too.
@@ -121,7 +122,7 @@ class DataSet:
         return marked + len(self.problems)
 
     def where(self, keep: Callable[[ListedPhoto], bool]) -> DataSet:
-        """The photos for which `keep` holds; it is asked about them as they are listed, unread.
+        """The photos for which `keep` holds; it is given them as they are listed, unread.
 
         Raises:
             AnnotationError: no photo is left.

@@ -40,7 +40,7 @@ class PhotoOrder:
     """Photos in random order, epoch after epoch; `order[j]` depends on `seed` and j alone.
 
     Every epoch has `len(order)` draws, the sum of the repeat factors, rounded. Photo i comes
-    r(i) times on average, and in each epoch that number rounded down or up, drawn anew; with
+    r(i) times on average, and in each epoch that number rounded down or up at random; with
     factors of 1 an epoch is a permutation.
 
     Args:

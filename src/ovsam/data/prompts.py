@@ -12,9 +12,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from ovsam.data.noise import any_pixel_xy, jittered_box
-from ovsam.data.scene_crops import Scene
-from ovsam.geometry import mask_centre_xy
+from ovsam.data.scene_crops import SceneCrop
+from ovsam.geometry import clip_box_xyxy, mask_centre_xy
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NO_POINT = -1  # the prompt encoder's `NOT_A_POINT`
@@ -57,7 +56,7 @@ class Prompts:
     point_labels: Tensor
 
 
-def draw_prompts(rng: np.random.Generator, scene: Scene, config: PromptConfig) -> Prompts:
+def draw_prompts(rng: np.random.Generator, scene: SceneCrop, config: PromptConfig) -> Prompts:
     """Prompts for the objects of a scene in a random order, again and again until they are enough.
 
     Objects without a mask are prompted by their box.
@@ -102,7 +101,7 @@ def next_click(
     Where nothing is wrong the click falls anywhere and says what is there.
 
     Args:
-        mask_logits: `(N, h, w)`, the previous answer.
+        mask_logits: `(N, h, w)`, the previous prediction.
         masks: `(N, h, w)` bool, the truth on the same grid.
         stride: side of a cell of the grid in model pixels (4 for what the decoder gives).
         generator: on the device of the logits.

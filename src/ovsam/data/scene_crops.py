@@ -2,7 +2,7 @@
 
 What costs time is done once and no larger than seen: the photo is decoded once, polygons are
 scaled and rasterised at the crop's resolution within their object's box, and only as many objects
-are rasterised as can be asked for.
+are rasterised as can be prompted for.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from ovsam.errors import AnnotationError
-from ovsam.formats.coco import Instance
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.annotations import Instance
+from ovsam.formats.listing import ListedPhoto
 from ovsam.formats.skipped import Skipped
 from ovsam.geometry import (
     MAX_OUTLINE,
@@ -39,7 +39,7 @@ CROPS = 10  # of a photo, until one shows an object
 @checked_dataclass(
     frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False), kw_only=True
 )
-class SceneConfig:
+class SceneCropConfig:
     """How crops are drawn."""
 
     size: Annotated[int, Field(gt=0)] = 1024
@@ -59,8 +59,8 @@ class SceneConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """A crop of a photo with K objects in random order; S is `SceneConfig.size`.
+class SceneCrop:
+    """A crop of a photo with K objects in random order; S is `SceneCropConfig.size`.
 
     Attributes:
         name: the photo, for messages.
@@ -96,9 +96,9 @@ class _Shown:
         return (x1 - x0) * (y1 - y0) if self.mask is None else int(np.count_nonzero(self.mask))
 
 
-def draw_scene(
-    rng: np.random.Generator, photo: ListedPhoto, config: SceneConfig, wrong: list[Skipped]
-) -> Scene | None:
+def draw_scene_crop(
+    rng: np.random.Generator, photo: ListedPhoto, config: SceneCropConfig, wrong: list[Skipped]
+) -> SceneCrop | None:
     """A random crop of a photo; None where nothing is marked or CROPS crops show no object.
 
     Args:
@@ -135,7 +135,7 @@ def draw_scene(
     height, width = frame.content_hw
     padded = np.zeros((*frame.input_hw, 3), np.uint8)
     padded[:height, :width] = content
-    return Scene(
+    return SceneCrop(
         name=name,
         photo=torch.from_numpy(padded),
         content_hw=frame.content_hw,
@@ -146,7 +146,7 @@ def draw_scene(
     )
 
 
-def _frame(rng: np.random.Generator, size_hw: tuple[int, int], config: SceneConfig) -> Frame:
+def _frame(rng: np.random.Generator, size_hw: tuple[int, int], config: SceneCropConfig) -> Frame:
     """The crop as a rectangle of the photo, its corner on a whole pixel of the resized photo."""
     longest = max(1, round(config.size * rng.uniform(*config.scale_range)))
     resized = np.array(Frame.whole_photo(size_hw, longest).content_hw)
@@ -164,7 +164,7 @@ def _objects(
     photo: ListedPhoto,
     frame: Frame,
     size_hw: tuple[int, int],
-    config: SceneConfig,
+    config: SceneCropConfig,
     wrong: list[Skipped],
 ) -> list[_Shown]:
     """Objects that the crop shows, in random order, at most `config.objects`."""

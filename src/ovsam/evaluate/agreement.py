@@ -30,7 +30,7 @@ from ovsam.evaluate.left_out import NOTHING, LeftOut, of_listing
 from ovsam.evaluate.listed_prompts import largest, prompted_photo
 from ovsam.evaluate.pair import Pair
 from ovsam.formats.crowds import IF_OBJECTS, IN_FILE
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import mask_iou
 from ovsam.jobs.processes import Workers
 from ovsam.jobs.run import Progress, Record, photo_by_photo

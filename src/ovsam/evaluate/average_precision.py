@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from ovsam.errors import AnnotationError
-from ovsam.formats.coco import FREQUENCIES, Photo
+from ovsam.formats.annotations import FREQUENCIES, Photo
 from ovsam.formats.coco_results import MaskResult
 from ovsam.formats.ground_truth import GroundTruth, Rules
 from ovsam.geometry import rle_area, segmentation_to_rle

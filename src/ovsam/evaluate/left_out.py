@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from ovsam.formats.coco import Annotations, Photo
+from ovsam.formats.annotations import Annotations, Photo
 from ovsam.formats.labelme import NO_OBJECT
-from ovsam.formats.layouts import UNLISTED
+from ovsam.formats.listing import UNLISTED
 
 
 def _count(one: str, several: str) -> int:

@@ -11,7 +11,7 @@ from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.kinds import POINTS, PromptKind
 from ovsam.evaluate.prompts import annotated_prompt
 from ovsam.formats.coco import Instance
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.listing import ListedPhoto
 from ovsam.images.read import read_photo
 from ovsam.structures import Prompt
 

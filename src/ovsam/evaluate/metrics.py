@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ovsam.config import Area, Share
-from ovsam.formats.coco import LARGE_AREA, SMALL_AREA
+from ovsam.formats.annotations import LARGE_AREA, SMALL_AREA
 from ovsam.geometry import mask_iou
 
 DIAGONAL_SHARE = 0.02

@@ -1,7 +1,7 @@
 """COCO's crowd regions (`iscrowd` 1): areas of many objects, which count for none.
 
 Some tools mark single objects so, as CVAT each mask drawn with a brush. Then the file says less
-than it means, and whoever reads it is told.
+than it means, and a message says so.
 """
 
 from __future__ import annotations

@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ovsam.formats.coco import Annotations, Category, Photo, parse_annotations, read_json
+from ovsam.formats.annotations import Annotations, Category, Photo
+from ovsam.formats.coco import parse_annotations
 from ovsam.formats.crowds import Crowds, crowds_as_objects
+from ovsam.formats.json_rows import read_json
 
 Rules = Literal["coco", "lvis"]
 

@@ -1,7 +1,7 @@
 """Objects in a picture of masks: one mask in black and white, or a map with a number for each.
 
 A mask may have grey rims (drawn smoothly, resized, kept as JPEG): it is cut at half of white. A map
-whose numbers were mixed so cannot be told from one with more objects, and is refused.
+whose numbers were mixed so looks like one with more objects, and is refused.
 """
 
 from __future__ import annotations

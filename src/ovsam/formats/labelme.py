@@ -19,13 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.errors import AnnotationError, OvsamError, PhotoError, quoted
-from ovsam.formats.coco import (
-    Instance,
-    as_float,
-    named_category,
-    read_json,
-    unnumbered_instance,
-)
+from ovsam.formats.annotations import Instance, named_category, unnumbered_instance
+from ovsam.formats.json_rows import as_float, read_json
 from ovsam.geometry import (
     check_segmentation,
     clip_box_xyxy,

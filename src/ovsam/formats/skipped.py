@@ -1,4 +1,4 @@
-"""What of the data cannot be used: left out, counted and told, up to one in a hundred."""
+"""What of the data cannot be used: left out, counted and reported, up to one in a hundred."""
 
 from __future__ import annotations
 

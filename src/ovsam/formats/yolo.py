@@ -8,15 +8,27 @@ centre; all are shares of the photo's sides. The text files lie in `labels/` whe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ovsam.errors import AnnotationError, OvsamError, quoted
-from ovsam.formats.coco import Instance, unnumbered_instance
+from ovsam.errors import AnnotationError, quoted
+from ovsam.formats.annotations import Instance, unnumbered_instance
+from ovsam.formats.listing import (
+    ListedPhoto,
+    Listing,
+    Photos,
+    Report,
+    as_listed,
+    entries_of,
+    named_categories,
+    numbered,
+    sized_photo,
+)
 from ovsam.images.folder import PhotoFolder, is_photo_name, is_system_entry
 from ovsam.vocabulary.class_lists import (
     find_data_yaml,
@@ -30,8 +42,6 @@ SPLITS = ("train", "val", "valid", "test")
 _SLACK = 0.01  # of a side, by which rounding may lead out of the photo
 _UP = 3  # folders above one of photos in which its data.yaml is looked for
 _LONGEST = 2**26  # bytes of a label file
-
-Report = Callable[[OvsamError], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,3 +268,38 @@ def _object(words: list[str], size_hw: tuple[int, int], found: YoloSet) -> Insta
         raise AnnotationError(f"encloses nothing, got {quoted(' '.join(words[1:]))}.")
     polygons = None if len(shares) == 4 else [points.ravel().tolist()]
     return unnumbered_instance(name, polygons, (x0, y0, x1, y1))
+
+
+def list_yolo(path: Path, split: str | None, report: Report) -> Listing:
+    """The photos of a data set of YOLO's.
+
+    Args:
+        path: a `data.yaml`, a folder with one, or a folder of photos below it.
+        split: the part of a `data.yaml` that lists several; None = all.
+        report: called with each thing that is wrong, which is left out.
+    """
+    found = find_yolo(path, split, report)
+    ignored: Counter[str] = Counter()
+    photos: list[ListedPhoto] = []
+    labels: dict[Path, Path] = {}
+    used: set[Path] = set()
+    for place in found.photos:
+        if place.parent not in labels:
+            labels[place.parent] = labels_folder(place.parent)
+        file = labels[place.parent] / f"{place.stem}.txt"
+        photo = sized_photo(place)
+        used.add(file)
+        if not os.path.isfile(file):
+            ignored["photos without a label file: nothing is marked on them"] += 1
+        elif photo.size_hw is not None:
+            objects = yolo_objects(file, photo.size_hw, found, report)
+            photo = replace(photo, instances=tuple(objects))
+        photos.append(photo)
+    for folder in dict.fromkeys(labels.values()):
+        for entry in entries_of(folder, ignored):
+            if entry.suffix.lower() == ".txt" and entry not in used and entry.name != "classes.txt":
+                ignored["label files without a photo that is listed"] += 1
+    names = dict.fromkeys(found.names[number] for number in sorted(found.names))
+    categories = named_categories(names, str(path), report)
+    layout = ", ".join(("YOLO", *found.splits))
+    return Listing(layout, categories, 0, Photos(numbered(photos), as_listed), ignored=ignored)

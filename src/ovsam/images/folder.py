@@ -62,7 +62,7 @@ def name_key(name: str) -> str:
 class PhotoFolder:
     """A folder that photos are looked up in by name.
 
-    A name that is there as it is written costs one look. Only where it is not, the folder is
+    A name that is there as it is written is found at once. Only where it is not, the folder is
     listed, once.
     """
 

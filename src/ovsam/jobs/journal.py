@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from ovsam.bounded_json import JsonError, parse_json
 from ovsam.errors import OutputError, first_few, quoted
 from ovsam.files import remove_left_over, write_new
-from ovsam.formats.coco import as_float
+from ovsam.formats.json_rows import as_float
 
 FORMAT = "ovsam-outcomes-1"
 _LONGEST = 256 * 2**20  # bytes of a line: masks of a photo's boxes as run lengths

@@ -46,7 +46,7 @@ class Adapter(nn.Module):
     """
 
     pos_embed: Tensor | None
-    recompute = False  # whether blocks run again for the gradient instead of being remembered
+    checkpoint_activations = False  # whether blocks run again for the gradient, to save memory
 
     def __init__(
         self, channels: Sequence[int], config: AdapterConfig, grid: int, embed_dim: int
@@ -77,7 +77,10 @@ class Adapter(nn.Module):
         if self.pos_embed is not None:
             x = x + _resampled(self.pos_embed, x.shape[1:3])
         for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)
+            if self.checkpoint_activations:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
         x = self.neck(x.permute(0, 3, 1, 2))  # (B, embed_dim, h, w)
         return x
 

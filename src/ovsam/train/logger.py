@@ -1,4 +1,4 @@
-"""What a run tells while it runs: one CSV row and TensorBoard's scalars for each report."""
+"""The log of a run: one CSV row and TensorBoard's scalars for each report."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _BOARDS = f"{TENSORBOARD}/events.out.tfevents.*"
 _SHOWN = f"{PICTURES}/{'[0-9]' * 8}.png"
 
 
-class Record:
-    """The record in a run's folder.
+class RunLogger:
+    """The log in a run's folder.
 
     Args:
         folder: of the run.
@@ -47,18 +47,18 @@ class Record:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise missing("The record of a run", "tensorboard") from error
+            raise missing("The log of a run", "tensorboard") from error
 
         return SummaryWriter(str(self.folder / TENSORBOARD), purge_step=self._first)
 
     def show(self, step: int, picture: NDArray[np.uint8]) -> None:
-        """Keep a picture `(H, W, 3)` RGB of what the model answers at a step."""
+        """Keep a picture `(H, W, 3)` RGB of what the model predicts at a step."""
         (self.folder / PICTURES).mkdir(parents=True, exist_ok=True)
         write_picture(self.folder / PICTURES / f"{step:08d}.png", picture)
-        self._board.add_image("answers", picture, step, dataformats="HWC")
+        self._board.add_image("predictions", picture, step, dataformats="HWC")
 
     def begin(self) -> None:
-        """Start anew: rows of an earlier run that left no checkpoint would be written again.
+        """Begin: rows of an earlier run that left no checkpoint would be written again.
 
         What no run has made stays: the folder may be one of photos, too.
         """
@@ -74,8 +74,8 @@ class Record:
             text = path.read_text(encoding="utf-8", errors="replace")
             rows = [row for row in text.splitlines(keepends=True) if row[-1] == "\n"]
             steps = [row.partition(",")[0] for row in rows]
-            told = zip(rows[1:], steps[1:], strict=True)
-            kept = [row for row, at in told if at.isdecimal() and int(at) <= step]
+            numbered = zip(rows[1:], steps[1:], strict=True)
+            kept = [row for row, at in numbered if at.isdecimal() and int(at) <= step]
             if rows:
                 write_atomically(path, "".join([rows[0], *kept]).encode())
             else:  # killed before the first row was on the disk

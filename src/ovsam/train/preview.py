@@ -1,4 +1,4 @@
-"""What a model answers about the same few photos, drawn while it learns."""
+"""What a model predicts on the same few photos, drawn while it learns."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ovsam.data.contact_sheet import COLUMNS, contact_sheet
 from ovsam.data.dataset import DataSet
 from ovsam.errors import AnnotationError, PhotoError
-from ovsam.formats.coco import Instance
-from ovsam.formats.layouts import ListedPhoto
+from ovsam.formats.annotations import Instance
+from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import clip_box_xyxy, encode_rle
 from ovsam.images.frame import Frame, whole_photo_logits
 from ovsam.images.read import read_photo
@@ -26,12 +26,14 @@ from ovsam.text.bank import Bank
 OBJECTS = 8  # of a photo, the largest
 
 
-class Watch:
-    """Photos that were not trained on, their objects asked for by their boxes.
+class Preview:
+    """Photos that were not trained on, with the model's masks and names of their objects.
+
+    The objects are prompted for by their boxes.
 
     Args:
         data_set: its first photos with masks are taken.
-        bank: the names of its classes; None where nothing is named.
+        bank: the names of its classes; None = masks alone.
 
     Raises:
         AnnotationError: no photo that can be read has a mask.
@@ -55,29 +57,29 @@ class Watch:
                 break
         if not self.photos:
             raise AnnotationError(
-                f"No photo of '{data_set.name}' has a mask: there is nothing to watch."
+                f"No photo of '{data_set.name}' has a mask: there is nothing to draw."
             )
 
     @torch.no_grad()
     def draw(self, model: OVSAM) -> NDArray[np.uint8]:
-        """The photos as they are annotated, and below them as the model answers: RGB."""
-        answered = [
-            replace(photo, instances=tuple(self._answers(model, photo, pixels)))
+        """The photos as they are annotated and, below them, as the model predicts them: RGB."""
+        predicted = [
+            replace(photo, instances=tuple(self._predicted(model, photo, pixels)))
             for photo, pixels in zip(self.photos, self.pixels, strict=True)
         ]
         padding = [self.photos[-1]] * (COLUMNS - len(self.photos))  # so that rows stay rows
-        return contact_sheet([*self.photos, *padding, *answered])
+        return contact_sheet([*self.photos, *padding, *predicted])
 
-    def _answers(
+    def _predicted(
         self, model: OVSAM, photo: ListedPhoto, pixels: NDArray[np.uint8]
     ) -> Sequence[Instance]:
         size_hw = (pixels.shape[0], pixels.shape[1])
         encoder, device = model.config.encoder, next(model.parameters()).device
         frame = Frame.whole_photo(size_hw, model.config.image_size)
-        seen = to_pixels(
+        model_pixels = to_pixels(
             frame.cut(pixels), frame.input_hw, encoder.pixel_mean, encoder.pixel_std
         ).to(device)
-        features = model.encode(seen)
+        features = model.encode(model_pixels)
         given = np.array([instance.box_xyxy for instance in photo.instances]).reshape(-1, 4)
         corners = clip_box_xyxy(given, size_hw).reshape(-1, 2, 2)
         boxes = torch.from_numpy(frame.to_model(corners).reshape(-1, 4)).float().to(device)

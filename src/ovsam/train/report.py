@@ -8,14 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ovsam.errors import and_more
+from ovsam.extras import missing
 from ovsam.files import write_atomically
 from ovsam.formats.skipped import Skipped
-from ovsam.train.curves import draw_curves
 from ovsam.train.logger import CSV, PICTURES
+
+try:
+    import matplotlib
+    from matplotlib import pyplot
+except ImportError as error:
+    raise missing("Training, which draws its curves,", "matplotlib") from error
 
 LISTED = 100  # of what could not be used
 ROWS = 12  # of the table; the CSV file has them all
+SMOOTHED_OVER = 8  # rows of the log
 REPORT, CURVES, RECIPE = "report.md", "curves.png", "recipe.json"
 
 
@@ -31,9 +40,9 @@ def write_report(
         folder: of the run.
         recipe: all that decided it.
         skipped: what could not be used.
-        crowds: crowd regions by the data set that has them, which nothing was learnt from.
+        crowds: crowd regions by the data set that has them, which took no part.
     """
-    draw_curves(folder / CSV, folder / CURVES)
+    _draw_curves(folder / CSV, folder / CURVES)
     with (folder / CSV).open(newline="") as file:
         rows = list(csv.DictReader(file))
     shown = [rows[i * (len(rows) - 1) // (ROWS - 1)] for i in range(ROWS)]
@@ -52,7 +61,7 @@ def write_report(
     if pictures:
         last = f"{PICTURES}/{pictures[-1].name}"
         parts.insert(
-            3, f"Photos that it did not learn from, annotated and answered:\n\n![]({last})"
+            3, f"Photos that it did not learn from, annotated and predicted:\n\n![]({last})"
         )
     regions = [f"- `{name}`: {count:,}" for name, count in (crowds or {}).items() if count]
     if regions:
@@ -70,3 +79,25 @@ def write_report(
 
 def _row(cells: Any) -> str:
     return "| " + " | ".join(cells) + " |"
+
+
+def _draw_curves(log: Path, picture: Path) -> None:
+    """Draw every loss of `log` (CSV: step, learning_rate, losses by name) over the steps."""
+    matplotlib.use("Agg")
+    with log.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = np.array([int(row["step"]) for row in rows])
+    names = [name for name in rows[0] if name != "step"]
+    figure, panels = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.2))
+    for panel, name in zip(panels, names, strict=True):
+        values = np.array([float(row[name]) for row in rows])
+        panel.plot(steps, values, color="#9ecae1", linewidth=0.8)
+        width = min(SMOOTHED_OVER, len(values))
+        smooth = np.convolve(values, np.ones(width) / width, mode="valid")
+        panel.plot(steps[width - 1 :], smooth, color="#08519c", linewidth=1.5)
+        panel.set_title(name.replace("_", " "))
+        panel.set_xlabel("step")
+        panel.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(picture, dpi=110)
+    pyplot.close(figure)

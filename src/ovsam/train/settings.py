@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -9,6 +10,14 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+RENAMED = {
+    "again": "refinement_weight",
+    "anew": "reinitialise",
+    "looks": "crops",
+    "recompute": "checkpoint_activations",
+}
+"""Settings of recipes by the names that they had before, which old run folders know them by."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -67,3 +76,21 @@ class EngineSettings:
     log_every: int = Field(default=50, gt=0)
     save_every: int = Field(default=500, gt=0)
     """Steps between checkpoints; a killed run goes on from the last one."""
+
+
+def rate_share(step: int, steps: int, settings: ScheduleSettings) -> float:
+    """Warm-up times decay at a step (0 = the first of `steps`).
+
+    Example:
+        >>> drops = ScheduleSettings(peak=1e-4, warm_up=0, decay="drops", drops=(0.5,))
+        >>> [rate_share(step, 4, drops) for step in range(4)]
+        [1.0, 1.0, 0.1, 0.1]
+    """
+    warm = 1.0
+    if step < settings.warm_up - 1:
+        first = settings.warm_up_from
+        warm = first + (1 - first) * step / (settings.warm_up - 1)
+    if settings.decay == "drops":
+        return warm * 0.1 ** sum(step >= drop * steps for drop in settings.drops)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return warm * (settings.end + (1 - settings.end) * cosine)

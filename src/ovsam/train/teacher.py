@@ -205,7 +205,7 @@ def _pretrained(name: str) -> VisionTransformerSAM:
 
 
 def _from_file(path: Path) -> VisionTransformerSAM:
-    """The image encoder in SAM's official format, its sizes told from the file."""
+    """The image encoder in SAM's official format, its sizes read off the file."""
     _timm()
     from timm.models.vision_transformer_sam import VisionTransformerSAM, checkpoint_filter_fn
 

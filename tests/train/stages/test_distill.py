@@ -18,7 +18,7 @@ from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 from ovsam.train.stages.distill import DistillBatches, DistillStage, WholePhotos
 from ovsam.train.teacher import Teacher
-from photo_folder import HEIGHT, WIDTH, write_folder
+from photo_folder import HEIGHT, WIDTH
 from tiny_model import TINY, tiny_model
 
 SIZE = 64
@@ -43,18 +43,6 @@ def teacher_of(model: OVSAM, channels: int = TINY.embed_dim) -> Teacher:
         image_size=SIZE,
         pixel_mean=TINY.encoder.pixel_mean,
         pixel_std=TINY.encoder.pixel_std,
-    )
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def data_set(root: Path) -> DataSet:
-    return read_data_set(
-        root / "coco_sample/annotations/instances_train2017.json", root / "coco_sample/train2017"
     )
 
 
@@ -153,21 +141,25 @@ def test_a_photo_of_another_size_is_left_out_where_masks_are_asked_for(data_set:
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(data_set: DataSet) -> None:
     model = tiny_model()
-    stage = DistillStage(model, teacher_of(model), prompt_weight=1.0, recompute=False)
+    stage = DistillStage(model, teacher_of(model), prompt_weight=1.0)
     losses = stage.losses(batches(data_set)[0])
     assert losses["embedding"].item() == pytest.approx(0, abs=1e-10)
     student = tiny_model()  # with the same decoder
     other_adapter = tiny_model(seed=5).adapter
     assert student.adapter is not None and other_adapter is not None
     student.adapter.load_state_dict(other_adapter.state_dict())
-    other = DistillStage(student, teacher_of(model), prompt_weight=1.0, recompute=False)
+    other = DistillStage(
+        student, teacher_of(model), prompt_weight=1.0, checkpoint_activations=False
+    )
     worse = other.losses(batches(data_set)[0])
     assert worse["embedding"].item() > 0.1
     assert worse["mask"].item() > losses["mask"].item()
 
 
 def test_the_loss_is_the_mean_of_the_photos(data_set: DataSet) -> None:
-    stage = DistillStage(tiny_model(seed=5), teacher_of(tiny_model()), 1.0, recompute=False)
+    stage = DistillStage(
+        tiny_model(seed=5), teacher_of(tiny_model()), 1.0, checkpoint_activations=False
+    )
     both = stage.losses(batches(data_set, size=2)[0])
     single = [stage.losses(batches(data_set, size=1)[i]) for i in range(2)]
     for name, value in both.items():
@@ -177,7 +169,7 @@ def test_the_loss_is_the_mean_of_the_photos(data_set: DataSet) -> None:
 
 def test_an_embedding_that_a_batch_brings_is_not_computed(data_set: DataSet) -> None:
     model = tiny_model()
-    stage = DistillStage(tiny_model(seed=5), teacher_of(model), 0.0, recompute=False)
+    stage = DistillStage(tiny_model(seed=5), teacher_of(model), 0.0)
     batch = batches(data_set)[0]
     asked = embedding_loss(stage, batch)
     teacher = teacher_of(model)
@@ -189,14 +181,16 @@ def test_an_embedding_that_a_batch_brings_is_not_computed(data_set: DataSet) -> 
         assert (height, width) != (SIZE, SIZE)
         rows.append(teacher(teacher.pixels(np.ascontiguousarray(content))))
     brought = replace(batch, embedding=torch.cat(rows))
-    alone = DistillStage(tiny_model(seed=5), None, 0.0, recompute=False)
+    alone = DistillStage(tiny_model(seed=5), None, 0.0)
     assert embedding_loss(alone, brought) == pytest.approx(asked, rel=1e-5)
 
 
 def test_recomputing_gives_the_same_gradient(data_set: DataSet) -> None:
     gradients = []
-    for recompute in (False, True):
-        stage = DistillStage(tiny_model(seed=5), teacher_of(tiny_model()), 1.0, recompute)
+    for checkpoint_activations in (False, True):
+        stage = DistillStage(
+            tiny_model(seed=5), teacher_of(tiny_model()), 1.0, checkpoint_activations
+        )
         losses = stage.losses(batches(data_set)[0])
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         adapter = stage.model.adapter
@@ -210,7 +204,7 @@ def test_recomputing_gives_the_same_gradient(data_set: DataSet) -> None:
 def test_the_adapter_alone_learns_to_be_its_teachers(data_set: DataSet, tmp_path: Path) -> None:
     student = tiny_model(seed=5)
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    stage = DistillStage(student, teacher_of(tiny_model()), 0.0, recompute=False)
+    stage = DistillStage(student, teacher_of(tiny_model()), 0.0)
     drawn = batches(data_set)
     first = embedding_loss(stage, drawn[0])
     schedule = ScheduleSettings(peak=3e-3, warm_up=1)
@@ -227,4 +221,6 @@ def test_a_pair_of_different_widths() -> None:
     with pytest.raises(
         TrainingError, match=r"'tiny' has an embedding of 256 channels and tiny.*32"
     ):
-        DistillStage(tiny_model(), teacher_of(tiny_model(), channels=256), 0.0, recompute=False)
+        DistillStage(
+            tiny_model(), teacher_of(tiny_model(), channels=256), 0.0, checkpoint_activations=False
+        )

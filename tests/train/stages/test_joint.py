@@ -11,23 +11,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovsam.data.object_crops import Batch, SquareConfig, Squares, anchored_photos
+from ovsam.data.anchors import anchored_photos
+from ovsam.data.object_crops import ObjectCropBatch, ObjectCropConfig, ObjectCrops
 from ovsam.errors import AnnotationError, TrainingError
 from ovsam.model.ovsam import OVSAM
-from ovsam.train.loop import Engine, Finished
-from ovsam.train.recipe import JointRecipe, read_recipe
-from ovsam.train.run import Source, read_source
+from ovsam.train.loop import Engine
+from ovsam.train.recipe import JointRecipe
+from ovsam.train.recipe_file import read_recipe
 from ovsam.train.settings import EngineSettings, ScheduleSettings
-from ovsam.train.stages.joint import JointStage, Turns, _coarsened
+from ovsam.train.sources import Source, read_source
+from ovsam.train.stage import Finished
+from ovsam.train.stages.joint import AlternatingBatches, JointStage, _coarsened
 from photo_folder import HELD_OUT, write_folder
 from tiny_model import TINY, random_bank, tiny_model
 
-LOOKS = {
-    "box": SquareConfig(
+CROPS = {
+    "box": ObjectCropConfig(
         size=64, count=2, prompts=3, named=1, only_named=True, boxes=0.6, zoomed=0.7, pasted=0.3
     ),
-    "click": SquareConfig(size=64, count=2, prompts=1, boxes=0, clicked=1, pasted=0.3),
-    "whole": SquareConfig(size=128, count=2, prompts=3, named=1, boxes=0.6, whole=1, rounds=3),
+    "click": ObjectCropConfig(size=64, count=2, prompts=1, boxes=0, clicked=1, pasted=0.3),
+    "whole": ObjectCropConfig(size=128, count=2, prompts=3, named=1, boxes=0.6, whole=1, rounds=3),
 }
 SETTINGS = EngineSettings(
     steps=4,
@@ -47,13 +50,16 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
     return [read_source(settings, root) for settings in (*others, replace(named, vocabulary=None))]
 
 
-def turns(sources: list[Source], looks: Mapping[str, SquareConfig] = LOOKS) -> Turns:
+def turns(
+    sources: list[Source], crops: Mapping[str, ObjectCropConfig] = CROPS
+) -> AlternatingBatches:
     drawn = [(anchored_photos(source.data_set, source.is_whole)[0], 1.0) for source in sources]
     names = [source.data_set.name for source in sources]
     kinds = {
-        kind: Squares(drawn, names, look, i, kind) for i, (kind, look) in enumerate(looks.items())
+        kind: ObjectCrops(drawn, names, config, i, kind)
+        for i, (kind, config) in enumerate(crops.items())
     }
-    return Turns(kinds, list(looks), [source.data_set for source in sources], ())
+    return AlternatingBatches(kinds, list(crops), [source.data_set for source in sources], ())
 
 
 def stage(
@@ -63,8 +69,8 @@ def stage(
 ) -> JointStage:
     torch.manual_seed(0)
     banks = [random_bank(max(1, len(source.synonyms))) for source in sources]
-    rounds = {kind: look.rounds for kind, look in LOOKS.items()}
-    return JointStage(model or tiny_model(), banks, rounds, again=0.3, learn=learn)
+    rounds = {kind: look.rounds for kind, look in CROPS.items()}
+    return JointStage(model or tiny_model(), banks, rounds, refinement_weight=0.3, learn=learn)
 
 
 def run(
@@ -133,7 +139,7 @@ def test_kinds_take_turns_and_only_boxes_see_photos_without_masks(sources: list[
 def test_the_recipe_of_lite_is_drawn_as_it_says(sources: list[Source]) -> None:
     recipe = read_recipe("lite")
     assert isinstance(recipe, JointRecipe)
-    batch = turns(sources, recipe.looks)[1]  # boxes, clicks, wholes: the second is of clicks
+    batch = turns(sources, recipe.crops)[1]  # boxes, clicks, wholes: the second is of clicks
     assert batch.photos.shape == (40, 128, 128, 3)
     assert not batch.is_box.any()
 
@@ -144,7 +150,7 @@ def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more
 ) -> None:
     config = replace(TINY, decoder=replace(TINY.decoder, box_as_mask=box_as_mask))
     learner, batch = stage(sources, tiny_model(config)), turns(sources)[2]
-    assert (batch.kind, LOOKS["whole"].rounds) == ("whole", 3)
+    assert (batch.kind, CROPS["whole"].rounds) == ("whole", 3)
     asked: list[tuple[int, int, bool]] = []  # tokens of boxes and points; whether by a mask
     encode = learner.model.prompt_encoder.forward
 
@@ -187,7 +193,7 @@ def test_a_mask_comes_back_coarser_by_up_to_four() -> None:
 
 def test_zoomed_squares_keep_to_their_context(sources: list[Source]) -> None:
     """Objects fill between a fifth and a quarter of a square's side, but for stretching."""
-    look = SquareConfig(size=64, count=8, prompts=1, boxes=1.0, zoomed=1.0, context=(4.0, 5.0))
+    look = ObjectCropConfig(size=64, count=8, prompts=1, boxes=1.0, zoomed=1.0, context=(4.0, 5.0))
     batch = turns(sources, {"far": look})[0]
     sides = (batch.boxes_xyxy[:, 2:] - batch.boxes_xyxy[:, :2]).amax(1)
     assert sides.max() < 64 / 4 * 1.6
@@ -215,10 +221,10 @@ def test_classes_that_a_photo_tells_nothing_of_do_not_count(sources: list[Source
     listed = [replace(photo, negative_classes=("dog",)) for photo in sources[0].data_set.photos]
     data_set = sources[0].data_set
     federated = replace(data_set, photos=replace(data_set.photos, listed=listed))
-    drawn = turns([replace(sources[0], data_set=federated)], {"box": LOOKS["box"]})
-    told = {data_set.classes[i] for rows in drawn[0].counted for i in rows or ()}
+    drawn = turns([replace(sources[0], data_set=federated)], {"box": CROPS["box"]})
+    told = {data_set.classes[i] for rows in drawn[0].verified_classes for i in rows or ()}
     assert told == {"person", "bicycle", "dog"}
-    assert set(turns(sources)[0].counted) == {None}
+    assert set(turns(sources)[0].verified_classes) == {None}
     learner = stage(sources)
     assert losses(learner, drawn[0])["name"] < losses(learner, turns(sources)[0])["name"]
 
@@ -230,7 +236,7 @@ def test_the_loss_falls_on_one_batch(sources: list[Source], tmp_path: Path) -> N
         photos = annotations = 1
         skipped = ()
 
-        def __getitem__(self, index: int) -> Batch:
+        def __getitem__(self, index: int) -> ObjectCropBatch:
             return fixed
 
     learner = stage(sources)
@@ -245,7 +251,7 @@ def test_the_loss_falls_on_one_batch(sources: list[Source], tmp_path: Path) -> N
     assert last["name"] < 0.9 * first["name"]
 
 
-def losses(learner: JointStage, batch: Batch) -> dict[str, float]:
+def losses(learner: JointStage, batch: ObjectCropBatch) -> dict[str, float]:
     found = learner.losses(batch)
     return {name: value.item() for name, value in found.items()}
 
@@ -281,8 +287,8 @@ def test_of_masks_and_names_one_alone_can_learn(
 def test_a_stopped_run_ends_with_the_same_bits(sources: list[Source], tmp_path: Path) -> None:
     straight = run(sources, tmp_path / "straight").averaged
 
-    class Stopped(Turns):
-        def __getitem__(self, index: int) -> Batch:
+    class Stopped(AlternatingBatches):
+        def __getitem__(self, index: int) -> ObjectCropBatch:
             if index == 3:
                 raise KeyboardInterrupt
             return super().__getitem__(index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,45 +11,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovsam.data.dataset import DataSet, read_data_set
-from ovsam.data.mixture import Mixture
-from ovsam.data.prompts import PromptConfig
-from ovsam.data.scene_crops import SceneConfig
-from ovsam.errors import TrainingError
-from ovsam.model.ovsam import OVSAM
-from ovsam.train import scene_losses
+from ovsam.data.dataset import DataSet
+from ovsam.data.scene_batches import SceneBatch
+from ovsam.model.ovsam import OVSAM, Features
+from ovsam.model.prompt_batch import PromptBatch
 from ovsam.train.loop import Engine
+from ovsam.train.losses import sampled_mask_losses
 from ovsam.train.settings import EngineSettings, ScheduleSettings
-from ovsam.train.stages.label import LabelBatches, LabelStage, SceneBatch
-from photo_folder import write_folder
+from ovsam.train.stages.label import LabelStage
+from scenes import batches, written_data_sets
 from tiny_model import ONE_TOKEN, TINY, random_bank, tiny_model
-
-SCENE = SceneConfig(size=64, min_area=4)
-PROMPTS = PromptConfig(count=6, negatives=0.5)
 
 
 @pytest.fixture(autouse=True)
 def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene_losses.sampled_mask_losses, "__defaults__", (64,))
+    monkeypatch.setattr(sampled_mask_losses, "__defaults__", (64,))
 
 
 @pytest.fixture(scope="module")
 def data_sets(tmp_path_factory: pytest.TempPathFactory) -> list[DataSet]:
-    root = write_folder(tmp_path_factory.mktemp("photos"))
-    return [
-        read_data_set(
-            root / "coco_sample/annotations/instances_train2017.json",
-            root / "coco_sample/train2017",
-        ),
-        read_data_set(root / "imagenet_sample"),
-    ]
-
-
-def batches(
-    data_sets: Sequence[DataSet], size: int = 2, prompts: PromptConfig = PROMPTS
-) -> LabelBatches:
-    mixture = Mixture(data_sets, [1.0] * len(data_sets), seed=0)
-    return LabelBatches(data_sets, mixture, SCENE, prompts, size)
+    return written_data_sets(tmp_path_factory.mktemp("photos"))
 
 
 def stage(
@@ -58,74 +39,15 @@ def stage(
     model: OVSAM | None = None,
     learn: Sequence[str] = ("region_head", "mask_decoder"),
     rounds: int = 0,
-    recompute: bool = False,
+    checkpoint_activations: bool = False,
 ) -> LabelStage:
     torch.manual_seed(0)
     banks = [random_bank(len(data_set.classes)) for data_set in data_sets]
-    return LabelStage(model or tiny_model(), banks, learn, rounds, recompute)
+    return LabelStage(model or tiny_model(), banks, learn, rounds, checkpoint_activations)
 
 
 def losses(learner: LabelStage, batch: SceneBatch) -> dict[str, Tensor]:
     return learner.losses(batch)
-
-
-# Batches
-
-
-def test_prompts_mean_objects_of_their_own_crop(data_sets: list[DataSet]) -> None:
-    for i in range(4):
-        batch = batches(data_sets)[i]
-        assert batch.image.tolist() == [0] * 6 + [1] * 6
-        assert batch.prompts.boxes_xyxy.shape == (12, 4)
-        firsts = [batch.prompts.object_index[batch.image == k].min() for k in range(2)]
-        assert firsts[0] == 0
-        assert batch.prompts.object_index[:6].max() < firsts[1]
-        assert len(batch.masks) == len(batch.class_index) == len(batch.has_mask)
-        assert (batch.class_index >= 0).all()
-
-
-def test_it_depends_on_its_number_alone(data_sets: list[DataSet]) -> None:
-    one, other = batches(data_sets), batches(data_sets)
-    _ = other[2]
-    for field in fields(SceneBatch):
-        mine, theirs = getattr(one[5], field.name), getattr(other[5], field.name)
-        if isinstance(mine, Tensor):
-            assert torch.equal(mine, theirs)
-    single = batches(data_sets, size=1)
-    assert one[5].names == single[10].names + single[11].names
-
-
-def test_a_photo_that_cannot_be_read_is_replaced_and_named(
-    data_sets: list[DataSet], tmp_path: Path
-) -> None:
-    coco = data_sets[0]
-    spoilt = tmp_path / "spoilt.jpg"
-    spoilt.write_bytes(b"no photo")
-    listed = [coco.photos.listed[0], replace(coco.photos.listed[1], path=spoilt)]
-    broken = replace(coco, photos=replace(coco.photos, listed=listed))
-    drawn = [batches([broken], size=1)[i] for i in range(6)]
-    [one] = {one for batch in drawn for one in batch.skipped}
-    assert (one.name, one.annotation) == (str(spoilt), False)
-    assert "is not an image" in one.why
-    assert str(spoilt) not in {name for batch in drawn for name in batch.names}
-    nothing = replace(coco, photos=replace(coco.photos, listed=listed[1:]))
-    with pytest.raises(TrainingError, match=r"100 photos in a row.*spoilt\.jpg"):
-        _ = batches([nothing])[0]
-
-
-def test_an_annotation_that_cannot_be_used_is_left_out_and_its_photo_stays(
-    data_sets: list[DataSet],
-) -> None:
-    coco = data_sets[0]
-    photo = coco.photos.listed[0]
-    spoilt = (replace(photo.instances[0], segmentation="x"), *photo.instances[1:])
-    listed = [replace(photo, instances=spoilt)]
-    broken = replace(coco, photos=replace(coco.photos, listed=listed))
-    drawn = [batches([broken], size=1)[i] for i in range(6)]
-    [one] = {one for batch in drawn for one in batch.skipped}
-    assert (one.name, one.annotation) == (photo.name, True)
-    assert {name for batch in drawn for name in batch.names} == {photo.name}
-    assert all(len(batch.masks) == len(spoilt) - 1 for batch in drawn)
 
 
 # The stage
@@ -151,7 +73,7 @@ def test_region_head_and_decoder_alone_learn(data_sets: list[DataSet], tmp_path:
     ("learn", "parts", "named"),
     [
         ("region_head", {"region_head"}, {"class"}),
-        ("mask_decoder", {"mask_decoder", "high_resolution"}, {"bce", "dice", "quality"}),
+        ("mask_decoder", {"mask_decoder", "high_resolution"}, {"bce", "dice", "predicted_iou"}),
     ],
 )
 def test_one_part_alone_learns(
@@ -212,27 +134,29 @@ def test_every_loss_is_the_mean_of_the_images(data_sets: list[DataSet]) -> None:
 
 def test_corrective_rounds_and_mask_prompts_reach_the_decoder(data_sets: list[DataSet]) -> None:
     learner, batch = stage(data_sets, rounds=2), batches(data_sets)[0]
-    asked: list[tuple[int, bool]] = []
+    decoded: list[tuple[int, bool]] = []  # points of each prompt, and whether with a mask
     decode = learner.model.decode
 
-    def watched(*arguments: object, **named: object) -> object:
-        points, masks = named["points_xy"], named["mask_logits"]
-        asked.append((0 if points is None else points.shape[1], masks is not None))  # type: ignore[attr-defined]
-        return decode(*arguments, **named)  # type: ignore[arg-type]
+    def recorded(features: Features, prompts: PromptBatch[Tensor], image: Tensor) -> object:
+        assert prompts.points_xy is not None
+        decoded.append((prompts.points_xy.shape[1], prompts.mask_logits is not None))
+        return decode(features, prompts, image)
 
-    learner.model.decode = watched  # type: ignore[assignment]
+    learner.model.decode = recorded  # type: ignore[assignment]
     losses(learner, batch)
-    assert len(asked) % 3 == 0
-    for start in range(0, len(asked), 3):
-        (first, _), (second, with_mask), (third, again) = asked[start : start + 3]
-        assert (second, third) == (first + 1, first + 2)
-        assert with_mask and again
+    assert decoded and len(decoded) % 3 == 0
+    for start in range(0, len(decoded), 3):
+        points = decoded[start][0]
+        rounds = [(points, False), (points + 1, True), (points + 2, True)]
+        assert decoded[start : start + 3] == rounds
 
 
 def test_recomputing_gives_the_same_gradient(data_sets: list[DataSet]) -> None:
     gradients = []
-    for recompute in (False, True):
-        learner = stage(data_sets, model=tiny_model(), rounds=1, recompute=recompute)
+    for checkpoint_activations in (False, True):
+        learner = stage(
+            data_sets, model=tiny_model(), rounds=1, checkpoint_activations=checkpoint_activations
+        )
         found = losses(learner, batches(data_sets)[0])
         torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
         gradients.append([p.grad for p in learner.parameters() if p.grad is not None])
@@ -243,5 +167,5 @@ def test_recomputing_gives_the_same_gradient(data_sets: list[DataSet]) -> None:
 
 def test_a_decoder_of_one_mask_learns_too(data_sets: list[DataSet]) -> None:
     found = losses(stage(data_sets, model=tiny_model(ONE_TOKEN)), batches(data_sets)[0])
-    assert found["quality"].item() == 0
+    assert found["predicted_iou"].item() == 0
     assert found["bce"].item() > 0

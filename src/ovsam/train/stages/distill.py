@@ -1,8 +1,8 @@
 """SAM2CLIP: the adapter learns the embedding of a teacher, SAM's (paper §3.2, Eq. 2 and 3).
 
 Plain distillation compares the embeddings alone. With prompts in the loop (EdgeSAM, Zhou et al.
-2023) the frozen decoder also answers the same clicks and boxes from both, and the masks are
-compared, which tells the adapter which part of the embedding matters.
+2023) the frozen decoder also decodes the same clicks and boxes from both, and the masks are
+compared, which teaches the adapter which part of the embedding matters.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import normalised
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.train.feature_cache import FeatureCache, photo_name
-from ovsam.train.loop import Stage
 from ovsam.train.losses import mask_loss
+from ovsam.train.stages.model_stage import ModelStage
 from ovsam.train.teacher import Teacher
 
 TRIES = 20  # photos in a row that may be unreadable
@@ -42,7 +42,7 @@ class WholePhotos:
     Attributes:
         photos: `(B, S, S, 3)` uint8, padded right and below.
         content_hw: `(B, 2)` how much of each is photo.
-        embedding: `(B, C, S / 16, S / 16)` the teacher's, or None where it is to be asked.
+        embedding: `(B, C, S / 16, S / 16)` the teacher's, or None where it is to be run.
         photo: `(N,)` which photo each prompt belongs to.
         points_xy: `(N, 1, 2)` a point of an object, model pixels.
         boxes_xyxy: `(N, 4)` its box, model pixels.
@@ -69,8 +69,8 @@ class DistillBatches:
         mixture: which photo comes next.
         image_size: the longest side of a photo as student and teacher see it.
         size: photos in a micro-batch.
-        prompts: objects of a photo that are asked for; 0 = none.
-        caches: the teacher's embeddings, one for each data set, or None where it is to be asked.
+        prompts: objects of a photo that are prompted for; 0 = none.
+        caches: the teacher's embeddings, one for each data set, or None where it is to be run.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class DistillBatches:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """What was left out when listing, of data that is asked for masks."""
+        """What was left out when listing, of data whose masks are used."""
         if not self.prompts:
             return ()
         return sum((data_set.skipped for data_set, _ in self.sources), ())
@@ -176,33 +176,35 @@ class DistillBatches:
         )
 
 
-class DistillStage(Stage):
+class DistillStage(ModelStage):
     """The adapter of a model learns from a teacher; all else is frozen.
 
     Args:
         model: with its trunk's weights; with a decoder's, too, where prompts are in the loop.
-        teacher: asked where a batch does not bring its embedding; None if all batches do.
+        teacher: run where a batch does not bring its embedding; None if all batches do.
         prompt_weight: of the masks' difference; 0 = the embeddings alone.
-        recompute: whether the adapter's blocks run again for the gradient, to save memory.
+        checkpoint_activations: whether the adapter's blocks run again for the gradient, which
+            saves memory.
 
     Raises:
         TrainingError: the teacher's embedding has another shape.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
-        self, model: OVSAM, teacher: Teacher | None, prompt_weight: float, recompute: bool
+        self,
+        model: OVSAM,
+        teacher: Teacher | None,
+        prompt_weight: float,
+        checkpoint_activations: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         if teacher is not None and teacher.feature_shape[0] != model.config.embed_dim:
             raise TrainingError(
                 f"The teacher '{teacher.name}' has an embedding of {teacher.feature_shape[0]} "
                 f"channels and {model.config.name} one of {model.config.embed_dim}: choose a pair "
                 "that shares it."
             )
-        self.model, self.teacher, self.prompt_weight = model, teacher, prompt_weight
+        self.teacher, self.prompt_weight = teacher, prompt_weight
         self.loss_names = ("embedding", "mask") if prompt_weight else ("embedding",)
         model.requires_grad_(False)
         if model.adapter is None:
@@ -211,10 +213,7 @@ class DistillStage(Stage):
                 "embedding: give a model without '+'."
             )
         model.adapter.requires_grad_(True)
-        model.adapter.recompute = recompute
-        encoder = model.config.encoder
-        self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
-        self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
+        model.adapter.checkpoint_activations = checkpoint_activations
 
     def heavy_modules(self) -> Iterable[nn.Module]:
         """The trunk and the adapter."""
@@ -245,7 +244,7 @@ class DistillStage(Stage):
     def _mask_loss(
         self, batch: WholePhotos, pyramid: Sequence[Tensor], embedding: Tensor, target: Tensor
     ) -> Tensor:
-        """The decoder's answers from the student's embedding, held to those from the teacher's."""
+        """How far the masks from the student's embedding are from those from the teacher's."""
         if not len(batch.photo):
             return 0 * embedding.sum()
         size = (batch.photos.shape[1], batch.photos.shape[2])

@@ -1,7 +1,7 @@
-"""All learned parts at once on squares of photos: how `lite` is made.
+"""All learned parts at once on square crops of photos: how `lite` is made.
 
-Each batch draws squares with prompts (`data/crops.py`), decodes them, clicks again where the mask
-is wrong, once or more often, and names the objects that have names.
+Each batch draws square crops with prompts (`data/object_crops.py`), decodes them, clicks where the
+mask is wrong, once or more often, and names the objects that have names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovsam.data.dataset import DataSet, all_annotations
-from ovsam.data.object_crops import Batch, Squares
+from ovsam.data.object_crops import ObjectCropBatch, ObjectCrops
 from ovsam.data.prompts import next_click
 from ovsam.formats.skipped import Skipped
 from ovsam.model.ovsam import OVSAM, Features
@@ -22,55 +22,49 @@ from ovsam.model.prompt import region_mask_logits
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
-from ovsam.train.loop import Stage
-from ovsam.train.losses import counted_rows, name_loss, prompt_loss
+from ovsam.train.losses import name_loss, prompt_loss, verified_rows
+from ovsam.train.stages.model_stage import ModelStage
 
 NAME_SCALE = 20.0  # softer than the 100 of inference: a thousand names must not saturate
 
 
 @dataclass(frozen=True)
 class _Targets:
-    """What N prompts should give: their square, mask at half size, and pixels outside of it."""
+    """What N prompts should give: their crop, mask at half size, and pixels outside of it."""
 
-    square: Tensor
+    crop: Tensor
     half: Tensor
     hidden: Tensor
 
 
-class JointStage(Stage):
+class JointStage(ModelStage):
     """Adapter, prompt encoder, decoder and region head on a frozen trunk.
 
     Args:
         model: with its trunk's weights.
         banks: the names of each vocabulary of the data, in the batches' order.
-        rounds: for each kind of batch how often it is looked at again; its mask loss is called
-            like the kind.
-        again: weight of the loss of each such look.
+        rounds: for each kind of batch the refinement rounds after the first prompt; its mask loss
+            is called like the kind.
+        refinement_weight: weight of the loss of each of these rounds.
         learn: "masks", "names", or both; what does not learn is frozen and has no loss.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
         model: OVSAM,
         banks: Sequence[Bank],
         rounds: Mapping[str, int],
-        again: float,
+        refinement_weight: float,
         learn: Collection[str],
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         assert model.region_head is not None
-        self.model, self.rounds, self.again = model, dict(rounds), again
+        self.rounds, self.refinement_weight = dict(rounds), refinement_weight
         self.masks, self.names = "masks" in learn, "names" in learn
         self.loss_names = (*(rounds if self.masks else ()), *("name",) * self.names)
         if not self.masks:
             model.requires_grad_(False)
         model.region_head.requires_grad_(self.names)
-        encoder = model.config.encoder
-        self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
-        self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
         self.banks = list(banks)
 
     def heavy_modules(self) -> Iterable[nn.Module]:
@@ -78,7 +72,7 @@ class JointStage(Stage):
         assert self.model.adapter is not None
         return [self.model.encoder, self.model.adapter]
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: ObjectCropBatch) -> dict[str, Tensor]:
         """The mask loss under the name of the batch's kind, and the loss of the names."""
         pixels = ((batch.photos - self.mean) / self.std).permute(0, 3, 1, 2)
         features = self.model.encode(pixels, self.names, self.masks)
@@ -90,7 +84,9 @@ class JointStage(Stage):
             losses["name"] = self._name_loss(features, batch)
         return losses
 
-    def _mask_loss(self, features: Features, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _mask_loss(
+        self, features: Features, batch: ObjectCropBatch, generator: torch.Generator
+    ) -> Tensor:
         # Boxes first, then points, each encoded as its kind; both are two tokens long.
         masked = batch.has_mask.nonzero()[:, 0]
         if not len(masked):
@@ -101,7 +97,7 @@ class JointStage(Stage):
         boxes, points = batch.boxes_xyxy[order[:count]], batch.points_xy[order[count:]]
         labels = torch.ones(len(points), 1, dtype=torch.long, device=points.device)
         targets = _Targets(
-            square=batch.square[order],
+            crop=batch.crop[order],
             half=F.avg_pool2d(batch.masks[order, None].float() / 255, 2)[:, 0],
             hidden=batch.hidden[order] / 4,
         )
@@ -111,24 +107,24 @@ class JointStage(Stage):
         logits, loss = self._decoded(
             features, encoded, targets, is_box=batch.is_box[order], whole=batch.whole[order]
         )
-        # More looks, each with the mask so far as a prompt and a corrective click. Of several one
-        # brings no click: the predictor looks again at what it found, too (SAM, appendix A).
+        # Refinement, each round with the mask so far as a prompt and a corrective click. Of several
+        # one brings no click, for the predictor decodes what it found once more (SAM, appendix A).
         rounds, device = self.rounds[batch.kind], points.device
-        silent = -1
+        no_click = -1
         if rounds > 1:
-            silent = int(torch.randint(rounds, (), generator=generator, device=device))
+            no_click = int(torch.randint(rounds, (), generator=generator, device=device))
         clear = torch.ones_like(is_box)
-        for again in range(rounds):
+        for refinement in range(rounds):
             previous = logits.detach()
             if rounds > 1:
                 previous = _coarsened(previous, generator)
-            if again != silent:
+            if refinement != no_click:
                 where, kinds = next_click(logits, truth, 4, generator)
                 clicks = _with(clicks, where[:count], kinds[:count])
                 points, labels = _with((points, labels), where[count:], kinds[count:])
             encoded = self._encoded(features, boxes, clicks, (points, labels), previous)
             logits, better = self._decoded(features, encoded, targets, is_box=clear, whole=clear)
-            loss = loss + self.again * better
+            loss = loss + self.refinement_weight * better
         return loss
 
     def _encoded(
@@ -142,7 +138,7 @@ class JointStage(Stage):
         """Prompts by box `(B, 4)` with clicks, then by points alone; all are as many tokens long.
 
         Clicks and points are `(B, K, 2)` with labels `(B, K)` and `(P, K + 1, 2)` with theirs;
-        `masks` `(B + P, S / 4, S / 4)` is what is known so far.
+        `masks` `(B + P, S / 4, S / 4)` is the mask logits so far.
         """
         count = len(boxes)
         by_box, by_point = (None, None) if masks is None else (masks[:count], masks[count:])
@@ -165,12 +161,12 @@ class JointStage(Stage):
     ) -> tuple[Tensor, Tensor]:
         """Decode prompts: the first mask's logits `(N, S / 4, S / 4)` and the loss."""
         sparse, dense = (torch.cat(parts) for parts in zip(*encoded, strict=True))
-        logits, quality = self.model.decode_tokens(features, sparse, dense, targets.square)
-        assert quality is not None
+        logits, predicted_iou = self.model.decode_tokens(features, sparse, dense, targets.crop)
+        assert predicted_iou is not None
         logits = logits.float()
         loss = prompt_loss(
             F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False),
-            quality.float(),
+            predicted_iou.float(),
             targets.half,
             hidden=targets.hidden,
             is_box=is_box,
@@ -178,22 +174,22 @@ class JointStage(Stage):
         )
         return logits[:, 0], loss
 
-    def _name_loss(self, features: Features, batch: Batch) -> Tensor:
+    def _name_loss(self, features: Features, batch: ObjectCropBatch) -> Tensor:
         named = (batch.class_index >= 0).nonzero()[:, 0]
         boxes, masks = batch.boxes_xyxy[named], None
         if self.model.names_see_masks:
             true = F.avg_pool2d(batch.masks[named, None].float() / 255, 4)
             masks = region_mask_logits(true, batch.has_mask[named], boxes, features.input_hw)
-        embeddings = self.model.embed_regions(features, boxes, batch.square[named], masks).float()
+        embeddings = self.model.embed_regions(features, boxes, batch.crop[named], masks).float()
         losses = []
         with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
             for index, names in enumerate(self.banks):
                 mine = batch.vocabulary[named] == index
                 bank = names.to(embeddings.device)
                 logits = class_logits(embeddings[mine], bank, NAME_SCALE)[:, :-1]
-                told = [batch.counted[i] for i in named[mine].tolist()]
-                counted = counted_rows(told, logits.shape[1], logits.device)
-                losses.append(name_loss(logits, batch.class_index[named][mine], counted))
+                numbers = [batch.verified_classes[i] for i in named[mine].tolist()]
+                verified = verified_rows(numbers, logits.shape[1], logits.device)
+                losses.append(name_loss(logits, batch.class_index[named][mine], verified))
         return torch.cat(losses).sum() / max(1, len(named))
 
 
@@ -215,7 +211,7 @@ def _coarsened(mask_logits: Tensor, generator: torch.Generator) -> Tensor:
     ]
 
 
-class Turns:
+class AlternatingBatches:
     """Micro-batches of several kinds in turn.
 
     Args:
@@ -227,7 +223,7 @@ class Turns:
 
     def __init__(
         self,
-        kinds: Mapping[str, Squares],
+        kinds: Mapping[str, ObjectCrops],
         cycle: Sequence[str],
         data_sets: Sequence[DataSet],
         skipped: Sequence[Skipped],
@@ -236,6 +232,6 @@ class Turns:
         self.photos = sum(map(len, data_sets))
         self.annotations = all_annotations(data_sets)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> ObjectCropBatch:
         """The batch of turn `index`."""
         return self.kinds[self.cycle[index % len(self.cycle)]][index]

@@ -7,21 +7,16 @@ the decoder, names the region head, within the data set's own vocabulary.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ovsam.data.dataset import DataSet, all_annotations
-from ovsam.data.mixture import Mixture
-from ovsam.data.prompts import NO_POINT, PromptConfig, Prompts, draw_prompts, next_click
-from ovsam.data.scene_crops import Scene, SceneConfig, draw_scene
-from ovsam.errors import AnnotationError, PhotoError, TrainingError
-from ovsam.formats.layouts import ListedPhoto
-from ovsam.formats.skipped import Skipped
+from ovsam.data.prompts import NO_POINT, next_click
+from ovsam.data.scene_batches import SceneBatch
+from ovsam.errors import TrainingError
 from ovsam.model.baselines.coop import ContextEncoder
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.pixels import normalised
@@ -30,146 +25,17 @@ from ovsam.model.prompt_batch import PromptBatch, box_mask_logits
 from ovsam.model.region import class_logits
 from ovsam.model.roi_align import roi_align
 from ovsam.text.bank import Bank
-from ovsam.train.loop import Stage
-from ovsam.train.losses import counted_rows, mask_iou
-from ovsam.train.scene_losses import (
+from ovsam.train.losses import (
     BCE_WEIGHT,
     CLASS_WEIGHT,
     DICE_WEIGHT,
     class_loss,
+    mask_iou,
     mean_over_images,
     sampled_mask_losses,
+    verified_rows,
 )
-
-TRIES = 100  # photos in a row that may be unreadable or show nothing
-
-
-@dataclass(frozen=True, eq=False)
-class SceneBatch:
-    """B crops with N prompts each; objects and prompts of all crops stand one after the other.
-
-    Attributes:
-        photos: `(B, S, S, 3)` uint8.
-        content_hw: `(B, 2)` how much of each crop is photo.
-        source: `(B,)` which data set each comes from.
-        masks: `(K, S, S)` bool, of all objects.
-        has_mask: `(K,)` bool.
-        class_index: `(K,)` within the vocabulary of its data set, -1 without a name.
-        image: `(P,)` which crop each of the P = B N prompts belongs to.
-        prompts: all of them; `object_index` counts the K objects.
-        seeds: for each crop, of what is drawn at random when it is learnt from.
-        counted: for each crop the numbers of the classes that its photo tells of; None = all.
-        names: of the photos.
-        skipped: photos that cannot be read, and annotations that cannot be used.
-    """
-
-    photos: Tensor
-    content_hw: Tensor
-    source: Tensor
-    masks: Tensor
-    has_mask: Tensor
-    class_index: Tensor
-    image: Tensor
-    prompts: Prompts
-    seeds: tuple[int, ...]
-    counted: tuple[tuple[int, ...] | None, ...]
-    names: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
-
-
-class LabelBatches:
-    """Micro-batches of crops; item i depends on the seed and i alone.
-
-    Args:
-        data_sets: what is drawn from.
-        mixture: which photo comes next.
-        scene: how crops are drawn.
-        prompts: what is asked of them.
-        size: crops of a micro-batch.
-    """
-
-    def __init__(
-        self,
-        data_sets: Sequence[DataSet],
-        mixture: Mixture,
-        scene: SceneConfig,
-        prompts: PromptConfig,
-        size: int,
-    ) -> None:
-        self.data_sets, self.mixture = list(data_sets), mixture
-        self.scene, self.prompts, self.size = scene, prompts, size
-
-    @property
-    def photos(self) -> int:
-        """How many photos there are to draw from."""
-        return sum(map(len, self.data_sets))
-
-    @property
-    def annotations(self) -> int | None:
-        """How many annotations there are; None = unknown."""
-        return all_annotations(self.data_sets)
-
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """What was left out when listing."""
-        return sum((data_set.skipped for data_set in self.data_sets), ())
-
-    def __getitem__(self, index: int) -> SceneBatch:
-        """Micro-batch `index`.
-
-        Raises:
-            TrainingError: many photos in a row cannot be used.
-        """
-        skipped: list[Skipped] = []
-        drawn = [self._drawn(index * self.size + i, skipped) for i in range(self.size)]
-        scenes = [scene for _, _, scene, _ in drawn]
-        starts = np.cumsum([0, *(len(scene.masks) for scene in scenes)])[:-1].tolist()
-        prompts = [
-            replace(p, object_index=p.object_index + start)
-            for (_, _, _, p), start in zip(drawn, starts, strict=True)
-        ]
-        classes = [
-            self.data_sets[which].class_index(category)
-            for which, _, scene, _ in drawn
-            for category in scene.categories
-        ]
-        return SceneBatch(
-            photos=torch.stack([scene.photo for scene in scenes]),
-            content_hw=torch.tensor([scene.content_hw for scene in scenes]),
-            source=torch.tensor([which for which, *_ in drawn]),
-            masks=torch.cat([scene.masks for scene in scenes]),
-            has_mask=torch.cat([scene.has_mask for scene in scenes]),
-            class_index=torch.tensor(classes),
-            image=torch.arange(len(drawn)).repeat_interleave(self.prompts.count),
-            prompts=_joined(prompts),
-            seeds=tuple(
-                self.mixture.seed * 1_000_003 + index * self.size + i for i in range(self.size)
-            ),
-            counted=tuple(
-                self.data_sets[which].counted_classes(listed) for which, listed, _, _ in drawn
-            ),
-            names=tuple(scene.name for scene in scenes),
-            skipped=tuple(skipped),
-        )
-
-    def _drawn(self, draw: int, skipped: list[Skipped]) -> tuple[int, ListedPhoto, Scene, Prompts]:
-        """A crop; where a photo cannot be read or shows nothing, of the next of the same order."""
-        rng = np.random.default_rng((self.mixture.seed, draw))
-        for again in range(TRIES):
-            which, place = self.mixture[draw + again * 7919]  # a prime: far from the neighbours
-            listed = self.data_sets[which][place]
-            skipped += listed.skipped
-            try:
-                scene = draw_scene(rng, listed, self.scene, skipped)
-            except (PhotoError, AnnotationError) as error:
-                skipped.append(Skipped(listed.name, str(error)))
-                continue
-            if scene is not None:
-                return which, listed, scene, draw_prompts(rng, scene, self.prompts)
-        raise TrainingError(
-            f"{TRIES} photos in a row cannot be read or show no object, the last of them "
-            f"'{listed.name}'. Check the data with 'ovsam data check'."
-        )
+from ovsam.train.stages.model_stage import ModelStage
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,26 +52,24 @@ class ClassesInContext:
     names: Sequence[Sequence[str]]
 
 
-class LabelStage(Stage):
+class LabelStage(ModelStage):
     """Region head and decoder of a model learn, or one of them; all else is frozen.
 
     Of a baseline its context or its convolutions learn in place of the region head.
 
     Args:
-        model: with a trunk, an adapter and a prompt encoder that are worth it.
+        model: with a trunk, an adapter and a prompt encoder that have learnt.
         banks: for each data set the names of its classes.
         learn: "region_head", "mask_decoder", or both; what does not learn has no loss. For a
             baseline "context" or "conv_adapter" in place of "region_head".
-        rounds: corrective clicks after the first answer.
-        recompute: whether the decoder runs again for the gradient, to save memory.
+        rounds: corrective clicks after the first prompt.
+        checkpoint_activations: whether the decoder runs again for the gradient, which saves
+            memory.
         in_context: for a model with a context what embeds the classes in place of `banks`.
 
     Raises:
         TrainingError: the model has not all of what is to learn.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -213,15 +77,15 @@ class LabelStage(Stage):
         banks: Sequence[Bank],
         learn: Collection[str],
         rounds: int,
-        recompute: bool,
+        checkpoint_activations: bool = False,
         in_context: ClassesInContext | None = None,
     ) -> None:
-        super().__init__()
-        self.model, self.rounds, self.recompute = model, rounds, recompute
+        super().__init__(model)
+        self.rounds, self.checkpoint_activations = rounds, checkpoint_activations
         self.in_context = in_context
         named = [part for part in learn if part != "mask_decoder"]
         self.names, self.masks = bool(named), "mask_decoder" in learn
-        self.loss_names = ("class",) * self.names + ("bce", "dice", "quality") * self.masks
+        self.loss_names = ("class",) * self.names + ("bce", "dice", "predicted_iou") * self.masks
         model.requires_grad_(False)
         for name in named:
             part = getattr(model, name)
@@ -234,9 +98,6 @@ class LabelStage(Stage):
         for part in (model.mask_decoder, model.high_resolution):
             if part is not None:
                 part.requires_grad_(self.masks)
-        encoder = model.config.encoder
-        self.register_buffer("mean", torch.tensor(encoder.pixel_mean), persistent=False)
-        self.register_buffer("std", torch.tensor(encoder.pixel_std), persistent=False)
         self.banks = list(banks)
 
     def heavy_modules(self) -> Iterable[nn.Module]:
@@ -245,7 +106,7 @@ class LabelStage(Stage):
         return [part for part in parts if part is not None]
 
     def losses(self, batch: SceneBatch) -> dict[str, Tensor]:
-        """Names, masks (cross-entropy and dice) and the masks' predicted quality."""
+        """Names, masks (cross-entropy and dice) and the masks' predicted IoU."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         # Image-Crop names crops, not the scene.
         baseline = self.model.config.baseline
@@ -260,7 +121,7 @@ class LabelStage(Stage):
         return losses or {self.loss_names[0]: 0 * features.embedding.sum()}
 
     def _all_mask_losses(self, features: Features, batch: SceneBatch) -> dict[str, Tensor]:
-        """Of cross-entropy, dice and predicted quality; empty where no object has a mask."""
+        """Of cross-entropy, dice and predicted IoU; empty where no object has a mask."""
         parts, images = [], len(batch.photos)
         for crop, seed in enumerate(batch.seeds):
             generator = torch.Generator(batch.image.device).manual_seed(seed)
@@ -270,7 +131,7 @@ class LabelStage(Stage):
         if not parts:
             return losses
         image = batch.image[torch.cat([part.prompt for part in parts])]
-        for name, weight in (("bce", BCE_WEIGHT), ("dice", DICE_WEIGHT), ("quality", 1.0)):
+        for name, weight in (("bce", BCE_WEIGHT), ("dice", DICE_WEIGHT), ("predicted_iou", 1.0)):
             values = torch.cat([getattr(part, name) for part in parts])
             even = torch.ones_like(values)
             losses[name] = weight * mean_over_images(values, even, image, images)
@@ -322,9 +183,9 @@ class LabelStage(Stage):
                 bank = self._bank(index).to(embeddings.device)
                 scores = class_logits(embeddings[mine], bank, self.model.config.logit_scale)
             image = batch.image[mine]
-            told = [batch.counted[i] for i in image.tolist()]
-            counted = counted_rows(told, scores.shape[1] - 1, scores.device)
-            total = total + class_loss(scores, labels[mine], image, len(batch.photos), counted)
+            numbers = [batch.verified_classes[i] for i in image.tolist()]
+            verified = verified_rows(numbers, scores.shape[1] - 1, scores.device)
+            total = total + class_loss(scores, labels[mine], image, len(batch.photos), verified)
         return total
 
     def _mask_losses(
@@ -340,17 +201,17 @@ class LabelStage(Stage):
         boxes = prompts.boxes_xyxy[chosen] if is_box else None
         previous: Tensor | None = None
         found = []
-        for again in range(self.rounds + 1):
-            if again:
+        for refinement in range(self.rounds + 1):
+            if refinement:
                 assert previous is not None
                 content_hw = batch.content_hw[batch.image[chosen[0]]]
                 click, kind = next_click(previous, coarse, 4, generator, content_hw)
                 points, labels = torch.cat([points, click], 1), torch.cat([labels, kind], 1)
-            logits, quality = self._decode(
+            logits, predicted_iou = self._decode(
                 features, points, labels, boxes, previous, batch.image[chosen]
             )
             ambiguous = not is_box and points.shape[1] == 1
-            found.append(_losses(logits, quality, masks, coarse, generator, ambiguous))
+            found.append(_losses(logits, predicted_iou, masks, coarse, generator, ambiguous))
             previous = logits[:, 0].detach().float()
         means = [torch.stack(values).mean(0) for values in zip(*found, strict=True)]
         return _MaskLosses(chosen, *means)
@@ -369,10 +230,10 @@ class LabelStage(Stage):
         def decode() -> tuple[Tensor, Tensor | None]:
             return self.model.decode(features, prompts, image)
 
-        if not self.recompute:
+        if not self.checkpoint_activations:
             return decode()
-        again: tuple[Tensor, Tensor | None] = checkpoint(decode, use_reentrant=False)
-        return again
+        decoded: tuple[Tensor, Tensor | None] = checkpoint(decode, use_reentrant=False)
+        return decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,18 +243,18 @@ class _MaskLosses:
     prompt: Tensor
     bce: Tensor
     dice: Tensor
-    quality: Tensor
+    predicted_iou: Tensor
 
 
 def _losses(
     logits: Tensor,
-    quality: Tensor | None,
+    predicted_iou: Tensor | None,
     masks: Tensor,
     coarse: Tensor,
     generator: torch.Generator,
     ambiguous: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """SAM's rule: the first mask answers; of the alternatives to a lone point the best learns."""
+    """SAM's rule: the first mask learns; of the alternatives to a lone point the best, too."""
     bce, dice = sampled_mask_losses(logits[:, 0], masks, generator)
     if ambiguous and logits.shape[1] > 1:
         others = [
@@ -403,11 +264,11 @@ def _losses(
         best = both.sum(1).argmin(0)  # (N,)
         rows = torch.arange(len(best), device=best.device)
         bce, dice = (bce + both[best, 0, rows]) / 2, (dice + both[best, 1, rows]) / 2
-    if quality is None:
+    if predicted_iou is None:
         return bce, dice, torch.zeros_like(bce)
     with torch.no_grad():
         iou = mask_iou(logits, coarse.float(), bce.new_zeros(len(bce)))
-    return bce, dice, (quality.float() - iou).square().mean(1)
+    return bce, dice, (predicted_iou.float() - iou).square().mean(1)
 
 
 def _kinds(batch: SceneBatch, crop: int) -> list[Tensor]:
@@ -418,11 +279,6 @@ def _kinds(batch: SceneBatch, crop: int) -> list[Tensor]:
     prompts = batch.prompts
     real = prompts.point_labels != NO_POINT
     kind = prompts.is_box * 4 + real[:, 0] * 2 + real[:, 1]
-    asked = batch.has_mask[prompts.object_index] & (batch.image == crop)
-    kind = torch.where(asked, kind, -1)
+    masked = batch.has_mask[prompts.object_index] & (batch.image == crop)
+    kind = torch.where(masked, kind, -1)
     return [(kind == value).nonzero()[:, 0] for value in torch.unique(kind).tolist() if value >= 0]
-
-
-def _joined(prompts: Sequence[Prompts]) -> Prompts:
-    names = [field.name for field in fields(Prompts)]
-    return Prompts(**{name: torch.cat([getattr(p, name) for p in prompts]) for name in names})

@@ -1,0 +1,147 @@
+"""The data sets of a recipe: each read, narrowed to the classes and photos that are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ovsam.data.dataset import DataSet, read_data_set
+from ovsam.errors import OvsamError, TrainingError
+from ovsam.formats.annotations import Category
+from ovsam.train.feature_cache import photos_root
+from ovsam.train.recipe import Recipe, SourceSettings
+from ovsam.vocabulary.builtin import COCO_BASE
+from ovsam.vocabulary.load import load_vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A data set with its place in the mixture.
+
+    Attributes:
+        data_set: photos and marks.
+        root: the folder of its photos.
+        synonyms: of its classes, in the order of `class_index`; empty without names.
+        settings: of the recipe.
+    """
+
+    data_set: DataSet
+    root: Path
+    synonyms: tuple[tuple[str, ...], ...]
+    settings: SourceSettings
+
+    def is_whole(self, category: str) -> bool:
+        """Whether a mask of this class is an object as a person means it by a click."""
+        whole = self.settings.whole
+        return whole if isinstance(whole, bool) else category in whole
+
+
+def read_source(settings: SourceSettings, data: Path) -> Source:
+    """A data set of a recipe.
+
+    Raises:
+        AnnotationError: it cannot be used.
+        TrainingError: its classes are not those of the vocabulary that it is said to have.
+    """
+    images = None if settings.images is None else data / settings.images
+    path = data / settings.path
+    data_set = read_data_set(path, images, name=settings.path)
+    synonyms = dict(zip(data_set.classes, data_set.synonyms, strict=True))
+    if settings.vocabulary is not None:
+        synonyms = _synonyms_in(data_set, settings.vocabulary)
+    if settings.only is not None:
+        data_set = _narrowed(data_set, settings.only)
+    if settings.until is not None:
+        last = settings.until
+        data_set = data_set.where(lambda photo: Path(photo.member or photo.path).stem <= last)
+    root = photos_root(path, images)
+    return Source(data_set, root, tuple(synonyms[name] for name in data_set.classes), settings)
+
+
+def _synonyms_in(data_set: DataSet, name: str) -> dict[str, tuple[str, ...]]:
+    """A vocabulary's synonyms of the classes: by their names, or by place where all are codes."""
+    vocabulary = load_vocabulary(name)
+    known = dict(zip(vocabulary.classes, vocabulary.synonyms, strict=True))
+    classes = data_set.classes
+    if len(classes) == len(known) and not any(map(vocabulary.class_of, classes)):
+        return dict(zip(classes, vocabulary.synonyms, strict=True))
+    own = zip(classes, data_set.synonyms, strict=True)
+    found = {each: vocabulary.class_of(each, texts) for each, texts in own}
+    missing = sorted(each for each, name in found.items() if name is None)
+    if missing:
+        raise TrainingError(
+            f"'{data_set.name}' has {len(classes)} classes, '{missing[0]}' among them, and the "
+            f"vocabulary '{name}' {len(known)} others: leave the vocabulary out, or give the one "
+            "that lists these classes."
+        )
+    return {each: known[name] for each, name in found.items() if name is not None}
+
+
+def _narrowed(data_set: DataSet, only: str | Sequence[str]) -> DataSet:
+    """Only some classes, and only photos on which one of them is marked."""
+    if only == "not-rare":
+        data_set = data_set.without_rare()
+    else:
+        data_set = data_set.with_classes(COCO_BASE if only == "coco-base" else only)
+    return data_set.where(lambda photo: bool(photo.instances) or photo.label is not None)
+
+
+def read_sources(recipe: Recipe, data: Path) -> tuple[list[Source], Source | None]:
+    """The data sets for training, and the one for previews.
+
+    Raises:
+        TrainingError: says of each what is wrong with it.
+    """
+    wrong: list[str] = []
+
+    def read(settings: SourceSettings) -> Source | None:
+        try:
+            return read_source(settings, data)
+        except OvsamError as error:
+            wrong.append(str(error))
+            return None
+
+    sources = [source for each in recipe.data if (source := read(each)) is not None]
+    watched = None if recipe.watch is None else read(recipe.watch)
+    if wrong:
+        listed = wrong if len(wrong) == 1 else [f"{len(wrong)} data sets cannot be used:", *wrong]
+        raise TrainingError("\n- ".join(listed))
+    return sources, watched
+
+
+def united(sources: Sequence[Source]) -> list[Source]:
+    """The same data sets, each with the classes of all; those of one first name are one class.
+
+    Data sets without names stay as they are.
+    """
+    place: dict[str, int] = {}  # of a class, by its first name
+    classes: list[dict[str, None]] = []  # the names of each, in order
+    places: list[list[int]] = []
+    for source in sources:
+        mine: list[int] = []
+        for names in source.synonyms:
+            at = place.get(names[0].lower())
+            if at is None or at in mine:  # LVIS has two classes that are called "bow"
+                at = len(classes)
+                classes.append({})
+            place.setdefault(names[0].lower(), at)
+            classes[at].update(dict.fromkeys(names))
+            mine.append(at)
+        places.append(mine)
+    synonyms = tuple(map(tuple, classes))
+    return [
+        _among(source, synonyms, mine) if mine else source
+        for source, mine in zip(sources, places, strict=True)
+    ]
+
+
+def _among(source: Source, synonyms: tuple[tuple[str, ...], ...], places: Sequence[int]) -> Source:
+    """A data set with its classes at their places among others."""
+    data_set = source.data_set
+    # No data set writes such a name: it keeps the place of a class that this one has not.
+    categories = [Category(f"\0{i}", names) for i, names in enumerate(synonyms)]
+    for category, at in zip(data_set.categories, places, strict=True):
+        categories[at] = replace(category, synonyms=synonyms[at])
+    joined = replace(data_set, categories=tuple(categories))
+    return replace(source, data_set=joined, synonyms=synonyms)

@@ -41,10 +41,10 @@ from ovsam.data.mixture import Mixture
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_batches import TRIES, SceneBatches
 from ovsam.data.scene_crops import SceneCropConfig
+from ovsam.hub import SHIPPED
 from ovsam.model.build import build
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.presets import MODELS, named_config
-from ovsam.hub import SHIPPED
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.model.restore import restore

@@ -15,8 +15,8 @@ from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
 from ovsam.images.frame import STRIDE, Frame
 from ovsam.segmenter import Words
 from ovsam.structures import Label, Names, Prediction, Prompt
-from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from ovsam.predictor.predictor import Predictor

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ovsam.predictor.views import EncodedImage
     from ovsam.sam import SamPredictor
     from ovsam.structures import Label, Names, Prediction, Prompt
-    from ovsam.vocabulary.vocabulary import Vocabulary
     from ovsam.vocabulary.load import load_vocabulary
+    from ovsam.vocabulary.vocabulary import Vocabulary
 
     __version__: str
 

@@ -30,7 +30,7 @@ from ovsam.evaluate.average_precision import ground_truth_rows
 from ovsam.evaluate.metrics import Outcome
 from ovsam.formats.coco import collect_annotations, read_annotations
 from ovsam.formats.coco_results import MaskResult, read_detections
-from ovsam.formats.ground_truth import parse_truth, read_truth
+from ovsam.formats.ground_truth import parse_ground_truth, read_ground_truth
 from ovsam.formats.json_rows import read_json
 from ovsam.formats.layouts import list_photos
 from ovsam.formats.listing import ListedPhoto

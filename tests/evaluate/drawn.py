@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ovsam.formats.coco import Annotations, parse_annotations
+from ovsam.formats.annotations import Annotations
+from ovsam.formats.coco import parse_annotations
 
 
 def polygon(x0: float, y0: float, x1: float, y1: float) -> list[list[float]]:

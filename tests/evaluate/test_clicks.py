@@ -14,7 +14,8 @@ from PIL import Image
 from fakes import FakePredictor
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.clicks import ClickReport, evaluate_clicks, next_click
-from ovsam.formats.coco import Annotations, parse_annotations
+from ovsam.formats.annotations import Annotations
+from ovsam.formats.coco import parse_annotations
 from ovsam.structures import Prompt
 from photo_folder import rectangle
 

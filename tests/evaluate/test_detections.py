@@ -18,7 +18,6 @@ from ovsam.formats.coco_results import parse_detections
 from ovsam.formats.ground_truth import GroundTruth, parse_ground_truth
 from ovsam.geometry import decode_rle
 from ovsam.structures import Prompt
-from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.load import load_vocabulary
 from photo_folder import rectangle
 

@@ -12,8 +12,8 @@ from fakes import FakePredictor
 from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.metrics import Summary
-from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 def test_classes_that_are_never_answered_are_left_out(images: Path) -> None:

@@ -13,7 +13,7 @@ from ovsam.cli.evaluate import evaluate
 from ovsam.errors import PromptError
 from ovsam.evaluate.kinds import EvaluationKind, PromptKind
 from ovsam.evaluate.prompts import annotated_prompt, centre_point_xy
-from ovsam.formats.coco import Instance
+from ovsam.formats.annotations import Instance
 from ovsam.structures import Prompt
 from photo_folder import rectangle
 

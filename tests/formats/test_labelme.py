@@ -187,8 +187,7 @@ def test_a_photo_within_labelmes_file(tmp_path: Path) -> None:
     assert annotations.photos[0].size_hw == (HEIGHT, WIDTH)
     [listed] = list_photos(tmp_path / "set", None, no_report).photos
     assert read_photo(listed.open()).shape == (HEIGHT, WIDTH, 3)
-    from ovsam.evaluate.photos import check_photos
-    from ovsam.evaluate.instances import read_annotated_photo
+    from ovsam.evaluate.photos import check_photos, read_annotated_photo
 
     [checked] = check_photos("set", annotations.photos, images)
     assert read_annotated_photo(checked, images).shape == (HEIGHT, WIDTH, 3)

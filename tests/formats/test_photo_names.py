@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ovsam.formats.coco import Photo
+from ovsam.formats.annotations import Photo
 from ovsam.formats.photo_names import PhotoNames, as_posix, base_name, number_of
 
 

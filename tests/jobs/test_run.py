@@ -25,7 +25,8 @@ from ovsam.evaluate.clicks import evaluate_clicks
 from ovsam.evaluate.detections import evaluate_detections
 from ovsam.evaluate.instances import Report, evaluate
 from ovsam.evaluate.kinds import LabelSource
-from ovsam.formats.coco import Annotations, read_annotations
+from ovsam.formats.annotations import Annotations
+from ovsam.formats.coco import read_annotations
 from ovsam.formats.coco_results import Detection, Detections
 from ovsam.formats.ground_truth import read_ground_truth
 from ovsam.jobs.processes import Workers

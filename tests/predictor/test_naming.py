@@ -13,8 +13,8 @@ from ovsam.predictor.naming import Namer
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Names
-from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 from predictor.scenes import BOX, PROMPTS, blobs
 from tiny_model import TINY, HashedText, tiny_model, tiny_predictor
 

@@ -9,6 +9,7 @@ import typer
 
 from ovsam.cli.options import Command, Group, ImagesBesideOption, JsonOption
 from ovsam.cli.progress import bar
+from ovsam.errors import and_more, first_few
 
 if TYPE_CHECKING:
     from ovsam.data.check import Contents

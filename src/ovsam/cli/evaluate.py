@@ -27,7 +27,7 @@ from ovsam.cli.options import (
 )
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import check_outputs, print_left_out, write_report
-from ovsam.errors import UsageError, VocabularyError
+from ovsam.errors import UsageError, VocabularyError, first_few
 from ovsam.evaluate.kinds import EvaluationKind
 
 if TYPE_CHECKING:

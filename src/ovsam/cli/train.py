@@ -11,7 +11,7 @@ import typer
 
 from ovsam.cli.options import TRAIN, Command, DeviceOption, ImagesBesideOption, output_option
 from ovsam.cli.progress import bar
-from ovsam.errors import TrainingError, UsageError
+from ovsam.errors import TrainingError, UsageError, and_more
 from ovsam.extras import check_installed
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from ovsam.cli.options import (
 )
 from ovsam.cli.progress import embed_names
 from ovsam.cli.streams import print_file, print_table
-from ovsam.errors import UsageError, VocabularyError
+from ovsam.errors import UsageError, VocabularyError, and_more
+from ovsam.vocabulary.builtin import builtin_notes, builtin_vocabularies
 from ovsam.vocabulary.difference import Difference, without
-from ovsam.vocabulary.search import find, plain_words
-from ovsam.vocabulary.vocabulary import Vocabulary, builtin_vocabularies, plain_name
-from ovsam.vocabulary.builtin import builtin_notes
 from ovsam.vocabulary.load import load_vocabulary
-from ovsam.vocabulary.names import shown_name, typed_name
+from ovsam.vocabulary.names import plain_name, shown_name, typed_name
+from ovsam.vocabulary.search import find, plain_words
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="markdown")
 

@@ -12,8 +12,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
+from ovsam.data.noise import any_pixel_xy, jittered_box
 from ovsam.data.scene_crops import SceneCrop
-from ovsam.geometry import clip_box_xyxy, mask_centre_xy
+from ovsam.geometry import mask_centre_xy
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NO_POINT = -1  # the prompt encoder's `NOT_A_POINT`

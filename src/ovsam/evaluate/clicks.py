@@ -22,7 +22,7 @@ from ovsam.config import Share
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.left_out import NOTHING, LeftOut
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
-from ovsam.formats.coco import Annotations, Instance, Photo
+from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.geometry import mask_centre_xy, mask_iou
 from ovsam.jobs.processes import Workers
 from ovsam.jobs.run import Progress, Record, photo_by_photo

@@ -11,7 +11,7 @@ from ovsam.evaluate.average_precision import LVIS_DETECTIONS, ground_truth_rows
 from ovsam.evaluate.left_out import LeftOut, beyond_limit
 from ovsam.evaluate.objects import name_in
 from ovsam.evaluate.photos import check_photos
-from ovsam.formats.coco import Photo
+from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import Detection, Detections
 from ovsam.formats.ground_truth import GroundTruth, Rules
 from ovsam.vocabulary.vocabulary import Vocabulary

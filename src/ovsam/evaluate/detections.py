@@ -23,7 +23,7 @@ from ovsam.evaluate.detection_plan import Plan, plan
 from ovsam.evaluate.kinds import LabelSource
 from ovsam.evaluate.left_out import LeftOut
 from ovsam.evaluate.photos import read_annotated_photo
-from ovsam.formats.coco import Photo
+from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import Detection, Detections, MaskResult
 from ovsam.formats.ground_truth import GroundTruth
 from ovsam.geometry import Rle, encode_rle

@@ -17,7 +17,7 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
 from ovsam.errors import AnnotationError, CheckpointError
 from ovsam.evaluate.photos import check_photos, read_annotated_photo
-from ovsam.formats.coco import Photo
+from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import BoxResult
 from ovsam.formats.ground_truth import GroundTruth
 from ovsam.jobs.run import Progress, photo_by_photo

@@ -34,7 +34,7 @@ from ovsam.evaluate.metrics import (
 )
 from ovsam.evaluate.objects import NamedInstance, evaluated_objects
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
-from ovsam.formats.coco import Annotations, Instance, Photo
+from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.geometry import mask_iou
 from ovsam.jobs.processes import Workers
 from ovsam.jobs.run import Progress, Record, photo_by_photo

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.kinds import POINTS, PromptKind
 from ovsam.evaluate.prompts import annotated_prompt
-from ovsam.formats.coco import Instance
+from ovsam.formats.annotations import Instance
 from ovsam.formats.listing import ListedPhoto
 from ovsam.images.read import read_photo
 from ovsam.structures import Prompt

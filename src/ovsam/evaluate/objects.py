@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ovsam.errors import AnnotationError, PromptError, quoted
-from ovsam.formats.coco import Annotations, Instance, Photo
+from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.structures import Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary
 

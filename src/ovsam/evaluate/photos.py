@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ovsam.errors import AnnotationError, PhotoError, quoted
 from ovsam.evaluate.left_out import LeftOut, beyond_limit
-from ovsam.formats.coco import Annotations, Photo
+from ovsam.formats.annotations import Annotations, Photo
 from ovsam.formats.crowds import IF_OBJECTS, OPTION
 from ovsam.formats.labelme import photo_source
 from ovsam.images.folder import PhotoFolder

@@ -24,7 +24,7 @@ from PIL import Image
 
 from ovsam.data.noise import any_pixel_xy, jittered_box
 from ovsam.evaluate.kinds import POINTS, PromptKind
-from ovsam.formats.coco import Instance
+from ovsam.formats.annotations import Instance
 from ovsam.geometry import clip_box_xyxy, mask_centre_xy
 from ovsam.structures import Prompt
 

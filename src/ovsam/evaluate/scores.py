@@ -18,7 +18,7 @@ from ovsam.evaluate.left_out import NOTHING, LeftOut
 from ovsam.evaluate.metrics import Outcome
 from ovsam.evaluate.objects import EvaluatedObjects, NamedInstance, evaluated_objects
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
-from ovsam.formats.coco import Annotations, Photo
+from ovsam.formats.annotations import Annotations, Photo
 from ovsam.jobs.run import Progress, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.vocabulary.vocabulary import Vocabulary

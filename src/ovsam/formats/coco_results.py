@@ -22,8 +22,9 @@ from typing_extensions import TypedDict  # which pydantic can check before Pytho
 
 from ovsam.config import Share
 from ovsam.errors import AnnotationError, quoted
-from ovsam.formats.coco import Photo, as_float, read_json
+from ovsam.formats.annotations import Photo
 from ovsam.formats.ground_truth import GroundTruth
+from ovsam.formats.json_rows import as_float, read_json
 from ovsam.formats.mismatch import BestBox, mismatches
 from ovsam.formats.photo_names import PhotoNames, as_posix, base_name
 from ovsam.geometry import Rle, clip_box_xyxy, rle_area

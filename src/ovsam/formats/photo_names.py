@@ -7,7 +7,7 @@ from collections.abc import Container, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from ovsam.formats.coco import Photo
+from ovsam.formats.annotations import Photo
 
 
 class PhotoNames:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.evaluate.photos import read_annotated_photo
-from ovsam.formats.coco import Instance, Photo
+from ovsam.formats.annotations import Instance, Photo
 from ovsam.geometry import clip_box_xyxy
 from ovsam.images.draw import draw_mask, draw_prompt, object_colour
 from ovsam.structures import Prompt

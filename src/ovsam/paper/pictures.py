@@ -18,7 +18,7 @@ from ovsam.evaluate.answers import answer_instances
 from ovsam.evaluate.objects import NamedInstance
 from ovsam.evaluate.photos import check_photos, read_annotated_photo
 from ovsam.files import sha256_of, write_atomically
-from ovsam.formats.coco import Annotations, Photo
+from ovsam.formats.annotations import Annotations, Photo
 from ovsam.geometry import mask_iou
 from ovsam.jobs.run import Progress, photo_by_photo
 from ovsam.paper.cases import Answers, Case

@@ -21,7 +21,7 @@ from ovsam.bounded_json import read_json_file
 from ovsam.config import Share
 from ovsam.errors import quoted
 from ovsam.evaluate.provenance import sha256_now
-from ovsam.formats.coco import as_float
+from ovsam.formats.json_rows import as_float
 from ovsam.hub import checkpoint_sha256
 from ovsam.paper.table_set import Folders, TableSet
 from ovsam.vocabulary.builtin import COCO_BASE, COCO_NOVEL

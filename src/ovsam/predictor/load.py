@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +17,10 @@ from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.torch_backend import TorchBackend
 from ovsam.segmenter import Words
 from ovsam.text.cache import TextStore
-from ovsam.text.prototypes import ClassPrototypes, TextEncoder, as_read, class_prototypes
-from ovsam.text.encoder import templates_of
-from ovsam.vocabulary.vocabulary import Vocabulary
+from ovsam.text.class_embedder import ClassEmbedder
+from ovsam.text.encoder import TextEncoder
 from ovsam.vocabulary.load import load_vocabulary
-
-VOCABULARIES_KEPT = 16
-
-_log = logging.getLogger("ovsam.predictor")
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 def load(
@@ -59,8 +52,8 @@ def load(
     from ovsam.hub import fetch_model
     from ovsam.model.baselines.coop import InContext
     from ovsam.model.restore import restore
-    from ovsam.text.minilm import MiniLM
     from ovsam.text.encoder import PLAIN_TEMPLATES, openai_templates
+    from ovsam.text.minilm import MiniLM
 
     names = load_vocabulary(vocabulary)
     check_device(device)
@@ -120,83 +113,6 @@ def _scorer(backend: Backend, config: ModelConfig) -> Scorer | None:
             return FeatureCropScorer(backend)
         case _:
             return None
-
-
-class ClassEmbedder:
-    """A text model with what is known of its embeddings; keeps the last used vocabularies."""
-
-    def __init__(
-        self,
-        encoder: TextEncoder,
-        templates: Sequence[str],
-        store: TextStore,
-        *,
-        seen_classes: Collection[str],
-        device: str,
-        own_templates: bool,
-    ) -> None:
-        self._encoder, self._store, self._device = encoder, store, device
-        self._templates = tuple(templates)
-        self._seen_classes = tuple(seen_classes)
-        self._own_templates = own_templates
-        self._prototypes: OrderedDict[str, ClassPrototypes] = OrderedDict()
-        self._as_read: OrderedDict[str, Vocabulary] = OrderedDict()
-        self._lock = threading.Lock()
-
-    @property
-    def identity(self) -> str:
-        """What tells the text model's embeddings from those of any other."""
-        return self._encoder.identity
-
-    def readable(self, vocabulary: Vocabulary) -> Vocabulary:
-        """See `TextSide.readable`."""
-        if vocabulary.is_builtin:  # whose names are read well
-            return vocabulary
-        key = vocabulary.fingerprint
-        with self._lock:
-            read = self._as_read.get(key)
-        if read is None:
-            read = as_read(vocabulary, self._encoder)
-            for note in read.notes[len(vocabulary.notes) :]:
-                _log.warning("%s", note)
-            with self._lock:
-                self._as_read[key] = self._as_read[read.fingerprint] = read
-                while len(self._as_read) > 2 * VOCABULARIES_KEPT:
-                    self._as_read.popitem(last=False)
-        notes = (*vocabulary.notes, *(note for note in read.notes if note not in vocabulary.notes))
-        if notes == vocabulary.notes and read.answerable == vocabulary.answerable:
-            return vocabulary
-        return replace(vocabulary, answerable=read.answerable, notes=notes)
-
-    def prototypes(
-        self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None
-    ) -> ClassPrototypes:
-        """See `TextSide.prototypes`."""
-        key = vocabulary.fingerprint
-        with self._lock:
-            if key in self._prototypes:
-                self._prototypes.move_to_end(key)
-                return self._prototypes[key]
-            newest = reversed(self._prototypes.values())
-            bases = dict.fromkeys(known.base for known in newest if known.base)
-        templates = self._templates
-        if self._own_templates:
-            templates = templates_of(vocabulary, self._templates)
-        made = class_prototypes(
-            vocabulary,
-            self._encoder,
-            templates,
-            self._store if templates == self._templates else self._store.without_seed(),
-            self._seen_classes,
-            progress,
-            bases=bases,
-            device=self._device,
-        )
-        with self._lock:
-            self._prototypes[key] = made
-            while len(self._prototypes) > VOCABULARIES_KEPT:
-                self._prototypes.popitem(last=False)
-        return made
 
 
 def _text_file(cache_dir: str | Path | None) -> Path | None:

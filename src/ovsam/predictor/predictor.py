@@ -27,8 +27,8 @@ from ovsam.predictor.views import EncodedImage
 from ovsam.predictor.zoom import Zoom
 from ovsam.segmenter import Words
 from ovsam.structures import Names, Prediction, Prompt
-from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 class Predictor:

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from ovsam.model.checkpoint import save_atomically
+from ovsam.files import replace_file
 
 FILES_KEPT = 8  # the last used ones; 22,000 classes of `lite` take 29 MB
 
@@ -136,7 +137,8 @@ class TextStore:
         if path is None or not self._writes:
             return
         try:
-            save_atomically(path, {_TENSOR: vectors})
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, save({_TENSOR: vectors}))
             files = sorted(path.parent.glob(f"*{_SUFFIX}"), key=lambda file: file.stat().st_mtime)
             for file in files[:-FILES_KEPT]:
                 file.unlink(missing_ok=True)

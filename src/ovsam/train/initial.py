@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +15,12 @@ from torch import Tensor, nn
 from ovsam.config import DecoderConfig, ModelConfig
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.extras import missing
+from ovsam.hub import fetch_model
 from ovsam.model.build import build, build_text_encoder, expected_state
 from ovsam.model.clip import ClipTextEncoder
 from ovsam.model.convert import KEY_MAP_SAM, KEY_MAP_SAM_DECODER, add_counters, rename
 from ovsam.model.lite import LiteImageEncoder
 from ovsam.model.ovsam import OVSAM
-from ovsam.hub import SHIPPED
 from ovsam.model.presets import SINGLE, as_baseline, named_config, split_baseline
 from ovsam.model.restore import read_model
 from ovsam.model.safetensors_file import read_metadata

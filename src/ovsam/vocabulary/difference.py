@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ovsam.vocabulary.vocabulary import Vocabulary, plain_name
+from ovsam.vocabulary.names import plain_name
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from ovsam.vocabulary.difference import all_names
-from ovsam.vocabulary.vocabulary import Vocabulary, plain_name
+from ovsam.vocabulary.names import plain_name
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 def find(vocabulary: Vocabulary, words: str) -> list[int]:

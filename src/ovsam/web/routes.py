@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ovsam.images.read import read_photo
-from ovsam.vocabulary.vocabulary import builtin_vocabularies
+from ovsam.vocabulary.builtin import builtin_vocabularies
 from ovsam.web import guard
 from ovsam.web.schemas import (
     ObjectReply,

@@ -52,6 +52,11 @@ APART = (
 HEAVY = ("torch", "torchvision", "timm", "open_clip", "transformers", "sentence_transformers")
 
 
+# Where torch may come in: the engine itself, and what makes or fetches a model for it.
+DOORS = {"hub", "predictor.load", "predictor.torch_backend", "evaluate.detector"}
+ABOVE_THE_BACKEND = ("predictor", "jobs", "evaluate", "web")
+
+
 def module_name(path: Path) -> str:
     """`model/prompt.py` -> `model.prompt`; a package's `__init__` has the package's name."""
     parts = list(path.relative_to(SOURCE).with_suffix("").parts)
@@ -60,10 +65,17 @@ def module_name(path: Path) -> str:
     return ".".join(parts)
 
 
-def imported_modules(path: Path) -> set[str]:
-    """Full names of what a file imports, inside functions too."""
+def imported_modules(path: Path, *, typing: bool = True) -> set[str]:
+    """Full names of what a file imports, inside functions too; without `typing` none of those that
+    only type checkers see."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not typing:
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -74,7 +86,9 @@ def imported_modules(path: Path) -> set[str]:
     return names
 
 
-MODULES = {module_name(path): imported_modules(path) for path in sorted(SOURCE.rglob("*.py"))}
+FILES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
+MODULES = {module: imported_modules(path) for module, path in FILES.items()}
+AT_RUN_TIME = {module: imported_modules(path, typing=False) for module, path in FILES.items()}
 
 
 def own_imports(module: str) -> set[str]:
@@ -85,6 +99,10 @@ def own_imports(module: str) -> set[str]:
 
 def is_own(name: str) -> bool:
     return name == "ovsam" or name.startswith("ovsam.")
+
+
+def stands_above_the_backend(module: str) -> bool:
+    return module.partition(".")[0] in (*GROUND, *ABOVE_THE_BACKEND) and module not in DOORS
 
 
 def parents_of(names: set[str]) -> set[str]:
@@ -121,11 +139,11 @@ def test_steps_of_the_model_meet_in_one_place() -> None:
         assert not own_imports(step) & steps, f"{step} must not import another step"
 
 
-def test_web_knows_only_the_ground_and_the_predictor() -> None:
+def test_web_knows_only_the_ground() -> None:
     for module in MODULES:
         if module.partition(".")[0] == "web":
             tops = {imported.partition(".")[0] for imported in own_imports(module)}
-            assert tops <= {*GROUND, "predictor", "web"}, module
+            assert tops <= {*GROUND, "web"}, module
 
 
 def test_train_does_without_the_predictor() -> None:
@@ -161,10 +179,34 @@ def test_ground_modules_do_without_heavy_libraries(module: str) -> None:
     assert not tops & set(HEAVY)
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if stands_above_the_backend(name)])
+def test_above_the_backend_nothing_leads_to_torch(module: str) -> None:
+    """Another engine can take torch's place: no path of imports leads there but by the doors."""
+    paths: list[tuple[str, ...]] = [(module,)]
+    known = {module}
+    for path in paths:  # grows while it is walked through
+        tops = {name.partition(".")[0] for name in AT_RUN_TIME[path[-1]]}
+        assert not tops & set(HEAVY), " -> ".join(path)
+        own = {name.removeprefix("ovsam.") for name in AT_RUN_TIME[path[-1]] if is_own(name)}
+        further = own & MODULES.keys() - known - DOORS
+        known |= further
+        paths += [(*path, each) for each in sorted(further)]
+
+
+def test_above_the_backend_runs_without_torch() -> None:
+    """The same of what is really loaded."""
+    above = [f"ovsam.{module}" for module in MODULES if stands_above_the_backend(module)]
+    assert_loads_nothing_heavy(f"import {', '.join(above)}")
+
+
 def test_starting_the_command_loads_nothing_heavy() -> None:
     """`ovsam --help` answers at once."""
+    assert_loads_nothing_heavy("from ovsam.cli.app import app; import ovsam.evaluate.metrics")
+
+
+def assert_loads_nothing_heavy(statement: str) -> None:
     code = (
-        "import sys; from ovsam.cli.app import app; import ovsam.evaluate.metrics; "
+        f"import sys; {statement}; "
         f"sys.exit(' '.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"
     )
     environment = {**os.environ, "PYTHONPATH": str(SOURCE.parent)}

@@ -57,7 +57,7 @@ _HOMES = {
     "SamPredictor": "sam",
     "Vocabulary": "vocabulary.vocabulary",
     "load": "predictor.load",
-    "load_vocabulary": "vocabulary.vocabulary",
+    "load_vocabulary": "vocabulary.load",
     "read_photo": "images.read",
 }
 

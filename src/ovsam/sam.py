@@ -25,7 +25,7 @@ from ovsam.candidates import Candidates
 from ovsam.errors import OvsamError, PhotoError, PromptError, quoted
 from ovsam.images.frame import Frame
 from ovsam.model.prompt import NOT_A_POINT
-from ovsam.predictor.checks import check_memory, warn_of_normalised
+from ovsam.predictor.checks import check_memory, checked_resized, warn_of_normalised
 from ovsam.predictor.load import load
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
@@ -217,10 +217,11 @@ class SamPredictor:
             )
         height, width = original_image_size[:2]
         self.reset_image()
-        self._encoded = self.model.predictor.encode_resized(
-            transformed_image[0].detach().cpu().float().numpy(),
-            (int(height), int(width)),
+        pixels = transformed_image[0].detach().cpu().float().numpy()
+        photo, content = checked_resized(
+            pixels, (int(height), int(width)), self.model.predictor.config
         )
+        self._encoded = self.model.predictor.encode(photo, content)
 
     def predict(
         self,

@@ -17,9 +17,7 @@ from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 def test_classes_that_are_never_answered_are_left_out(images: Path) -> None:
-    vocabulary = Vocabulary(
-        "coco-ov", ("cat", "coffee mug"), (("cat",), ("coffee mug",)), (True, False)
-    )
+    vocabulary = Vocabulary.from_names(["cat", "!coffee mug"], "coco-ov")
     fake = FakePredictor(vocabulary=vocabulary.with_unseen(["cat"]))
     report = evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
     content = report.as_dict()
@@ -93,7 +91,7 @@ def test_nothing_to_evaluate(images: Path) -> None:
         evaluate(FakePredictor().as_predictor(), annotated(crowd), images, prompts="box")
     with pytest.raises(AnnotationError, match=r"lists 3 photos and marks nothing on them\. Give"):
         evaluate(FakePredictor().as_predictor(), annotated(), images, prompts="box")
-    never = Vocabulary("mine", ("cat", "dog"), (("cat",), ("dog",)), (False, True))
+    never = Vocabulary.from_names(["!cat", "dog"], "mine")
     fake = FakePredictor(vocabulary=never)
     with pytest.raises(AnnotationError, match=r"in 'annotations': the vocabulary 'mine' never"):
         evaluate(fake.as_predictor(), annotated(TWO[0]), images, prompts="box")

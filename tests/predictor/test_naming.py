@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -181,11 +182,36 @@ def test_a_threshold_is_of_the_classes_that_may_be_the_answer() -> None:
     """As calibration counts them: a class with a `!` only competes."""
     predictor = tiny_predictor(calibrated(1.0, threshold=1.0, classes=2))
     photo = predictor.encode(blobs(0))
-    names = replace(load_vocabulary("cat, dog, mug"), answerable=(True, True, False))
-    [found] = predictor.predict(photo, PROMPTS["box"], vocabulary=names)
+    [found] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, !mug")
     assert found.none_of_these == (True,)
     [found] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")
     assert found.none_of_these == (False,)
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_names_from_a_box_that_is_given(
+    predictor: Predictor, photo: EncodedImage, zoom: bool
+) -> None:
+    """The masks stay; the names are those of the box, whatever the prompt says."""
+    prompts = [PROMPTS["point"], PROMPTS["box"]]
+    plain = predictor.predict(photo, prompts, zoom=zoom)
+    boxes = np.array([[110, 5, 180, 60], BOX])
+    given = predictor.predict(photo, prompts, zoom=zoom, name_boxes_xyxy=boxes)
+    for one, other in zip(plain, given, strict=True):
+        assert (one.masks == other.masks).all()
+        assert (one.low_res_logits == other.low_res_logits).all()
+    assert given[0].labels != plain[0].labels
+    assert given[1].labels == plain[1].labels, "the prompt's own box"
+
+
+def test_boxes_to_name_that_do_not_fit(predictor: Predictor, photo: EncodedImage) -> None:
+    ask = partial(predictor.predict, photo, PROMPTS["point"])
+    with pytest.raises(PromptError, match="each of the 1 prompts, got 2"):
+        ask(name_boxes_xyxy=[BOX, BOX])
+    with pytest.raises(PromptError, match=r"shape \(4,\)"):
+        ask(name_boxes_xyxy=[[1, 2, 3]])
+    with pytest.raises(PromptError, match="outside the photo"):
+        ask(name_boxes_xyxy=[[300, 2, 310, 9]])
 
 
 # Names of masks that the predictor did not make

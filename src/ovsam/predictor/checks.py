@@ -100,9 +100,11 @@ def checked_prompts(
         paints: whether these are painted at the photo's size.
 
     Raises:
+        PhotoError: `encoded` is not what `encode` made.
         PromptError: one is no prompt, lies outside the photo or has a mask of another resolution,
             there are too many, or the checkpoint has no multimask output.
     """
+    check_encoded(encoded, "predict" if paints else "segment")
     prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
     if multimask and config.decoder.mask_tokens == 1:
         raise PromptError(

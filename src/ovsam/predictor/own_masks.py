@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from numbers import Real
@@ -126,3 +126,32 @@ def grouped(candidates: Sequence[Candidates]) -> Iterator[list[Candidates]]:
         squares += more
     if group:
         yield group
+
+
+def boxes_to_name(
+    boxes_xyxy: Sequence[ArrayLike] | NDArray[Any] | None,
+    prompts: Sequence[Prompt],
+    size_hw: tuple[int, int],
+) -> Iterator[NDArray[np.float64] | None]:
+    """For each prompt the box `(4,)` it is named from, photo pixels; None = that of its mask.
+
+    Args:
+        boxes_xyxy: one for each prompt; None = their own boxes.
+        prompts: within the photo.
+        size_hw: the photo's height and width.
+
+    Raises:
+        PromptError: not one good box for each prompt.
+    """
+    if boxes_xyxy is None:
+        return iter([prompt.box_xyxy for prompt in prompts])
+    if not isinstance(boxes_xyxy, Iterable):
+        raise PromptError(f"name_boxes_xyxy must be boxes, got {quoted(boxes_xyxy)}.")
+    boxes = list(boxes_xyxy)
+    if len(boxes) != len(prompts):
+        raise PromptError(
+            f"name_boxes_xyxy must have a box for each of the {len(prompts)} prompts, got "
+            f"{len(boxes)}."
+        )
+    checked = [checked_box_xyxy("Each of name_boxes_xyxy", box) for box in boxes]
+    return iter([Prompt(box_xyxy=box).clipped(size_hw).box_xyxy for box in checked])

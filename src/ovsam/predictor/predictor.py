@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -19,10 +20,10 @@ from ovsam.config import ModelConfig
 from ovsam.errors import UsageError
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
-from ovsam.predictor.checks import check_encoded, checked_photo, checked_prompts, checked_resized
+from ovsam.predictor.checks import check_encoded, checked_photo, checked_prompts
 from ovsam.predictor.masks import find_masks
 from ovsam.predictor.naming import Namer
-from ovsam.predictor.own_masks import candidates_to_name, grouped
+from ovsam.predictor.own_masks import boxes_to_name, candidates_to_name, grouped
 from ovsam.predictor.views import EncodedImage
 from ovsam.predictor.zoom import Zoom
 from ovsam.segmenter import Words
@@ -88,31 +89,23 @@ class Predictor:
         content = repr((self.config, self._backend.fingerprint, text))
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
-    def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
-        """Encode a photo `(H, W, 3)`, RGB, uint8; all that does not depend on the prompt.
+    def encode(self, image: NDArray[np.uint8], resized: NDArray[Any] | None = None) -> EncodedImage:
+        """Encode a photo; all that does not depend on the prompt.
+
+        Args:
+            image: `(H, W, 3)` RGB, uint8.
+            resized: `(h, w, 3)` RGB, 0 to 255, the same photo resized for the model by others, see
+                `checks.checked_resized`; None = it is resized here.
 
         Raises:
             PhotoError: another shape or type.
         """
         photo = checked_photo(image)
         frame = Frame.whole_photo((photo.shape[0], photo.shape[1]), self.config.image_size)
-        return self._encoded(photo, frame, frame.cut(photo))
-
-    def encode_resized(self, pixels: NDArray[np.float32], size_hw: tuple[int, int]) -> EncodedImage:
-        """Encode a photo that has been resized for the model already.
-
-        Where the model zooms, it sees the photo brought back to its size.
-
-        Args:
-            pixels: `(3, h, w)` RGB, 0 to 255, whose longest side is the model's `image_size`.
-            size_hw: the photo's own height and width.
-
-        Raises:
-            PhotoError: another shape, other values, or a photo of too many pixels.
-        """
-        photo, content = checked_resized(pixels, size_hw, self.config)
-        frame = Frame.whole_photo(size_hw, self.config.image_size)
-        return self._encoded(photo, frame, content)
+        content = frame.cut(photo) if resized is None else resized
+        named = self._namer is not None and self._namer.scorer.reads_photo
+        features = self._backend.encode([content], frame.input_hw, named=named)
+        return EncodedImage(photo, frame, features)
 
     def segment(
         self,
@@ -140,7 +133,6 @@ class Predictor:
             PromptError: a prompt lies outside the photo, a mask is of another resolution, there are
                 too many prompts, or the checkpoint has no multimask output.
         """
-        check_encoded(encoded, "segment")
         asked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=False)
         zooms = self._zoom_for(zoom)
         found = find_masks(self._backend, encoded, asked, zooms, multimask=multimask)
@@ -198,23 +190,25 @@ class Predictor:
         top: int = 5,
         zoom: bool | None = None,
         threshold: float | None = None,
+        name_boxes_xyxy: Sequence[ArrayLike] | NDArray[Any] | None = None,
         return_logits: bool = False,
     ) -> list[Prediction]:
         """`segment` and `name` in one, and the masks painted: one prediction for each prompt.
 
         Args and errors are theirs; at most 64 prompts, or as many as have masks of 4 GiB.
-        `return_logits`: whether predictions have `logits`, too.
+        `name_boxes_xyxy`: for each prompt a box `(4,)`, photo pixels, whose content is named in
+        place of its own. `return_logits`: whether predictions have `logits`, too.
         """
-        check_encoded(encoded, "predict")
         namer = self._namer_for("predict")
         asked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=True)
+        boxes = boxes_to_name(name_boxes_xyxy, asked, encoded.size_hw)
         query = namer.query(self._readable(vocabulary), top, threshold)
         zooms, named = self._zoom_for(zoom), namer.scorer.reads_squares
         found = find_masks(self._backend, encoded, asked, zooms, multimask=multimask, named=named)
         predictions: list[Prediction] = []
         for group in found:
-            candidates, views = [each for each, _ in group], [seen for _, seen in group]
-            names = namer.names(encoded, candidates, views, query)
+            candidates = [replace(each, box_xyxy=next(boxes)) for each, _ in group]
+            names = namer.names(encoded, candidates, [views for _, views in group], query)
             predictions += [
                 one.painted(said, with_logits=return_logits)
                 for one, said in zip(candidates, names, strict=True)
@@ -237,13 +231,6 @@ class Predictor:
         text, readable = self._namer_for("prepare").text, self._readable(vocabulary)
         text.prototypes(readable, progress)
         return readable
-
-    def _encoded(
-        self, photo: NDArray[np.uint8], frame: Frame, content: NDArray[Any]
-    ) -> EncodedImage:
-        named = self._namer is not None and self._namer.scorer.reads_photo
-        features = self._backend.encode([content], frame.input_hw, named=named)
-        return EncodedImage(photo, frame, features)
 
     def _zoom_for(self, zoom: bool | None) -> Zoom | None:
         return self._zoom if (self.zoom if zoom is None else zoom) else None

@@ -168,7 +168,7 @@ def test_models_without_weights_say_how_to_get_them() -> None:
     for name in ("sam-vit-h", "sam-vit-b+rn50-feature-crop", "rn50", "rn50-single"):
         with pytest.raises(CheckpointError, match=r"do not come with ovsam.*'ovsam convert'"):
             ovsam.load(name)
-    with pytest.raises(CheckpointError, match=r"nothing to name with: 'sam-vit-h', which has masks"):
+    with pytest.raises(CheckpointError, match=r"nothing to name with: choose 'sam-vit-h'"):
         named_config("sam-vit-h-image-crop")
 
 

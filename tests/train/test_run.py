@@ -27,6 +27,7 @@ from ovsam.train.recipe_file import read_recipe
 from ovsam.train.run import run_recipe
 from photo_folder import write_coco, write_folder
 from tiny_model import TINY, random_bank, tiny_model
+from train.toy_stage import rows
 
 DOCS = Path(__file__).parents[2] / "docs"
 # A run of the tutorial that takes seconds.
@@ -204,19 +205,20 @@ def test_stage_one_from_a_cache(tmp_path: Path, invoke: Callable[[str], str]) ->
     invoke("cache-features bsds500/train.txt --teacher lite --size 64 -o cached --yes")
     invoke("distill mine.toml --data . -o asked")
     invoke('distill mine.toml --data . -o cached-run --set caches=["cached"]')
-    asked, cached = (
-        initial_model("lite", recipe_start(str(tmp_path / run / "lite.safetensors"))).model
-        for run in ("asked", "cached-run")
+    asked, cached, lite = (
+        initial_model("lite", recipe_start(path)).model.state_dict()
+        for path in ("asked/lite.safetensors", "cached-run/lite.safetensors", "lite")
     )
-    lite = initial_model("lite", recipe_start("lite")).model
-    for name, weights in lite.state_dict().items():
-        mine = asked.state_dict()[name]
+    for name, weights in asked.items():
         if name.startswith("adapter."):
-            torch.testing.assert_close(mine, cached.state_dict()[name], atol=2e-3, rtol=0)
+            # Of two steps of 1e-3. The cache rounds to halves, so a gradient of nearly zero may
+            # change its sign, and that one weight moves the other way: the mean says more.
+            assert float((weights - cached[name]).abs().mean()) < 1e-5, name
         else:
-            assert torch.equal(mine, weights), name
-    neck = "adapter.neck.0.weight"
-    assert not torch.equal(asked.state_dict()[neck], lite.state_dict()[neck])
+            assert torch.equal(weights, lite[name]), name
+    for run in ("asked", "cached-run"):
+        first, last = (float(row["embedding"]) for row in rows(tmp_path / run))
+        assert last < first / 2
 
 
 @pytest.mark.usefixtures("tiny")

@@ -18,6 +18,13 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     share = CORES // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
+# Before anything imports Typer or Rich: what they print depends on none of these.
+for variable in (
+    *("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE"),
+    *("COLUMNS", "LINES", "TERMINAL_WIDTH"),
+):
+    os.environ.pop(variable, None)
+
 # How fast a machine is says nothing of the code.
 settings.register_profile("ovsam", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ovsam")

@@ -24,7 +24,6 @@ from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.train import run as running
 from ovsam.train.initial import InitialModel, initial_model, prototypes_of
-from ovsam.train.recipe import StartSettings
 from ovsam.train.recipe_file import read_recipe
 from ovsam.train.run import run_recipe
 from photo_folder import write_coco, write_folder
@@ -247,7 +246,7 @@ def test_a_share_of_the_start_is_kept(tmp_path: Path, invoke: Callable[[str], st
     invoke("train mine.toml --data . -o all")
     invoke("train mine.toml --data . -o most --set start.keep=0.25")
     name = "region_head.roi_conv.weight"
-    begun = running.initial_model("tiny", StartSettings()).model.state_dict()[name]
+    begun = tiny_model(seed=5).state_dict()[name]  # as the fixture's
     whole, part = (
         load_file(tmp_path / run / "tiny.safetensors")[name].float() - begun
         for run in ("all", "most")

@@ -66,6 +66,10 @@ def test_a_number_of_names_that_is_none(
 def test_what_is_no_prompt_and_no_encoded_photo(predictor: Predictor, photo: EncodedImage) -> None:
     with pytest.raises(PromptError, match=r"must each be an ovsam.Prompt, got \[1, 2\]"):
         predictor.predict(photo, [[1, 2]])  # type: ignore[list-item]
+    nothing: Any = None
+    for ask in (predictor.segment, predictor.predict):
+        with pytest.raises(PromptError, match=r"must each be an ovsam.Prompt, got None"):
+            ask(photo, nothing)
     with pytest.raises(PhotoError, match=r"got ndarray\. Encode the photo first"):
         predictor.predict(blobs(0), PROMPTS["box"])  # type: ignore[arg-type]
     for verb in ("segment", "name", "predict"):

@@ -165,6 +165,19 @@ def test_names_by_hand() -> None:
     assert (nobody.labels, nobody.name, nobody.none_of_these) == (((),), "", (True,))
 
 
+@pytest.mark.parametrize("top", [1, 3, 600])
+def test_the_best_of_a_long_vocabulary(top: int) -> None:
+    """Wherever they stand, side by side too; of equals the first comes first."""
+    vocabulary = load_vocabulary([f"thing {i}" for i in range(600)])
+    scores = np.full(601, 0.01, np.float32)
+    scores[[300, 301, 302, 7, 599]] = 0.4, 0.9, 0.8, 0.9, 0.5
+    labels = named((scores / scores.sum()).tolist(), vocabulary, top).labels[0]
+    others = [i for i in range(600) if i not in (7, 301, 302, 599, 300)]
+    expected = [7, 301, 302, 599, 300, *others]
+    assert [name for name, _ in labels] == [f"thing {i}" for i in expected[:top]]
+    assert labels[0].score == pytest.approx(0.9 / scores.sum())
+
+
 def test_a_vocabulary_with_templates_of_its_own() -> None:
     text = HashedText()
     predictor = tiny_predictor(text=text)

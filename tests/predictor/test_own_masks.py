@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ovsam.errors import PromptError
 from ovsam.images.frame import Frame
@@ -74,9 +75,12 @@ def test_cells_tell_how_much_is_covered() -> None:
 
 def test_one_or_several(predictor: Predictor, photo: EncodedImage) -> None:
     [found] = predictor.segment(photo, PROMPTS["box"])
-    for one in (MASK, BOX, list(BOX), tuple(BOX.astype(int)), found):
+    tensors: list[Any] = [torch.from_numpy(MASK), torch.from_numpy(BOX)]
+    for one in (MASK, BOX, list(BOX), tuple(BOX.astype(int)), found, *tensors):
         assert len(predictor.name(photo, one)) == 1
-    for several in ([MASK, BOX, found], [BOX, BOX, BOX], np.stack([BOX] * 3), np.stack([MASK] * 3)):
+    stack = np.array([found, found, found], object)
+    boxes, masks = np.stack([BOX] * 3), np.stack([MASK] * 3)
+    for several in ([MASK, BOX, found], [BOX] * 3, boxes, masks, stack, torch.from_numpy(masks)):
         assert len(predictor.name(photo, several)) == 3  # type: ignore[arg-type]
     assert predictor.name(photo, []) == []
 
@@ -88,7 +92,12 @@ def test_one_or_several(predictor: Predictor, photo: EncodedImage) -> None:
         ([None], "What to name must be .* got None"),
         (["cat"], "What to name must be .* got 'cat'"),
         (np.ones((150, 201), np.bool_), "What to name must be"),
-        (np.ones((150, 200), np.uint8), "What to name must be"),
+        (np.ones((150, 200), np.uint8), r"got an array of shape \(150, 200\) and type uint8"),
+        (torch.ones((150, 200)), r"got an array of shape \(150, 200\) and type float32"),
+        (np.ones((2, 150, 200)), r"got an array of shape \(150, 200\) and type float64"),
+        (torch.ones(4, requires_grad=True), "What to name must be"),
+        (BOX.astype(str), "What to name must be"),
+        ("cat", "What to name must be .* got 'cat'"),
         ([np.ones((150, 200), np.uint8)], "What to name must be"),
         ([[[1, 2], [3]]], "What to name must be"),
         ([[1, 2, 3]], "What to name must be"),
@@ -113,18 +122,15 @@ def test_candidates_of_another_photo(predictor: Predictor, photo: EncodedImage) 
         predictor.name(photo, found)
 
 
-def test_groups_have_no_more_squares_than_are_encoded_together(
-    predictor: Predictor, photo: EncodedImage
-) -> None:
+def test_groups_are_those_of_the_prompts(predictor: Predictor, photo: EncodedImage) -> None:
     two = candidates_to_name(photo, BOX, predictor._zoom)[0]
     whole = candidates_to_name(photo, BOX, None)[0]
     one = replace(two, views=two.views[:1])
-    sizes = [len(group) for group in grouped([two] * 5 + [whole] * 3 + [one])]
-    assert sizes == [4, 5]  # 8 squares; then 2 and 1
-    assert [len(group) for group in grouped([whole] * 130)] == [64, 64, 2]
-    assert list(grouped([])) == []
+    assert [len(group) for group in grouped([two] * 5, 4)] == [4, 1]
+    assert [len(group) for group in grouped([whole] * 5 + [one], 4)] == [4, 2]
+    assert [len(group) for group in grouped([whole] * 130, 4)] == [64, 64, 2]
+    assert grouped([], 4) == []
     boxes = np.stack([BOX + i for i in range(9)])
     for box, names in zip(boxes, predictor.name(photo, boxes), strict=True):
         [alone] = predictor.name(photo, box)
         assert names.name == alone.name
-        assert names.labels[0][0].score == pytest.approx(alone.labels[0][0].score, abs=1e-4)

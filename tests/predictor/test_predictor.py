@@ -240,8 +240,10 @@ def test_three_masks_best_first(predictor: Predictor, photo: EncodedImage, zoom:
         assert (found.masks[0] != found.masks[1]).mean() > 0.01
 
 
-def test_a_model_of_one_token() -> None:
+def test_a_model_of_one_token(predictor: Predictor) -> None:
+    assert (predictor.mask_tokens, predictor.has_mask_scores) == (4, True)
     predictor = tiny_predictor(ONE_TOKEN)
+    assert (predictor.mask_tokens, predictor.has_mask_scores) == (1, False)
     photo = predictor.encode(blobs(0))
     [found] = predictor.predict(photo, PROMPTS["box"])
     assert found.masks.shape == (1, HEIGHT, WIDTH)

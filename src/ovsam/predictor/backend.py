@@ -65,7 +65,7 @@ class Backend(Protocol):
 
         Args:
             features: of B pictures.
-            prompts: in model pixels.
+            prompts: in model pixels; coordinates are float64, labels int64, masks float32.
             index: `(N,)` which picture each prompt is about.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -105,7 +105,9 @@ def checked_prompts(
             there are too many, or the checkpoint has no multimask output.
     """
     check_encoded(encoded, "predict" if paints else "segment")
-    prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+    if not isinstance(prompts, Iterable):  # nor is a prompt one
+        prompts = [prompts]
+    prompts = list(prompts)
     if multimask and config.decoder.mask_tokens == 1:
         raise PromptError(
             f"{config.name} has no multimask output: its checkpoint keeps one mask token. "

@@ -16,7 +16,7 @@ from ovsam.errors import PromptError, quoted
 from ovsam.geometry import clip_box_xyxy, mask_to_box_xyxy
 from ovsam.images.frame import STRIDE, Frame
 from ovsam.model.prompt_batch import box_mask_logits
-from ovsam.predictor.views import PROMPTS_AT_ONCE, SQUARES_AT_ONCE, EncodedImage
+from ovsam.predictor.views import PROMPTS_AT_ONCE, EncodedImage
 from ovsam.predictor.zoom import Zoom
 from ovsam.structures import Prompt, checked_box_xyxy
 
@@ -36,17 +36,24 @@ def candidates_to_name(
     Raises:
         PromptError: one is none of these, lies outside the photo, or has nothing in it.
     """
-    if isinstance(given, Candidates) or (
-        isinstance(given, np.ndarray) and given.ndim == 2 and given.dtype == np.bool_
-    ):
-        return [_as_candidates(encoded, given, zoom)]
     try:
-        each: list[Any] = list(given)  # type: ignore[arg-type]
-    except TypeError as error:
+        each: list[Any] = [given] if _is_one(given) else list(given)  # type: ignore[arg-type]
+    except (TypeError, RuntimeError) as error:  # the latter of tensors with gradients
         raise _not_to_name(encoded, given) from error
-    if each and all(isinstance(number, Real) for number in each):  # one box
-        each = [given]
     return [_as_candidates(encoded, one, zoom) for one in each]
+
+
+def _is_one(given: object) -> bool:
+    """Whether it is to be one item, and not several in a row."""
+    if isinstance(given, Candidates | str):
+        return True
+    if not hasattr(given, "__array__"):  # not a NumPy array, nor a tensor
+        items = list(given) if isinstance(given, Sequence) else []
+        return bool(items) and all(isinstance(item, Real) for item in items)
+    array = np.asarray(given)
+    if array.ndim == 2:  # rows of four numbers are boxes
+        return array.dtype == np.bool_ or array.shape[1] != 4
+    return array.ndim == 1 and array.dtype.kind in "biuf" and array.size > 0
 
 
 def _as_candidates(
@@ -74,7 +81,7 @@ def _as_candidates(
         box = mask_to_box_xyxy(array)
         logits_in = partial(_mask_logits, array)
     else:
-        raise _not_to_name(encoded, given)
+        raise _not_to_name(encoded, array if array.ndim > 1 else given)
     frames = [encoded.frame] if zoom is None else zoom.frames_around(box)
     views = tuple(FramedMasks(frame, logits_in(frame)) for frame in frames)
     unknown = np.full(1, np.nan, np.float32)
@@ -90,9 +97,12 @@ def _box(box_xyxy: ArrayLike, size_hw: tuple[int, int]) -> NDArray[np.float64]:
 
 def _not_to_name(encoded: EncodedImage, given: object) -> PromptError:
     height, width = encoded.size_hw
+    got = quoted(given)
+    if isinstance(given, np.ndarray):
+        got = f"an array of shape {given.shape} and type {given.dtype}"
     return PromptError(
         f"What to name must be what segment gave, a mask of shape ({height}, {width}) and type "
-        f"bool, or a box (4,), got {quoted(given)}."
+        f"bool, or a box (4,), got {got}."
     )
 
 
@@ -113,19 +123,16 @@ def _box_logits(box_xyxy: NDArray[np.float64], frame: Frame) -> NDArray[np.float
     return box_mask_logits(corners.astype(np.float32), frame.input_hw)
 
 
-def grouped(candidates: Sequence[Candidates]) -> Iterator[list[Candidates]]:
-    """Candidates in groups whose squares are encoded together; bounds the memory of many."""
-    group: list[Candidates] = []
-    squares = 0
-    for each in candidates:
-        more = sum(view.frame != each.photo_frame for view in each.views)
-        if group and (squares + more > SQUARES_AT_ONCE or len(group) == PROMPTS_AT_ONCE):
-            yield group
-            group, squares = [], 0
-        group.append(each)
-        squares += more
-    if group:
-        yield group
+def grouped(candidates: Sequence[Candidates], zoomed_at_once: int) -> list[Sequence[Candidates]]:
+    """Candidates in groups as `find_masks` makes them, so that names are those of `predict`.
+
+    Args:
+        candidates: of one photo.
+        zoomed_at_once: the size of a group where the model zoomed on any of them.
+    """
+    zoomed = any(view.frame != each.photo_frame for each in candidates for view in each.views)
+    at_once = zoomed_at_once if zoomed else PROMPTS_AT_ONCE
+    return [candidates[i : i + at_once] for i in range(0, len(candidates), at_once)]
 
 
 def boxes_to_name(

@@ -1,7 +1,6 @@
 """The predictor: encode a photo once, then ask for masks, for names, or for both.
 
-`EncodedImage` carries all that a prompt needs and `Predictor` keeps nothing between calls but the
-embeddings of vocabularies, so both can be shared by threads.
+It keeps nothing between calls but the embeddings of vocabularies, so threads can share it.
 """
 
 from __future__ import annotations
@@ -69,6 +68,16 @@ class Predictor:
         return self._namer is not None
 
     @property
+    def mask_tokens(self) -> int:
+        """How many masks are made for a prompt: 4, or 1, which is no multimask output."""
+        return self.config.decoder.mask_tokens
+
+    @property
+    def has_mask_scores(self) -> bool:
+        """Whether masks come with a predicted IoU; if not, NaN stands in its place."""
+        return self.config.decoder.iou_head
+
+    @property
     def device(self) -> str:
         """Where the model computes: "cpu", "cuda:0", ..."""
         return self._backend.device
@@ -94,8 +103,7 @@ class Predictor:
 
         Args:
             image: `(H, W, 3)` RGB, uint8.
-            resized: `(h, w, 3)` RGB, 0 to 255, the same photo resized for the model by others, see
-                `checks.checked_resized`; None = it is resized here.
+            resized: `(h, w, 3)` the same as `checks.checked_resized` gives it; None = resize it.
 
         Raises:
             PhotoError: another shape or type.
@@ -117,8 +125,7 @@ class Predictor:
     ) -> list[Candidates]:
         """Masks for prompts about an encoded photo, without names.
 
-        Of a box only the part within the photo counts. A warning is logged where coordinates look
-        like shares of the photo's sides.
+        Of a box its part within the photo counts; coordinates that look like shares are warned of.
 
         Args:
             encoded: what `encode` gave.
@@ -133,9 +140,9 @@ class Predictor:
             PromptError: a prompt lies outside the photo, a mask is of another resolution, there are
                 too many prompts, or the checkpoint has no multimask output.
         """
-        asked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=False)
+        checked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=False)
         zooms = self._zoom_for(zoom)
-        found = find_masks(self._backend, encoded, asked, zooms, multimask=multimask)
+        found = find_masks(self._backend, encoded, checked, zooms, multimask=multimask)
         return [candidates for group in found for candidates, _ in group]
 
     def name(
@@ -153,31 +160,27 @@ class Predictor:
         Args:
             encoded: what `encode` gave.
             masks: one or several of: what `segment` gave; a mask `(H, W)` bool; a box `(4,)`, photo
-                pixels, all of whose content is named. Candidates are named from the box of their
-                prompt (`box_xyxy`) where they have one, else from their masks' own.
+                pixels, all of whose content is named. Candidates are named from `box_xyxy`, their
+                prompt's box, or else from that of each mask.
             vocabulary: what to choose the names from; None = the predictor's own.
             top: how many names for each mask.
-            threshold: a mask whose first name has a lower score is none of the vocabulary's
-                classes, see `Names.none_of_these`. None = what the model was calibrated with for
-                vocabularies of no more classes than that was done with, 0 for larger ones.
-            zoom: whether to look at the squares around masks and boxes of your own; None = the
-                default. Candidates are looked at as they were when they were found.
+            threshold: a first name of a lower score is refused, see `Names`; None = as calibrated,
+                or 0 for vocabularies of more classes than that was done with.
+            zoom: whether to zoom on masks and boxes of your own; candidates stay as they are.
 
         Returns:
             For each item of `masks` the names of its masks.
 
         Raises:
-            PromptError: an item is none of these or lies outside the photo, the threshold or the
-                number of names is none.
+            PromptError: an item, the threshold or the number of names is none, or not in range.
             UsageError: the model has no names.
-            VocabularyError: the vocabulary is not one, or the text model can read none of its
-                names.
+            VocabularyError: it is not one, or the text model can read none of its names.
         """
         check_encoded(encoded, "name")
         namer = self._namer_for("name")
-        given = candidates_to_name(encoded, masks, self._zoom_for(zoom))
+        candidates = candidates_to_name(encoded, masks, self._zoom_for(zoom))
         query = namer.query(self._readable(vocabulary), top, threshold)
-        groups = grouped(given)
+        groups = grouped(candidates, self._zoom.prompts_at_once)
         return [names for group in groups for names in namer.names(encoded, group, None, query)]
 
     def predict(
@@ -200,19 +203,17 @@ class Predictor:
         place of its own. `return_logits`: whether predictions have `logits`, too.
         """
         namer = self._namer_for("predict")
-        asked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=True)
-        boxes = boxes_to_name(name_boxes_xyxy, asked, encoded.size_hw)
+        checked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=True)
+        boxes = boxes_to_name(name_boxes_xyxy, checked, encoded.size_hw)
         query = namer.query(self._readable(vocabulary), top, threshold)
         zooms, named = self._zoom_for(zoom), namer.scorer.reads_squares
-        found = find_masks(self._backend, encoded, asked, zooms, multimask=multimask, named=named)
+        found = find_masks(self._backend, encoded, checked, zooms, multimask=multimask, named=named)
         predictions: list[Prediction] = []
         for group in found:
             candidates = [replace(each, box_xyxy=next(boxes)) for each, _ in group]
             names = namer.names(encoded, candidates, [views for _, views in group], query)
-            predictions += [
-                one.painted(said, with_logits=return_logits)
-                for one, said in zip(candidates, names, strict=True)
-            ]
+            pairs = zip(candidates, names, strict=True)
+            predictions += [one.painted(names, with_logits=return_logits) for one, names in pairs]
         return predictions
 
     def prepare(
@@ -225,8 +226,7 @@ class Predictor:
             is never the answer, which its `notes` say.
 
         Raises:
-            UsageError: the model has no names.
-            VocabularyError: it is not one, or the text model cannot tell its classes apart.
+            UsageError, VocabularyError: as `name` does.
         """
         text, readable = self._namer_for("prepare").text, self._readable(vocabulary)
         text.prototypes(readable, progress)

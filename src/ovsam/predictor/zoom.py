@@ -53,7 +53,7 @@ class Zoom:
     def views(
         self, encoded: EncodedImage, prompts: Sequence[Prompt], *, multimask: bool, named: bool
     ) -> list[list[tuple[View, Prompt]]]:
-        """For each prompt the squares around its object, each with what to ask in it.
+        """For each prompt the squares around its object, each with the prompt for it.
 
         Args:
             encoded: the photo.
@@ -62,17 +62,17 @@ class Zoom:
                 one is looked at then.
             named: whether names will be read from the squares.
         """
-        asked: list[tuple[int, Frame, Prompt]] = []
+        items: list[tuple[int, Frame, Prompt]] = []
         for i, prompt in enumerate(prompts):
             mask = self._coarse_mask(encoded, prompt)
             frames = self.frames_around(_object_box(encoded.size_hw, prompt, mask))
             for frame in frames if mask is None and not multimask else frames[-1:]:
                 known = None if mask is None else mask.seen_from(frame)[0]
-                asked.append((i, frame, replace(prompt, mask_logits=known)))
-        squares = [frame for _, frame, _ in asked]
+                items.append((i, frame, replace(prompt, mask_logits=known)))
+        squares = [frame for _, frame, _ in items]
         views = encode_frames(self._backend, encoded.photo, squares, named=named)
         found: list[list[tuple[View, Prompt]]] = [[] for _ in prompts]
-        for (i, _, prompt), view in zip(asked, views, strict=True):
+        for (i, _, prompt), view in zip(items, views, strict=True):
             found[i].append((view, prompt))
         return found
 

@@ -116,6 +116,7 @@ def test_dense_positions(model: OVSAM) -> None:
 
 
 def test_image_embedding(features: Features) -> None:
+    assert features.embedding is not None
     assert_close(features.embedding, "image_embedding")
 
 
@@ -177,11 +178,11 @@ def test_sams_own_decoder(pyramid: list[Tensor]) -> None:
         mask_logits=seeded({"mask_input": (1, 1, 64, 64)})["mask_input"][:, 0],
     )
     sparse, _ = model.encode_prompts(given, (SIZE, SIZE))
-    mask_logits, quality = model.decode(features, given)
-    assert quality is not None
+    mask_logits, predicted_iou = model.decode(features, given)
+    assert predicted_iou is not None
     assert_close(sparse, "sam.point_box_mask.sparse")
     assert_close(mask_logits[:, 1:], "sam.point_box_mask.low_res")
-    assert_close(quality[:, 1:], "sam.point_box_mask.iou")
+    assert_close(predicted_iou[:, 1:], "sam.point_box_mask.iou")
 
 
 @pytest.mark.parametrize(

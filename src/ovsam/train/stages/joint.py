@@ -90,6 +90,7 @@ class JointStage(ModelStage):
         # Boxes first, then points, each encoded as its kind; both are two tokens long.
         masked = batch.has_mask.nonzero()[:, 0]
         if not len(masked):
+            assert features.embedding is not None
             return 0 * features.embedding.sum()
         is_box = batch.is_box[masked]
         order = torch.cat([masked[is_box], masked[~is_box]])

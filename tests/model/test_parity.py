@@ -12,12 +12,14 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
 from ovsam.config import AdapterConfig, DecoderConfig, EncoderConfig, ModelConfig, RegionConfig
+from ovsam.geometry import masks_to_boxes_xyxy
+from ovsam.images.frame import STRIDE
 from ovsam.model.clip import ClipImageEncoder
 from ovsam.model.convert import KEY_MAP, KEY_MAP_SAM_DECODER, assemble
 from ovsam.model.ovsam import OVSAM, ClassPrototypes, Features
 from ovsam.model.presets import RELEASED_DECODER
 from ovsam.model.prompt_batch import PromptBatch
-from ovsam.model.region import class_logits, mask_logits_to_boxes
+from ovsam.model.region import class_logits
 from ovsam.model.state_dict import fill
 from ovsam.text.bank import Bank
 from released import SETTINGS, SHAPES, outputs, seeded
@@ -100,7 +102,13 @@ def mask_logits(model: OVSAM, features: Features, kind: str) -> Tensor:
 @pytest.fixture(scope="module")
 def regions(kind: str, mask_logits: Tensor) -> Tensor:
     boxes = prompt(kind).boxes_xyxy
-    return mask_logits_to_boxes(mask_logits) if boxes is None else boxes
+    return boxes_of(mask_logits) if boxes is None else boxes
+
+
+def boxes_of(mask_logits: Tensor) -> Tensor:
+    """The region of a point prompt `(N, 4)`, model pixels, as a predictor has it."""
+    boxes = STRIDE * masks_to_boxes_xyxy(mask_logits[:, 0].numpy() > 0)
+    return torch.from_numpy(boxes).float()
 
 
 def assert_close(ours: Tensor, name: str) -> None:
@@ -198,4 +206,4 @@ def test_sams_own_decoder(pyramid: list[Tensor]) -> None:
 def test_box_of_a_mask(inside: tuple[slice, slice], box: list[int]) -> None:
     mask_logits = torch.full((1, 1, 8, 8), -1.0)
     mask_logits[0, 0][inside] = 1.0
-    assert mask_logits_to_boxes(mask_logits).tolist() == [box]
+    assert boxes_of(mask_logits).tolist() == [box]

@@ -12,11 +12,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
+from ovsam.config import Share
 from ovsam.data.noise import any_pixel_xy, jittered_box
 from ovsam.data.scene_crops import SceneCrop
 from ovsam.geometry import mask_centre_xy
 
-Share = Annotated[float, Field(ge=0, le=1)]
 NO_POINT = -1  # the prompt encoder's `NOT_A_POINT`
 AROUND = 0.25  # negative points lie in the box and up to this share of its sides beyond
 

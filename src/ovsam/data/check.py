@@ -86,9 +86,9 @@ def check(
     rng = np.random.default_rng(0)
     seen: set[tuple[Path, str | None]] = set()
     for photo in listing.photos:
-        if (place := (photo.path, photo.member)) in seen:
+        if (key := (photo.path, photo.member)) in seen:
             problems.append(f"Photo {_named(photo)} is listed twice.")
-        seen.add(place)
+        seen.add(key)
         usable = _check_photo(photo, found)
         found.photos += 1
         # Reservoir sampling: every photo has the same chance, however many follow.

@@ -31,7 +31,7 @@ def test_four_files_make_one(tmp_path: Path, options: list[str]) -> None:
         app, ["convert", str(output), *options, "--seen", str(tmp_path / "seen.txt")]
     )
     assert result.exit_code == 0, result.output
-    assert "without multimask and mask quality (see --sam-decoder)" in result.output
+    assert "without multimask and predicted IoU (see --sam-decoder)" in result.output
     model = restore(output).model
     assert model.config.seen_classes == ("cat",)
 

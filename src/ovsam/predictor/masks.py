@@ -39,7 +39,7 @@ def find_masks(
         backend: what decodes.
         encoded: the photo.
         prompts: within it.
-        zoom: what finds the squares to look at; None = the whole photo is looked at.
+        zoom: what finds the squares to decode in; None = all are decoded in the whole photo.
         multimask: whether the three alternatives are wanted in place of the clear mask.
         named: whether names will be read from the squares.
     """
@@ -47,12 +47,12 @@ def find_masks(
     for start in range(0, len(prompts), at_once):
         group = prompts[start : start + at_once]
         if zoom is None:
-            asked = [[(whole, prompt)] for prompt in group]
+            pairs = [[(whole, prompt)] for prompt in group]
         else:
-            asked = zoom.views(encoded, group, multimask=multimask, named=named)
-        decoded = iter(decode(backend, [pair for of_one in asked for pair in of_one]))
+            pairs = zoom.views(encoded, group, multimask=multimask, named=named)
+        decoded = iter(decode(backend, [pair for of_one in pairs for pair in of_one]))
         found = []
-        for prompt, of_one in zip(group, asked, strict=True):
+        for prompt, of_one in zip(group, pairs, strict=True):
             views = [view for view, _ in of_one]
             answers = list(islice(decoded, len(views)))
             found.append((_candidates(encoded, prompt, views, answers, multimask), views))

@@ -31,7 +31,7 @@ def candidates_to_name(
     Args:
         encoded: the photo.
         given: candidates, masks `(H, W)` bool, boxes `(4,)`, photo pixels.
-        zoom: what finds the squares around masks and boxes; None = the whole photo is looked at.
+        zoom: what finds the squares around them; None = they are named in the whole photo.
 
     Raises:
         PromptError: one is none of these, lies outside the photo, or has nothing in it.

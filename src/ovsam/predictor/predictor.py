@@ -124,7 +124,7 @@ class Predictor:
             encoded: what `encode` gave.
             prompts: one for each object, in photo pixels.
             multimask: three masks for each prompt instead of one, best first.
-            zoom: whether to look again at the square around each object; None = the default.
+            zoom: whether to encode the square around each object again; None = the default.
 
         Returns:
             The masks for each prompt at low resolution, to be painted on demand.
@@ -133,9 +133,9 @@ class Predictor:
             PromptError: a prompt lies outside the photo, a mask is of another resolution, there are
                 too many prompts, or the checkpoint has no multimask output.
         """
-        asked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=False)
+        checked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=False)
         zooms = self._zoom_for(zoom)
-        found = find_masks(self._backend, encoded, asked, zooms, multimask=multimask)
+        found = find_masks(self._backend, encoded, checked, zooms, multimask=multimask)
         return [candidates for group in found for candidates, _ in group]
 
     def name(
@@ -160,8 +160,8 @@ class Predictor:
             threshold: a mask whose first name has a lower score is none of the vocabulary's
                 classes, see `Names.none_of_these`. None = what the model was calibrated with for
                 vocabularies of no more classes than that was done with, 0 for larger ones.
-            zoom: whether to look at the squares around masks and boxes of your own; None = the
-                default. Candidates are looked at as they were when they were found.
+            zoom: whether to encode the squares around masks and boxes of your own; None = the
+                default. Candidates are named in the squares that they were found in.
 
         Returns:
             For each item of `masks` the names of its masks.
@@ -200,18 +200,18 @@ class Predictor:
         place of its own. `return_logits`: whether predictions have `logits`, too.
         """
         namer = self._namer_for("predict")
-        asked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=True)
-        boxes = boxes_to_name(name_boxes_xyxy, asked, encoded.size_hw)
+        checked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=True)
+        boxes = boxes_to_name(name_boxes_xyxy, checked, encoded.size_hw)
         query = namer.query(self._readable(vocabulary), top, threshold)
         zooms, named = self._zoom_for(zoom), namer.scorer.reads_squares
-        found = find_masks(self._backend, encoded, asked, zooms, multimask=multimask, named=named)
+        found = find_masks(self._backend, encoded, checked, zooms, multimask=multimask, named=named)
         predictions: list[Prediction] = []
         for group in found:
             candidates = [replace(each, box_xyxy=next(boxes)) for each, _ in group]
             names = namer.names(encoded, candidates, [views for _, views in group], query)
             predictions += [
-                one.painted(said, with_logits=return_logits)
-                for one, said in zip(candidates, names, strict=True)
+                one.painted(names_of_one, with_logits=return_logits)
+                for one, names_of_one in zip(candidates, names, strict=True)
             ]
         return predictions
 

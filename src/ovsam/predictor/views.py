@@ -1,4 +1,4 @@
-"""What the model sees: the whole photo or squares of it, and what it finds there when asked."""
+"""What the model sees: the whole photo or squares of it, and the masks that it decodes there."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ class Decoded:
     predicted_iou: NDArray[np.float32]
 
 
-def decode(backend: Backend, asked: Sequence[tuple[View, Prompt]]) -> list[Decoded]:
+def decode(backend: Backend, pairs: Sequence[tuple[View, Prompt]]) -> list[Decoded]:
     """Decode prompts, each in its view; views share features, prompts of a kind go together."""
     kinds: dict[tuple[int, bool, bool], list[int]] = {}
-    for i, (_, prompt) in enumerate(asked):
+    for i, (_, prompt) in enumerate(pairs):
         kind = (
             len(prompt.points_xy),
             prompt.box_xyxy is not None,
@@ -101,12 +101,12 @@ def decode(backend: Backend, asked: Sequence[tuple[View, Prompt]]) -> list[Decod
         kinds.setdefault(kind, []).append(i)
     found: dict[int, Decoded] = {}
     for members in kinds.values():
-        chosen = [asked[i] for i in members]
+        chosen = [pairs[i] for i in members]
         masks, predicted_iou = backend.decode(
             chosen[0][0].features, _batch(chosen), np.array([view.index for view, _ in chosen])
         )
         found.update(zip(members, map(Decoded, masks, predicted_iou), strict=True))
-    return [found[i] for i in range(len(asked))]
+    return [found[i] for i in range(len(pairs))]
 
 
 def _batch(chosen: Sequence[tuple[View, Prompt]]) -> PromptBatch[NDArray[Any]]:

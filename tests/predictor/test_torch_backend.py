@@ -103,8 +103,8 @@ def test_points_are_of_their_pictures(count: int) -> None:
     features = backend.encode(CONTENTS, SIZE)
     points = np.random.default_rng(0).uniform(0, 48, (count, 1, 2))
     index = np.arange(count) % 3
-    asked = PromptBatch(points_xy=points, point_labels=np.ones((count, 1), np.int64))
-    found, _ = backend.decode(features, asked, index)
+    prompts = PromptBatch(points_xy=points, point_labels=np.ones((count, 1), np.int64))
+    found, _ = backend.decode(features, prompts, index)
     with torch.no_grad():
         for i in range(count):
             sparse, dense = model.prompt_encoder(

@@ -202,21 +202,21 @@ def test_stage_one_from_a_cache(tmp_path: Path, invoke: Callable[[str], str]) ->
     recipe = DISTILL.replace('"tiny"', '"lite"').replace("batch = 2", "batch = 1")
     (tmp_path / "mine.toml").write_text(recipe + start + ENGINE)
     invoke("cache-features bsds500/train.txt --teacher lite --size 64 -o cached --yes")
-    invoke("distill mine.toml --data . -o asked")
+    invoke("distill mine.toml --data . -o computed")
     invoke('distill mine.toml --data . -o cached-run --set caches=["cached"]')
-    asked, cached = (
+    computed, cached = (
         initial_model("lite", recipe_start(str(tmp_path / run / "lite.safetensors"))).model
-        for run in ("asked", "cached-run")
+        for run in ("computed", "cached-run")
     )
     lite = initial_model("lite", recipe_start("lite")).model
     for name, weights in lite.state_dict().items():
-        mine = asked.state_dict()[name]
+        mine = computed.state_dict()[name]
         if name.startswith("adapter."):
             torch.testing.assert_close(mine, cached.state_dict()[name], atol=2e-3, rtol=0)
         else:
             assert torch.equal(mine, weights), name
     neck = "adapter.neck.0.weight"
-    assert not torch.equal(asked.state_dict()[neck], lite.state_dict()[neck])
+    assert not torch.equal(computed.state_dict()[neck], lite.state_dict()[neck])
 
 
 @pytest.mark.usefixtures("tiny")

@@ -104,15 +104,15 @@ def test_sam_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """timm is asked for the right encoder; its weights give the file's fingerprint."""
     reference = sam_encoder()
     from_file = load_teacher(str(write_sam(tmp_path / "vit.pth", reference)))
-    asked = []
+    calls = []
 
     def create_model(name: str, **options: object) -> nn.Module:
-        asked.append((name, options["pretrained"], options["num_classes"]))
+        calls.append((name, options["pretrained"], options["num_classes"]))
         return from_file.network.vit  # type: ignore[return-value]
 
     monkeypatch.setattr(timm, "create_model", create_model)
     teacher = load_teacher("sam-vit-l")
-    assert asked == [("samvit_large_patch16", True, 0)]
+    assert calls == [("samvit_large_patch16", True, 0)]
     assert (teacher.name, teacher.fingerprint) == ("sam-vit-l", from_file.fingerprint)
 
 

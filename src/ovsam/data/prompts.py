@@ -103,7 +103,7 @@ def next_click(
 
     Args:
         mask_logits: `(N, h, w)`, the previous prediction.
-        masks: `(N, h, w)` bool, the truth on the same grid.
+        masks: `(N, h, w)` bool, the annotated masks on the same grid.
         stride: side of a cell of the grid in model pixels (4 for what the decoder gives).
         generator: on the device of the logits.
         content_hw: `(2,)` model pixels; what lies beyond is padding, where no one can click. None =

@@ -41,14 +41,14 @@ def mask_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def mask_iou(mask_logits: Tensor, masks: Tensor, hidden: Tensor) -> Tensor:
-    """IoU of masks (logit > 0) `(N, M, h, w)` with the truth (coverage > 0.5) `(N, h, w)`.
+    """IoU of masks (logit > 0) `(N, M, h, w)` with the annotated ones (coverage > 0.5) `(N, h, w)`.
 
     `hidden` `(N,)` pixels of each object lie outside the crop and count as missed, so that a
     crop too small for its object is known to be one.
     """
-    predicted, truth = mask_logits > 0, (masks > 0.5)[:, None]
-    overlap = (predicted & truth).sum((2, 3))
-    union = (predicted | truth).sum((2, 3)) + hidden[:, None]
+    predicted, target = mask_logits > 0, (masks > 0.5)[:, None]
+    overlap = (predicted & target).sum((2, 3))
+    union = (predicted | target).sum((2, 3)) + hidden[:, None]
     return overlap / union.clamp(min=1)
 
 
@@ -101,9 +101,9 @@ def name_loss(class_logits: Tensor, target: Tensor, verified: Tensor | None) -> 
         )
     kept = verified.scatter(1, target[:, None], True)
     logs = class_logits.masked_fill(~kept, -torch.inf).log_softmax(1)
-    right = logs.gather(1, target[:, None])[:, 0]
-    alike = logs.masked_fill(~kept, 0).sum(1) / kept.sum(1)
-    return -(1 - LABEL_SMOOTHING) * right - LABEL_SMOOTHING * alike
+    of_target = logs.gather(1, target[:, None])[:, 0]
+    of_all = logs.masked_fill(~kept, 0).sum(1) / kept.sum(1)
+    return -(1 - LABEL_SMOOTHING) * of_target - LABEL_SMOOTHING * of_all
 
 
 def verified_rows(

@@ -69,7 +69,7 @@ def stage(
 ) -> JointStage:
     torch.manual_seed(0)
     banks = [random_bank(max(1, len(source.synonyms))) for source in sources]
-    rounds = {kind: look.rounds for kind, look in CROPS.items()}
+    rounds = {kind: config.rounds for kind, config in CROPS.items()}
     return JointStage(model or tiny_model(), banks, rounds, refinement_weight=0.3, learn=learn)
 
 
@@ -151,7 +151,7 @@ def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more
     config = replace(TINY, decoder=replace(TINY.decoder, box_as_mask=box_as_mask))
     learner, batch = stage(sources, tiny_model(config)), turns(sources)[2]
     assert (batch.kind, CROPS["whole"].rounds) == ("whole", 3)
-    asked: list[tuple[int, int, bool]] = []  # tokens of boxes and points; whether by a mask
+    prompts: list[tuple[int, int, bool]] = []  # tokens of boxes and points; whether by a mask
     encode = learner.model.prompt_encoder.forward
 
     def recorded(
@@ -162,12 +162,12 @@ def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more
         size_hw: tuple[int, int],
     ) -> tuple[Tensor, Tensor]:
         clicks = 0 if labels is None else labels.shape[1]
-        asked.append((int(boxes is not None), clicks, masks is not None))
+        prompts.append((int(boxes is not None), clicks, masks is not None))
         return encode(points, labels, boxes, masks, size_hw)
 
     monkeypatch.setattr(learner.model.prompt_encoder, "forward", recorded)
     learner.losses(batch)
-    by_box, by_point = asked[::2], asked[1::2]
+    by_box, by_point = prompts[::2], prompts[1::2]
     assert [box for box, _, _ in by_box + by_point] == [1] * 4 + [0] * 4
     assert by_box[0] == (1, 0, box_as_mask), "a box comes as a mask where the model takes it so"
     assert all(masked for _, _, masked in by_box[1:])
@@ -193,8 +193,10 @@ def test_a_mask_comes_back_coarser_by_up_to_four() -> None:
 
 def test_zoomed_squares_keep_to_their_context(sources: list[Source]) -> None:
     """Objects fill between a fifth and a quarter of a square's side, but for stretching."""
-    look = ObjectCropConfig(size=64, count=8, prompts=1, boxes=1.0, zoomed=1.0, context=(4.0, 5.0))
-    batch = turns(sources, {"far": look})[0]
+    config = ObjectCropConfig(
+        size=64, count=8, prompts=1, boxes=1.0, zoomed=1.0, context=(4.0, 5.0)
+    )
+    batch = turns(sources, {"far": config})[0]
     sides = (batch.boxes_xyxy[:, 2:] - batch.boxes_xyxy[:, :2]).amax(1)
     assert sides.max() < 64 / 4 * 1.6
     assert sides.min() > 64 / 5 / 1.6
@@ -222,8 +224,8 @@ def test_classes_that_a_photo_tells_nothing_of_do_not_count(sources: list[Source
     data_set = sources[0].data_set
     federated = replace(data_set, photos=replace(data_set.photos, listed=listed))
     drawn = turns([replace(sources[0], data_set=federated)], {"box": CROPS["box"]})
-    told = {data_set.classes[i] for rows in drawn[0].verified_classes for i in rows or ()}
-    assert told == {"person", "bicycle", "dog"}
+    classes = {data_set.classes[i] for rows in drawn[0].verified_classes for i in rows or ()}
+    assert classes == {"person", "bicycle", "dog"}
     assert set(turns(sources)[0].verified_classes) == {None}
     learner = stage(sources)
     assert losses(learner, drawn[0])["name"] < losses(learner, turns(sources)[0])["name"]

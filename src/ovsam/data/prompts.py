@@ -25,7 +25,7 @@ AROUND = 0.25  # negative points lie in the box and up to this share of its side
     frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False), kw_only=True
 )
 class PromptConfig:
-    """How prompts are drawn; the defaults are the paper's."""
+    """How prompts are drawn; the defaults are those of the authors' release."""
 
     count: Annotated[int, Field(gt=0)] = 40
     """Prompts of a crop; objects are repeated to fill."""

@@ -19,11 +19,11 @@ POINTS = 12544  # of a mask, as many as 112 x 112 pixels
 OVERSAMPLED = 3
 UNCERTAIN = 0.75  # share of the points where the mask is most uncertain
 BACKGROUND_WEIGHT = 0.1
-CLASS_WEIGHT, BCE_WEIGHT, DICE_WEIGHT = 2.0, 5.0, 5.0
+CLASS_WEIGHT, BCE_WEIGHT, DICE_WEIGHT = 2.0, 5.0, 5.0  # the authors' release; the paper names none
 
 
 def mask_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy plus dice (as the paper: both with weight 5, dice smoothed by 1).
+    """Binary cross-entropy plus dice (paper §3.3), weighted and smoothed as in the release.
 
     Args:
         mask_logits: `(N, M, h, w)`.
@@ -37,7 +37,7 @@ def mask_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
     probability = mask_logits.sigmoid()
     overlap = (probability * target).sum((2, 3))
     total = probability.sum((2, 3)) + target.sum((2, 3))
-    return 5 * bce + 5 * (1 - (2 * overlap + 1) / (total + 1))
+    return BCE_WEIGHT * bce + DICE_WEIGHT * (1 - (2 * overlap + 1) / (total + 1))
 
 
 def mask_iou(mask_logits: Tensor, masks: Tensor, hidden: Tensor) -> Tensor:

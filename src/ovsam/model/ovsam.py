@@ -110,7 +110,7 @@ class OVSAM(nn.Module):
         named: bool = True,
         masked: bool = True,
     ) -> Features:
-        """The same from C2..C5, for training on a cached or shared pyramid.
+        """The same from C2..C5, each `(B, C, H / stride, W / stride)` with strides 4 to 32.
 
         Masks need an adapter: SAM's own encoder sees the pixels instead.
         """

@@ -51,7 +51,7 @@ class RegionHead(nn.Module, ABC):
 
     @abstractmethod
     def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """C2..C5 -> the maps that `forward` reads, computed once for a photo."""
+        """C2..C5, each `(B, C, h, w)` -> the maps that `forward` reads, once for a photo."""
 
     @abstractmethod
     def forward(

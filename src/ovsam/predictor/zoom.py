@@ -128,7 +128,7 @@ def averaged(found: Sequence[FramedMasks]) -> FramedMasks:
 def most_agreed(
     masks: Sequence[FramedMasks], predicted_iou: NDArray[np.float32], frame: Frame
 ) -> int:
-    """Which of K single masks has the most others like it, each with its predicted IoU.
+    """Which of K single masks has the most others like it, each with its predicted IoU `(K,)`.
 
     A high power of the overlap counts near copies alone: what squares of different sizes agree
     upon is an object, while parts and surroundings, which overlap too, differ from one to the next.

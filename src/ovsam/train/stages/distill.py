@@ -221,7 +221,7 @@ class DistillStage(ModelStage):
         return [self.model.encoder, self.model.adapter]
 
     def losses(self, batch: WholePhotos) -> dict[str, Tensor]:
-        """Mean squared difference of the embeddings, and that of the masks with prompts."""
+        """Mean squared error of the embedding (Eq. 3) and, with prompts, the loss of the masks."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         with torch.no_grad():
             pyramid = self.model.encoder(pixels)

@@ -106,7 +106,7 @@ class LabelStage(ModelStage):
         return [part for part in parts if part is not None]
 
     def losses(self, batch: SceneBatch) -> dict[str, Tensor]:
-        """Names, masks (cross-entropy and dice) and the masks' predicted IoU."""
+        """Of names, masks (cross-entropy and dice, §3.3) and their predicted IoU, each a scalar."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         # Image-Crop names crops, not the scene.
         baseline = self.model.config.baseline

@@ -18,7 +18,7 @@ from ovsam.data.scene_crops import SceneCrop
 from ovsam.geometry import mask_centre_xy
 
 NO_POINT = -1  # the prompt encoder's `NOT_A_POINT`
-AROUND = 0.25  # negative points lie in the box and up to this share of its sides beyond
+NEGATIVE_MARGIN = 0.25  # negative points lie in the box and up to this share of its sides beyond
 
 
 @checked_dataclass(
@@ -151,7 +151,7 @@ def _point_beside(
     size_hw: tuple[int, int],
 ) -> NDArray[np.float64] | None:
     """The centre of any pixel near a mask but outside of it; None where there is none."""
-    margin = np.ceil(AROUND * (box_xyxy[2:] - box_xyxy[:2]))
+    margin = np.ceil(NEGATIVE_MARGIN * (box_xyxy[2:] - box_xyxy[:2]))
     x0, y0 = np.maximum(box_xyxy[:2] - margin, 0).astype(int)
     x1, y1 = np.minimum(box_xyxy[2:] + margin, size_hw[::-1]).astype(int)
     point = any_pixel_xy(rng, ~mask[y0:y1, x0:x1])

@@ -21,7 +21,7 @@ from ovsam.errors import VocabularyError
 
 RARE = 10
 """Of a word's meanings one with so many times fewer classes is not what a person means."""
-SHARE = 0.05
+OTHERS_SHARE = 0.05
 """A kind is an answer's only where its classes but for the likeliest have so much together."""
 _NEAR = 5  # words that a message offers
 _PLURALS = (("men", "man"), ("ies", "y"), ("s", ""), ("es", ""))  # endings, and of what
@@ -202,7 +202,7 @@ class Kinds:
     ) -> tuple[str, float] | None:
         """The kind of the fewest classes whose probabilities `(C,)` add up to `level` or more.
 
-        It is none that one class alone speaks for: the others have `SHARE` or more.
+        It is none that one class alone speaks for: the others have `OTHERS_SHARE` or more.
 
         Returns:
             Its name and the sum; None where no kind is so likely.
@@ -213,7 +213,7 @@ class Kinds:
             for number in self._kinds_of[first]:
                 rows = self._rows[self._starts[number] :][: self._counts[number]]
                 likely = float(probabilities[rows].sum())
-                if likely >= level and likely - float(probabilities[first]) >= SHARE:
+                if likely >= level and likely - float(probabilities[first]) >= OTHERS_SHARE:
                     return self._names[number], min(1.0, likely)
             return None
         if self._alone == len(self._names):
@@ -222,7 +222,7 @@ class Kinds:
         starts = self._starts[self._alone :]
         sums = np.add.reduceat(known, starts)
         others = sums - np.maximum.reduceat(known, starts)
-        enough = self._alone + np.flatnonzero((sums >= level) & (others >= SHARE))
+        enough = self._alone + np.flatnonzero((sums >= level) & (others >= OTHERS_SHARE))
         if not len(enough):
             return None
         return self._names[enough[0]], min(1.0, float(sums[enough[0] - self._alone]))

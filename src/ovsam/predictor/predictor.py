@@ -160,8 +160,8 @@ class Predictor:
             threshold: a mask whose first name has a lower score is none of the vocabulary's
                 classes, see `Names.none_of_these`. None = what the model was calibrated with for
                 vocabularies of no more classes than that was done with, 0 for larger ones.
-            zoom: whether to encode the squares around masks and boxes of your own; None = the
-                default. Candidates are named in the squares that they were found in.
+            zoom: whether to look at the squares around masks and boxes of your own; None = the
+                default. Candidates are looked at as they were when they were found.
 
         Returns:
             For each item of `masks` the names of its masks.
@@ -210,8 +210,8 @@ class Predictor:
             candidates = [replace(each, box_xyxy=next(boxes)) for each, _ in group]
             names = namer.names(encoded, candidates, [views for _, views in group], query)
             predictions += [
-                one.painted(names_of_one, with_logits=return_logits)
-                for one, names_of_one in zip(candidates, names, strict=True)
+                one.painted(said, with_logits=return_logits)
+                for one, said in zip(candidates, names, strict=True)
             ]
         return predictions
 

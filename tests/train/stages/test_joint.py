@@ -151,7 +151,7 @@ def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more
     config = replace(TINY, decoder=replace(TINY.decoder, box_as_mask=box_as_mask))
     learner, batch = stage(sources, tiny_model(config)), turns(sources)[2]
     assert (batch.kind, CROPS["whole"].rounds) == ("whole", 3)
-    prompts: list[tuple[int, int, bool]] = []  # tokens of boxes and points; whether by a mask
+    asked: list[tuple[int, int, bool]] = []  # tokens of boxes and points; whether by a mask
     encode = learner.model.prompt_encoder.forward
 
     def recorded(
@@ -162,12 +162,12 @@ def test_every_round_asks_with_the_mask_so_far_and_all_but_one_with_a_click_more
         size_hw: tuple[int, int],
     ) -> tuple[Tensor, Tensor]:
         clicks = 0 if labels is None else labels.shape[1]
-        prompts.append((int(boxes is not None), clicks, masks is not None))
+        asked.append((int(boxes is not None), clicks, masks is not None))
         return encode(points, labels, boxes, masks, size_hw)
 
     monkeypatch.setattr(learner.model.prompt_encoder, "forward", recorded)
     learner.losses(batch)
-    by_box, by_point = prompts[::2], prompts[1::2]
+    by_box, by_point = asked[::2], asked[1::2]
     assert [box for box, _, _ in by_box + by_point] == [1] * 4 + [0] * 4
     assert by_box[0] == (1, 0, box_as_mask), "a box comes as a mask where the model takes it so"
     assert all(masked for _, _, masked in by_box[1:])

@@ -78,18 +78,20 @@ class Memory:
     """The most memory that a process held, in GB: by the time the step begins, and in all."""
 
     model: str
-    recompute: bool
+    checkpoint_activations: bool
     device: str
     before: float
     peak: float
     seconds: float  # of the step
 
 
-def labelled(model: OVSAM, data_set: DataSet, recompute: bool = False) -> LabelStage:
+def labelled(model: OVSAM, data_set: DataSet, checkpoint_activations: bool = False) -> LabelStage:
     """The stage in training, with random directions for names: what they are costs no time."""
     shape = (max(1, len(data_set.classes)), model.config.encoder.text_dim)
     bank = Bank.of(F.normalize(torch.randn(shape), dim=-1), [1] * shape[0])
-    stage = LabelStage(model, [bank], PARTS, rounds=0, checkpoint_activations=recompute)
+    stage = LabelStage(
+        model, [bank], PARTS, rounds=0, checkpoint_activations=checkpoint_activations
+    )
     stage.train()
     return stage
 
@@ -129,9 +131,9 @@ class PlainBatches:
         return [self._crop(index * self.size + i) for i in range(self.size)]
 
     def _crop(self, draw: int) -> Plain:
-        for again in range(TRIES):
-            _, place = self.mixture[draw + again * 7919]  # as `SceneBatches` goes on
-            photo = self.data_set[place]
+        for attempt in range(TRIES):
+            _, index = self.mixture[draw + attempt * 7919]  # as `SceneBatches` goes on
+            photo = self.data_set[index]
             found = drawn_plainly(photo, draw, SCENES, PROMPTS)
             if found is not None:
                 names = [photo.instances[i].category for i in found.instances]
@@ -166,17 +168,17 @@ def plain_loss(stage: LabelStage, crops: list[Plain]) -> Tensor:
 
 
 def prompt_loss(model: OVSAM, features: Features, drawn: Drawn, number: int, image: int) -> Tensor:
-    """Of one prompt: mask and quality, by SAM's rule for the alternatives to a lone point."""
+    """Of one prompt: mask and predicted IoU, by SAM's rule for the alternatives to a lone point."""
     mask = drawn.masks[drawn.object_index[number]][None, None].float()  # (1, 1, S, S)
     boxes = len(drawn.boxes) - len(drawn.points)
     where = torch.tensor([image])
     if number < boxes:
         box = drawn.boxes[number : number + 1]
-        logits, quality = model.decode(features, PromptBatch(boxes_xyxy=box), where)
+        logits, predicted_iou = model.decode(features, PromptBatch(boxes_xyxy=box), where)
     else:
         point = drawn.points[None, number - boxes : number - boxes + 1]
         label = torch.ones(1, 1, dtype=torch.long)
-        logits, quality = model.decode(features, PromptBatch(point, label), where)
+        logits, predicted_iou = model.decode(features, PromptBatch(point, label), where)
     learning = logits[:, :1] if number < boxes else logits
     whole = F.interpolate(learning, mask.shape[2:], mode="bilinear", align_corners=False)
     target = mask.expand_as(whole)
@@ -185,10 +187,10 @@ def prompt_loss(model: OVSAM, features: Features, drawn: Drawn, number: int, ima
     overlap, sums = (chance * target).sum((0, 2, 3)), (chance + target).sum((0, 2, 3))
     losses = BCE_WEIGHT * bce + DICE_WEIGHT * (1 - (2 * overlap + 1) / (sums + 1))  # (M,)
     loss = losses[0] if len(losses) == 1 else (losses[0] + losses[1:].min()) / 2
-    if quality is not None:
+    if predicted_iou is not None:
         with torch.no_grad():
             iou = mask_iou(logits, F.avg_pool2d(mask, 4)[:, 0], logits.new_zeros(1))
-        loss = loss + F.mse_loss(quality, iou)
+        loss = loss + F.mse_loss(predicted_iou, iou)
     return loss
 
 
@@ -278,7 +280,7 @@ def tiny_data_set(folder: Path, side: int) -> DataSet:
     return read_data_set(folder / "noise.json", folder)
 
 
-def one_step(name: str, recompute: bool, device: str) -> Memory:
+def one_step(name: str, checkpoint_activations: bool, device: str) -> Memory:
     """Take one step in this process."""
     config = named_config(name)
     scenes = SceneCropConfig(size=config.image_size, scale_range=(1.0, 1.0))  # the photo fills it
@@ -286,20 +288,20 @@ def one_step(name: str, recompute: bool, device: str) -> Memory:
         data_set = tiny_data_set(Path(folder), config.image_size)
         mixture = Mixture([data_set], [1.0], seed=0)
         batch = SceneBatches([data_set], mixture, scenes, PROMPTS, 1)[0]
-    stage = labelled(build(config), data_set, recompute).to(device)
+    stage = labelled(build(config), data_set, checkpoint_activations).to(device)
     adamw, batch = optimiser(stage), on_device(batch, torch.device(device))
     before, start = peak_gb(device), time.perf_counter()
     learn(adamw, lambda: torch.stack([*stage.losses(batch).values()]).sum())
     peak = peak_gb(device)
     if device == "cuda":
         torch.cuda.synchronize()
-    return Memory(name, recompute, device, before, peak, time.perf_counter() - start)
+    return Memory(name, checkpoint_activations, device, before, peak, time.perf_counter() - start)
 
 
-def measured(name: str, recompute: bool, device: str, threads: int) -> Memory:
+def measured(name: str, checkpoint_activations: bool, device: str, threads: int) -> Memory:
     """`one_step` in this process, which has done nothing before."""
     set_up(threads)
-    return one_step(name, recompute, device)
+    return one_step(name, checkpoint_activations, device)
 
 
 def set_up(threads: int) -> None:
@@ -325,13 +327,13 @@ def main() -> None:
     set_up(options.threads)
     document: dict[str, Any] = {"prompts": PROMPTS.count, "threads": options.threads}
     if options.memory:  # first: on Linux a process begins with the peak of the one that started it
-        print(f"{'one step, batch 1':30}{'recompute':>11}{'before':>9}{'peak':>9}{'s':>8}  GB")
+        print(f"{'one step, batch 1':30}{'checkpointed':>14}{'before':>9}{'peak':>9}{'s':>8}  GB")
         document["memory"] = []
-        for recompute in (False, True):
-            arguments = (options.memory, recompute, options.device, options.threads)
+        for checkpointed in (False, True):
+            arguments = (options.memory, checkpointed, options.device, options.threads)
             row = in_fresh_process(measured, *arguments)
             print(
-                f"{f'{row.model}, {row.device}':30}{'yes' if recompute else 'no':>11}"
+                f"{f'{row.model}, {row.device}':30}{'yes' if checkpointed else 'no':>14}"
                 f"{row.before:>9.2f}{row.peak:>9.2f}{row.seconds:>8.1f}",
                 flush=True,
             )

@@ -69,7 +69,7 @@ def labelling(predictor: ovsam.Predictor, name: str, regions: int, runs: int) ->
     masks = torch.ones(regions, 1, *(side // 4 for side in features.input_hw))
     embeddings = torch.randn(2 * regions, config.encoder.text_dim, generator=generator)
 
-    def told(scores: torch.Tensor) -> object:
+    def named(scores: torch.Tensor) -> object:
         return namer._names(scores.log_softmax(-1).numpy(), query)
 
     @torch.inference_mode()
@@ -83,11 +83,11 @@ def labelling(predictor: ovsam.Predictor, name: str, regions: int, runs: int) ->
             alpha=config.fusion_alpha,
             beta=config.fusion_beta,
         )
-        return told(scores)
+        return named(scores)
 
     @torch.inference_mode()
     def with_heads() -> object:
-        return told(model.label(features, boxes, masks, names))
+        return named(model.label(features, boxes, masks, names))
 
     limit = ONE_MS if regions == 1 else MANY_MS
     what = f"{regions} region{'s' * (regions > 1)}"

@@ -56,6 +56,32 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
+FOLDERS = ("src", "tests", "tools", "docs", "benchmarks", "scripts", "examples")
+TREE = [f"/{path.relative_to(ROOT).as_posix()}" for f in FOLDERS for path in (ROOT / f).rglob("*")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_source_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"(`\S+\.py`) \(`.*?`\)", r"\1", text)  # others' files, in THIRD_PARTY.md
+    named = re.findall(r"[\w./-]*\w\.py\b", text)
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in TREE)] == []
+
+
+def test_the_map_names_the_files_of_each_room() -> None:
+    """Every file of the table exists, and no file of more than a hundred lines is left out."""
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `(\w+)/` \| (.*?) \|", text, re.M)
+    assert len(rooms) > 10
+    for room, content in rooms:
+        for name in re.findall(r"`(\w+)`", content):
+            assert (ROOT / "src" / "ovsam" / room / f"{name}.py").exists(), f"{room}/{name}"
+    named = set(re.findall(r"\w+", text))
+    for path in (ROOT / "src" / "ovsam").rglob("*.py"):
+        if len(path.read_text(encoding="utf-8").splitlines()) > 100 and path.parent.name != "cli":
+            assert path.stem in named, path
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
     text = "\n".join(blocks(page, "")).replace("\\\n", " ")

@@ -322,15 +322,15 @@ def test_several_objects_at_once(ours: SamPredictor) -> None:
         {"point_coords": points, "point_labels": labels},
         {"point_coords": points, "point_labels": labels, "box": boxes, "mask_input": coarse},
     ]
-    for asked in several:
-        masks, scores, low_res = ours.predict(**asked)
+    for arguments in several:
+        masks, scores, low_res = ours.predict(**arguments)
         assert masks.shape == (3, 3, 90, 130)
         assert masks.dtype == np.bool_
         assert (scores.shape, low_res.shape) == ((3, 3), (3, 3, 32, 32))
         names = ours.labels
         assert len(names) == 3
         for i in range(3):
-            alone: dict[str, Any] = {name: value[i : i + 1] for name, value in asked.items()}
+            alone: dict[str, Any] = {name: value[i : i + 1] for name, value in arguments.items()}
             one, score, _ = ours.predict(**alone)
             assert one.shape == (3, 90, 130)
             assert (one != masks[i]).mean() < 1e-3

@@ -35,7 +35,7 @@ class FramedMasks:
     frame: Frame
     mask_logits: NDArray[np.float32]
 
-    def seen_from(self, frame: Frame) -> NDArray[np.float32]:
+    def in_frame(self, frame: Frame) -> NDArray[np.float32]:
         """The same `(M, L, L)` at another frame's low resolution."""
         if frame == self.frame:
             return self.mask_logits
@@ -62,7 +62,7 @@ class Candidates:
         predicted_iou: `(M,)` the model's own estimate of each mask's IoU, in [0, 1]; NaN where the
             checkpoint has no such head.
         photo_frame: how the model sees the whole photo.
-        views: the same masks as they were found in each square that was looked at; names are read
+        views: the same masks as they were found in each square that was encoded; names are read
             from these. `found` alone when left out.
         box_xyxy: `(4,)` the prompt's own box, photo pixels, whose content names are read from; None
             = each mask's box.
@@ -105,7 +105,7 @@ class Candidates:
     @property
     def low_res_logits(self) -> NDArray[np.float32]:
         """`(M, L, L)` in the whole photo's frame, to be given back as `Prompt.mask_logits`."""
-        return self.found.seen_from(self.photo_frame)
+        return self.found.in_frame(self.photo_frame)
 
     @property
     def boxes_xyxy(self) -> NDArray[np.float64]:

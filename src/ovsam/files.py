@@ -106,7 +106,7 @@ def write_new(path: Path, content: bytes) -> bool:
 
 
 def write_beside_others(path: Path, pixels: NDArray[np.uint8]) -> Path:
-    """Write a picture as `write_picture` does, but replace none.
+    """Write a picture `(H, W, 3)` as `write_picture` does, but replace none.
 
     If `path` is there, it is written to the first of `NAME-2`, `NAME-3`, ... that is not, whatever
     other processes do at the same time.

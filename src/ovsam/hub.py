@@ -17,7 +17,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.errors import CheckpointError, UnknownModelError, first_line
 from ovsam.files import sha256_of
 from ovsam.model.presets import MODELS, SAMS, SINGLE, split_baseline
 from ovsam.vocabulary.builtin import COCO_BASE, lvis_groups
@@ -186,7 +186,7 @@ def _download(release: str, file: HubFile, folder: Path | None) -> Path:
     try:
         return Path(hf_hub_download(file.repository, file.name, cache_dir=folder))
     except Exception as error:  # the client passes on what the disk and the net give it
-        reason = f"'{file.name}' could not be fetched from the hub ({_first_line(error)})"
+        reason = f"'{file.name}' could not be fetched from the hub ({first_line(error)})"
         raise CheckpointError(_advice(release, reason)) from error
 
 
@@ -211,10 +211,6 @@ def _advice(release: str, reason: str) -> str:
         f"{release}', and "
         f"give the path of {release}.safetensors as the model."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def checkpoint_sha256(name: str) -> str | None:

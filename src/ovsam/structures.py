@@ -324,7 +324,7 @@ class Prediction:
 
     @property
     def mask_scores(self) -> NDArray[np.float32]:
-        """`predicted_iou`, by the name that SAM has for it."""
+        """`predicted_iou` `(M,)`, by the name that SAM has for it."""
         return self.predicted_iou
 
     @property

@@ -207,8 +207,8 @@ def test_masks_of_left_out_photos_are_not_read(root: Path) -> None:
     """Those of 0901 and 1000 are spoilt."""
     data_set = read_data_set(root / "ecssd")
     assert (len(data_set), data_set.problems) == (4, ())
-    told = [photo.problems for photo in data_set.photos]
-    assert [len(problems) for problems in told] == [0, 0, 1, 1]
+    problems_of_photos = [photo.problems for photo in data_set.photos]
+    assert [len(problems) for problems in problems_of_photos] == [0, 0, 1, 1]
     training = data_set.where(lambda photo: int(photo.path.stem) <= 900)
     assert [photo.path.stem for photo in training.photos] == ["0001", "0900"]
     [found] = training[1].instances
@@ -255,8 +255,8 @@ def test_classes_that_a_photo_tells_of(tmp_path: Path) -> None:
     """Not of oxen on the first photo, nor of mugs on the second: not all of them are marked."""
     data_set = read_data_set(lvis(tmp_path), tmp_path, name="LVIS")
     classes = data_set.classes
-    told = [data_set.verified_classes(photo) for photo in data_set.photos]
-    names = [[classes[i] for i in numbers or ()] for numbers in told]
+    verified = [data_set.verified_classes(photo) for photo in data_set.photos]
+    names = [[classes[i] for i in numbers or ()] for numbers in verified]
     assert names == [["cat", "coffee_mug"], ["cat"]]
     assert data_set.verified_classes(replace(data_set[0], negative_classes=None)) is None
 

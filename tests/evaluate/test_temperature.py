@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ovsam.evaluate.scores import Scores
-from ovsam.evaluate.temperature import HOTTEST, fit, fit_temperature
+from ovsam.evaluate.temperature import MAX_TEMPERATURE, fit, fit_temperature
 
 
 def scores(confidence: float, wrong_every: int, count: int) -> Scores:
@@ -52,8 +52,8 @@ def test_a_constant_of_each_row_does_not_matter() -> None:
 
 def test_ends_where_all_or_the_wrong_half_is_right() -> None:
     made = scores(2.0, 4, 40)
-    assert fit_temperature(made.logs, np.zeros(40, np.int64)) == pytest.approx(1 / HOTTEST)
-    assert fit_temperature(made.logs, np.ones(40, np.int64)) == pytest.approx(HOTTEST)
+    assert fit_temperature(made.logs, np.zeros(40, np.int64)) == pytest.approx(1 / MAX_TEMPERATURE)
+    assert fit_temperature(made.logs, np.ones(40, np.int64)) == pytest.approx(MAX_TEMPERATURE)
 
 
 def test_each_half_is_evaluated_on_the_other() -> None:
@@ -69,9 +69,9 @@ def test_each_half_is_evaluated_on_the_other() -> None:
     assert one.fitted.temperature == pytest.approx(1.0)
     assert one.error_before == pytest.approx(0.25)  # 0.75, and half of them are right
     assert one.error == pytest.approx(0.25)
-    assert other.fitted.temperature == pytest.approx(HOTTEST)  # a coin: no odds at all
+    assert other.fitted.temperature == pytest.approx(MAX_TEMPERATURE)  # a coin: no odds at all
     assert other.error_before == pytest.approx(0, abs=1e-9)
-    assert other.error == pytest.approx(0.75 - 1 / (1 + 3 ** (-1 / HOTTEST)), abs=1e-3)
+    assert other.error == pytest.approx(0.75 - 1 / (1 + 3 ** (-1 / MAX_TEMPERATURE)), abs=1e-3)
     assert found.calibration.classes == 2
     assert one.as_dict()["ece"] == one.error
     assert (one.correct, other.correct) == (30, 20)

@@ -54,7 +54,7 @@ def test_metadata_says_what_it_is(path: Path) -> None:
     assert metadata["format"] == "ovsam-1"
     assert metadata["licence"] == "MIT"
     assert json.loads(metadata["parts"]).keys() == {"encoder", "adapter"}
-    assert json.loads(metadata["lacks"]) == ["multimask", "mask quality"]
+    assert json.loads(metadata["lacks"]) == ["multimask", "predicted IoU"]
 
 
 def test_another_configuration_leaves_all_else(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def run(files: dict[str, Path], sam_decoder: bool = False) -> Path:
 def test_one_file_from_four(files: dict[str, Path]) -> None:
     output = run(files)
     metadata = read_metadata(output)
-    assert json.loads(metadata["lacks"]) == ["multimask", "mask quality"]
+    assert json.loads(metadata["lacks"]) == ["multimask", "predicted IoU"]
     assert "non-commercial" in metadata["licence"] and "sam2clip.pth" in metadata["source"]
     restored = restore(output)
     model, text = restored.model, restored.text_tower

@@ -51,6 +51,7 @@ def test_shapes(config: ModelConfig, size_hw: tuple[int, int]) -> None:
     height, width = size_hw
     features = model.encode(pixels(2, height, width))
     assert features.input_hw == size_hw
+    assert features.c5 is not None and features.embedding is not None
     assert features.c5.shape == (2, 24, height // 32, width // 32)
     assert features.embedding.shape == (2, 32, height // 16, width // 16)
     assert [level.shape[1:] for level in features.fpn_maps] == [
@@ -58,10 +59,12 @@ def test_shapes(config: ModelConfig, size_hw: tuple[int, int]) -> None:
         (16, height // 32, width // 32),
     ]
     batch = torch.tensor([0, 1, 1])
-    logits, quality = model.decode(features, PromptBatch(boxes_xyxy=BOXES), batch)
+    logits, predicted_iou = model.decode(features, PromptBatch(boxes_xyxy=BOXES), batch)
     count = config.decoder.mask_tokens
     assert logits.shape == (3, count, height // 4, width // 4)
-    assert (None if quality is None else quality.shape) == ((3, 4) if count == 4 else None)
+    assert (None if predicted_iou is None else predicted_iou.shape) == (
+        (3, 4) if count == 4 else None
+    )
     scores = model.label(features, BOXES, logits[:, :1], prototypes(), batch)
     assert scores.shape == (3, 6)
     assert torch.isfinite(scores).all()
@@ -70,6 +73,7 @@ def test_shapes(config: ModelConfig, size_hw: tuple[int, int]) -> None:
 def one(features: Features, i: int) -> Features:
     """The features of one image of the batch."""
     row, sharp = slice(i, i + 1), features.high_resolution
+    assert features.c5 is not None and features.embedding is not None
     return Features(
         c5=features.c5[row],
         embedding=features.embedding[row],
@@ -85,9 +89,9 @@ def test_a_batch_of_images_equals_one_by_one(model: OVSAM) -> None:
     together = model.encode(images)
     batch = torch.tensor([2, 0, 1])
     points, labels = BOXES[:, None, :2] + 5, torch.ones(3, 1, dtype=torch.long)
-    logits, quality = model.decode(together, PromptBatch(points, labels, BOXES), batch)
+    logits, predicted_iou = model.decode(together, PromptBatch(points, labels, BOXES), batch)
     scores = model.label(together, BOXES, logits[:, :1], prototypes(), batch)
-    assert quality is not None
+    assert predicted_iou is not None
     for i, image in enumerate(batch):
         row = slice(i, i + 1)
         alone = model.encode(images[image][None])
@@ -97,7 +101,7 @@ def test_a_batch_of_images_equals_one_by_one(model: OVSAM) -> None:
         mask, iou = model.decode(alone, PromptBatch(points[row], labels[row], BOXES[row]))
         assert iou is not None
         torch.testing.assert_close(logits[row], mask, rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(quality[row], iou, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(predicted_iou[row], iou, rtol=1e-3, atol=1e-3)
         score = model.label(alone, BOXES[row], mask[:, :1], prototypes())
         torch.testing.assert_close(scores[row], score, rtol=1e-3, atol=1e-3)
 
@@ -106,21 +110,22 @@ def test_a_batch_of_images_equals_one_by_one(model: OVSAM) -> None:
 def test_an_image_does_not_see_its_neighbours(model: OVSAM) -> None:
     images = pixels(2)
     changed = torch.cat([images[:1], images[1:] + 1])
-    before, after = model.encode(images), model.encode(changed)
-    torch.testing.assert_close(before.embedding[0], after.embedding[0])
-    assert not torch.allclose(before.embedding[1], after.embedding[1])
+    before, after = model.encode(images).embedding, model.encode(changed).embedding
+    assert before is not None and after is not None
+    torch.testing.assert_close(before[0], after[0])
+    assert not torch.allclose(before[1], after[1])
 
 
 def test_what_learns_and_what_does_not(model: OVSAM) -> None:
     model.train()
     features = model.encode(pixels(1))
-    logits, quality = model.decode(features, PromptBatch(boxes_xyxy=BOXES))
+    logits, predicted_iou = model.decode(features, PromptBatch(boxes_xyxy=BOXES))
     points, labels = BOXES[:, None, :2] + 5, torch.tensor([[1], [0], [1]])
     clicked, _ = model.decode(features, PromptBatch(points, labels))
     no_batch = torch.zeros(3, dtype=torch.long)
     regions = model.embed_regions(features, BOXES, no_batch, None)
-    assert quality is not None
-    loss = logits.square().mean() + clicked.square().mean() + quality.square().mean()
+    assert predicted_iou is not None
+    loss = logits.square().mean() + clicked.square().mean() + predicted_iou.square().mean()
     (loss + regions.square().mean()).backward()  # type: ignore[no-untyped-call]
     gradients = {name: p.grad for name, p in model.named_parameters()}
     learning = {

@@ -111,12 +111,12 @@ def test_decoder(
     ours, theirs = decoders
     embedding = torch.randn(1, DIM, *GRID, generator=torch.Generator().manual_seed(3))
     positions = prompt_encoders[0].dense_positions(GRID)
-    mask_logits, quality = ours(embedding, positions, sparse, dense)
-    assert quality is not None
+    mask_logits, predicted_iou = ours(embedding, positions, sparse, dense)
+    assert predicted_iou is not None
     for multimask, part in ((False, slice(0, 1)), (True, slice(1, None))):
         expected = theirs(embedding, positions, sparse, dense, multimask)
         torch.testing.assert_close(mask_logits[:, part], expected[0])
-        torch.testing.assert_close(quality[:, part], expected[1])
+        torch.testing.assert_close(predicted_iou[:, part], expected[1])
 
 
 @pytest.mark.parametrize("grid", [(8, 8), (6, 8), (5, 7)], ids=str)

@@ -26,9 +26,9 @@ def test_many_prompts_are_answered_in_groups(
     together = predictor.predict(photo, prompts, zoom=zoom)
     sizes: list[int] = []
 
-    def spy(backend: Any, asked: Sequence[tuple[View, Prompt]]) -> Any:
-        sizes.append(len({view.frame for view, _ in asked}) if zoom else len(asked))
-        return decode(backend, asked)
+    def spy(backend: Any, pairs: Sequence[tuple[View, Prompt]]) -> Any:
+        sizes.append(len({view.frame for view, _ in pairs}) if zoom else len(pairs))
+        return decode(backend, pairs)
 
     monkeypatch.setattr("ovsam.predictor.masks.PROMPTS_AT_ONCE", 4)
     monkeypatch.setattr("ovsam.predictor.masks.decode", spy)

@@ -59,10 +59,10 @@ def test_the_models_own_threshold_is_for_vocabularies_no_larger_than_its_own() -
     photo = predictor.encode(blobs(0))
     [five] = predictor.predict(photo, PROMPTS["box"])
     [six] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug, tree, lamp, sky")
-    [told] = predictor.predict(photo, PROMPTS["box"], threshold=0.0)
+    [given] = predictor.predict(photo, PROMPTS["box"], threshold=0.0)
     assert (five.none_of_these, six.none_of_these) == ((True,), (False,))
-    assert told.none_of_these == (False,)
-    assert (five.calibrated, six.calibrated, told.calibrated) == (True, False, True)
+    assert given.none_of_these == (False,)
+    assert (five.calibrated, six.calibrated, given.calibrated) == (True, False, True)
 
 
 def test_scores_of_a_much_shorter_list_are_no_probabilities() -> None:

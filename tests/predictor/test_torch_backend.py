@@ -65,9 +65,9 @@ def test_its_steps_are_the_models() -> None:
 def test_what_nobody_asks_for_is_not_computed() -> None:
     backend = TorchBackend(tiny_model())
     masked = backend.encode(CONTENTS[:1], SIZE, named=False)
-    assert masked.embedding.numel() and not masked.fpn_maps
+    assert masked.embedding is not None and not masked.fpn_maps
     named = backend.encode(CONTENTS[:1], SIZE, masked=False)
-    assert named.fpn_maps and not named.embedding.numel()
+    assert named.fpn_maps and named.embedding is None
 
 
 def test_a_model_that_does_not_predict_iou() -> None:
@@ -103,8 +103,8 @@ def test_points_are_of_their_pictures(count: int) -> None:
     features = backend.encode(CONTENTS, SIZE)
     points = np.random.default_rng(0).uniform(0, 48, (count, 1, 2))
     index = np.arange(count) % 3
-    asked = PromptBatch(points_xy=points, point_labels=np.ones((count, 1), np.int64))
-    found, _ = backend.decode(features, asked, index)
+    prompts = PromptBatch(points_xy=points, point_labels=np.ones((count, 1), np.int64))
+    found, _ = backend.decode(features, prompts, index)
     with torch.no_grad():
         for i in range(count):
             sparse, dense = model.prompt_encoder(

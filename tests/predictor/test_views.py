@@ -66,8 +66,8 @@ def test_prompts_of_a_kind_go_together_in_model_pixels() -> None:
         Prompt(box_xyxy=[12, 22, 20, 30], mask_logits=mask),
     ]
     backend = Recorder()
-    asked = [(views[i % 2], prompt) for i, prompt in enumerate(prompts)]
-    found = decode(backend, asked)
+    pairs = [(views[i % 2], prompt) for i, prompt in enumerate(prompts)]
+    found = decode(backend, pairs)
     points, box, two, masked = (batch for batch, _ in backend.batches)
     assert [index for _, index in backend.batches] == [[0, 0], [1], [1], [0]]
     assert points.points_xy is not None and points.point_labels is not None

@@ -87,13 +87,13 @@ def test_names_that_are_not_read_are_not_embedded(tmp_path: Path) -> None:
 
 def test_names_of_ascii_are_not_looked_at_in_a_long_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readable, "READ_ALL", 3)
-    looked_at: list[str] = []
+    texts_read: list[str] = []
 
     class Reader(CountingEncoder):
         def read(self, texts: Sequence[str]) -> list[Reading]:
-            looked_at.extend(texts)
+            texts_read.extend(texts)
             return [Reading((), False, False) for _ in texts]
 
     read = readable_vocabulary(load_vocabulary("cat, dog, cup, fox, é"), Reader())
-    assert looked_at == ["é"]
+    assert texts_read == ["é"]
     assert read.answerable == (True, True, True, True, False)

@@ -23,8 +23,8 @@ def test_half_the_bits_only_where_the_processor_has_instructions_for_them(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     settings = replace(toy_settings(), device="cpu", precision="auto")
     assert Engine(settings, tmp_path).settings.precision == chosen
-    asked = Engine(replace(settings, precision="32-true"), tmp_path).settings
-    assert asked.precision == "32-true"
+    explicit = Engine(replace(settings, precision="32-true"), tmp_path).settings
+    assert explicit.precision == "32-true"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")

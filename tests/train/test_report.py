@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ovsam.formats.skipped import Skipped
 from ovsam.train.logger import RunLogger
-from ovsam.train.report import LISTED, REPORT, write_report
+from ovsam.train.report import MOST_LISTED, REPORT, write_report
 
 
 def test_what_was_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
@@ -20,10 +20,10 @@ def test_what_was_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
     write_report(tmp_path, recipe, [], {"coco.json": 1200, "other.json": 0})
     said = "## Crowd regions (`iscrowd` 1), which were left out\n\n- `coco.json`: 1,200\n"
     assert said in (tmp_path / REPORT).read_text()
-    many = [Skipped("b.jpg", f"Annotation {i}: no mask.", True) for i in range(LISTED + 5)]
+    many = [Skipped("b.jpg", f"Annotation {i}: no mask.", True) for i in range(MOST_LISTED + 5)]
     write_report(tmp_path, recipe, [Skipped("a.jpg", "It is cut short."), *many])
     text = (tmp_path / REPORT).read_text()
     assert "## Photos that could not be used: 1\n\n- `a.jpg`: It is cut short.\n" in text
-    assert f"## Annotations that could not be used: {LISTED + 5}" in text
-    assert text.count("- `b.jpg`: Annotation") == LISTED
+    assert f"## Annotations that could not be used: {MOST_LISTED + 5}" in text
+    assert text.count("- `b.jpg`: Annotation") == MOST_LISTED
     assert text.rstrip().endswith("- … and 5 more")

@@ -198,26 +198,26 @@ def test_stage_one_with_a_teacher_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_stage_one_from_a_cache(tmp_path: Path, invoke: Callable[[str], str]) -> None:
-    """`lite` with a new adapter learns `lite`'s embedding, cached and asked for: the same."""
+    """`lite` with a new adapter learns `lite`'s embedding, cached and computed for: the same."""
     write_folder(tmp_path)
     start = '[start]\ncheckpoint = "lite"\nreinitialise = ["adapter"]\n'
     recipe = DISTILL.replace('"tiny"', '"lite"').replace("batch = 2", "batch = 1")
     (tmp_path / "mine.toml").write_text(recipe + start + ENGINE)
     invoke("cache-features bsds500/train.txt --teacher lite --size 64 -o cached --yes")
-    invoke("distill mine.toml --data . -o asked")
+    invoke("distill mine.toml --data . -o computed")
     invoke('distill mine.toml --data . -o cached-run --set caches=["cached"]')
-    asked, cached, lite = (
+    computed, cached, lite = (
         initial_model("lite", recipe_start(path)).model.state_dict()
-        for path in ("asked/lite.safetensors", "cached-run/lite.safetensors", "lite")
+        for path in ("computed/lite.safetensors", "cached-run/lite.safetensors", "lite")
     )
-    for name, weights in asked.items():
+    for name, weights in computed.items():
         if name.startswith("adapter."):
             # Of two steps of 1e-3. The cache rounds to halves, so a gradient of nearly zero may
             # change its sign, and that one weight moves the other way: the mean says more.
             assert float((weights - cached[name]).abs().mean()) < 1e-5, name
         else:
             assert torch.equal(weights, lite[name]), name
-    for run in ("asked", "cached-run"):
+    for run in ("computed", "cached-run"):
         first, last = (float(row["embedding"]) for row in rows(tmp_path / run))
         assert last < first / 2
 

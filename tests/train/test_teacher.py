@@ -62,7 +62,9 @@ def test_ours_is_the_model_s_embedding(tiny_file: Path) -> None:
     teacher = load_teacher(str(tiny_file), 64)
     assert (teacher.name, teacher.image_size, teacher.feature_shape) == ("tiny", 64, (32, 4, 4))
     with torch.no_grad():
-        assert torch.equal(teacher(pixels), model.encode(pixels).embedding)
+        embedding = model.encode(pixels).embedding
+    assert embedding is not None
+    assert torch.equal(teacher(pixels), embedding)
     assert load_teacher(str(tiny_file)).image_size == TINY.image_size
 
 
@@ -102,15 +104,15 @@ def test_sam_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """timm is asked for the right encoder; its weights give the file's fingerprint."""
     reference = sam_encoder()
     from_file = load_teacher(str(write_sam(tmp_path / "vit.pth", reference)))
-    asked = []
+    calls = []
 
     def create_model(name: str, **options: object) -> nn.Module:
-        asked.append((name, options["pretrained"], options["num_classes"]))
+        calls.append((name, options["pretrained"], options["num_classes"]))
         return from_file.network.vit  # type: ignore[return-value]
 
     monkeypatch.setattr(timm, "create_model", create_model)
     teacher = load_teacher("sam-vit-l")
-    assert asked == [("samvit_large_patch16", True, 0)]
+    assert calls == [("samvit_large_patch16", True, 0)]
     assert (teacher.name, teacher.fingerprint) == ("sam-vit-l", from_file.fingerprint)
 
 

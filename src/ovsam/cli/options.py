@@ -94,9 +94,9 @@ def complete_vocabularies() -> list[tuple[str, str]]:
 
 def complete_kinds() -> list[str]:
     """Common kinds of objects, for the shell; there are more."""
-    from ovsam.vocabulary.wordnet import said_kinds
+    from ovsam.vocabulary.wordnet import answer_kinds
 
-    return [word.partition(" = ")[0] for word in said_kinds()]
+    return [word.partition(" = ")[0] for word in answer_kinds()]
 
 
 def complete_devices() -> list[str]:

@@ -36,7 +36,10 @@ def flipped(item: CroppedObject, frame: Frame) -> CroppedObject:
 
 
 def recoloured(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Brightness, contrast and saturation a little off; now and then grey or blurred."""
+    """A crop `(S, S, 3)` RGB with brightness, contrast and saturation a little off.
+
+    One in twenty is grey, one in ten blurred.
+    """
     x = crop.astype(np.float32)
     grey = x.mean(2, keepdims=True)
     saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.7, 1.3)
@@ -51,7 +54,16 @@ def recoloured(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.
 def noisy_box(
     rng: np.random.Generator, box_xyxy: NDArray[np.float64], size: int
 ) -> NDArray[np.float64]:
-    """Three quarters of the boxes exact, the others off by up to 12% of their sides."""
+    """A box `(4,)` in pixels of its crop, exact or off by noise; at least a pixel wide and high.
+
+    Three quarters are exact; of the others each side is off by a normal deviate whose standard
+    deviation is up to 12% of the box's width or height.
+
+    Args:
+        rng: of the noise.
+        box_xyxy: crop pixels.
+        size: side of the crop, which the box stays within.
+    """
     width, height = box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]
     spread = max(0.0, rng.uniform(-0.36, 0.12))
     noise = rng.normal(0, spread, 4) * [width, height, width, height]

@@ -19,7 +19,7 @@ from ovsam.images.read import check_whole
 
 SIZES = ("small", "medium", "large")
 SAMPLES = 24  # photos, for a contact sheet
-MOVED = 2.0  # pixels by which a box may miss its mask
+BOX_TOLERANCE = 2.0  # pixels by which a box may miss its mask
 
 
 @dataclass
@@ -86,9 +86,9 @@ def check(
     rng = np.random.default_rng(0)
     seen: set[tuple[Path, str | None]] = set()
     for photo in listing.photos:
-        if (place := (photo.path, photo.member)) in seen:
+        if (key := (photo.path, photo.member)) in seen:
             problems.append(f"Photo {_named(photo)} is listed twice.")
-        seen.add(place)
+        seen.add(key)
         usable = _check_photo(photo, found)
         found.photos += 1
         # Reservoir sampling: every photo has the same chance, however many follow.
@@ -165,7 +165,12 @@ def check_instance(
     """
     height, width = size_hw
     x0, y0, x1, y1 = instance.box_xyxy
-    if x0 < -MOVED or y0 < -MOVED or x1 > width + MOVED or y1 > height + MOVED:
+    if (
+        x0 < -BOX_TOLERANCE
+        or y0 < -BOX_TOLERANCE
+        or x1 > width + BOX_TOLERANCE
+        or y1 > height + BOX_TOLERANCE
+    ):
         raise AnnotationError(
             f"Annotation {instance.id}: its box {_rounded(instance.box_xyxy)} leaves the photo of "
             f"{_wide(size_hw)}."
@@ -177,7 +182,7 @@ def check_instance(
         raise AnnotationError(f"Annotation {instance.id}: its mask covers no pixel.")
     tight = mask_to_box_xyxy(mask)
     off = float(np.abs(tight - instance.box_xyxy).max())
-    if off > max(MOVED, 0.02 * max(size_hw)):
+    if off > max(BOX_TOLERANCE, 0.02 * max(size_hw)):
         raise AnnotationError(
             f"Annotation {instance.id}: its box {_rounded(instance.box_xyxy)} is not that of its "
             f"mask, {_rounded(tight.tolist())}."

@@ -57,7 +57,7 @@ def cropped_objects(
         photo: what the frame cuts.
         frame: of the crop.
         anchor: comes first, however little of it is shown.
-        click_xy: where the crop is clicked, photo pixels, if it is drawn around a click.
+        click_xy: `(2,)` where the crop is clicked, photo pixels, if it is drawn around a click.
         others_at_most: how many other objects; those that it barely shows are left out.
     """
     corners = np.array([each.box_xyxy for each in photo.anchors])

@@ -58,10 +58,10 @@ class PhotoOrder:
         return self._length
 
     def __getitem__(self, draw: int) -> int:
-        epoch, place = divmod(draw, self._length)
+        epoch, index = divmod(draw, self._length)
         if self._epoch[0] != epoch:
             self._epoch = (epoch, self._drawn(epoch))
-        return int(self._epoch[1][place])
+        return int(self._epoch[1][index])
 
     def _drawn(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng((*self.seed, epoch))
@@ -109,12 +109,12 @@ class Mixture:
         self._block: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def __getitem__(self, draw: int) -> tuple[int, int]:
-        block, place = divmod(draw, BLOCK)
+        block, index = divmod(draw, BLOCK)
         if self._block is None or self._block[0] != block:
             self._block = (block, *self._drawn(block))
         _, which, earlier = self._block
-        chosen = int(which[place])
-        drawn = block * int(self.counts[chosen]) + int(earlier[place])
+        chosen = int(which[index])
+        drawn = block * int(self.counts[chosen]) + int(earlier[index])
         return chosen, self.orders[chosen][drawn]
 
     def _drawn(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
+from ovsam.config import Share
 from ovsam.data.anchors import Anchor, AnchoredPhoto
 from ovsam.data.augment import flipped, noisy_box, recoloured, stretched, with_pasted
 from ovsam.data.cropped_objects import CroppedObject, cropped_objects, is_shown, random_choice
@@ -29,7 +30,6 @@ from ovsam.geometry import decode_rle
 from ovsam.images.frame import Frame
 
 TRIES = 50  # for each crop of a batch
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @checked_dataclass(

@@ -12,20 +12,20 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
+from ovsam.config import Share
 from ovsam.data.noise import any_pixel_xy, jittered_box
 from ovsam.data.scene_crops import SceneCrop
 from ovsam.geometry import mask_centre_xy
 
-Share = Annotated[float, Field(ge=0, le=1)]
 NO_POINT = -1  # the prompt encoder's `NOT_A_POINT`
-AROUND = 0.25  # negative points lie in the box and up to this share of its sides beyond
+NEGATIVE_MARGIN = 0.25  # negative points lie in the box and up to this share of its sides beyond
 
 
 @checked_dataclass(
     frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False), kw_only=True
 )
 class PromptConfig:
-    """How prompts are drawn; the defaults are the paper's."""
+    """How prompts are drawn; the defaults are those of the authors' release."""
 
     count: Annotated[int, Field(gt=0)] = 40
     """Prompts of a crop; objects are repeated to fill."""
@@ -103,7 +103,7 @@ def next_click(
 
     Args:
         mask_logits: `(N, h, w)`, the previous prediction.
-        masks: `(N, h, w)` bool, the truth on the same grid.
+        masks: `(N, h, w)` bool, the annotated masks on the same grid.
         stride: side of a cell of the grid in model pixels (4 for what the decoder gives).
         generator: on the device of the logits.
         content_hw: `(2,)` model pixels; what lies beyond is padding, where no one can click. None =
@@ -151,7 +151,7 @@ def _point_beside(
     size_hw: tuple[int, int],
 ) -> NDArray[np.float64] | None:
     """The centre of any pixel near a mask but outside of it; None where there is none."""
-    margin = np.ceil(AROUND * (box_xyxy[2:] - box_xyxy[:2]))
+    margin = np.ceil(NEGATIVE_MARGIN * (box_xyxy[2:] - box_xyxy[:2]))
     x0, y0 = np.maximum(box_xyxy[:2] - margin, 0).astype(int)
     x1, y1 = np.minimum(box_xyxy[2:] + margin, size_hw[::-1]).astype(int)
     point = any_pixel_xy(rng, ~mask[y0:y1, x0:x1])

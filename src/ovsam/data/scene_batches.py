@@ -133,9 +133,9 @@ class SceneBatches:
     ) -> tuple[int, ListedPhoto, SceneCrop, Prompts]:
         """A crop; where a photo cannot be read or shows nothing, of the next of the same order."""
         rng = np.random.default_rng((self.mixture.seed, draw))
-        for again in range(TRIES):
-            which, place = self.mixture[draw + again * 7919]  # a prime: far from the neighbours
-            listed = self.data_sets[which][place]
+        for attempt in range(TRIES):
+            which, index = self.mixture[draw + attempt * 7919]  # a prime: far from the neighbours
+            listed = self.data_sets[which][index]
             skipped += listed.skipped
             try:
                 scene = draw_scene_crop(rng, listed, self.scene, skipped)

@@ -50,7 +50,7 @@ class Scores:
         return len(self.ground_truth)
 
     def where(self, chosen: NDArray[np.bool_]) -> Scores:
-        """Some of the objects."""
+        """The objects for which `chosen` `(N,)` is True."""
         return replace(
             self,
             logs=self.logs[chosen],

@@ -23,7 +23,7 @@ from ovsam.evaluate.left_out import LeftOut
 from ovsam.evaluate.scores import Scores
 
 KEPT = 0.95
-HOTTEST = 100.0  # temperatures are looked for between this and its inverse
+MAX_TEMPERATURE = 100.0  # temperatures are looked for between this and its inverse
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def fit_temperature(logs: NDArray[np.float64], ground_truth: NDArray[np.int64]) 
         ground_truth: `(N,)` column of the annotated class.
 
     Returns:
-        A number between 1 / `HOTTEST` and `HOTTEST`; one of these ends if there is no better one,
-        as where every first name is right.
+        A number between 1 / `MAX_TEMPERATURE` and `MAX_TEMPERATURE`; one of these ends if there is
+        no better one, as where every first name is right.
     """
     below = logs - logs.max(1, keepdims=True)
     annotated = below[np.arange(len(ground_truth)), ground_truth]
@@ -137,8 +137,8 @@ def fit_temperature(logs: NDArray[np.float64], ground_truth: NDArray[np.int64]) 
         expected = (shares * below).sum(1) / shares.sum(1)
         return float((expected - annotated).mean())
 
-    if slope(1 / HOTTEST) > 0:
-        return HOTTEST
-    if slope(HOTTEST) <= 0:
-        return 1 / HOTTEST
-    return float(1 / brentq(slope, 1 / HOTTEST, HOTTEST))
+    if slope(1 / MAX_TEMPERATURE) > 0:
+        return MAX_TEMPERATURE
+    if slope(MAX_TEMPERATURE) <= 0:
+        return 1 / MAX_TEMPERATURE
+    return float(1 / brentq(slope, 1 / MAX_TEMPERATURE, MAX_TEMPERATURE))

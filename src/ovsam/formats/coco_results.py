@@ -29,7 +29,7 @@ from ovsam.formats.mismatch import BestBox, mismatches
 from ovsam.formats.photo_names import PhotoNames, as_posix, base_name
 from ovsam.geometry import Rle, clip_box_xyxy, rle_area
 
-STICKS = 2  # pixels; rounding moves a side by less
+BORDER_SLACK = 2  # pixels; rounding moves a side by less
 
 KEYS = ("image_id", "category_id", "bbox", "score")
 
@@ -152,14 +152,14 @@ def _format_warnings(
             "photo. A bbox must be x, y, width, height in pixels: multiply by the photo's sides."
         )
     out = sum(
-        x + width > photo.size_hw[1] + STICKS or y + height > photo.size_hw[0] + STICKS
+        x + width > photo.size_hw[1] + BORDER_SLACK or y + height > photo.size_hw[0] + BORDER_SLACK
         for (x, y, width, height), photo in zip(boxes, photos, strict=True)
     )
     if out <= len(boxes) / 4:
         return []
     return [
         f"{out} of the {len(boxes)} boxes of {source!r} stick out of their photo by more than "
-        f"{STICKS} pixels and are cut. A bbox must be x, y, width, height, not two corners."
+        f"{BORDER_SLACK} pixels and are cut. A bbox must be x, y, width, height, not two corners."
     ]
 
 

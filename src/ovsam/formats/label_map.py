@@ -118,7 +118,7 @@ def _of_colours(values: NDArray[Any], lossy: bool) -> NDArray[Any]:
 
 
 def map_objects(numbers: NDArray[Any]) -> MapObjects:
-    """An object for each number but 0, and but 255 in a map of eight bits with others.
+    """An object for each number of a map `(H, W)` but 0, and but 255 in eight bits with others.
 
     Raises:
         AnnotationError: the numbers are none that can stand for objects, or are mixed with one

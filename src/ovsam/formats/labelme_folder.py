@@ -50,15 +50,15 @@ def list_labelme(root: Path, images: Path | None, report: Report) -> Listing:
         photos.append(photo)
     names = sorted({one.category for photo in photos for one in photo.instances})
     listed = {photo.path for photo in photos}
-    for place, inner, files in os.walk(root):
+    for folder, inner, files in os.walk(root):
         kept = [name for name in inner if not is_system_entry(name)]
         ignored[SYSTEM] += len(inner) - len(kept) + sum(map(is_system_entry, files))
         inner[:] = kept
         for name in files:
-            if is_photo_name(name) and Path(place, name) not in listed:
+            if is_photo_name(name) and Path(folder, name) not in listed:
                 ignored[UNLISTED] += 1
             elif not is_photo_name(name) and not name.lower().endswith(".json"):
-                count_ignored([Path(place, name)] if not is_system_entry(name) else [], ignored)
+                count_ignored([Path(folder, name)] if not is_system_entry(name) else [], ignored)
     categories = named_categories(names, str(root), report)
     return Listing("LabelMe", categories, 0, Photos(numbered(photos), as_listed), ignored=+ignored)
 

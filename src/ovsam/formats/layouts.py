@@ -115,11 +115,11 @@ def read_annotated(
     for photo in found:
         for problem in photo.problems:
             refuse(AnnotationError(problem))
-    places = [photo.path.absolute() for photo in found]
-    root = Path(os.path.commonpath([place.parent for place in places] or [path]))
+    paths = [photo.path.absolute() for photo in found]
+    root = Path(os.path.commonpath([photo_path.parent for photo_path in paths] or [path]))
     photos = [
-        Photo(number, place.relative_to(root).as_posix(), photo.size_hw or (1, 1))
-        for number, (place, photo) in enumerate(zip(places, found, strict=True), start=1)
+        Photo(number, photo_path.relative_to(root).as_posix(), photo.size_hw or (1, 1))
+        for number, (photo_path, photo) in enumerate(zip(paths, found, strict=True), start=1)
     ]
     instances = [
         replace(instance, photo_id=photo.id)

@@ -21,7 +21,7 @@ from ovsam.geometry import box_iou_xyxy, clip_box_xyxy
 
 ON_AN_OBJECT = 0.5  # IoU
 FEWEST = 2  # photos that a reading must explain
-SILENT = 5  # photos of which no best box lies on an object, so that it is said without a reading
+PHOTOS_WITHOUT_A_HIT = 5  # so many without any hit are reported, though no other reading fits
 
 Number = Callable[[int], int | None]  # what an id is under another reading; None = no id
 Reading = TypeVar("Reading")
@@ -123,7 +123,7 @@ class _Fit:
 
     def nothing_found(self) -> str | None:
         """Says that no box lies on any object, where that is no accident."""
-        if self.hits or self.marked < SILENT:
+        if self.hits or self.marked < PHOTOS_WITHOUT_A_HIT:
             return None
         return (
             f"The best box of none of {self.marked:,} photos of {self.source!r} lies on an object "

@@ -77,8 +77,10 @@ def list_sa1b(folders: list[Path], report: Report) -> Listing:
         files = [entry for entry in entries if entry.suffix.lower() == ".json"]
         if not files:
             report(AnnotationError(f"The listed folder '{folder}' is missing or has no JSON file."))
-        place = PhotoFolder(folder)
-        found = [place.find(f"{file.stem}.jpg") or file.with_suffix(".jpg") for file in files]
+        photo_folder = PhotoFolder(folder)
+        found = [
+            photo_folder.find(f"{file.stem}.jpg") or file.with_suffix(".jpg") for file in files
+        ]
         photos += map(ListedPhoto, found)
         rest = [entry for entry in entries if entry not in {*files, *found}]
         ignored[UNLISTED] += sum(is_photo_name(entry.name) for entry in rest)

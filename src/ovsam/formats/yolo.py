@@ -147,13 +147,13 @@ def _listed(
     while inner.startswith(("../", "./")):
         inner = inner.partition("/")[2]
     candidates = [own.parent / inner, *(folder / plain for folder in roots), own.parent / plain]
-    place = next((path for path in candidates if os.path.exists(path)), None)
-    if place is None:
+    path = next((each for each in candidates if os.path.exists(each)), None)
+    if path is None:
         report(AnnotationError(f"{wrong}which is missing."))
-    elif place.is_dir():
-        yield from _photos_in(place)
+    elif path.is_dir():
+        yield from _photos_in(path)
     else:
-        yield from _in_list(place, report)
+        yield from _in_list(path, report)
 
 
 def _in_list(file: Path, report: Report) -> Iterator[Path]:
@@ -186,17 +186,17 @@ def _photos_folder(folder: Path) -> Path:
 
 
 def _photos_in(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_system_entry(name))
-        yield from (Path(place, name) for name in sorted(filter(is_photo_name, files)))
+        yield from (Path(parent, name) for name in sorted(filter(is_photo_name, files)))
 
 
 def labels_folder(photos: Path) -> Path:
     """Where the label files of a folder of photos lie: `labels` for the last `images`, or there."""
     parts = photos.absolute().parts
-    for place in range(len(parts) - 1, -1, -1):
-        if parts[place].lower() == "images":
-            labels = Path(*parts[:place], "labels", *parts[place + 1 :])
+    for index in range(len(parts) - 1, -1, -1):
+        if parts[index].lower() == "images":
+            labels = Path(*parts[:index], "labels", *parts[index + 1 :])
             return labels if labels.is_dir() else photos
     return photos
 
@@ -283,11 +283,11 @@ def list_yolo(path: Path, split: str | None, report: Report) -> Listing:
     photos: list[ListedPhoto] = []
     labels: dict[Path, Path] = {}
     used: set[Path] = set()
-    for place in found.photos:
-        if place.parent not in labels:
-            labels[place.parent] = labels_folder(place.parent)
-        file = labels[place.parent] / f"{place.stem}.txt"
-        photo = sized_photo(place)
+    for photo_path in found.photos:
+        if photo_path.parent not in labels:
+            labels[photo_path.parent] = labels_folder(photo_path.parent)
+        file = labels[photo_path.parent] / f"{photo_path.stem}.txt"
+        photo = sized_photo(photo_path)
         used.add(file)
         if not os.path.isfile(file):
             ignored["photos without a label file: nothing is marked on them"] += 1

@@ -52,7 +52,7 @@ class Frame:
 
     @property
     def scale_xy(self) -> NDArray[np.float64]:
-        """Model pixels per photo pixel, in x and y."""
+        """Model pixels per photo pixel `(2,)`, in x and y."""
         (height, width), (window_h, window_w) = self.content_hw, self.window_hw
         return np.array([width / window_w, height / window_h])
 
@@ -169,9 +169,16 @@ def move_logits(logits: NDArray[np.float32], source: Frame, target: Frame) -> ND
 def paste_logits(
     logits: NDArray[np.float32], frame: Frame, size_hw: tuple[int, int]
 ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
-    """Low-resolution logits of a zoomed square -> the part of the photo it shows, and its logits.
+    """A zoomed square's mask at the photo's size, where the square shows the photo.
 
-    Outside of this part the mask is False.
+    Args:
+        logits: `(L, L)` at the frame's low resolution.
+        frame: of the square.
+        size_hw: height and width of the photo in pixels.
+
+    Returns:
+        The rows and columns of the photo that the square shows, and the logits of their pixels;
+        outside of them the mask is False.
     """
     low = np.maximum(np.floor(frame.origin_xy).astype(int), 0)
     high = np.ceil(np.add(frame.origin_xy, frame.window_hw[::-1])).astype(int)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -52,17 +52,7 @@ _FORMATS = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
 # How decoders call a file that is sound, but not for them.
 _NOT_SUPPORTED = re.compile(r"[Uu]nsupported|not installed|cannot handle \d+-(bit|layer)")
 
-_UPRIGHT = {  # EXIF orientation -> what makes the picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _ON_ITS_SIDE = (5, 6, 7, 8)
-_ORIENTATION_TAG = 0x0112
 # The brightest number of integers: of 8 and 16 bits, and of the sensors between them.
 _WHITES = (255, 1023, 4095, 16383, 65535)
 
@@ -465,12 +455,15 @@ def _opacity(values: NDArray[Any]) -> NDArray[np.uint8]:
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8; upright (1) where the photo has none or its EXIF is damaged."""
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:
         return 1
     return orientation if isinstance(orientation, int) else 1
 
 
 def _upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    transpose = _UPRIGHT.get(orientation)
-    return rgb if transpose is None else np.asarray(Image.fromarray(rgb).transpose(transpose))
+    if orientation == 1:
+        return rgb
+    image = Image.fromarray(rgb)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))

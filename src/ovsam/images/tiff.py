@@ -94,13 +94,13 @@ class Tiff:
     Attributes:
         order: `<` or `>`, the order of bytes.
         tags: what `_READ` names, as it stands there.
-        place: first byte and length of the directory.
+        span: first byte and length of the directory.
         length: of the file in bytes.
     """
 
     order: str
     tags: _Tags
-    place: tuple[int, int]
+    span: tuple[int, int]
     length: int
 
     @classmethod
@@ -264,27 +264,27 @@ class Tiff:
         elif len(lengths) != len(offsets):
             raise DamagedError(f"it has {len(offsets)} strips and lengths of {len(lengths)}")
         found = []
-        for place, offset in enumerate(offsets):
+        for index, offset in enumerate(offsets):
             full = rows * row_bytes
             needed = full
-            if not self._tiled and place % count == count - 1:
+            if not self._tiled and index % count == count - 1:
                 needed = (height - rows * (count - 1)) * row_bytes
             length = self.length - offset if self._compression != _RAW else needed
-            length = lengths[place] if lengths else length
+            length = lengths[index] if lengths else length
             most = _MOST_BYTES.get(self._compression, needed) * length
             most_rows = _MOST_ROWS.get(self._compression, needed) * length
             if needed > most or needed > most_rows * row_bytes:
                 raise DamagedError(f"{length:,} bytes cannot hold the rows of a strip")
             found.append(Piece(offset, length, needed, full))  # more than it needs if subsampled
-        self._check_places(found)
+        self._check_spans(found)
         return found
 
     @property
     def _subsampled(self) -> bool:
         return self._photometric == _YCBCR and self.numbers(SUBSAMPLING) != (1, 1)
 
-    def _check_places(self, pieces: Sequence[Piece]) -> None:
-        start, size = self.place
+    def _check_spans(self, pieces: Sequence[Piece]) -> None:
+        start, size = self.span
         for piece in pieces:
             if piece.length < 1 or piece.offset < 8 or piece.offset + piece.length > self.length:
                 raise DamagedError("a strip of it is not within the file")
@@ -293,8 +293,8 @@ class Tiff:
         # Tiles of one colour may be shared, but not a code that has many bytes for each of them.
         if sum(p.length for p in pieces) > self.length + 2 * sum(p.unpacked_full for p in pieces):
             raise DamagedError("strips of it are shared that cannot be")
-        places = sorted({piece[:2] for piece in pieces})
-        for (before, length), (after, _) in pairwise(places):
+        spans = sorted({piece[:2] for piece in pieces})
+        for (before, length), (after, _) in pairwise(spans):
             if before + length > after:
                 raise DamagedError("strips of it overlap")
 
@@ -445,13 +445,13 @@ class Tiff:
 
 def _decoded(image: TiffImageFile) -> TiffImageFile:
     """Decode it, holding libtiff to what it complains of: Pillow forgives, and fax codes go on."""
-    with _complaints() as heard:
+    with _complaints() as messages:
         try:
             image.load()
         except OSError as error:
-            raise DamagedError(heard[0] if heard else str(error)) from error
-    if heard:
-        raise DamagedError(heard[0])
+            raise DamagedError(messages[0] if messages else str(error)) from error
+    if messages:
+        raise DamagedError(messages[0])
     return image
 
 
@@ -459,26 +459,26 @@ def _decoded(image: TiffImageFile) -> TiffImageFile:
 def _complaints() -> Iterator[list[str]]:
     """The first thing that libtiff calls an error in this thread, which it else prints.
 
-    Nothing is heard where libtiff is no shared library; then it prints as ever.
+    There is none where libtiff is no shared library; then it prints as ever.
     """
-    heard: list[str] = []
+    messages: list[str] = []
     owner = threading.get_ident()
 
-    def hear(_: bytes, text: bytes, _values: int) -> None:
-        if not heard and threading.get_ident() == owner:
-            heard.append(text.partition(b"%")[0].decode("latin-1").strip())
+    def keep(_: bytes, text: bytes, _values: int) -> None:
+        if not messages and threading.get_ident() == owner:
+            messages.append(text.partition(b"%")[0].decode("latin-1").strip())
 
     try:
         set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
     except (OSError, AttributeError):
-        yield heard
+        yield messages
         return
     set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
-    handler = _HANDLER(hear)
+    handler = _HANDLER(keep)
     with _ONE_AT_A_TIME:  # the handler is libtiff's only one
         before = set_handler(ctypes.cast(handler, ctypes.c_void_p))
         try:
-            yield heard
+            yield messages
         finally:
             set_handler(before)
 

@@ -90,9 +90,9 @@ def _is_view(tensor: Tensor) -> bool:
 
 
 def lacks(config: ModelConfig) -> list[str]:
-    """What SAM offers and a model of this configuration does not: "multimask", "mask quality"."""
+    """What SAM offers and a model of this configuration does not: "multimask", "predicted IoU"."""
     decoder = config.decoder
-    return ["multimask"] * (decoder.mask_tokens == 1) + ["mask quality"] * (not decoder.iou_head)
+    return ["multimask"] * (decoder.mask_tokens == 1) + ["predicted IoU"] * (not decoder.iou_head)
 
 
 def fingerprints(tensors: Mapping[str, Tensor]) -> dict[str, str]:

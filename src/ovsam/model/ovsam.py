@@ -1,11 +1,11 @@
 """Open-Vocabulary SAM: the steps joined. This file is Figure 2 of the paper in code.
 
-pixels -> encoder -> adapter ------------> decoder -> mask logits, quality
+pixels -> encoder -> adapter ------------> decoder -> mask logits, predicted IoU
              |         prompt encoder --------^            |
              +-> region head (learned) --+                 v
-             +-> encoder's own opinion --+-> fuse -> log scores of the classes
+             +-> encoder's own score ----+-> fuse -> log scores of the classes
 
-A baseline (§3.1) has no region head: the encoder's own opinion is all, on a C5 that convolutions
+A baseline (§3.1) has no region head: the encoder's own score is all, on a C5 that convolutions
 beside it may have changed, and for prototypes that a learned context may have.
 """
 
@@ -35,16 +35,16 @@ class Features:
     """All that is computed once for an image (batch of B), whatever the prompts.
 
     Attributes:
-        c5: `(B, C5, H / 32, W / 32)`, from a baseline's convolutions where it has some; without
-            pixels where the trunk has not looked.
-        embedding: `(B, embed_dim, H / 16, W / 16)`; without pixels where nothing is to be masked.
+        c5: `(B, C5, H / 32, W / 32)`, from a baseline's convolutions where it has some; None
+            where the trunk did not run.
+        embedding: `(B, embed_dim, H / 16, W / 16)`; None where no prompts are to be decoded.
         high_resolution: maps at strides 8 and 4 for the decoder, or None.
         fpn_maps: the region head's pyramid; empty where nothing is to be named, or without one.
         input_hw: (H, W) of the model's input, padding included.
     """
 
-    c5: Tensor
-    embedding: Tensor
+    c5: Tensor | None
+    embedding: Tensor | None
     high_resolution: tuple[Tensor, Tensor] | None
     fpn_maps: tuple[Tensor, ...]
     input_hw: tuple[int, int]
@@ -87,15 +87,13 @@ class OVSAM(nn.Module):
     def encode(self, pixels: Tensor, named: bool = True, masked: bool = True) -> Features:
         """Normalised, padded pixels `(B, 3, H, W)`, H and W multiples of 32 -> features.
 
-        Without `named` they serve `decode` alone, without `masked` only what names, without both
-        nothing: then they have no pixels.
+        Without `named` they serve `decode` alone, without `masked` only `embed_regions` and
+        `label`, without both nothing.
         """
         input_hw = (pixels.shape[2], pixels.shape[3])
         if not named and not (masked and self.sam is None):  # then the trunk has nothing to do
-            no_c5 = pixels.new_empty(len(pixels), self.config.encoder.channels[3], 0, 0)
-            nothing = pixels.new_empty(len(pixels), self.config.embed_dim, 0, 0)
-            embedding = self.sam(pixels) if masked and self.sam is not None else nothing
-            return Features(no_c5, embedding, None, (), input_hw)
+            embedding = self.sam(pixels) if masked and self.sam is not None else None
+            return Features(None, embedding, None, (), input_hw)
         with torch.no_grad():
             pyramid = self.encoder(pixels)
         features = self.features(pyramid, input_hw, named, masked and self.sam is None)
@@ -112,12 +110,12 @@ class OVSAM(nn.Module):
         named: bool = True,
         masked: bool = True,
     ) -> Features:
-        """The same from C2..C5, for training on a cached or shared pyramid.
+        """The same from C2..C5, each `(B, C, H / stride, W / stride)` with strides 4 to 32.
 
         Masks need an adapter: SAM's own encoder sees the pixels instead.
         """
         sharpen, head = self.high_resolution, self.region_head
-        embedding = pyramid[3].new_empty(len(pyramid[3]), self.config.embed_dim, 0, 0)
+        embedding = None
         if masked:
             assert self.adapter is not None
             embedding = self.adapter(pyramid)
@@ -175,6 +173,7 @@ class OVSAM(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """`decode` from what `encode_prompts` gave: `(N, T, C)` and `(N, C, H / 16, W / 16)`."""
         embedding, sharp = features.embedding, features.high_resolution
+        assert embedding is not None, "encoded without `masked`"
         if index is not None:
             embedding = embedding[index]
             sharp = (sharp[0][index], sharp[1][index]) if sharp else None
@@ -197,7 +196,7 @@ class OVSAM(nn.Module):
         The region head's embedding of N regions (see `RegionHead`), or a baseline's.
         """
         if self.region_head is None:
-            assert mask_logits is not None
+            assert mask_logits is not None and features.c5 is not None
             return self.encoder.embed_regions(features.c5, boxes_xyxy, batch, mask_logits)
         learned: Tensor = self.region_head(features.fpn_maps, boxes_xyxy, batch, mask_logits)
         return learned
@@ -222,6 +221,7 @@ class OVSAM(nn.Module):
         Returns:
             Log scores `(N, C + 1)`, background last; -inf where a class may not be the answer.
         """
+        assert features.c5 is not None, "encoded without `named`"
         if batch is None:
             batch = torch.zeros(len(boxes_xyxy), dtype=torch.long, device=boxes_xyxy.device)
         frozen = self.encoder.embed_regions(features.c5, boxes_xyxy, batch, mask_logits)

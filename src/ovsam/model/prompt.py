@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ovsam.model.layers import LayerNorm2d
-from ovsam.model.prompt_batch import box_mask_logits
+from ovsam.model.prompt_batch import box_mask_logits, coverage_logits
 
 NOT_A_POINT = -1  # the label of a point that only fills a batch up
 
@@ -125,15 +125,15 @@ class PromptEncoder(nn.Module):
 
 
 def region_mask_logits(
-    coverage: Tensor, known: Tensor, boxes_xyxy: Tensor, size_hw: tuple[int, int]
+    coverage: Tensor, has_mask: Tensor, boxes_xyxy: Tensor, size_hw: tuple[int, int]
 ) -> Tensor:
     """Annotated regions as mask logits `(N, 1, H / 4, W / 4)` in [-4, 4]; by their box without one.
 
     Args:
         coverage: `(N, 1, H / 4, W / 4)` how much of each cell is the region's, in [0, 1].
-        known: `(N,)` bool, whether a region has a mask.
+        has_mask: `(N,)` bool, whether a region has a mask.
         boxes_xyxy: `(N, 4)` model pixels.
         size_hw: the model's input (H, W).
     """
     boxes = box_mask_logits(boxes_xyxy, size_hw)[:, None]
-    return torch.where(known[:, None, None, None], 8 * coverage - 4, boxes)
+    return torch.where(has_mask[:, None, None, None], coverage_logits(coverage), boxes)

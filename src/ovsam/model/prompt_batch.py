@@ -1,4 +1,4 @@
-"""Prompts of one kind as arrays: what the mask decoder is asked, by torch or by any other engine.
+"""Prompts of one kind as arrays: what the mask decoder takes, in torch or in any other engine.
 
 This file imports no torch, so that what stands above the engines can make prompts: it computes with
 numpy arrays and with tensors alike. It alone knows two conventions of the prompt encoder: SAM's
@@ -87,17 +87,24 @@ def box_mask_logits(boxes_xyxy: A, size_hw: tuple[int, int]) -> A:
     low, high = boxes[:, :2] / 4, boxes[:, 2:] / 4
 
     def coverage(axis: int, count: int) -> Any:
-        cells = _counted(count, boxes)
+        cells = _indices(count, boxes)
         before_end = (high[:, axis, None] - cells).clip(0, 1)
         before_start = (low[:, axis, None] - cells).clip(0, 1)
         return (before_end - before_start).clip(0, 1)  # (N, count); a turned box covers nothing
 
     rows, columns = coverage(1, size_hw[0] // 4), coverage(0, size_hw[1] // 4)
-    logits: A = 8 * rows[:, :, None] * columns[:, None, :] - 4
+    logits: A = coverage_logits(rows[:, :, None] * columns[:, None, :])
     return logits
 
 
-def _counted(count: int, like: Any) -> Any:
+def coverage_logits(coverage: A) -> A:
+    """How much of each cell of a mask is the object's, in [0, 1] -> mask logits in [-4, 4]."""
+    cells: Any = coverage
+    logits: A = 8 * cells - 4
+    return logits
+
+
+def _indices(count: int, like: Any) -> Any:
     """0, 1, ... `count` - 1 as an array of the same kind, type and device as `like`."""
     if isinstance(like, np.ndarray):
         return np.arange(count, dtype=like.dtype)

@@ -74,7 +74,7 @@ class FeatureCropScorer(_CropScorer):
         self, encoded: EncodedImage, masks: Sequence[tuple[FramedMasks, NDArray[np.float64]]]
     ) -> list[tuple[View, FramedMasks, NDArray[np.float64]]]:
         whole, frame = whole_view(encoded), encoded.frame
-        return [(whole, FramedMasks(frame, mask.seen_from(frame)), box) for mask, box in masks]
+        return [(whole, FramedMasks(frame, mask.in_frame(frame)), box) for mask, box in masks]
 
 
 class ImageCropScorer(_CropScorer):

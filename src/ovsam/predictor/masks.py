@@ -39,7 +39,7 @@ def find_masks(
         backend: what decodes.
         encoded: the photo.
         prompts: within it.
-        zoom: what finds the squares to look at; None = the whole photo is looked at.
+        zoom: what finds the squares to decode in; None = all are decoded in the whole photo.
         multimask: whether the three alternatives are wanted in place of the clear mask.
         named: whether names will be read from the squares.
     """

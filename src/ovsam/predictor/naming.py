@@ -28,7 +28,7 @@ LIKELY = 0.5  # or else so much
 
 
 class TextSide(Protocol):
-    """The text model of a predictor, which is asked for names alone.
+    """The text model of a predictor, which only naming needs.
 
     A table of vectors can stand in for a text model, and prototypes can be of any kind that the
     backend scores with.

@@ -15,7 +15,7 @@ from ovsam.candidates import Candidates, FramedMasks
 from ovsam.errors import PromptError, quoted
 from ovsam.geometry import clip_box_xyxy, mask_to_box_xyxy
 from ovsam.images.frame import STRIDE, Frame
-from ovsam.model.prompt_batch import box_mask_logits
+from ovsam.model.prompt_batch import box_mask_logits, coverage_logits
 from ovsam.predictor.views import PROMPTS_AT_ONCE, EncodedImage
 from ovsam.predictor.zoom import Zoom
 from ovsam.structures import Prompt, checked_box_xyxy
@@ -31,7 +31,7 @@ def candidates_to_name(
     Args:
         encoded: the photo.
         given: candidates, masks `(H, W)` bool, boxes `(4,)`, photo pixels.
-        zoom: what finds the squares around masks and boxes; None = the whole photo is looked at.
+        zoom: what finds the squares around them; None = they are named in the whole photo.
 
     Raises:
         PromptError: one is none of these, lies outside the photo, or has nothing in it.
@@ -113,7 +113,7 @@ def _mask_logits(mask: NDArray[np.bool_], frame: Frame) -> NDArray[np.float32]:
     content = frame.cut_mask(mask)
     covered[: content.shape[0], : content.shape[1]] = content
     cells = covered.reshape(height, STRIDE, width, STRIDE).mean((1, 3))
-    logits: NDArray[np.float32] = (8 * cells - 4)[None]
+    logits: NDArray[np.float32] = coverage_logits(cells)[None]
     return logits
 
 

@@ -131,7 +131,7 @@ class Predictor:
             encoded: what `encode` gave.
             prompts: one for each object, in photo pixels.
             multimask: three masks for each prompt instead of one, best first.
-            zoom: whether to look again at the square around each object; None = the default.
+            zoom: whether to encode the square around each object again; None = the default.
 
         Returns:
             The masks for each prompt at low resolution, to be painted on demand.

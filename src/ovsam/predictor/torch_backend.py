@@ -78,6 +78,7 @@ class TorchBackend:
         self, features: Features, prompts: PromptBatch[NDArray[Any]], index: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `Backend.decode`."""
+        assert features.embedding is not None, "encoded without `masked`"
         masks, scores = [], []
         for start in range(0, len(prompts), DECODED_AT_ONCE):
             some = slice(start, start + DECODED_AT_ONCE)

@@ -1,4 +1,4 @@
-"""What the model sees: the whole photo or squares of it, and what it finds there when asked."""
+"""What the model sees: the whole photo or squares of it, and the masks that it decodes there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Zoom: look again at the square around an object, re-encoded (ZoomIn of RITM and f-BRS).
+"""Zoom: encode the square around an object again (ZoomIn of RITM and f-BRS).
 
-A box tells itself where to look. For a point the object is looked for first, in squares of several
-sizes around it; for a coarse mask the square is around the mask.
+The square around a box is given by the box. For a point the object is searched first, in squares of
+several sizes around it; for a coarse mask the square is around the mask.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ovsam.predictor.views import (
 )
 from ovsam.structures import Prompt
 
-CROP_SCALE = 1.6  # for models that do not zoom unless told to
+CROP_SCALE = 1.6  # for models that zoom only with `zoom=True`
 AGREEMENT_POWER = 3  # of the overlap with which one coarse mask supports another
 
 
 class Zoom:
-    """Finds the squares to look at, and encodes them.
+    """Finds the squares around objects, and encodes them.
 
     Args:
         backend: what encodes and decodes.
@@ -53,26 +53,26 @@ class Zoom:
     def views(
         self, encoded: EncodedImage, prompts: Sequence[Prompt], *, multimask: bool, named: bool
     ) -> list[list[tuple[View, Prompt]]]:
-        """For each prompt the squares around its object, each with the prompt for it.
+        """For each prompt the squares around its object, each with the prompt to decode in it.
 
         Args:
             encoded: the photo.
             prompts: at most `prompts_at_once`.
             multimask: whether alternatives are wanted; those of two squares do not match, so only
-                one is looked at then.
+                one is encoded then.
             named: whether names will be read from the squares.
         """
-        items: list[tuple[int, Frame, Prompt]] = []
+        crops: list[tuple[int, Frame, Prompt]] = []
         for i, prompt in enumerate(prompts):
             mask = self._coarse_mask(encoded, prompt)
             frames = self.frames_around(_object_box(encoded.size_hw, prompt, mask))
             for frame in frames if mask is None and not multimask else frames[-1:]:
-                known = None if mask is None else mask.seen_from(frame)[0]
-                items.append((i, frame, replace(prompt, mask_logits=known)))
-        squares = [frame for _, frame, _ in items]
+                logits = None if mask is None else mask.in_frame(frame)[0]
+                crops.append((i, frame, replace(prompt, mask_logits=logits)))
+        squares = [frame for _, frame, _ in crops]
         views = encode_frames(self._backend, encoded.photo, squares, named=named)
         found: list[list[tuple[View, Prompt]]] = [[] for _ in prompts]
-        for (i, _, prompt), view in zip(items, views, strict=True):
+        for (i, _, prompt), view in zip(crops, views, strict=True):
             found[i].append((view, prompt))
         return found
 
@@ -90,7 +90,7 @@ class Zoom:
     def _search(self, encoded: EncodedImage, prompt: Prompt) -> FramedMasks:
         """The object under a click, whatever its size.
 
-        Squares of several sizes around the click are looked at; of all masks found in them the
+        Prompts are decoded in squares of several sizes around the click; of all their masks the
         one is taken that the others agree with most.
         """
         size, longest = self._config.click_size, max(encoded.size_hw)
@@ -119,7 +119,7 @@ def averaged(found: Sequence[FramedMasks]) -> FramedMasks:
     first, *others = found
     if not others:
         return first
-    moved = [FramedMasks(o.frame, o.mask_logits[:1]).seen_from(first.frame)[0] for o in others]
+    moved = [FramedMasks(o.frame, o.mask_logits[:1]).in_frame(first.frame)[0] for o in others]
     masks = first.mask_logits.copy()
     masks[0] = np.mean([masks[0], *moved], axis=0)
     return FramedMasks(first.frame, masks)
@@ -128,13 +128,13 @@ def averaged(found: Sequence[FramedMasks]) -> FramedMasks:
 def most_agreed(
     masks: Sequence[FramedMasks], predicted_iou: NDArray[np.float32], frame: Frame
 ) -> int:
-    """Which of K single masks has the most others like it, each with its predicted IoU.
+    """Which of K single masks has the most others like it, each with its predicted IoU `(K,)`.
 
     A high power of the overlap counts near copies alone: what squares of different sizes agree
     upon is an object, while parts and surroundings, which overlap too, differ from one to the next.
     A mask as wide as its square is cut off by it, so it is neither chosen nor counted.
     """
-    seen = np.stack([mask.seen_from(frame)[0] > 0 for mask in masks]).reshape(len(masks), -1)
+    seen = np.stack([mask.in_frame(frame)[0] > 0 for mask in masks]).reshape(len(masks), -1)
     boxes = masks_to_boxes_xyxy(np.stack([mask.mask_logits[0] > 0 for mask in masks]))
     extent = (boxes[:, 2:] - boxes[:, :2]).max(1)
     votes = np.sqrt(np.clip(predicted_iou, 0, None)) * (extent < masks[0].mask_logits.shape[1])

@@ -26,8 +26,8 @@ from ovsam.files import write_atomically
 from ovsam.train.teacher import Teacher
 
 HEADER_FILE = "cache.json"
-NAMED = 3  # photos that an error names
-BYTES = 2  # of a number in half precision
+PHOTOS_SHOWN = 3  # photos that an error names
+BYTES_OF_NUMBER = 2  # half precision
 
 _FEATURES = "features"
 _Length = Annotated[int, Field(gt=0, le=2**20)]
@@ -64,7 +64,7 @@ class CacheHeader:
     def photo_bytes(self) -> int:
         """What the embedding of one photo takes on disk."""
         channels, height, width = self.feature_shape
-        return channels * height * width * BYTES
+        return channels * height * width * BYTES_OF_NUMBER
 
 
 _HEADER = TypeAdapter(CacheHeader)
@@ -227,4 +227,4 @@ def _corrupt(path: Path, reason: str) -> TrainingError:
 
 def photo_names(names: Iterable[str]) -> str:
     """The first of some photos' names, as an error lists them."""
-    return first_few((f"'{name}'" for name in names), NAMED)
+    return first_few((f"'{name}'" for name in names), PHOTOS_SHOWN)

@@ -28,7 +28,7 @@ from ovsam.train.cache_shards import (
 )
 from ovsam.train.teacher import Teacher
 
-TRIED = 10  # photos, to find two that can be read and timed
+PHOTOS_TRIED = 10  # to find two that can be read and timed
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class FeatureCacher:
                 f"{in_bytes(size)}, and {in_bytes(free)} are free."
             )
         timed: list[float] = []
-        for name in names[:TRIED]:
+        for name in names[:PHOTOS_TRIED]:
             started = time.perf_counter()
             if self._embed(name)[0] is not None:
                 timed.append(time.perf_counter() - started)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ovsam.bounded_json import parse_json
-from ovsam.errors import TrainingError
+from ovsam.errors import TrainingError, first_line
 from ovsam.formats.skipped import Skipped
 from ovsam.model.weights_file import check_archive
 from ovsam.train.launch import gathered
@@ -133,9 +133,8 @@ class Checkpoints:
         try:
             self.fabric.save(path, state, filter=trained)
         except RuntimeError as error:  # torch's writer says no more of a full disk
-            reason = str(error).strip().partition("\n")[0]
             raise OSError(
-                f"'{path}' cannot be written, perhaps for lack of space ({reason})"
+                f"'{path}' cannot be written, perhaps for lack of space ({first_line(error)})"
             ) from error
 
     def resume(self, run: RunState) -> Path | None:
@@ -158,9 +157,10 @@ class Checkpoints:
             except TrainingError:  # it is of another run
                 raise
             except Exception as error:  # what is damaged raises what it likes
-                reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
                 _log.warning(
-                    "The checkpoint '%s' cannot be read (%s): it is left out.", checkpoint, reason
+                    "The checkpoint '%s' cannot be read (%s): it is left out.",
+                    checkpoint,
+                    first_line(error),
                 )
         else:
             raise TrainingError(

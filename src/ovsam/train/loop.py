@@ -36,7 +36,7 @@ from ovsam.train.stage import Batch, Batches, Finished, Stage
 log = logging.getLogger(__name__)
 Draw = Callable[[Stage], NDArray[np.uint8]]
 
-FREE = {"log_every", "save_every", "workers", "device", "compile", "shard"}  # change no weights
+CHANGE_NO_WEIGHTS = {"log_every", "save_every", "workers", "device", "compile", "shard"}
 
 
 class Engine:
@@ -82,7 +82,9 @@ class Engine:
             OSError: the folder cannot be written.
         """
         settings = self.settings
-        decided = {n: json.dumps(v) for n, v in asdict(settings).items() if n not in FREE}
+        decided = {
+            n: json.dumps(v) for n, v in asdict(settings).items() if n not in CHANGE_NO_WEIGHTS
+        }
         checkpoints = Checkpoints(self.fabric, self.folder, {**decided, **(decided_by or {})})
         logger = RunLogger(self.folder, stage.loss_names)
         with alone_in(self.folder) if self.fabric.is_global_zero else nullcontext():

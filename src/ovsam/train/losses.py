@@ -19,11 +19,11 @@ POINTS = 12544  # of a mask, as many as 112 x 112 pixels
 OVERSAMPLED = 3
 UNCERTAIN = 0.75  # share of the points where the mask is most uncertain
 BACKGROUND_WEIGHT = 0.1
-CLASS_WEIGHT, BCE_WEIGHT, DICE_WEIGHT = 2.0, 5.0, 5.0
+CLASS_WEIGHT, BCE_WEIGHT, DICE_WEIGHT = 2.0, 5.0, 5.0  # the authors' release; the paper names none
 
 
 def mask_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy plus dice (as the paper: both with weight 5, dice smoothed by 1).
+    """Binary cross-entropy plus dice (paper §3.3), weighted and smoothed as in the release.
 
     Args:
         mask_logits: `(N, M, h, w)`.
@@ -37,18 +37,18 @@ def mask_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
     probability = mask_logits.sigmoid()
     overlap = (probability * target).sum((2, 3))
     total = probability.sum((2, 3)) + target.sum((2, 3))
-    return 5 * bce + 5 * (1 - (2 * overlap + 1) / (total + 1))
+    return BCE_WEIGHT * bce + DICE_WEIGHT * (1 - (2 * overlap + 1) / (total + 1))
 
 
 def mask_iou(mask_logits: Tensor, masks: Tensor, hidden: Tensor) -> Tensor:
-    """IoU of masks (logit > 0) `(N, M, h, w)` with the truth (coverage > 0.5) `(N, h, w)`.
+    """IoU of masks (logit > 0) `(N, M, h, w)` with the annotated ones (coverage > 0.5) `(N, h, w)`.
 
     `hidden` `(N,)` pixels of each object lie outside the crop and count as missed, so that a
     crop too small for its object is known to be one.
     """
-    predicted, truth = mask_logits > 0, (masks > 0.5)[:, None]
-    overlap = (predicted & truth).sum((2, 3))
-    union = (predicted | truth).sum((2, 3)) + hidden[:, None]
+    predicted, target = mask_logits > 0, (masks > 0.5)[:, None]
+    overlap = (predicted & target).sum((2, 3))
+    union = (predicted | target).sum((2, 3)) + hidden[:, None]
     return overlap / union.clamp(min=1)
 
 
@@ -101,9 +101,9 @@ def name_loss(class_logits: Tensor, target: Tensor, verified: Tensor | None) -> 
         )
     kept = verified.scatter(1, target[:, None], True)
     logs = class_logits.masked_fill(~kept, -torch.inf).log_softmax(1)
-    right = logs.gather(1, target[:, None])[:, 0]
-    alike = logs.masked_fill(~kept, 0).sum(1) / kept.sum(1)
-    return -(1 - LABEL_SMOOTHING) * right - LABEL_SMOOTHING * alike
+    of_target = logs.gather(1, target[:, None])[:, 0]
+    of_all = logs.masked_fill(~kept, 0).sum(1) / kept.sum(1)
+    return -(1 - LABEL_SMOOTHING) * of_target - LABEL_SMOOTHING * of_all
 
 
 def verified_rows(

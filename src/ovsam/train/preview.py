@@ -62,7 +62,7 @@ class Preview:
 
     @torch.no_grad()
     def draw(self, model: OVSAM) -> NDArray[np.uint8]:
-        """The photos as they are annotated and, below them, as the model predicts them: RGB."""
+        """A sheet `(H, W, 3)` RGB of the photos as they are annotated and, below, as predicted."""
         predicted = [
             replace(photo, instances=tuple(self._predicted(model, photo, pixels)))
             for photo, pixels in zip(self.photos, self.pixels, strict=True)

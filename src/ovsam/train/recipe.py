@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from ovsam.config import Share
 from ovsam.data.object_crops import ObjectCropConfig
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_crops import SceneCropConfig
@@ -17,7 +18,6 @@ from ovsam.train.settings import EngineSettings
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -199,8 +199,8 @@ class LabelRecipe(_NamingRecipe):
             yield f"scene.size must be a multiple of 32, got {self.scene.size}"
         if self.rounds and "mask_decoder" not in self.learn:
             yield "rounds are refinements by the mask decoder, which learn leaves out"
-        if untaught := sorted(set(self.start.reinitialise) - set(self.learn)):
-            yield f"start.reinitialise names {' and '.join(untaught)}, which learn leaves out"
+        if frozen := sorted(set(self.start.reinitialise) - set(self.learn)):
+            yield f"start.reinitialise names {' and '.join(frozen)}, which learn leaves out"
         yield from super().contradictions()
 
     @property

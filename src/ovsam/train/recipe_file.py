@@ -71,7 +71,7 @@ def _validated(content: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
         detail
         for detail in details
         if detail["type"] != "too_short"
-        or not any(place[: len(detail["loc"])] == detail["loc"] for place in refused)
+        or not any(path[: len(detail["loc"])] == detail["loc"] for path in refused)
     ]
     found = [sentence for detail in details for sentence in _sentences(detail)]
     # Contradictions are only looked for among settings that are known and of their type.
@@ -79,10 +79,10 @@ def _validated(content: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
     if unknown and len(unknown) == len(details):
         rest = copy.deepcopy(content)
         for *parents, last in unknown:
-            place: Any = rest
+            node: Any = rest
             for part in parents:
-                place = place[part]
-            del place[last]
+                node = node[part]
+            del node[last]
         found += _validated(rest)[1]
     return None, found
 
@@ -106,16 +106,16 @@ def _change(content: dict[str, Any], change: str) -> None:
     *parents, last = name.strip().split(".")
     if not sign or not last:
         raise SettingError(f"A change must read NAME=VALUE, like engine.steps=100; got '{change}'.")
-    place: Any = content
+    node: Any = content
     try:
         for part in parents:
-            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
         if any(part.startswith("-") for part in (*parents, last)):
             raise IndexError(name)
-        if isinstance(place, list):
-            place[int(last)] = _value(text)
+        if isinstance(node, list):
+            node[int(last)] = _value(text)
         else:
-            place[last] = _value(text)
+            node[last] = _value(text)
     except (ValueError, IndexError, AttributeError, TypeError) as error:
         raise SettingError(
             f"'{name}' names nothing that the recipe has; lists are counted from 0."

@@ -22,7 +22,7 @@ try:
 except ImportError as error:
     raise missing("Training, which draws its curves,", "matplotlib") from error
 
-LISTED = 100  # of what could not be used
+MOST_LISTED = 100  # of what could not be used
 ROWS = 12  # of the table; the CSV file has them all
 SMOOTHED_OVER = 8  # rows of the log
 REPORT, CURVES, RECIPE = "report.md", "curves.png", "recipe.json"
@@ -70,9 +70,9 @@ def write_report(
         left_out = [one for one in skipped if one.annotation == annotation]
         if left_out:
             parts.append(f"## {heading} that could not be used: {len(left_out):,}")
-            lines = [f"- `{one.name}`: {one.why}" for one in left_out[:LISTED]]
-            if len(left_out) > LISTED:
-                lines.append(f"- … {and_more(len(left_out) - LISTED)}")
+            lines = [f"- `{one.name}`: {one.why}" for one in left_out[:MOST_LISTED]]
+            if len(left_out) > MOST_LISTED:
+                lines.append(f"- … {and_more(len(left_out) - MOST_LISTED)}")
             parts.append("\n".join(lines))
     write_atomically(folder / REPORT, ("\n\n".join(parts) + "\n").encode(errors="replace"))
 

@@ -96,10 +96,10 @@ def run_recipe(recipe: Recipe, data: Path, folder: Path) -> Path:
             for name, value in averaged.items()
         }
         seen = _seen(sources) if _learns_names(recipe, sources) else None
-        said = {"source": f"ovsam, stage {recipe.stage}; see its run's report"}
+        metadata = {"source": f"ovsam, stage {recipe.stage}; see its run's report"}
         if recipe.licence is not None:
-            said["licence"] = recipe.licence
-        write_trained(path, start, begun, averaged, said, seen)
+            metadata["licence"] = recipe.licence
+        write_trained(path, start, begun, averaged, metadata, seen)
         crowds = {source.data_set.name: source.data_set.crowds for source in sources}
         write_report(folder, asdict(recipe), done.skipped, crowds)
     return path
@@ -165,16 +165,16 @@ def _micro_batch(batch: int, engine: Engine) -> int:
 def _joint(
     recipe: JointRecipe, start: InitialModel, sources: Sequence[Source], names: _Names
 ) -> tuple[Stage, Batches]:
-    # One file may be there twice, with other classes each: its place names its vocabulary.
-    places = [str(i) for i in range(len(sources))]
+    # One file may be there twice, with other classes each: its index names its vocabulary.
+    vocabularies = [str(i) for i in range(len(sources))]
     drawn = []
     left_out: list[Skipped] = []
-    for place, source in zip(places, sources, strict=True):
-        photos, wrong = anchored_photos(source.data_set, source.is_whole, place)
+    for vocabulary, source in zip(vocabularies, sources, strict=True):
+        photos, wrong = anchored_photos(source.data_set, source.is_whole, vocabulary)
         drawn.append((photos, source.settings.share))
         left_out += wrong
     kinds = {
-        kind: ObjectCrops(drawn, places, config, recipe.engine.seed + i, kind)
+        kind: ObjectCrops(drawn, vocabularies, config, recipe.engine.seed + i, kind)
         for i, (kind, config) in enumerate(recipe.crops.items())
         if kind in recipe.cycle
     }
@@ -253,8 +253,8 @@ def _label(
         )
     in_context = None
     if start.model.context is not None:
-        firsts = [[synonyms[0] for synonyms in source.synonyms] for source in sources]
-        in_context = ClassesInContext(text_side(start, engine.fabric.device), firsts)
+        first_names = [[synonyms[0] for synonyms in source.synonyms] for source in sources]
+        in_context = ClassesInContext(text_side(start, engine.fabric.device), first_names)
     stage = LabelStage(
         start.model, banks, recipe.learn, recipe.rounds, recipe.checkpoint_activations, in_context
     )

@@ -17,10 +17,10 @@ from ovsam.vocabulary.load import load_vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A data set with its place in the mixture.
+    """A data set with its settings in the mixture.
 
     Attributes:
-        data_set: photos and marks.
+        data_set: photos and annotations.
         root: the folder of its photos.
         synonyms: of its classes, in the order of `class_index`; empty without names.
         settings: of the recipe.
@@ -60,7 +60,7 @@ def read_source(settings: SourceSettings, data: Path) -> Source:
 
 
 def _synonyms_in(data_set: DataSet, name: str) -> dict[str, tuple[str, ...]]:
-    """A vocabulary's synonyms of the classes: by their names, or by place where all are codes."""
+    """A vocabulary's synonyms of the classes: by name, or in order where all are codes."""
     vocabulary = load_vocabulary(name)
     known = dict(zip(vocabulary.classes, vocabulary.synonyms, strict=True))
     classes = data_set.classes
@@ -115,33 +115,33 @@ def united(sources: Sequence[Source]) -> list[Source]:
 
     Data sets without names stay as they are.
     """
-    place: dict[str, int] = {}  # of a class, by its first name
+    index_of: dict[str, int] = {}  # of a class, by its first name
     classes: list[dict[str, None]] = []  # the names of each, in order
-    places: list[list[int]] = []
+    indices: list[list[int]] = []  # for each data set those of its classes
     for source in sources:
-        mine: list[int] = []
+        own: list[int] = []
         for names in source.synonyms:
-            at = place.get(names[0].lower())
-            if at is None or at in mine:  # LVIS has two classes that are called "bow"
-                at = len(classes)
+            index = index_of.get(names[0].lower())
+            if index is None or index in own:  # LVIS has two classes that are called "bow"
+                index = len(classes)
                 classes.append({})
-            place.setdefault(names[0].lower(), at)
-            classes[at].update(dict.fromkeys(names))
-            mine.append(at)
-        places.append(mine)
+            index_of.setdefault(names[0].lower(), index)
+            classes[index].update(dict.fromkeys(names))
+            own.append(index)
+        indices.append(own)
     synonyms = tuple(map(tuple, classes))
     return [
-        _among(source, synonyms, mine) if mine else source
-        for source, mine in zip(sources, places, strict=True)
+        _among(source, synonyms, own) if own else source
+        for source, own in zip(sources, indices, strict=True)
     ]
 
 
-def _among(source: Source, synonyms: tuple[tuple[str, ...], ...], places: Sequence[int]) -> Source:
-    """A data set with its classes at their places among others."""
+def _among(source: Source, synonyms: tuple[tuple[str, ...], ...], indices: Sequence[int]) -> Source:
+    """A data set with its classes at these indices among others."""
     data_set = source.data_set
-    # No data set writes such a name: it keeps the place of a class that this one has not.
+    # No data set writes such a name: it keeps the index of a class that this one has not.
     categories = [Category(f"\0{i}", names) for i, names in enumerate(synonyms)]
-    for category, at in zip(data_set.categories, places, strict=True):
-        categories[at] = replace(category, synonyms=synonyms[at])
+    for category, index in zip(data_set.categories, indices, strict=True):
+        categories[index] = replace(category, synonyms=synonyms[index])
     joined = replace(data_set, categories=tuple(categories))
     return replace(source, data_set=joined, synonyms=synonyms)

@@ -56,7 +56,7 @@ class Stage(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """The losses of a micro-batch by name; their sum is minimised.
+        """The losses of a micro-batch by name, each a scalar; their sum is minimised.
 
         Each is a mean over the batch's images, and random numbers are drawn from the batch's own
         seeds, so that it does not matter how the images of a step are spread.

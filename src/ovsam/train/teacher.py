@@ -124,7 +124,7 @@ def load_teacher(source: str, image_size: int | None = None, device: str = "cpu"
     return teacher.to(device)
 
 
-class _Own(nn.Module):
+class _OwnEncoder(nn.Module):
     """What of our model gives the embedding."""
 
     def __init__(self, encoder: ImageEncoder, adapter: Adapter) -> None:
@@ -157,7 +157,7 @@ def _own(source: str, image_size: int | None) -> Teacher:
             f"its own size is {config.image_size}."
         )
     return Teacher(
-        _Own(model.encoder, model.adapter),
+        _OwnEncoder(model.encoder, model.adapter),
         name=config.name,
         channels=config.embed_dim,
         image_size=size,

@@ -3,7 +3,7 @@
 A word means what the vocabulary `22k` means by it, or else the first of the kinds above its
 classes that is called so. `synsets.txt` says where another built-in vocabulary means something
 else, `kinds.txt` where people call something a kind of what WordNet does not, and
-`said_kinds.txt` which kinds are said of an object. A plural that is not known means its singular.
+`answer_kinds.txt` which kinds an answer may have. A plural that is not known means its singular.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ovsam.errors import VocabularyError
 
 RARE = 10
 """Of a word's meanings one with so many times fewer classes is not what a person means."""
-SHARE = 0.05
-"""A kind is said where its classes but for the likeliest have so much together."""
+OTHERS_SHARE = 0.05
+"""A kind is an answer's only where its classes but for the likeliest have so much together."""
 _NEAR = 5  # words that a message offers
 _PLURALS = (("men", "man"), ("ies", "y"), ("s", ""), ("es", ""))  # endings, and of what
 
@@ -111,14 +111,14 @@ class Hierarchy:
 
         Of several that are called so it is the one with the most classes of `22k` under it, and
         with it those that have at least a tenth as many: plants are no factories, but food is
-        what is eaten raw and what is cooked. Where `said_kinds.txt` has a synset, it is that.
+        what is eaten raw and what is cooked. Where `answer_kinds.txt` has a synset, it is that.
 
         Raises:
             VocabularyError: the word is not known; names others that are written alike.
         """
         word = next((word for word in self._forms(kind) if word in self._called), "")
-        if word in self._said_words:
-            return frozenset({self._said_words[word]})
+        if word in self._kind_synsets:
+            return frozenset({self._kind_synsets[word]})
         if found := self._called.get(word):
             most = max(self._counts[synset] for synset in found)
             return frozenset(s for s in found if self._counts[s] >= most / RARE)
@@ -144,17 +144,18 @@ class Hierarchy:
 
     @cached_property
     def kind_words(self) -> dict[str, str]:
-        """The kinds that an object may be said to be, with the words for them."""
-        words = [word.partition(" = ")[0] for word in said_kinds()]
+        """The kinds that an answer may have, with the words for them."""
+        words = [word.partition(" = ")[0] for word in answer_kinds()]
         return {
-            self._said_words.get(w) or max(sorted(self._called[w]), key=self._counts.__getitem__): w
+            self._kind_synsets.get(w)
+            or max(sorted(self._called[w]), key=self._counts.__getitem__): w
             for w in words
         }
 
     @cached_property
-    def _said_words(self) -> dict[str, str]:
+    def _kind_synsets(self) -> dict[str, str]:
         """The synsets of the kinds whose words might mean another."""
-        pairs = (word.partition(" = ") for word in said_kinds())
+        pairs = (word.partition(" = ") for word in answer_kinds())
         return {word: synset for word, _, synset in pairs if synset}
 
 
@@ -165,7 +166,7 @@ def hierarchy() -> Hierarchy:
 
 
 class Kinds:
-    """The kinds that some classes of a vocabulary have in common, and not all that may be said.
+    """The kinds of some classes of a vocabulary, and those of them that an answer may have.
 
     What all classes that may be the answer are says nothing of an object: the list forces it.
 
@@ -201,7 +202,7 @@ class Kinds:
     ) -> tuple[str, float] | None:
         """The kind of the fewest classes whose probabilities `(C,)` add up to `level` or more.
 
-        It is none that one class alone speaks for: the others have `SHARE` or more.
+        It is none that one class alone speaks for: the others have `OTHERS_SHARE` or more.
 
         Returns:
             Its name and the sum; None where no kind is so likely.
@@ -212,7 +213,7 @@ class Kinds:
             for number in self._kinds_of[first]:
                 rows = self._rows[self._starts[number] :][: self._counts[number]]
                 likely = float(probabilities[rows].sum())
-                if likely >= level and likely - float(probabilities[first]) >= SHARE:
+                if likely >= level and likely - float(probabilities[first]) >= OTHERS_SHARE:
                     return self._names[number], min(1.0, likely)
             return None
         if self._alone == len(self._names):
@@ -221,7 +222,7 @@ class Kinds:
         starts = self._starts[self._alone :]
         sums = np.add.reduceat(known, starts)
         others = sums - np.maximum.reduceat(known, starts)
-        enough = self._alone + np.flatnonzero((sums >= level) & (others >= SHARE))
+        enough = self._alone + np.flatnonzero((sums >= level) & (others >= OTHERS_SHARE))
         if not len(enough):
             return None
         return self._names[enough[0]], min(1.0, float(sums[enough[0] - self._alone]))
@@ -238,9 +239,9 @@ def regular_singulars(word: str) -> Iterator[str]:
             yield f"{word.removesuffix(end)}{new}"
 
 
-def said_kinds() -> list[str]:
-    """The words for what an object may be said to be, some with their synset: `bat = n123`."""
-    return [word for line in _lines("said_kinds") for word in line.split(", ")]
+def answer_kinds() -> list[str]:
+    """The words for the kinds that an answer may have, some with their synset: `bat = n123`."""
+    return [word for line in _lines("answer_kinds") for word in line.split(", ")]
 
 
 def _parents(text: str) -> tuple[str, ...]:

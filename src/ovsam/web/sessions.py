@@ -76,7 +76,7 @@ class Sessions:
         self._model_lock = Lock()
 
     def open(self, image: NDArray[np.uint8]) -> HeldPhoto:
-        """Encode a photo and hold it, dropping the least recently used ones to make room."""
+        """Encode a photo `(H, W, 3)` RGB and hold it; the least recently used make room."""
         with self._model_lock:
             encoded = self.predictor.encode(image)
         photo = HeldPhoto(secrets.token_urlsafe(16), image, encoded)

@@ -119,9 +119,9 @@ def test_masks_that_cannot_be_used_are_told_where_masks_are_asked_for(data_set: 
         for rest in [photo.instances[1:]]
     ]
     other = replace(data_set, photos=replace(data_set.photos, listed=spoilt))
-    told = {one for i in range(4) for one in batches(other)[i].skipped}
-    assert {(one.name, one.annotation) for one in told} == {("1.jpg", True), ("2.jpg", True)}
-    assert all("A segmentation must be" in one.why for one in told)
+    skipped = {one for i in range(4) for one in batches(other)[i].skipped}
+    assert {(one.name, one.annotation) for one in skipped} == {("1.jpg", True), ("2.jpg", True)}
+    assert all("A segmentation must be" in one.why for one in skipped)
     assert {len(batches(other, size=1)[i].boxes_xyxy) for i in range(4)} == {1}
     assert not any(batches(other, prompts=0)[i].skipped for i in range(4))
 
@@ -171,7 +171,7 @@ def test_an_embedding_that_a_batch_brings_is_not_computed(data_set: DataSet) -> 
     model = tiny_model()
     stage = DistillStage(tiny_model(seed=5), teacher_of(model), 0.0)
     batch = batches(data_set)[0]
-    asked = embedding_loss(stage, batch)
+    computed = embedding_loss(stage, batch)
     teacher = teacher_of(model)
     rows = []
     for index in range(2):
@@ -182,7 +182,7 @@ def test_an_embedding_that_a_batch_brings_is_not_computed(data_set: DataSet) -> 
         rows.append(teacher(teacher.pixels(np.ascontiguousarray(content))))
     brought = replace(batch, embedding=torch.cat(rows))
     alone = DistillStage(tiny_model(seed=5), None, 0.0)
-    assert embedding_loss(alone, brought) == pytest.approx(asked, rel=1e-5)
+    assert embedding_loss(alone, brought) == pytest.approx(computed, rel=1e-5)
 
 
 def test_recomputing_gives_the_same_gradient(data_set: DataSet) -> None:

@@ -69,7 +69,7 @@ def stage(
 ) -> JointStage:
     torch.manual_seed(0)
     banks = [random_bank(max(1, len(source.synonyms))) for source in sources]
-    rounds = {kind: look.rounds for kind, look in CROPS.items()}
+    rounds = {kind: config.rounds for kind, config in CROPS.items()}
     return JointStage(model or tiny_model(), banks, rounds, refinement_weight=0.3, learn=learn)
 
 
@@ -193,8 +193,10 @@ def test_a_mask_comes_back_coarser_by_up_to_four() -> None:
 
 def test_zoomed_squares_keep_to_their_context(sources: list[Source]) -> None:
     """Objects fill between a fifth and a quarter of a square's side, but for stretching."""
-    look = ObjectCropConfig(size=64, count=8, prompts=1, boxes=1.0, zoomed=1.0, context=(4.0, 5.0))
-    batch = turns(sources, {"far": look})[0]
+    config = ObjectCropConfig(
+        size=64, count=8, prompts=1, boxes=1.0, zoomed=1.0, context=(4.0, 5.0)
+    )
+    batch = turns(sources, {"far": config})[0]
     sides = (batch.boxes_xyxy[:, 2:] - batch.boxes_xyxy[:, :2]).amax(1)
     assert sides.max() < 64 / 4 * 1.6
     assert sides.min() > 64 / 5 / 1.6
@@ -222,8 +224,8 @@ def test_classes_that_a_photo_tells_nothing_of_do_not_count(sources: list[Source
     data_set = sources[0].data_set
     federated = replace(data_set, photos=replace(data_set.photos, listed=listed))
     drawn = turns([replace(sources[0], data_set=federated)], {"box": CROPS["box"]})
-    told = {data_set.classes[i] for rows in drawn[0].verified_classes for i in rows or ()}
-    assert told == {"person", "bicycle", "dog"}
+    classes = {data_set.classes[i] for rows in drawn[0].verified_classes for i in rows or ()}
+    assert classes == {"person", "bicycle", "dog"}
     assert set(turns(sources)[0].verified_classes) == {None}
     learner = stage(sources)
     assert losses(learner, drawn[0])["name"] < losses(learner, turns(sources)[0])["name"]

@@ -85,7 +85,7 @@ class MimdetAdapter(ConvAdapter):
         self.project = nn.Conv2d(DIM, channels, 1)
 
     def added(self, pixels: Tensor, pyramid: Sequence[Tensor]) -> Tensor:  # noqa: ARG002
-        """The stem's last map at C5's width."""
+        """The stem's last map at C5's width: `(B, C, H / 32, W / 32)`."""
         joined: Tensor = self.project(self.stem(pixels)[1])
         return joined
 
@@ -108,7 +108,7 @@ class ViTAdapter(ConvAdapter):
         self.project = nn.Conv2d(DIM, channels[3], 1)
 
     def added(self, pixels: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
-        """What C5's cells gather from the tokens, at C5's width."""
+        """What C5's cells gather from the tokens: `(B, C, H / 32, W / 32)`."""
         maps = zip(self.stem(pixels), self.levels, strict=True)
         tokens = torch.cat([_cells(level) + code for level, code in maps], 1)  # (B, K, DIM)
         keys = tokens

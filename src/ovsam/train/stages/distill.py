@@ -125,22 +125,22 @@ class DistillBatches:
     def _drawn(self, draw: int) -> WholePhotos:
         """One photo; where it cannot be read, the next of the same order."""
         skipped: list[Skipped] = []
-        for again in range(TRIES):
-            which, place = self.mixture[draw + again * 7919]  # a prime: far from what others draw
+        for attempt in range(TRIES):
+            which, index = self.mixture[draw + attempt * 7919]  # a prime: far from what others draw
             try:
-                return self._photo(which, place, draw, skipped)
+                return self._photo(which, index, draw, skipped)
             except (PhotoError, AnnotationError) as error:
                 data_set, root = self.sources[which]
-                name = photo_name(data_set.photos.listed[place], root)
+                name = photo_name(data_set.photos.listed[index], root)
                 skipped.append(Skipped(name, str(error)))
         raise TrainingError(
             f"{TRIES} photos in a row cannot be used, such as '{skipped[-1].name}': "
             f"{skipped[-1].why} Check the data with 'ovsam data check'."
         )
 
-    def _photo(self, which: int, place: int, draw: int, skipped: Sequence[Skipped]) -> WholePhotos:
+    def _photo(self, which: int, index: int, draw: int, skipped: Sequence[Skipped]) -> WholePhotos:
         data_set, root = self.sources[which]
-        listed = data_set[place]
+        listed = data_set[index]
         name = photo_name(listed, root)
         photo = read_photo(listed.open())
         wrong = [replace(one, name=name, annotation=True) for one in listed.skipped]
@@ -221,7 +221,7 @@ class DistillStage(ModelStage):
         return [self.model.encoder, self.model.adapter]
 
     def losses(self, batch: WholePhotos) -> dict[str, Tensor]:
-        """Mean squared difference of the embeddings, and that of the masks with prompts."""
+        """Mean squared error of the embedding (Eq. 3) and, with prompts, the loss of the masks."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         with torch.no_grad():
             pyramid = self.model.encoder(pixels)

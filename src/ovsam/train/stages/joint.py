@@ -90,6 +90,7 @@ class JointStage(ModelStage):
         # Boxes first, then points, each encoded as its kind; both are two tokens long.
         masked = batch.has_mask.nonzero()[:, 0]
         if not len(masked):
+            assert features.embedding is not None
             return 0 * features.embedding.sum()
         is_box = batch.is_box[masked]
         order = torch.cat([masked[is_box], masked[~is_box]])
@@ -101,7 +102,7 @@ class JointStage(ModelStage):
             half=F.avg_pool2d(batch.masks[order, None].float() / 255, 2)[:, 0],
             hidden=batch.hidden[order] / 4,
         )
-        truth = F.avg_pool2d(targets.half[:, None], 2)[:, 0] > 0.5  # (N, S / 4, S / 4)
+        target = F.avg_pool2d(targets.half[:, None], 2)[:, 0] > 0.5  # (N, S / 4, S / 4)
         clicks = boxes.new_zeros(count, 0, 2), labels.new_zeros(count, 0)  # of the boxes
         encoded = self._encoded(features, boxes, clicks, (points, labels), None)
         logits, loss = self._decoded(
@@ -119,7 +120,7 @@ class JointStage(ModelStage):
             if rounds > 1:
                 previous = _coarsened(previous, generator)
             if refinement != no_click:
-                where, kinds = next_click(logits, truth, 4, generator)
+                where, kinds = next_click(logits, target, 4, generator)
                 clicks = _with(clicks, where[:count], kinds[:count])
                 points, labels = _with((points, labels), where[count:], kinds[count:])
             encoded = self._encoded(features, boxes, clicks, (points, labels), previous)

@@ -106,7 +106,7 @@ class LabelStage(ModelStage):
         return [part for part in parts if part is not None]
 
     def losses(self, batch: SceneBatch) -> dict[str, Tensor]:
-        """Names, masks (cross-entropy and dice) and the masks' predicted IoU."""
+        """Of names, masks (cross-entropy and dice, §3.3) and their predicted IoU, each a scalar."""
         pixels = normalised(batch.photos, batch.content_hw, self.mean, self.std)
         # Image-Crop names crops, not the scene.
         baseline = self.model.config.baseline
@@ -118,7 +118,10 @@ class LabelStage(ModelStage):
             losses["class"] = CLASS_WEIGHT * self._class_loss(embeddings, batch)
         if self.masks:
             losses |= self._all_mask_losses(features, batch)
-        return losses or {self.loss_names[0]: 0 * features.embedding.sum()}
+        if losses:
+            return losses
+        assert features.embedding is not None  # masks alone learn, and no object has one
+        return {self.loss_names[0]: 0 * features.embedding.sum()}
 
     def _all_mask_losses(self, features: Features, batch: SceneBatch) -> dict[str, Tensor]:
         """Of cross-entropy, dice and predicted IoU; empty where no object has a mask."""

@@ -47,7 +47,7 @@ function describe(result) {
   const pixels = area(segmentation);
   if (!pixels) return "No mask found here.";
   const facts = [`${pixels.toLocaleString("en")} pixels`];
-  if (score !== null) facts.push(`mask quality ${percent(score)}`);
+  if (score !== null) facts.push(`predicted IoU ${percent(score)}`);
   if (kind) facts.push(`a kind of ${kind.name} ${percent(kind.score)}`);
   if (none) facts.push("perhaps none of these");
   if (!calibrated && labels.length) facts.push("names only ranked: scores are no probabilities");

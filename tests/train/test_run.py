@@ -198,7 +198,7 @@ def test_stage_one_with_a_teacher_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_stage_one_from_a_cache(tmp_path: Path, invoke: Callable[[str], str]) -> None:
-    """`lite` with a new adapter learns `lite`'s embedding, cached and computed for: the same."""
+    """`lite` with a new adapter learns `lite`'s embedding, from a cache or computed: the same."""
     write_folder(tmp_path)
     start = '[start]\ncheckpoint = "lite"\nreinitialise = ["adapter"]\n'
     recipe = DISTILL.replace('"tiny"', '"lite"').replace("batch = 2", "batch = 1")

@@ -16,16 +16,16 @@ from ovsam.cli import (
     detections,
     evaluate,
     models,
+    options,
     paper,
     segment,
     serve,
     train,
     vocabulary,
 )
-from ovsam.cli.options import SEGMENT, TRAIN, Group
 
 app = typer.Typer(
-    cls=Group,
+    cls=options.Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -58,14 +58,14 @@ def main(
 app.add_typer(segment.app)
 app.add_typer(serve.app)
 app.add_typer(models.app)
-app.add_typer(vocabulary.app, name="vocabulary", rich_help_panel=SEGMENT)
+app.add_typer(vocabulary.app, name="vocabulary", rich_help_panel=options.SEGMENT)
 # who measure models:
 app.add_typer(evaluate.app)
 app.add_typer(compare.app)
 app.add_typer(detections.app)
 app.add_typer(calibrate.app)
 # who train models:
-app.add_typer(data.app, name="data", rich_help_panel=TRAIN)
+app.add_typer(data.app, name="data", rich_help_panel=options.TRAIN)
 app.add_typer(train.app)
 # who reproduce the paper:
 app.add_typer(paper.app)

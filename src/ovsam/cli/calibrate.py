@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    MEASURE,
-    Command,
-    CrowdsOption,
-    DeviceOption,
-    ImagesBesideOption,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    VocabularyOption,
-    output_option,
-)
+from ovsam.cli import options
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import print_left_out
 from ovsam.errors import OvsamError
@@ -30,27 +19,28 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(cls=Command, rich_help_panel=MEASURE)
+@app.command(cls=options.Command, rich_help_panel=options.MEASURE)
 def calibrate(
     annotations: Annotated[
         Path,
-        typer.Argument(
-            help="Photos with named masks that the model was not trained on, as for evaluate.",
-            metavar="ANNOTATIONS",
-            show_default=False,
+        options.argument(
+            "ANNOTATIONS",
+            "Photos with named masks that the model was not trained on, as for evaluate.",
         ),
     ],
     output: Annotated[
         Path,
-        output_option("The .safetensors file to write: the same model, calibrated."),
+        options.option(
+            "FILE", "The .safetensors file to write: the same model, calibrated.", "--output", "-o"
+        ),
     ],
-    images: ImagesBesideOption = None,
-    vocabulary: VocabularyOption = "coco",
-    crowds: CrowdsOption = "left-out",
-    json_path: JsonOption = None,
-    model: ModelOption = "lite",
-    limit: LimitOption = None,
-    device: DeviceOption = "cpu",
+    images: options.ImagesBeside = None,
+    vocabulary: options.Vocabulary = "coco",
+    crowds: options.Crowds = "left-out",
+    json_path: options.Json = None,
+    model: options.Model = "lite",
+    limit: options.Limit = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Make a model's scores probabilities, by photos that it was not trained on.
 

@@ -8,20 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    MEASURE,
-    PROMPTS,
-    Command,
-    DeviceOption,
-    ImagesBesideOption,
-    JournalOption,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    WorkersOption,
-    ZoomOption,
-    complete_models,
-)
+from ovsam.cli import options
 from ovsam.cli.progress import bar
 from ovsam.cli.report import check_outputs, write_report
 from ovsam.evaluate.kinds import PromptKind
@@ -32,45 +19,39 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(cls=Command, rich_help_panel=MEASURE)
+@app.command(cls=options.Command, rich_help_panel=options.MEASURE)
 def compare(
     data: Annotated[
         Path,
-        typer.Argument(
-            help="Photos with objects: an annotation file in COCO's format, a folder of LabelMe's, "
+        options.argument(
+            "DATA",
+            "Photos with objects: an annotation file in COCO's format, a folder of LabelMe's, "
             "YOLO's data.yaml or folder, a folder or a list of folders of SA-1B (val.txt), or a "
             "folder with `images/` and `masks/`.",
-            metavar="DATA",
-            show_default=False,
         ),
     ],
     teacher: Annotated[
         str,
-        typer.Option(
-            help="The model to compare with: its name, or the path of a checkpoint.",
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_models,
+        options.option(
+            "MODEL",
+            "The model to compare with: its name, or the path of a checkpoint.",
+            autocompletion=options.complete_models,
         ),
     ],
-    images: ImagesBesideOption = None,
-    prompts: Annotated[PromptKind, typer.Option(help=f"{PROMPTS}.", metavar="KIND")] = "box",
-    json_path: JsonOption = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    limit: LimitOption = None,
+    images: options.ImagesBeside = None,
+    prompts: Annotated[
+        PromptKind, typer.Option(help=f"{options.PROMPTS}.", metavar="KIND")
+    ] = "box",
+    json_path: options.Json = None,
+    model: options.Model = "lite",
+    zoom: options.Zoom = None,
+    limit: options.Limit = None,
     objects: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Only the largest objects of each photo.",
-            metavar="N",
-            show_default=False,
-        ),
+        int | None, options.option("N", "Only the largest objects of each photo.", min=1)
     ] = None,
-    journal: JournalOption = None,
-    workers: WorkersOption = None,
-    device: DeviceOption = "cpu",
+    journal: options.Journal = None,
+    workers: options.Workers = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Measure how alike two models' masks are: mean IoU where both are given the same prompts.
 

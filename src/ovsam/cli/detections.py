@@ -8,22 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    MEASURE,
-    Command,
-    CrowdsOption,
-    DeviceOption,
-    ImagesOption,
-    JournalOption,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    WorkersOption,
-    ZoomOption,
-    complete_vocabularies,
-    is_given,
-    output_option,
-)
+from ovsam.cli import options
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import check_outputs, print_left_out, write_report
 from ovsam.errors import UsageError
@@ -35,27 +20,21 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command("evaluate-detections", cls=Command, rich_help_panel=MEASURE)
+@app.command("evaluate-detections", cls=options.Command, rich_help_panel=options.MEASURE)
 def evaluate_detections(
     context: typer.Context,
     annotations: Annotated[
-        Path,
-        typer.Argument(
-            help="COCO or LVIS instance annotations (.json).",
-            metavar="ANNOTATIONS",
-            show_default=False,
-        ),
+        Path, options.argument("ANNOTATIONS", "COCO or LVIS instance annotations (.json).")
     ],
     results: Annotated[
         Path,
-        typer.Argument(
-            help="A detector's boxes in COCO's results format (.json), as Detectron2, MMDetection, "
+        options.argument(
+            "BOXES",
+            "A detector's boxes in COCO's results format (.json), as Detectron2, MMDetection, "
             "Ultralytics and `ovsam detect` write them.",
-            metavar="BOXES",
-            show_default=False,
         ),
     ],
-    images: ImagesOption,
+    images: options.Images,
     labels: Annotated[
         LabelSource,
         typer.Option(
@@ -69,25 +48,20 @@ def evaluate_detections(
             help="With `--labels ours`, the names to choose from: a built-in vocabulary, a text "
             "file with one class per line, an annotation file (.json), or a list.",
             metavar="NAMES",
-            autocompletion=complete_vocabularies,
+            autocompletion=options.complete_vocabularies,
         ),
     ] = "coco",
-    crowds: CrowdsOption = "left-out",
-    json_path: JsonOption = None,
+    crowds: options.Crowds = "left-out",
+    json_path: options.Json = None,
     results_out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The masks in COCO's results format, as a .json file.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        Path | None, options.option("FILE", "The masks in COCO's results format, as a .json file.")
     ] = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    limit: LimitOption = None,
-    journal: JournalOption = None,
-    workers: WorkersOption = None,
-    device: DeviceOption = "cpu",
+    model: options.Model = "lite",
+    zoom: options.Zoom = None,
+    limit: options.Limit = None,
+    journal: options.Journal = None,
+    workers: options.Workers = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Measure masks for a detector's boxes: mask AP by COCO's rules, or by LVIS's.
 
@@ -109,7 +83,7 @@ def evaluate_detections(
         check_output(results_out, (".json",), inputs)
     if json_path is not None and json_path == results_out:
         raise UsageError("--json and --results-out name the same file. Give them two names.")
-    if labels == "detector" and is_given(context, "vocabulary"):
+    if labels == "detector" and options.is_given(context, "vocabulary"):
         raise UsageError(
             "--vocabulary is for --labels ours: the detector's names are those of its file. Leave "
             "it out, or ask for our names."
@@ -164,34 +138,31 @@ def evaluate_detections(
             typer.echo(f"wrote {path}")
 
 
-@app.command(cls=Command, rich_help_panel=MEASURE)
+@app.command(cls=options.Command, rich_help_panel=options.MEASURE)
 def detect(
-    photos: Annotated[
-        Path,
-        typer.Argument(help="The folder of the photos.", metavar="FOLDER", show_default=False),
-    ],
+    photos: Annotated[Path, options.argument("FOLDER", "The folder of the photos.")],
     annotations: Annotated[
         Path,
-        typer.Argument(
-            help="The annotation file (.json) that gives the photos and classes their ids.",
-            metavar="ANNOTATIONS",
-            show_default=False,
+        options.argument(
+            "ANNOTATIONS",
+            "The annotation file (.json) that gives the photos and classes their ids.",
         ),
     ],
     weights: Annotated[
         Path,
-        typer.Option(
-            help="Weights of torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, .pth or "
+        options.option(
+            "FILE",
+            "Weights of torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, .pth or "
             ".safetensors. Nothing is downloaded.",
-            metavar="FILE",
-            show_default=False,
         ),
     ],
     output: Annotated[
         Path,
-        output_option("The .json file to write: the boxes in COCO's results format."),
+        options.option(
+            "FILE", "The .json file to write: the boxes in COCO's results format.", "--output", "-o"
+        ),
     ],
-    limit: LimitOption = None,
+    limit: options.Limit = None,
 ) -> None:
     """Find objects with a small detector from torchvision: boxes for `evaluate-detections`.
 

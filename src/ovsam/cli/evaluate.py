@@ -9,22 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    MEASURE,
-    PROMPTS,
-    Command,
-    CrowdsOption,
-    DeviceOption,
-    ImagesBesideOption,
-    JournalOption,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    VocabularyOption,
-    WorkersOption,
-    ZoomOption,
-    is_given,
-)
+from ovsam.cli import options
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import check_outputs, print_left_out, write_report
 from ovsam.errors import UsageError, VocabularyError, first_few
@@ -39,45 +24,42 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(cls=Command, rich_help_panel=MEASURE)
+@app.command(cls=options.Command, rich_help_panel=options.MEASURE)
 def evaluate(
     context: typer.Context,
     annotations: Annotated[
         Path,
-        typer.Argument(
-            help="Photos with named masks: an annotation file in COCO's format (.json), a folder "
+        options.argument(
+            "ANNOTATIONS",
+            "Photos with named masks: an annotation file in COCO's format (.json), a folder "
             "of LabelMe's, or YOLO's data.yaml (of several parts, `val`) or folder.",
-            metavar="ANNOTATIONS",
-            show_default=False,
         ),
     ],
-    images: ImagesBesideOption = None,
+    images: options.ImagesBeside = None,
     prompts: Annotated[
         EvaluationKind,
         typer.Option(
-            help=f"{PROMPTS}; or centre points where, as the authors measure, the name is that of "
-            "the annotated box (point-true-box).",
+            help=f"{options.PROMPTS}; or centre points where, as the authors measure, the name is "
+            "that of the annotated box (point-true-box).",
             metavar="KIND",
         ),
     ] = "box",
     clicks: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Instead, click each object so often, each time where the mask is most wrong, "
+        options.option(
+            "N",
+            "Instead, click each object so often, each time where the mask is most wrong, "
             "and report the IoU after each click (NoC is usually counted with 20).",
-            metavar="N",
-            show_default=False,
+            min=1,
         ),
     ] = None,
-    vocabulary: VocabularyOption = "coco",
+    vocabulary: options.Vocabulary = "coco",
     unseen: Annotated[
         str | None,
-        typer.Option(
-            help='Classes of the vocabulary that were held back in training, "cat, dog"; they are '
+        options.option(
+            "CLASSES",
+            'Classes of the vocabulary that were held back in training, "cat, dog"; they are '
             "reported apart, as novel. Left out: those that the vocabulary marks.",
-            metavar="CLASSES",
-            show_default=False,
         ),
     ] = None,
     oracle_names: Annotated[
@@ -88,25 +70,23 @@ def evaluate(
             "names, such as SAM, or what a perfect namer would leave to gain.",
         ),
     ] = False,
-    crowds: CrowdsOption = "left-out",
-    json_path: JsonOption = None,
+    crowds: options.Crowds = "left-out",
+    json_path: options.Json = None,
     by_class: Annotated[
         bool, typer.Option("--by-class", help="Print a row for each class, too.")
     ] = False,
     reliability: Annotated[
         Path | None,
-        typer.Option(
-            help="A plot of how far the names' scores can be trusted, as a .png file.",
-            metavar="FILE",
-            show_default=False,
+        options.option(
+            "FILE", "A plot of how far the names' scores can be trusted, as a .png file."
         ),
     ] = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    limit: LimitOption = None,
-    journal: JournalOption = None,
-    workers: WorkersOption = None,
-    device: DeviceOption = "cpu",
+    model: options.Model = "lite",
+    zoom: options.Zoom = None,
+    limit: options.Limit = None,
+    journal: options.Journal = None,
+    workers: options.Workers = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Measure a model on annotated photos: mean IoU of its masks, share of right names.
 
@@ -208,7 +188,7 @@ def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
 def _refuse_beside_clicks(context: typer.Context) -> None:
     """Refuse options that would change nothing: clicks measure masks, and choose where to click."""
     unused = ("prompts", "by_class", "reliability", "unseen", "oracle_names")
-    given = [f"--{name.replace('_', '-')}" for name in unused if is_given(context, name)]
+    given = [f"--{name.replace('_', '-')}" for name in unused if options.is_given(context, name)]
     if given:
         raise UsageError(
             "--clicks begins in the middle of each object and measures masks alone: leave out "

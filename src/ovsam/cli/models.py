@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import typer
 
-from ovsam.cli.options import SEGMENT, Command
+from ovsam.cli import options
 from ovsam.cli.streams import print_table
 
 app = typer.Typer()
@@ -33,7 +33,7 @@ MODELS = {
 }
 
 
-@app.command("models", cls=Command, rich_help_panel=SEGMENT)
+@app.command("models", cls=options.Command, rich_help_panel=options.SEGMENT)
 def models() -> None:
     """Say which models there are, whether they are here already, and their weights' terms.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import PAPER, Command, DeviceOption, ImagesBesideOption, output_option
+from ovsam.cli import options
 from ovsam.cli.progress import bar
 from ovsam.cli.streams import print_file
 from ovsam.errors import OutputError, OvsamError, UsageError
@@ -22,31 +22,24 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(cls=Command, rich_help_panel=PAPER)
+@app.command(cls=options.Command, rich_help_panel=options.PAPER)
 def tables(
     run: Annotated[
         Path,
-        typer.Argument(
-            help="The run folder: checkpoints, and the reports that the figures are read from.",
-            metavar="RUN",
-            show_default=False,
+        options.argument(
+            "RUN", "The run folder: checkpoints, and the reports that the figures are read from."
         ),
     ],
     data: Annotated[
-        Path,
-        typer.Option(
-            "--data",
-            "-d",
-            help="The folder that the data sets lie in.",
-            metavar="FOLDER",
-            show_default=False,
-        ),
+        Path, options.option("FOLDER", "The folder that the data sets lie in.", "--data", "-d")
     ],
     output: Annotated[
         Path | None,
-        output_option(
+        options.option(
+            "FOLDER",
             "The folder for tables.md, tables.html and the plots. Left out: the run folder.",
-            metavar="FOLDER",
+            "--output",
+            "-o",
         ),
     ] = None,
     table_set: Annotated[
@@ -150,37 +143,32 @@ def _pictures(wanted: TableSet, entry: PictureEntry, folders: Folders) -> Pictur
     return Pictures(entry.title, path.name, content, gap, command)
 
 
-@app.command(cls=Command, rich_help_panel=PAPER)
+@app.command(cls=options.Command, rich_help_panel=options.PAPER)
 def pictures(
     annotations: Annotated[
         Path,
-        typer.Argument(
-            help="The photos with named masks that the reports are about, as for evaluate.",
-            metavar="ANNOTATIONS",
-            show_default=False,
+        options.argument(
+            "ANNOTATIONS",
+            "The photos with named masks that the reports are about, as for evaluate.",
         ),
     ],
     reports: Annotated[
         list[Path],
-        typer.Argument(
-            help="Two or more reports of `ovsam evaluate --json`. The last one tells which objects "
+        options.argument(
+            "REPORT",
+            "Two or more reports of `ovsam evaluate --json`. The last one tells which objects "
             "are best and worst.",
-            metavar="REPORT",
-            show_default=False,
         ),
     ],
-    output: Annotated[
-        Path,
-        output_option("The .png file to write."),
-    ],
-    images: ImagesBesideOption = None,
+    output: Annotated[Path, options.option("FILE", "The .png file to write.", "--output", "-o")],
+    images: options.ImagesBeside = None,
     each: Annotated[
         int,
         typer.Option(
             min=1, help="How many objects of each kind, from as many photos.", metavar="N"
         ),
     ] = 3,
-    device: DeviceOption = "cpu",
+    device: options.Device = "cpu",
 ) -> None:
     """Draw models side by side: best, worst and random objects, and where they disagree.
 

@@ -17,6 +17,7 @@ from ovsam.evaluate.detections import BOXES_AT_ONCE, DetectionReport, evaluate_d
 from ovsam.formats.coco_results import parse_detections
 from ovsam.formats.ground_truth import GroundTruth, parse_ground_truth
 from ovsam.geometry import decode_rle
+from ovsam.jobs.run import Job
 from ovsam.structures import Prompt
 from ovsam.vocabulary.load import load_vocabulary
 from photo_folder import rectangle
@@ -83,7 +84,7 @@ def test_the_detectors_names(images: Path) -> None:
         TWO,
         rows,
         images,
-        progress=lambda done, total: ticks.append((done, total)),
+        job=Job(progress=lambda done, total: ticks.append((done, total))),
     )
     assert [(r["image_id"], r["category_id"], r["score"]) for r in report.results] == [
         (0, CAT, 0.9),

@@ -14,6 +14,7 @@ from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.kinds import EvaluationKind
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.formats.coco import parse_annotations
+from ovsam.jobs.run import Job
 from ovsam.vocabulary.load import load_vocabulary
 
 
@@ -25,7 +26,7 @@ def test_box_prompts_by_hand(images: Path) -> None:
         annotated(*TWO),
         images,
         prompts="box",
-        progress=lambda done, total: ticks.append((done, total)),
+        job=Job(progress=lambda done, total: ticks.append((done, total))),
     )
     assert [outcome.iou for outcome in report.outcomes] == pytest.approx([1.0, 0.5])
     assert [outcome.rank for outcome in report.outcomes] == [0, 2]

@@ -30,6 +30,7 @@ from ovsam.formats.coco import read_annotations
 from ovsam.formats.coco_results import Detection, Detections
 from ovsam.formats.ground_truth import read_ground_truth
 from ovsam.jobs.processes import Workers
+from ovsam.jobs.run import Job
 from tiny_model import tiny_predictor
 
 SOURCE, TESTS = Path(__file__).parents[2] / "src", Path(__file__).parents[1]
@@ -167,7 +168,7 @@ def test_what_the_journal_holds_is_not_done_again(
     def run(fake: FakePredictor, limit: int | None) -> Report:
         return evaluate(
             fake.as_predictor(), annotated, folder, prompts="point", limit=limit,
-            journal=tmp_path / "run.jsonl", progress=lambda *tick: ticks.append(tick),
+            job=Job(tmp_path / "run.jsonl", progress=lambda *tick: ticks.append(tick)),
         )  # fmt: skip
 
     fakes = [FakePredictor(radius=5.0) for _ in range(3)]
@@ -199,14 +200,14 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
                 digits(
                     evaluate_clicks(
                         fake.as_predictor(), annotated, folder, clicks=2, limit=limit,
-                        journal=tmp_path / "clicks.jsonl",
+                        job=Job(tmp_path / "clicks.jsonl"),
                     )
                 ),
                 digits(
                     evaluate_detections(
                         fake.as_predictor(), truth, Detections(found), folder,
                         labels="detector", limit=limit,
-                        journal=tmp_path / "boxes.jsonl",
+                        job=Job(tmp_path / "boxes.jsonl"),
                     )
                 ),
                 fake.encode_calls,
@@ -219,7 +220,7 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
     with pytest.raises(OutputError, match="begun with boxes '"):
         evaluate_detections(
             FakePredictor().as_predictor(), truth, Detections(found), folder, labels="detector",
-            journal=tmp_path / "boxes.jsonl",
+            job=Job(tmp_path / "boxes.jsonl"),
         )  # fmt: skip
 
 
@@ -239,7 +240,7 @@ def test_masks_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
     def run() -> None:
         evaluate_detections(
             FakePredictor().as_predictor(), truth, found, folder, labels="detector", limit=1,
-            journal=journal,
+            job=Job(journal),
         )  # fmt: skip
 
     run()
@@ -266,7 +267,7 @@ def test_rows_of_other_objects_are_named(
     def run() -> Report:
         return evaluate(
             FakePredictor().as_predictor(), annotated, folder, prompts="box", limit=2,
-            journal=journal,
+            job=Job(journal),
         )  # fmt: skip
 
     run()
@@ -286,11 +287,11 @@ def test_clicks_and_masks_of_other_objects_are_named(
     def run(labels: LabelSource) -> None:
         fake = FakePredictor().as_predictor()
         evaluate_clicks(
-            fake, annotated, folder, clicks=2, limit=1, journal=tmp_path / f"clicks-{labels}.jsonl"
+            fake, annotated, folder, clicks=2, limit=1, job=Job(tmp_path / f"clicks-{labels}.jsonl")
         )
         evaluate_detections(
             fake, truth, Detections(found), folder, labels=labels, limit=1,
-            journal=tmp_path / f"{labels}.jsonl",
+            job=Job(tmp_path / f"{labels}.jsonl"),
         )  # fmt: skip
 
     sources: tuple[LabelSource, ...] = ("detector", "ours")
@@ -318,8 +319,8 @@ def test_two_processes_give_the_digits_of_one(folder: Path, annotated: Annotatio
     load = partial(tiny_predictor, zoom=True)
     ticks: list[tuple[int, int]] = []
     shared = evaluate(
-        load(), annotated, folder, prompts="point", limit=12, workers=Workers(load, 2),
-        progress=lambda *tick: ticks.append(tick),
+        load(), annotated, folder, prompts="point", limit=12,
+        job=Job(workers=Workers(load, 2), progress=lambda *tick: ticks.append(tick)),
     )  # fmt: skip
     alone = evaluate(load(), annotated, folder, prompts="point", limit=12)
     assert shared.outcomes == alone.outcomes
@@ -331,7 +332,9 @@ def test_what_goes_wrong_in_a_worker_is_said(folder: Path, annotated: Annotation
     fake = FakePredictor().as_predictor()
 
     def run(load: Any, images: Path) -> Report:
-        return evaluate(fake, annotated, images, prompts="box", limit=3, workers=Workers(load, 1))
+        return evaluate(
+            fake, annotated, images, prompts="box", limit=3, job=Job(workers=Workers(load, 1))
+        )
 
     with pytest.raises(OvsamError, match=r"A worker process ended .* fewer --workers"):
         run(Dying, folder)
@@ -349,5 +352,5 @@ def test_an_error_in_a_worker_is_the_error_of_one_process(
     with pytest.raises(PhotoError, match=r"0\.png' is damaged or cut short .* again\.$"):
         evaluate(
             FakePredictor().as_predictor(), annotated, tmp_path, prompts="box", limit=3,
-            workers=Workers(FakePredictor, 1),
+            job=Job(workers=Workers(FakePredictor, 1)),
         )  # fmt: skip

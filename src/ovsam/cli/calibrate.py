@@ -10,7 +10,7 @@ import typer
 
 from ovsam.cli import options
 from ovsam.cli.progress import bar, embed_names
-from ovsam.cli.report import print_left_out
+from ovsam.cli.report import check_outputs, print_left_out, print_written
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def calibrate(
     from ovsam.vocabulary.load import load_vocabulary
 
     check_output(output, (".safetensors",), [annotations, Path(model)])
-    if json_path is not None:
-        check_output(json_path, (".json",), [annotations, Path(vocabulary)])
+    check_outputs(json_path, [annotations, Path(vocabulary)])
     content, images_dir = read_annotated(annotations, images, crowds)
     names = load_vocabulary(vocabulary)
 
@@ -93,9 +92,7 @@ def calibrate(
             json_path, to_json_bytes(_as_dict(found, predictor.model_name, names.name))
         )
     _print_fit(found)
-    for path in (output, json_path):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    print_written(output, json_path)
 
 
 def _as_dict(found: Fit, model: str, vocabulary: str) -> dict[str, object]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsam.cli import options
-from ovsam.cli.progress import bar
-from ovsam.cli.report import check_outputs, write_report
+from ovsam.cli.progress import loader, photo_job
+from ovsam.cli.report import check_outputs, print_written, write_report
 from ovsam.evaluate.kinds import PromptKind
 
 if TYPE_CHECKING:
@@ -60,24 +60,18 @@ def compare(
     from ovsam.data.dataset import read_data_set
     from ovsam.evaluate.agreement import agreement, check_comparable
     from ovsam.evaluate.pair import load_pair
-    from ovsam.evaluate.provenance import provenance
-    from ovsam.hub import checkpoint_sha256
-    from ovsam.jobs.processes import Workers
 
-    check_outputs(json_path, journal, [data])
+    check_outputs(json_path, [data], journal)
     data_set = read_data_set(data, images, split="val")
     if data_set.many_crowds is not None:
         typer.echo(f"warning: {data_set.many_crowds}", err=True)
     check_comparable(data_set, prompts)
 
-    import ovsam
-
-    load_one, load_other = (
-        partial(ovsam.load, name, device=device, zoom=zoom) for name in (model, teacher)
+    load = partial(
+        load_pair, *(loader(name, None, device=device, zoom=zoom) for name in (model, teacher))
     )
-    load = partial(load_pair, load_one, load_other)
     pair = load()
-    with bar("photos") as progress:
+    with photo_job(journal, workers, load) as job:
         report = agreement(
             pair.student,
             pair.teacher,
@@ -86,23 +80,21 @@ def compare(
             zoom=zoom,
             limit=limit,
             objects=objects,
-            journal=journal,
-            workers=None if workers is None else Workers(load, workers),
-            progress=progress,
+            job=job,
         )
     if json_path is not None:
-        made_from = provenance(
+        more = {"objects": objects, "listed": data_set.fingerprint}
+        write_report(
+            json_path,
+            report.as_dict(),
+            more,
             annotations=data,
             model=model,
             teacher=teacher,
             limit=limit,
-            model_sha256=checkpoint_sha256,
         )
-        made_from |= {"objects": objects, "listed": data_set.fingerprint}
-        write_report(json_path, report.as_dict(), made_from)
     _print_agreement(report, model, teacher)
-    if json_path is not None:
-        typer.echo(f"wrote {json_path}")
+    print_written(json_path)
 
 
 def _print_agreement(report: AgreementReport, model: str, teacher: str) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from ovsam.cli import options
 from ovsam.cli.progress import bar
+from ovsam.cli.report import check_outputs, print_written
 from ovsam.errors import and_more, first_few
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def check(
 
     if sheet is not None:
         check_output(sheet, PICTURE_SUFFIXES, [path] if images is None else [path, images])
-    if json_path is not None:
-        check_output(json_path, (".json",), [path])
+    check_outputs(json_path, [path])
     with bar("photos") as progress:
         found = run(path, images, progress=lambda done: progress(done, None))
     if json_path is not None:
@@ -66,9 +66,7 @@ def check(
     if sheet is not None:
         write_picture(sheet, contact_sheet(found.samples))
     _print(found)
-    for written in (sheet, json_path):
-        if written is not None:
-            typer.echo(f"wrote {written}")
+    print_written(sheet, json_path)
     if found.problems:
         raise typer.Exit(1)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ovsam.cli import options
-from ovsam.cli.progress import bar, embed_names
-from ovsam.cli.report import check_outputs, print_left_out, write_report
+from ovsam.cli.progress import bar, embed_names, loader, photo_job
+from ovsam.cli.report import check_outputs, print_left_out, print_written, write_report
 from ovsam.errors import UsageError
 from ovsam.evaluate.kinds import LabelSource
 
@@ -69,16 +68,13 @@ def evaluate_detections(
     """
     from ovsam.evaluate.detection_plan import plan
     from ovsam.evaluate.detections import evaluate_detections as measure
-    from ovsam.evaluate.provenance import provenance
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.coco_results import read_detections, results_to_json
     from ovsam.formats.ground_truth import read_ground_truth
-    from ovsam.hub import checkpoint_sha256
-    from ovsam.jobs.processes import Workers
     from ovsam.vocabulary.load import load_vocabulary
 
     inputs = [annotations, results, Path(vocabulary)]
-    check_outputs(json_path, journal, inputs)
+    check_outputs(json_path, inputs, journal)
     if results_out is not None:
         check_output(results_out, (".json",), inputs)
     if json_path is not None and json_path == results_out:
@@ -95,15 +91,11 @@ def evaluate_detections(
     names = load_vocabulary(vocabulary) if labels == "ours" else None
     planned = plan(ground_truth, detections, images, names, limit=limit)
 
-    import ovsam
-
-    load = partial(ovsam.load, model, device=device, zoom=zoom)
-    if names is not None:
-        load = partial(load, vocabulary=names)
+    load = loader(model, names, device=device, zoom=zoom)
     predictor = load()
     if names is not None and predictor.names_objects:
         embed_names(predictor)
-    with bar("photos") as progress:
+    with photo_job(journal, workers, load) as job:
         report = measure(
             predictor,
             ground_truth,
@@ -112,20 +104,19 @@ def evaluate_detections(
             labels=labels,
             zoom=zoom,
             planned=planned,
-            journal=journal,
-            workers=None if workers is None else Workers(load, workers),
-            progress=progress,
+            job=job,
         )
     if json_path is not None:
-        made_from = provenance(
+        write_report(
+            json_path,
+            report.as_dict(),
+            {"crowds": crowds},
             annotations=annotations,
             model=model,
             vocabulary=None if names is None else vocabulary,
             limit=limit,
-            model_sha256=checkpoint_sha256,
             detections=results,
         )
-        write_report(json_path, report.as_dict(), {**made_from, "crowds": crowds})
     if results_out is not None:
         write_atomically(results_out, results_to_json(report.results))
     _print(report)
@@ -133,9 +124,7 @@ def evaluate_detections(
         len(ground_truth.annotations.by_photo.get(photo.id, ())) for photo in planned.photos
     )
     print_left_out(report.not_counted, objects)
-    for path in (json_path, results_out):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    print_written(json_path, results_out)
 
 
 @app.command(cls=options.Command, rich_help_panel=options.MEASURE)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsam.cli import options
-from ovsam.cli.progress import bar, embed_names
-from ovsam.cli.report import check_outputs, print_left_out, write_report
+from ovsam.cli.progress import embed_names, loader, photo_job
+from ovsam.cli.report import check_outputs, print_left_out, print_written, write_report
 from ovsam.errors import UsageError, VocabularyError, first_few
 from ovsam.evaluate.kinds import EvaluationKind
 
@@ -97,13 +97,10 @@ def evaluate(
     from ovsam.evaluate.instances import evaluate as evaluate_instances
     from ovsam.evaluate.objects import evaluated_objects
     from ovsam.evaluate.photos import chosen_photos
-    from ovsam.evaluate.provenance import provenance
     from ovsam.files import check_output
     from ovsam.formats.layouts import read_annotated
-    from ovsam.hub import checkpoint_sha256
-    from ovsam.jobs.processes import Workers
 
-    check_outputs(json_path, journal, [annotations, Path(vocabulary)])
+    check_outputs(json_path, [annotations, Path(vocabulary)], journal)
     if reliability is not None:
         check_output(reliability, (".png",), [annotations, *filter(None, [images])])
         check_plottable()
@@ -120,35 +117,22 @@ def evaluate(
     if names is not None:
         evaluated_objects(content, photos, names)
 
-    import ovsam
-
-    load = partial(ovsam.load, model, device=device, zoom=zoom)
-    if names is not None:
-        load = partial(load, vocabulary=names)
+    load = loader(model, names, device=device, zoom=zoom)
     predictor = load()
     if names is not None and not oracle_names and predictor.names_objects:
         embed_names(predictor)
-    with bar("photos") as progress:
-        report = measure(
-            predictor,
-            content,
-            photos_dir,
-            zoom=zoom,
-            photos=photos,
-            journal=journal,
-            workers=None if workers is None else Workers(load, workers),
-            progress=progress,
-        )
+    with photo_job(journal, workers, load) as job:
+        report = measure(predictor, content, photos_dir, zoom=zoom, photos=photos, job=job)
     if json_path is not None:
-        used = vocabulary if names is not None else None
-        made_from = provenance(
+        write_report(
+            json_path,
+            report.as_dict(),
+            {"crowds": crowds},
             annotations=annotations,
             model=model,
-            vocabulary=used,
+            vocabulary=None if names is None else vocabulary,
             limit=limit,
-            model_sha256=checkpoint_sha256,
         )
-        write_report(json_path, report.as_dict(), {**made_from, "crowds": crowds})
     if isinstance(report, ClickReport):
         _print_clicks(report)
     else:
@@ -156,9 +140,7 @@ def evaluate(
         if reliability is not None:
             title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"
             draw_reliability(report.calibration, title, reliability)
-    for path in (json_path, reliability):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    print_written(json_path, reliability)
 
 
 def _vocabulary(name: str, unseen: str | None) -> Vocabulary:

@@ -10,6 +10,7 @@ import typer
 
 from ovsam.cli import options
 from ovsam.cli.progress import load_predictor
+from ovsam.cli.report import check_outputs, print_written
 from ovsam.cli.streams import print_table
 from ovsam.errors import PromptError, UnreadableNamesError
 
@@ -106,8 +107,7 @@ def segment(
         check_output(free, PICTURE_SUFFIXES)
     elif output is not None:
         check_output(output, PICTURE_SUFFIXES, [photo])
-    if json_path is not None:
-        check_output(json_path, (".json",), [photo, Path(vocabulary)])
+    check_outputs(json_path, [photo, Path(vocabulary)])
     names = options.narrowed(load_vocabulary(vocabulary), only)
     pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
     size_hw = (pixels.shape[0], pixels.shape[1])
@@ -146,9 +146,7 @@ def segment(
         typer.echo(f"{predictor.model_name} has masks alone, so no object has a name.")
     if has_names and not all(prediction.calibrated for prediction in predictions):
         _print_not_calibrated(predictor, threshold)
-    for path in (output, json_path):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    print_written(output, json_path)
     if unread is not None:
         raise UnreadableNamesError(f"{unread} The outlines are written, without names.")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import (
     Annotated,
     NotRequired,  # which pydantic can check before Python 3.12
@@ -32,8 +31,7 @@ from ovsam.evaluate.pair import Pair
 from ovsam.formats.crowds import IF_OBJECTS, IN_FILE
 from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import mask_iou
-from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.jobs.run import HERE, Job, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
@@ -125,9 +123,7 @@ def agreement(
     zoom: bool | None = None,
     limit: int | None = None,
     objects: int | None = None,
-    journal: Path | None = None,
-    workers: Workers | None = None,
-    progress: Progress | None = None,
+    job: Job = HERE,
 ) -> AgreementReport:
     """Give both models a prompt for every object, compare their masks.
 
@@ -140,10 +136,8 @@ def agreement(
         limit: only the first so many photos with an object that can be compared.
         objects: only the largest so many of each photo, by annotated area in photo pixels, or by
             that of the box where none is annotated.
-        journal: a file of what became of each photo, as for `evaluate`. Of the data set it
-            knows what is listed without opening a file for each photo.
-        workers: processes that the photos are shared out over; each loads a `Pair`.
-        progress: called with (photos done, photos in all) after each photo.
+        job: how the photos are gone through. The workers load a `Pair` each; of the data set the
+            journal knows what is listed without opening a file for each photo.
 
     Raises:
         AnnotationError: no object is left to compare.
@@ -157,34 +151,30 @@ def agreement(
         seen += 1
         photos += any(row["iou"] is not None for row in rows)
         blank += not rows
-        if progress is not None:
-            progress(total - min(len(data_set) - seen, most - photos), total)
+        if job.progress is not None:
+            job.progress(total - min(len(data_set) - seen, most - photos), total)
         return photos == most
 
     pair = Pair(student, teacher)
     zoomed = (student.zoom, teacher.zoom) if zoom is None else (zoom, zoom)
-    record = None
-    if journal is not None:
-        record = Record[Compared](
-            journal,
-            Compared,
-            pair,
-            settings={
-                "measures": "agreement",
-                "data": data_set.fingerprint,
-                "prompts": prompts,
-                "objects": objects,
-                "zoom": list(zoomed),
-            },
-        )
     done = photo_by_photo(
         pair,
         partial(
             _compare_photo, read=data_set.photos.read, kind=prompts, objects=objects, zoom=zoom
         ),
         dict(enumerate(data_set.photos.listed)),
-        record=record,
-        workers=workers,
+        job=replace(job, progress=None),  # `enough` says how far it is
+        record=Record[Compared](
+            Compared,
+            pair,
+            settings=lambda: {
+                "measures": "agreement",
+                "data": data_set.fingerprint,
+                "prompts": prompts,
+                "objects": objects,
+                "zoom": list(zoomed),
+            },
+        ),
         enough=enough,
     )
     found = [row["iou"] for row in done.rows if row["iou"] is not None]

@@ -24,8 +24,7 @@ from ovsam.evaluate.left_out import NOTHING, LeftOut
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.geometry import mask_centre_xy, mask_iou
-from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.jobs.run import HERE, Job, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
@@ -95,9 +94,7 @@ def evaluate_clicks(
     zoom: bool | None = None,
     limit: int | None = None,
     photos: Sequence[Photo] | None = None,
-    journal: Path | None = None,
-    workers: Workers | None = None,
-    progress: Progress | None = None,
+    job: Job = HERE,
 ) -> ClickReport:
     """Click every instance with a mask until it has had all clicks.
 
@@ -109,9 +106,7 @@ def evaluate_clicks(
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos that have instances.
         photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
-        journal: a file of what became of each photo, as for `evaluate`.
-        workers: processes that the photos are shared out over.
-        progress: called with (photos done, photos in all) after each photo.
+        job: how the photos are gone through.
 
     Raises:
         AnnotationError: a photo is missing or of another size, or there is nothing to evaluate.
@@ -120,28 +115,23 @@ def evaluate_clicks(
     if photos is None:
         photos = chosen_photos(annotations, images_dir, limit)
     zoomed = predictor.zoom if zoom is None else zoom
-    record = None
-    if journal is not None:
-        curve: Any = Annotated[list[Share], Field(min_length=clicks, max_length=clicks)]
-        record = Record[list[float]](
-            journal,
+    curve: Any = Annotated[list[Share], Field(min_length=clicks, max_length=clicks)]
+    done = photo_by_photo(
+        predictor,
+        partial(_photo_curves, images_dir=images_dir, clicks=clicks, zoom=zoom),
+        {photo.id: (photo, annotations.by_photo[photo.id]) for photo in photos},
+        job=job,
+        record=Record[list[float]](
             curve,
             predictor,
-            settings={
+            settings=lambda: {
                 "measures": "masks after clicks",
                 "annotations": annotations.fingerprint,
                 "clicks": clicks,
                 "zoom": zoomed,
             },
             fits=lambda item, rows: len(rows) == len(_clickable_masks(*item)),
-        )
-    done = photo_by_photo(
-        predictor,
-        partial(_photo_curves, images_dir=images_dir, clicks=clicks, zoom=zoom),
-        {photo.id: (photo, annotations.by_photo[photo.id]) for photo in photos},
-        record=record,
-        workers=workers,
-        progress=progress,
+        ),
     )
     if not done.rows:
         raise AnnotationError(

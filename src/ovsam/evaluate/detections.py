@@ -27,8 +27,7 @@ from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import Detection, Detections, MaskResult
 from ovsam.formats.ground_truth import GroundTruth
 from ovsam.geometry import Rle, encode_rle
-from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.jobs.run import HERE, Job, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
@@ -100,9 +99,7 @@ def evaluate_detections(
     zoom: bool | None = None,
     limit: int | None = None,
     planned: Plan | None = None,
-    journal: Path | None = None,
-    workers: Workers | None = None,
-    progress: Progress | None = None,
+    job: Job = HERE,
 ) -> DetectionReport:
     """Prompt with every box, measure the mask AP.
 
@@ -116,9 +113,7 @@ def evaluate_detections(
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos of the annotation file.
         planned: what `plan` gave for these; None = it is made, and all is checked, now.
-        journal: a file of the masks of each photo, as for `evaluate`.
-        workers: processes that the photos are shared out over.
-        progress: called with (photos done, photos in all) after each photo with a box.
+        job: how the photos with a box are gone through.
 
     Raises:
         AnnotationError: see `plan`.
@@ -132,13 +127,15 @@ def evaluate_detections(
         planned = plan(ground_truth, detections, images_dir, vocabulary, limit=limit)
     vocabulary, names, items = planned.vocabulary, planned.names, planned.items
     zoomed = predictor.zoom if zoom is None else zoom
-    record = None
-    if journal is not None:
-        record = Record(
-            journal,
+    done = photo_by_photo(
+        predictor,
+        partial(_photo_results, images_dir=images_dir, names=names, zoom=zoom),
+        items,
+        job=job,
+        record=Record(
             MaskResult,
             predictor,
-            settings={
+            settings=lambda: {
                 "measures": "masks for boxes",
                 "annotations": ground_truth.annotations.fingerprint,
                 "boxes": _fingerprint(detections.by_photo),
@@ -148,14 +145,7 @@ def evaluate_detections(
                 "zoom": zoomed,
             },
             fits=partial(_fits, names=names),
-        )
-    done = photo_by_photo(
-        predictor,
-        partial(_photo_results, images_dir=images_dir, names=names, zoom=zoom),
-        items,
-        record=record,
-        workers=workers,
-        progress=progress,
+        ),
     )
     results = done.rows
     boxes = sum(len(chosen) for _, chosen in items.values())

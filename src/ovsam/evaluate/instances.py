@@ -36,8 +36,7 @@ from ovsam.evaluate.objects import NamedInstance, evaluated_objects
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.geometry import mask_iou
-from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.jobs.run import HERE, Job, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 
 
@@ -126,9 +125,7 @@ def evaluate(
     zoom: bool | None = None,
     limit: int | None = None,
     photos: Sequence[Photo] | None = None,
-    journal: Path | None = None,
-    workers: Workers | None = None,
-    progress: Progress | None = None,
+    job: Job = HERE,
 ) -> Report:
     """Prompt every instance, compare masks and names.
 
@@ -143,10 +140,7 @@ def evaluate(
         zoom: as for `Predictor.predict`; None = the model's own default.
         limit: only the first so many photos that have instances.
         photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
-        journal: a file of what became of each photo; where it is there, what it holds is not
-            done again. `limit` may be another.
-        workers: processes that the photos are shared out over.
-        progress: called with (photos done, photos in all) after each photo.
+        job: how the photos are gone through.
 
     Raises:
         AnnotationError: a photo is missing or of another size, a class is not in the vocabulary,
@@ -164,21 +158,6 @@ def evaluate(
     objects = evaluated_objects(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in objects.by_photo]
     zoomed = predictor.zoom if zoom is None else zoom
-    record = None
-    if journal is not None:
-        record = Record(
-            journal,
-            Outcome,
-            predictor,
-            settings={
-                "measures": "masks" if oracle_names else "masks and names",
-                "annotations": annotations.fingerprint,
-                "vocabulary": predictor.vocabulary.fingerprint,
-                "prompts": prompts,
-                "zoom": zoomed,
-            },
-            fits=_fits,
-        )
     done = photo_by_photo(
         predictor,
         partial(
@@ -189,9 +168,19 @@ def evaluate(
             zoom=zoom,
         ),
         {photo.id: (photo, objects.by_photo[photo.id]) for photo in photos},
-        record=record,
-        workers=workers,
-        progress=progress,
+        job=job,
+        record=Record(
+            Outcome,
+            predictor,
+            settings=lambda: {
+                "measures": "masks" if oracle_names else "masks and names",
+                "annotations": annotations.fingerprint,
+                "vocabulary": predictor.vocabulary.fingerprint,
+                "prompts": prompts,
+                "zoom": zoomed,
+            },
+            fits=_fits,
+        ),
     )
     return Report(
         model=predictor.model_name,

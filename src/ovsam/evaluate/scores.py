@@ -19,7 +19,7 @@ from ovsam.evaluate.metrics import Outcome
 from ovsam.evaluate.objects import EvaluatedObjects, NamedInstance, evaluated_objects
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.annotations import Annotations, Photo
-from ovsam.jobs.run import Progress, photo_by_photo
+from ovsam.jobs.run import Job, Progress, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.vocabulary.vocabulary import Vocabulary
 
@@ -145,7 +145,7 @@ def collect_scores(
             photo.id: (index, photo, objects.by_photo[photo.id])
             for index, photo in enumerate(evaluated)
         },
-        progress=progress,
+        job=Job(progress=progress),
     )
     return Scores(
         logs=np.stack([row.logs for row in done.rows]),

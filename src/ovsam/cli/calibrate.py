@@ -16,10 +16,7 @@ from ovsam.errors import OvsamError
 if TYPE_CHECKING:
     from ovsam.evaluate.temperature import Fit
 
-app = typer.Typer()
 
-
-@app.command(cls=options.Command, rich_help_panel=options.MEASURE)
 def calibrate(
     annotations: Annotated[
         Path,

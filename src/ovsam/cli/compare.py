@@ -16,10 +16,7 @@ from ovsam.evaluate.kinds import PromptKind
 if TYPE_CHECKING:
     from ovsam.evaluate.agreement import AgreementReport
 
-app = typer.Typer()
 
-
-@app.command(cls=options.Command, rich_help_panel=options.MEASURE)
 def compare(
     data: Annotated[
         Path,

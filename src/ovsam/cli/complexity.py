@@ -11,10 +11,7 @@ from ovsam.cli import options
 if TYPE_CHECKING:
     from ovsam.paper.complexity import Complexity
 
-app = typer.Typer()
 
-
-@app.command(cls=options.Command, rich_help_panel=options.PAPER)
 def complexity(
     models: Annotated[
         list[str] | None,

@@ -9,10 +9,7 @@ import typer
 
 from ovsam.cli import options
 
-app = typer.Typer()
 
-
-@app.command(cls=options.Command, rich_help_panel=options.PAPER)
 def convert(
     output: Annotated[
         Path, options.argument("FILE", "The .safetensors file to write, replaced if it is there.")

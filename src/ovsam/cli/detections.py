@@ -16,10 +16,7 @@ from ovsam.evaluate.kinds import LabelSource
 if TYPE_CHECKING:
     from ovsam.evaluate.detections import DetectionReport
 
-app = typer.Typer()
 
-
-@app.command("evaluate-detections", cls=options.Command, rich_help_panel=options.MEASURE)
 def evaluate_detections(
     context: typer.Context,
     annotations: Annotated[
@@ -127,7 +124,6 @@ def evaluate_detections(
     print_written(json_path, results_out)
 
 
-@app.command(cls=options.Command, rich_help_panel=options.MEASURE)
 def detect(
     photos: Annotated[Path, options.argument("FOLDER", "The folder of the photos.")],
     annotations: Annotated[

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from ovsam.evaluate.metrics import Summary
     from ovsam.vocabulary.vocabulary import Vocabulary
 
-app = typer.Typer()
 
-
-@app.command(cls=options.Command, rich_help_panel=options.MEASURE)
 def evaluate(
     context: typer.Context,
     annotations: Annotated[

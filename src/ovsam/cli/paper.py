@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from ovsam.paper.results import Results
     from ovsam.paper.table_set import Folders, PictureEntry, Table, TableSet
 
-app = typer.Typer()
 
-
-@app.command(cls=options.Command, rich_help_panel=options.PAPER)
 def tables(
     run: Annotated[
         Path,
@@ -143,7 +140,6 @@ def _pictures(wanted: TableSet, entry: PictureEntry, folders: Folders) -> Pictur
     return Pictures(entry.title, path.name, content, gap, command)
 
 
-@app.command(cls=options.Command, rich_help_panel=options.PAPER)
 def pictures(
     annotations: Annotated[
         Path,

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from ovsam.predictor.predictor import Predictor
     from ovsam.structures import Prediction, Prompt
 
-app = typer.Typer()
 
-
-@app.command(cls=options.Command, rich_help_panel=options.SEGMENT)
 def segment(
     photo: Annotated[Path, options.argument("PHOTO", "The photo.")],
     box: Annotated[

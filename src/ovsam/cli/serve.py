@@ -10,10 +10,7 @@ import typer
 from ovsam.cli import options
 from ovsam.cli.progress import load_predictor
 
-app = typer.Typer()
 
-
-@app.command(cls=options.Command, rich_help_panel=options.SEGMENT)
 def demo(
     photo: Annotated[Path | None, options.argument("PHOTO", "A photo to begin with.")] = None,
     host: Annotated[

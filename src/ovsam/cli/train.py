@@ -17,8 +17,6 @@ from ovsam.extras import check_installed
 if TYPE_CHECKING:
     from ovsam.train.cache_writer import Estimate
 
-app = typer.Typer()
-
 _SHOWN = 10  # warnings on screen
 
 
@@ -58,7 +56,6 @@ SetOption = Annotated[
 ]
 
 
-@app.command(cls=options.Command, rich_help_panel=options.TRAIN)
 def distill(
     recipe: RecipeArgument,
     data: DataOption,
@@ -72,7 +69,6 @@ def distill(
     _carry_out(recipe, data, output, changes or [], {"distill"})
 
 
-@app.command(cls=options.Command, rich_help_panel=options.TRAIN)
 def train(
     recipe: RecipeArgument,
     data: DataOption,
@@ -129,7 +125,6 @@ def _log_thread_error(stopped: threading.ExceptHookArgs) -> None:
     logging.getLogger(__name__).warning("The record is not written: %s", stopped.exc_value)
 
 
-@app.command("cache-features", cls=options.Command, rich_help_panel=options.TRAIN)
 def cache_features(
     data: Annotated[
         Path,

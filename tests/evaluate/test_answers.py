@@ -10,7 +10,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from evaluate.drawn import TWO, annotated, polygon, row
+from coco_rows import polygon, row
+from evaluate.drawn import TWO, annotated
 from fakes import FakePredictor
 from ovsam.errors import OutputError, OvsamError
 from ovsam.evaluate.instances import evaluate

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
-from evaluate.drawn import TWO, annotated, polygon, row
+from coco_rows import polygon, row
+from evaluate.drawn import TWO, annotated
 from fakes import FakePredictor
 from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.kinds import EvaluationKind

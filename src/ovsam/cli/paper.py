@@ -16,6 +16,7 @@ from ovsam.errors import OutputError, OvsamError, UsageError
 if TYPE_CHECKING:
     from ovsam.formats.crowds import Crowds
     from ovsam.paper.page import Pictures, Section
+    from ovsam.paper.reports import Reports
     from ovsam.paper.results import Results
     from ovsam.paper.table_set import Folders, PictureEntry, Table, TableSet
 
@@ -73,26 +74,28 @@ def tables(
             f"There is no data folder '{data}'. Give the one that the data sets lie in as --data "
             "(docs/tables.md)."
         )
+    reports = Reports(wanted, folders)
     if commands:
-        print_file(script(wanted, folders, Reports(wanted, folders).unusable()))
+        print_file(script(wanted, folders, reports.unusable()))
         return
     if not run.is_dir():
         raise OvsamError(
             f"There is no run folder '{run}'. Make it with the script that --commands prints."
         )
-    _write(wanted, folders, output or run)
+    _write(reports, output or run)
 
 
-def _write(wanted: TableSet, folders: Folders, output: Path) -> None:
+def _write(reports: Reports, output: Path) -> None:
     from ovsam.files import write_atomically
     from ovsam.paper.page import Page, to_html, to_markdown
     from ovsam.paper.results import Results
 
+    wanted, folders = reports.tables, reports.folders
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"Cannot make the folder '{output}': {error.strerror}.") from error
-    results = Results(wanted, folders)
+    results = Results(reports)
     sections = []
     with bar("tables") as progress:
         for done, table in enumerate(wanted.tables, start=1):

@@ -22,9 +22,10 @@ _SHOWN = 10  # warnings on screen
 
 def complete_recipes() -> list[str]:
     """Names of the recipes that ship, for the shell."""
-    from ovsam.train.recipe_file import shipped_recipes
+    from ovsam.shipped import shipped
+    from ovsam.train.recipe_file import RECIPES
 
-    return list(shipped_recipes())
+    return list(shipped(RECIPES))
 
 
 RecipeArgument = Annotated[

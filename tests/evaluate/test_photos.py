@@ -12,12 +12,12 @@ from evaluate.drawn import TWO, annotated
 from fakes import FakePredictor
 from ovsam.errors import AnnotationError, PhotoError
 from ovsam.evaluate.instances import evaluate
+from ovsam.evaluate.photos import chosen_photos
 from ovsam.jobs.run import Job
 
 
 def test_limit_counts_photos_with_instances(images: Path) -> None:
-    fake = FakePredictor().as_predictor()
-    assert evaluate(fake, annotated(*TWO), images, prompts="box", limit=1).photos == 1
+    assert [photo.id for photo in chosen_photos(annotated(*TWO), images, 1)] == [1]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])

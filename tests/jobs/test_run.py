@@ -22,9 +22,11 @@ from fakes import FakePredictor
 from jobs.broken import Dying, cannot_load
 from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
 from ovsam.evaluate.clicks import evaluate_clicks
+from ovsam.evaluate.detection_plan import plan
 from ovsam.evaluate.detections import evaluate_detections
 from ovsam.evaluate.instances import Report, evaluate
 from ovsam.evaluate.kinds import LabelSource
+from ovsam.evaluate.photos import chosen_photos
 from ovsam.formats.annotations import Annotations
 from ovsam.formats.coco import read_annotations
 from ovsam.formats.coco_results import Detection, Detections
@@ -167,7 +169,8 @@ def test_what_the_journal_holds_is_not_done_again(
 
     def run(fake: FakePredictor, limit: int | None) -> Report:
         return evaluate(
-            fake.as_predictor(), annotated, folder, prompts="point", limit=limit,
+            fake.as_predictor(), annotated, folder, prompts="point",
+            photos=chosen_photos(annotated, folder, limit),
             job=Job(tmp_path / "run.jsonl", progress=lambda *tick: ticks.append(tick)),
         )  # fmt: skip
 
@@ -199,14 +202,16 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
             (
                 digits(
                     evaluate_clicks(
-                        fake.as_predictor(), annotated, folder, clicks=2, limit=limit,
+                        fake.as_predictor(), annotated, folder, clicks=2,
+                        photos=chosen_photos(annotated, folder, limit),
                         job=Job(tmp_path / "clicks.jsonl"),
                     )
                 ),
                 digits(
                     evaluate_detections(
                         fake.as_predictor(), truth, Detections(found), folder,
-                        labels="detector", limit=limit,
+                        labels="detector",
+                        planned=plan(truth, Detections(found), folder, None, limit=limit),
                         job=Job(tmp_path / "boxes.jsonl"),
                     )
                 ),
@@ -239,7 +244,8 @@ def test_masks_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
 
     def run() -> None:
         evaluate_detections(
-            FakePredictor().as_predictor(), truth, found, folder, labels="detector", limit=1,
+            FakePredictor().as_predictor(), truth, found, folder, labels="detector",
+            planned=plan(truth, found, folder, None, limit=1),
             job=Job(journal),
         )  # fmt: skip
 
@@ -266,7 +272,8 @@ def test_rows_of_other_objects_are_named(
 
     def run() -> Report:
         return evaluate(
-            FakePredictor().as_predictor(), annotated, folder, prompts="box", limit=2,
+            FakePredictor().as_predictor(), annotated, folder, prompts="box",
+            photos=chosen_photos(annotated, folder, 2),
             job=Job(journal),
         )  # fmt: skip
 
@@ -287,10 +294,11 @@ def test_clicks_and_masks_of_other_objects_are_named(
     def run(labels: LabelSource) -> None:
         fake = FakePredictor().as_predictor()
         evaluate_clicks(
-            fake, annotated, folder, clicks=2, limit=1, job=Job(tmp_path / f"clicks-{labels}.jsonl")
-        )
+            fake, annotated, folder, clicks=2, photos=chosen_photos(annotated, folder, 1),
+            job=Job(tmp_path / f"clicks-{labels}.jsonl"),
+        )  # fmt: skip
         evaluate_detections(
-            fake, truth, Detections(found), folder, labels=labels, limit=1,
+            fake, truth, Detections(found), folder, labels=labels,
             job=Job(tmp_path / f"{labels}.jsonl"),
         )  # fmt: skip
 
@@ -318,11 +326,12 @@ def one_thread() -> Iterator[None]:
 def test_two_processes_give_the_digits_of_one(folder: Path, annotated: Annotations) -> None:
     load = partial(tiny_predictor, zoom=True)
     ticks: list[tuple[int, int]] = []
+    photos = chosen_photos(annotated, folder, 12)
     shared = evaluate(
-        load(), annotated, folder, prompts="point", limit=12,
+        load(), annotated, folder, prompts="point", photos=photos,
         job=Job(workers=Workers(load, 2), progress=lambda *tick: ticks.append(tick)),
     )  # fmt: skip
-    alone = evaluate(load(), annotated, folder, prompts="point", limit=12)
+    alone = evaluate(load(), annotated, folder, prompts="point", photos=photos)
     assert shared.outcomes == alone.outcomes
     assert len({outcome.iou for outcome in alone.outcomes}) > 5
     assert ticks == [(done, 12) for done in range(1, 13)]
@@ -332,9 +341,7 @@ def test_what_goes_wrong_in_a_worker_is_said(folder: Path, annotated: Annotation
     fake = FakePredictor().as_predictor()
 
     def run(load: Any, images: Path) -> Report:
-        return evaluate(
-            fake, annotated, images, prompts="box", limit=3, job=Job(workers=Workers(load, 1))
-        )
+        return evaluate(fake, annotated, images, prompts="box", job=Job(workers=Workers(load, 1)))
 
     with pytest.raises(OvsamError, match=r"A worker process ended .* fewer --workers"):
         run(Dying, folder)
@@ -351,6 +358,6 @@ def test_an_error_in_a_worker_is_the_error_of_one_process(
         (tmp_path / f"{photo}.png").write_bytes(whole[:1000])
     with pytest.raises(PhotoError, match=r"0\.png' is damaged or cut short .* again\.$"):
         evaluate(
-            FakePredictor().as_predictor(), annotated, tmp_path, prompts="box", limit=3,
+            FakePredictor().as_predictor(), annotated, tmp_path, prompts="box",
             job=Job(workers=Workers(FakePredictor, 1)),
         )  # fmt: skip

@@ -92,7 +92,6 @@ def evaluate_clicks(
     *,
     clicks: int,
     zoom: bool | None = None,
-    limit: int | None = None,
     photos: Sequence[Photo] | None = None,
     job: Job = HERE,
 ) -> ClickReport:
@@ -104,8 +103,7 @@ def evaluate_clicks(
         images_dir: the folder of the photos.
         clicks: for each instance.
         zoom: as for `Predictor.predict`; None = the model's own default.
-        limit: only the first so many photos that have instances.
-        photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
+        photos: what `chosen_photos` gave for these; None = all with instances, checked now.
         job: how the photos are gone through.
 
     Raises:
@@ -113,7 +111,7 @@ def evaluate_clicks(
         OutputError: the journal is of other settings, or cannot be used.
     """
     if photos is None:
-        photos = chosen_photos(annotations, images_dir, limit)
+        photos = chosen_photos(annotations, images_dir)
     zoomed = predictor.zoom if zoom is None else zoom
     curve: Any = Annotated[list[Share], Field(min_length=clicks, max_length=clicks)]
     done = photo_by_photo(

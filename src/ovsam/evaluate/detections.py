@@ -97,7 +97,6 @@ def evaluate_detections(
     *,
     labels: LabelSource,
     zoom: bool | None = None,
-    limit: int | None = None,
     planned: Plan | None = None,
     job: Job = HERE,
 ) -> DetectionReport:
@@ -111,8 +110,7 @@ def evaluate_detections(
         images_dir: the folder of the photos; those without a box are not read.
         labels: whose names count.
         zoom: as for `Predictor.predict`; None = the model's own default.
-        limit: only the first so many photos of the annotation file.
-        planned: what `plan` gave for these; None = it is made, and all is checked, now.
+        planned: what `plan` gave for these; None = it is made now, of all photos.
         job: how the photos with a box are gone through.
 
     Raises:
@@ -124,7 +122,7 @@ def evaluate_detections(
         check_names_objects(predictor)
     if planned is None:
         vocabulary = predictor.vocabulary if labels == "ours" else None
-        planned = plan(ground_truth, detections, images_dir, vocabulary, limit=limit)
+        planned = plan(ground_truth, detections, images_dir, vocabulary)
     vocabulary, names, items = planned.vocabulary, planned.names, planned.items
     zoomed = predictor.zoom if zoom is None else zoom
     done = photo_by_photo(

@@ -123,7 +123,6 @@ def evaluate(
     prompts: EvaluationKind,
     oracle_names: bool = False,
     zoom: bool | None = None,
-    limit: int | None = None,
     photos: Sequence[Photo] | None = None,
     job: Job = HERE,
 ) -> Report:
@@ -138,8 +137,7 @@ def evaluate(
             first, with a score of 1. Then no text model is needed, and the vocabulary only says
             which classes count.
         zoom: as for `Predictor.predict`; None = the model's own default.
-        limit: only the first so many photos that have instances.
-        photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
+        photos: what `chosen_photos` gave for these; None = all with instances, checked now.
         job: how the photos are gone through.
 
     Raises:
@@ -153,7 +151,7 @@ def evaluate(
     if not oracle_names:
         check_names_objects(predictor)
     if photos is None:
-        photos = chosen_photos(annotations, images_dir, limit)
+        photos = chosen_photos(annotations, images_dir)
     left_out = photos_left_out(annotations, photos)
     objects = evaluated_objects(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in objects.by_photo]

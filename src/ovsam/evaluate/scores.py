@@ -113,7 +113,6 @@ def collect_scores(
     annotations: Annotations,
     images_dir: Path,
     *,
-    limit: int | None = None,
     photos: Sequence[Photo] | None = None,
     progress: Progress | None = None,
 ) -> Scores:
@@ -123,8 +122,7 @@ def collect_scores(
         predictor: its own vocabulary is the one that is answered from.
         annotations: the ground truth; crowds, and classes that are never answered, are left out.
         images_dir: the folder of the photos.
-        limit: only the first so many photos that have instances.
-        photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
+        photos: what `chosen_photos` gave for these; None = all with instances, checked now.
         progress: called with (photos done, photos in all) after each photo.
 
     Raises:
@@ -132,7 +130,7 @@ def collect_scores(
             or a half of the photos has fewer than `NEEDED` objects.
     """
     if photos is None:
-        photos = chosen_photos(annotations, images_dir, limit)
+        photos = chosen_photos(annotations, images_dir)
     vocabulary = predictor.vocabulary
     objects = objects_to_fit(annotations, photos, vocabulary)
     pairs = zip(vocabulary.classes, vocabulary.answerable, strict=True)

@@ -85,8 +85,8 @@ def boxes(prompts: Sequence[Prompt]) -> list[tuple[float, ...]]:
 @pytest.mark.parametrize("zoom", [False, True])
 @pytest.mark.parametrize("prompts", get_args(PromptKind))
 def test_a_model_agrees_with_itself(folder: Path, prompts: Any, zoom: bool) -> None:
-    model, data_set = tiny_predictor(), read_data_set(folder)
-    report = agreement(model, model, data_set, prompts=prompts, zoom=zoom)
+    model, data_set = tiny_predictor(zoom=zoom), read_data_set(folder)
+    report = agreement(model, model, data_set, prompts=prompts)
     assert report.iou.tolist() == [1.0, 1.0, 1.0]
     assert report.zoom == (zoom, zoom)
 

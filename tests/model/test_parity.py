@@ -12,12 +12,13 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
 from ovsam.config import AdapterConfig, DecoderConfig, EncoderConfig, ModelConfig, RegionConfig
+from ovsam.geometry import masks_to_boxes_xyxy
 from ovsam.model.clip import ClipImageEncoder
 from ovsam.model.convert import KEY_MAP, KEY_MAP_SAM_DECODER, assemble
 from ovsam.model.ovsam import OVSAM, ClassPrototypes, Features
 from ovsam.model.presets import RELEASED_DECODER
 from ovsam.model.prompt_batch import PromptBatch
-from ovsam.model.region import class_logits, mask_logits_to_boxes
+from ovsam.model.region import class_logits
 from ovsam.model.state_dict import fill
 from ovsam.text.bank import Bank
 from released import SETTINGS, SHAPES, outputs, seeded
@@ -99,8 +100,11 @@ def mask_logits(model: OVSAM, features: Features, kind: str) -> Tensor:
 
 @pytest.fixture(scope="module")
 def regions(kind: str, mask_logits: Tensor) -> Tensor:
+    """The boxes of prompts, or else those of the masks, in model pixels."""
     boxes = prompt(kind).boxes_xyxy
-    return mask_logits_to_boxes(mask_logits) if boxes is None else boxes
+    if boxes is None:
+        boxes = 4 * torch.from_numpy(masks_to_boxes_xyxy(mask_logits[:, 0].numpy() > 0)).float()
+    return boxes
 
 
 def assert_close(ours: Tensor, name: str) -> None:
@@ -182,19 +186,3 @@ def test_sams_own_decoder(pyramid: list[Tensor]) -> None:
     assert_close(sparse, "sam.point_box_mask.sparse")
     assert_close(mask_logits[:, 1:], "sam.point_box_mask.low_res")
     assert_close(quality[:, 1:], "sam.point_box_mask.iou")
-
-
-@pytest.mark.parametrize(
-    ("inside", "box"),
-    [
-        ((slice(2, 5), slice(1, 3)), [4, 8, 12, 20]),
-        ((slice(0, 8), slice(0, 8)), [0, 0, 32, 32]),
-        ((slice(7, 8), slice(7, 8)), [28, 28, 32, 32]),
-        ((slice(0, 0), slice(0, 0)), [0, 0, 0, 0]),
-    ],
-    ids=["part", "all", "last pixel", "empty"],
-)
-def test_box_of_a_mask(inside: tuple[slice, slice], box: list[int]) -> None:
-    mask_logits = torch.full((1, 1, 8, 8), -1.0)
-    mask_logits[0, 0][inside] = 1.0
-    assert mask_logits_to_boxes(mask_logits).tolist() == [box]

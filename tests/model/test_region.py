@@ -10,7 +10,7 @@ from torch import Tensor
 from ovsam.config import RegionConfig
 from ovsam.model import region as label
 from ovsam.model.features import covers_c5
-from ovsam.model.region import RegionHead, class_logits, fuse, mask_logits_to_boxes
+from ovsam.model.region import RegionHead, class_logits, fuse
 from ovsam.text.bank import Bank
 from tiny_model import region_head
 
@@ -79,14 +79,6 @@ def test_a_class_that_may_not_be_the_answer_still_takes_its_share() -> None:
     )
     assert without[0] == -math.inf
     torch.testing.assert_close(without[1:], of_all[1:])
-
-
-def test_boxes_of_masks_by_hand() -> None:
-    logits = torch.full((3, 1, 8, 10), -1.0)
-    logits[0, 0, 2:5, 3:4] = 1
-    logits[2, 0, 7, 9] = logits[2, 0, 0, 0] = 1
-    expected = torch.tensor([[12.0, 8, 16, 20], [0, 0, 0, 0], [0, 0, 40, 32]])
-    torch.testing.assert_close(mask_logits_to_boxes(logits), expected)
 
 
 def test_a_mask_that_vanishes_at_stride_32_covers_nothing() -> None:

@@ -74,7 +74,6 @@ def compare(
             pair.teacher,
             data_set,
             prompts=prompts,
-            zoom=zoom,
             limit=limit,
             objects=objects,
             job=job,

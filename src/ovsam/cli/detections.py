@@ -99,7 +99,6 @@ def evaluate_detections(
             detections,
             images,
             labels=labels,
-            zoom=zoom,
             planned=planned,
             job=job,
         )

@@ -119,7 +119,7 @@ def evaluate(
     if names is not None and not oracle_names and predictor.names_objects:
         embed_names(predictor)
     with photo_job(journal, workers, load) as job:
-        report = measure(predictor, content, photos_dir, zoom=zoom, photos=photos, job=job)
+        report = measure(predictor, content, photos_dir, photos=photos, job=job)
     if json_path is not None:
         write_report(
             json_path,
@@ -141,17 +141,13 @@ def evaluate(
 
 
 def _vocabulary(name: str, unseen: str | None) -> Vocabulary:
-    """The vocabulary, with what `--unseen` names marked so."""
+    """The vocabulary, with what `--unseen` names marked so, each as it is written."""
     from ovsam.vocabulary.load import load_vocabulary
-
-    vocabulary = load_vocabulary(name)
-    return vocabulary if unseen is None else _marked(vocabulary, unseen)
-
-
-def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
-    """The vocabulary with what `--unseen` names marked so, each as it is written."""
     from ovsam.vocabulary.names import typed_names
 
+    vocabulary = load_vocabulary(name)
+    if unseen is None:
+        return vocabulary
     names = typed_names(unseen)  # what means the same is not one class here
     if not names:
         raise UsageError(

@@ -91,7 +91,6 @@ def evaluate_clicks(
     images_dir: Path,
     *,
     clicks: int,
-    zoom: bool | None = None,
     photos: Sequence[Photo] | None = None,
     job: Job = HERE,
 ) -> ClickReport:
@@ -102,7 +101,6 @@ def evaluate_clicks(
         annotations: the ground truth.
         images_dir: the folder of the photos.
         clicks: for each instance.
-        zoom: as for `Predictor.predict`; None = the model's own default.
         photos: what `chosen_photos` gave for these; None = all with instances, checked now.
         job: how the photos are gone through.
 
@@ -112,11 +110,10 @@ def evaluate_clicks(
     """
     if photos is None:
         photos = chosen_photos(annotations, images_dir)
-    zoomed = predictor.zoom if zoom is None else zoom
     curve: Any = Annotated[list[Share], Field(min_length=clicks, max_length=clicks)]
     done = photo_by_photo(
         predictor,
-        partial(_photo_curves, images_dir=images_dir, clicks=clicks, zoom=zoom),
+        partial(_photo_curves, images_dir=images_dir, clicks=clicks),
         {photo.id: (photo, annotations.by_photo[photo.id]) for photo in photos},
         job=job,
         record=Record[list[float]](
@@ -126,7 +123,7 @@ def evaluate_clicks(
                 "measures": "masks after clicks",
                 "annotations": annotations.fingerprint,
                 "clicks": clicks,
-                "zoom": zoomed,
+                "zoom": predictor.zoom,
             },
             fits=lambda item, rows: len(rows) == len(_clickable_masks(*item)),
         ),
@@ -138,7 +135,7 @@ def evaluate_clicks(
         )
     return ClickReport(
         model=predictor.model_name,
-        zoom=zoomed,
+        zoom=predictor.zoom,
         photos=len(photos),
         seconds=done.seconds,
         iou=np.array(done.rows).reshape(-1, clicks),
@@ -155,13 +152,12 @@ def _photo_curves(
     item: tuple[Photo, Sequence[Instance]],
     images_dir: Path,
     clicks: int,
-    zoom: bool | None,
 ) -> list[list[float]]:
     """IoU after each click of each instance with a mask."""
     photo, instances = item
     encoded = predictor.encode(read_annotated_photo(photo, images_dir))
     masks = _clickable_masks(photo, instances)
-    return [_curve(predictor, encoded, mask, clicks, zoom) for mask in masks]
+    return [_curve(predictor, encoded, mask, clicks) for mask in masks]
 
 
 def _clickable_masks(photo: Photo, instances: Sequence[Instance]) -> list[NDArray[np.bool_]]:
@@ -192,7 +188,6 @@ def _curve(
     encoded: Any,
     ground_truth: NDArray[np.bool_],
     clicks: int,
-    zoom: bool | None,
 ) -> list[float]:
     """IoU after each click."""
     points, labels = [mask_centre_xy(ground_truth)], [1]
@@ -200,7 +195,7 @@ def _curve(
     mask_logits = None
     while True:
         prompt = Prompt(np.stack(points), np.array(labels), mask_logits=mask_logits)
-        [candidates] = predictor.segment(encoded, [prompt], zoom=zoom)
+        [candidates] = predictor.segment(encoded, [prompt])
         mask = candidates.mask
         ious.append(mask_iou(mask, ground_truth))
         if len(ious) == clicks:

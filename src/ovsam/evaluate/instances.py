@@ -122,7 +122,6 @@ def evaluate(
     *,
     prompts: EvaluationKind,
     oracle_names: bool = False,
-    zoom: bool | None = None,
     photos: Sequence[Photo] | None = None,
     job: Job = HERE,
 ) -> Report:
@@ -136,7 +135,6 @@ def evaluate(
         oracle_names: whether masks alone are measured and the annotated name of each counts as the
             first, with a score of 1. Then no text model is needed, and the vocabulary only says
             which classes count.
-        zoom: as for `Predictor.predict`; None = the model's own default.
         photos: what `chosen_photos` gave for these; None = all with instances, checked now.
         job: how the photos are gone through.
 
@@ -155,7 +153,6 @@ def evaluate(
     left_out = photos_left_out(annotations, photos)
     objects = evaluated_objects(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in objects.by_photo]
-    zoomed = predictor.zoom if zoom is None else zoom
     done = photo_by_photo(
         predictor,
         partial(
@@ -163,7 +160,6 @@ def evaluate(
             images_dir=images_dir,
             kind=prompts,
             oracle_names=oracle_names,
-            zoom=zoom,
         ),
         {photo.id: (photo, objects.by_photo[photo.id]) for photo in photos},
         job=job,
@@ -175,7 +171,7 @@ def evaluate(
                 "annotations": annotations.fingerprint,
                 "vocabulary": predictor.vocabulary.fingerprint,
                 "prompts": prompts,
-                "zoom": zoomed,
+                "zoom": predictor.zoom,
             },
             fits=_fits,
         ),
@@ -185,7 +181,7 @@ def evaluate(
         vocabulary=predictor.vocabulary.name,
         prompts=prompts,
         oracle_names=oracle_names,
-        zoom=zoomed,
+        zoom=predictor.zoom,
         photos=len(photos),
         not_counted=replace(left_out, objects_never_answered=objects.left_out),
         seconds=done.seconds,
@@ -207,13 +203,10 @@ def _photo_outcomes(
     images_dir: Path,
     kind: EvaluationKind,
     oracle_names: bool,
-    zoom: bool | None,
 ) -> list[Outcome]:
     photo, instances = item
     pixels = read_annotated_photo(photo, images_dir)
-    answers = answer_instances(
-        predictor, pixels, instances, kind, oracle_names=oracle_names, zoom=zoom
-    )
+    answers = answer_instances(predictor, pixels, instances, kind, oracle_names=oracle_names)
     return [
         _outcome(instance, name, instance.mask(photo.size_hw), answer)
         for (instance, name), answer in zip(instances, answers, strict=True)

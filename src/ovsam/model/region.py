@@ -259,22 +259,3 @@ def fuse(
     mixed = clip_valid[:, None] | (weight >= 1)
     fused = torch.where(mixed, torch.lerp(head, clip, weight), head)
     return fused.masked_fill(~F.pad(answerable, (0, 1), value=True), -torch.inf)
-
-
-def mask_logits_to_boxes(mask_logits: Tensor) -> Tensor:
-    """The box around each predicted mask (logit > 0): a point prompt's region (paper §3.2).
-
-    Args:
-        mask_logits: `(N, 1, h, w)` at a quarter of the model's resolution.
-
-    Returns:
-        `(N, 4)` boxes xyxy in model pixels, maximum exclusive; zeros for an empty mask.
-    """
-    inside = mask_logits[:, 0] > 0
-    bounds = []
-    for along in (inside.any(1), inside.any(2)):  # columns (N, w), rows (N, h)
-        hit = along.to(torch.uint8)
-        low, after_high = hit.argmax(1), along.shape[1] - hit.flip(1).argmax(1)
-        bounds.append(torch.stack([low, after_high * along.any(1)], dim=1))
-    boxes = torch.stack(bounds, dim=2).flatten(1)  # (N, 4): low x, low y, high x, high y
-    return boxes.to(mask_logits) * 4

@@ -130,7 +130,6 @@ def _answer_photo(
         instances,
         answers.content["prompts"],
         oracle_names=answers.oracle_names,
-        zoom=answers.content["zoom"],
     )
     drawn = []
     for (instance, name), answer in zip(instances, found, strict=True):

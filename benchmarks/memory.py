@@ -110,6 +110,7 @@ def run(side: str, folder: Path) -> dict[str, Any]:
     from ovsam.evaluate.instances import evaluate
     from ovsam.formats.coco_results import Detection, Detections
     from ovsam.formats.ground_truth import read_ground_truth
+    from ovsam.jobs.run import Job
     from ovsam.vocabulary.load import load_vocabulary
 
     start = time.perf_counter()
@@ -123,8 +124,9 @@ def run(side: str, folder: Path) -> dict[str, Any]:
         if done in (total // 2, total):
             peaks["half of the photos" if done < total else "all photos"] = peak_gb()
 
+    job = Job(progress=tick)
     if side == "evaluate":
-        evaluate(predictor, truth.annotations, folder, prompts="box", progress=tick)
+        evaluate(predictor, truth.annotations, folder, prompts="box", job=job)
     else:
         ids = {category.name: i for i, category in truth.categories.items()}
         detections: dict[int, list[Detection]] = {}
@@ -132,7 +134,7 @@ def run(side: str, folder: Path) -> dict[str, Any]:
             found = Detection(one.photo_id, ids[one.category], one.box_xyxy, one.area % 1)
             detections.setdefault(one.photo_id, []).append(found)
         boxes = Detections(detections)
-        evaluate_detections(predictor, truth, boxes, folder, labels="detector", progress=tick)
+        evaluate_detections(predictor, truth, boxes, folder, labels="detector", job=job)
     peaks["report"] = peak_gb()
     seconds["report"] = time.perf_counter() - start
     return {"peak_gb": peaks, "seconds": seconds}

@@ -99,7 +99,7 @@ class FakePredictor:
         prompts: Prompt | Sequence[Prompt],
         *,
         multimask: bool = False,
-        zoom: bool | None = None,  # noqa: ARG002
+        **_: Any,
     ) -> list[Candidates]:
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self.prompts += prompts
@@ -113,7 +113,7 @@ class FakePredictor:
         vocabulary: Words | None = None,
         top: int = 5,
         threshold: float | None = None,
-        zoom: bool | None = None,  # noqa: ARG002
+        **_: Any,
     ) -> list[Names]:
         assert self.names_objects
         items = [masks] if isinstance(masks, Candidates) else list(cast("Sequence[Any]", masks))
@@ -133,8 +133,8 @@ class FakePredictor:
         vocabulary: Words | None = None,
         multimask: bool = False,
         top: int = 5,
-        zoom: bool | None = None,  # noqa: ARG002
         threshold: float | None = None,
+        **_: Any,
     ) -> list[Prediction]:
         found = self.segment(encoded, prompts, multimask=multimask)
         classes = (self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)).classes

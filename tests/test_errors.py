@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 
-from ovsam import errors
 from ovsam.errors import and_more, first_few, quoted
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(errors).failed == 0
 
 
 @pytest.mark.parametrize(

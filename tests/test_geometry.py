@@ -1,6 +1,5 @@
 """Boxes, masks, run lengths and polygons."""
 
-import doctest
 import json
 from typing import Any
 
@@ -28,10 +27,6 @@ NUMBERS = st.floats(-1e4, 1e4, allow_nan=False, width=32)
 def boxes_xyxy(draw: st.DrawFn) -> list[list[float]]:
     """A few boxes, empty and inverted ones among them."""
     return draw(st.lists(st.lists(NUMBERS, min_size=4, max_size=4), min_size=1, max_size=4))
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(geometry, extraglobs={"np": np}).failed == 0
 
 
 @given(MASKS)

@@ -20,6 +20,7 @@ GROUND = (
     "structures",
     "candidates",
     "files",
+    "shipped",
     "geometry",
     "config",
     "segmenter",

@@ -15,6 +15,7 @@ from ovsam.cli.app import app
 from ovsam.config import CalibrationConfig
 from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.kinds import PromptKind
+from ovsam.evaluate.photos import chosen_photos
 from ovsam.formats.coco import read_annotations
 from ovsam.model.presets import MODELS
 from ovsam.predictor.predictor import Predictor
@@ -71,6 +72,7 @@ def test_held_out_photos(
     """A coarse net for accidents; the figures of the README come from `ovsam evaluate`."""
     root = photos_root / "coco_sample"
     annotations = read_annotations(root / "annotations" / "instances_val2017.json")
-    report = evaluate(lite, annotations, root / "val2017", prompts=prompts, limit=2)
+    photos = chosen_photos(annotations, root / "val2017", 2)
+    report = evaluate(lite, annotations, root / "val2017", prompts=prompts, photos=photos)
     assert report.summary.iou is not None and report.summary.iou > iou
     assert report.summary.accuracy_top5 is not None and report.summary.accuracy_top5 > top5

@@ -23,26 +23,21 @@ class Computer(Protocol):
     @property
     def model_name(self) -> str:
         """The model's name, as shown to people."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """What tells two models of one name apart."""
-        ...
 
     @property
     def device(self) -> str:
         """Where it computes: "cpu", "cuda:0", ..."""
-        ...
 
     @property
     def threads(self) -> int:
         """How many of the processor's threads it computes with; other numbers round otherwise."""
-        ...
 
     def use_threads(self, count: int, /) -> None:
         """Compute with so many of the processor's threads from now on, in all of this process."""
-        ...
 
 
 class Segmenter(Computer, Protocol):
@@ -55,26 +50,21 @@ class Segmenter(Computer, Protocol):
     @property
     def config(self) -> ModelConfig:
         """The model's numbers."""
-        ...
 
     @property
     def names_objects(self) -> bool:
         """Whether it has names, too. If not, `segment` is all it does: the others raise."""
-        ...
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The class names used where a call gives none."""
-        ...
 
     @property
     def zoom(self) -> bool:
         """Whether it zooms where a call does not say."""
-        ...
 
     def encode(self, image: NDArray[np.uint8], /) -> Any:
         """Encode an RGB photo `(H, W, 3)`; the result serves any number of prompts and threads."""
-        ...
 
     def segment(
         self,
@@ -86,7 +76,6 @@ class Segmenter(Computer, Protocol):
         zoom: bool | None = None,
     ) -> list[Candidates]:
         """Masks for each prompt; no text model and no vocabulary is needed."""
-        ...
 
     def name(
         self,
@@ -105,7 +94,6 @@ class Segmenter(Computer, Protocol):
         each mask. To name what is in another box, as an annotated one, with the masks as they are,
         put it in its place: `dataclasses.replace(candidates, box_xyxy=box)`.
         """
-        ...
 
     def predict(
         self,
@@ -120,7 +108,6 @@ class Segmenter(Computer, Protocol):
         threshold: float | None = None,
     ) -> list[Prediction]:
         """Masks and names for each prompt, painted: quicker than the two verbs one by one."""
-        ...
 
     def prepare(
         self,
@@ -129,4 +116,3 @@ class Segmenter(Computer, Protocol):
         /,
     ) -> Vocabulary:
         """Compute the text embeddings of a vocabulary ahead of its first use; see its `notes`."""
-        ...

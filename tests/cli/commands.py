@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from coco_rows import polygon, row
+
 Run = Callable[..., Any]
 
 
@@ -23,15 +25,6 @@ def write_annotations() -> None:
     content = {
         "images": [{"id": 1, "file_name": "photo.jpg", "width": 300, "height": 200}],
         "categories": [{"id": 1, "name": "cat"}],
-        "annotations": [
-            {
-                "id": 1,
-                "image_id": 1,
-                "category_id": 1,
-                "bbox": [10, 20, 100, 100],
-                "area": 10000,
-                "segmentation": [[10, 20, 110, 20, 110, 120, 10, 120]],
-            }
-        ],
+        "annotations": [row(1, 1, 1, [10, 20, 100, 100], polygon(10, 20, 110, 120))],
     }
     Path("instances.json").write_text(json.dumps(content))

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from coco_rows import polygon, row
 from ovsam.cli.app import app
 from ovsam.data.check import Contents, check
 from ovsam.data.contact_sheet import CELL, contact_sheet
@@ -38,22 +39,8 @@ def coco(folder: Path, change: Callable[[dict[str, Any]], None] = lambda _: None
         ],
         "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}, {"id": 3, "name": "ox"}],
         "annotations": [
-            {
-                "id": 5,
-                "image_id": 0,
-                "category_id": 1,
-                "bbox": [10, 10, 20, 20],
-                "area": 400,
-                "segmentation": [[10, 10, 30, 10, 30, 30, 10, 30]],
-            },
-            {
-                "id": 6,
-                "image_id": 0,
-                "category_id": 2,
-                "bbox": [0, 0, 50, 40],
-                "area": 2000,
-                "segmentation": rle(0, 0, 50, 40),
-            },
+            row(5, 0, 1, [10, 10, 20, 20], polygon(10, 10, 30, 30)),
+            row(6, 0, 2, [0, 0, 50, 40], rle(0, 0, 50, 40)),
         ],
     }
     change(content)

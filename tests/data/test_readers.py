@@ -40,6 +40,7 @@ from ovsam.images.read import DEFAULT_MAX_PIXELS
 from ovsam.jobs.journal import Journal
 from ovsam.paper.cases import check_sources, choose, read_answers
 from ovsam.paper.order import pairs
+from ovsam.paper.reports import Reports
 from ovsam.paper.results import Results
 from ovsam.paper.table_set import Folders, Row, read_table_set
 from ovsam.vocabulary.load import load_vocabulary
@@ -653,7 +654,7 @@ def test_any_report_is_a_row_of_tables_or_a_gap(folder: Path, data: st.DataObjec
     (folder / "set.toml").write_text(SET)
     path.write_bytes(data.draw(spoilt(REPORT)))
     tables = read_table_set(str(folder / "set.toml"))
-    results = Results(tables, where)
+    results = Results(Reports(tables, where))
     [table] = tables.tables
     filled = results.fill(replace(table, columns=table.columns[:2], rows=ROWS, plot=()))
     for cell in filled.rows[0].cells:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from coco_rows import polygon
 from ovsam.data.scene_crops import SceneCrop, SceneCropConfig, _rasterised, draw_scene_crop
 from ovsam.errors import AnnotationError, PhotoError
 from ovsam.formats.annotations import Instance
@@ -24,10 +25,6 @@ PHOTO = (40, 60)  # height, width
 LEFT = (6, 10, 26, 30)  # xyxy; lies left of the middle
 RIGHT = (40, 5, 56, 35)
 TRIANGLE = [10.0, 8.0, 50.0, 8.0, 10.0, 36.0]  # 40 wide, 28 high, area 560
-
-
-def polygon(x0: float, y0: float, x1: float, y1: float) -> list[list[float]]:
-    return [[x0, y0, x1, y0, x1, y1, x0, y1]]
 
 
 def thing(box: tuple[int, int, int, int], segmentation: Any, category: str = "thing") -> Instance:

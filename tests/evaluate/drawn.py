@@ -4,26 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from coco_rows import polygon, row
 from ovsam.formats.annotations import Annotations
 from ovsam.formats.coco import parse_annotations
-
-
-def polygon(x0: float, y0: float, x1: float, y1: float) -> list[list[float]]:
-    return [[x0, y0, x1, y0, x1, y1, x0, y1]]
-
-
-def row(
-    number: int, photo: int, category: int, bbox: list[float], segmentation: Any
-) -> dict[str, Any]:
-    return {
-        "id": number,
-        "image_id": photo,
-        "category_id": category,
-        "bbox": bbox,
-        "area": bbox[2] * bbox[3],
-        "segmentation": segmentation,
-    }
-
 
 CATEGORIES: list[dict[str, Any]] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "coffee_mug"}]
 

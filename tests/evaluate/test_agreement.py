@@ -19,6 +19,7 @@ from ovsam.evaluate.agreement import AgreementReport, agreement
 from ovsam.evaluate.kinds import PromptKind
 from ovsam.evaluate.pair import load_pair
 from ovsam.jobs.processes import Workers
+from ovsam.jobs.run import Job
 from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Prompt
 from photo_folder import HEIGHT, WIDTH, rectangle, rle, spoil, write_photo
@@ -84,8 +85,8 @@ def boxes(prompts: Sequence[Prompt]) -> list[tuple[float, ...]]:
 @pytest.mark.parametrize("zoom", [False, True])
 @pytest.mark.parametrize("prompts", get_args(PromptKind))
 def test_a_model_agrees_with_itself(folder: Path, prompts: Any, zoom: bool) -> None:
-    model, data_set = tiny_predictor(), read_data_set(folder)
-    report = agreement(model, model, data_set, prompts=prompts, zoom=zoom)
+    model, data_set = tiny_predictor(zoom=zoom), read_data_set(folder)
+    report = agreement(model, model, data_set, prompts=prompts)
     assert report.iou.tolist() == [1.0, 1.0, 1.0]
     assert report.zoom == (zoom, zoom)
 
@@ -105,7 +106,7 @@ def test_iou_by_hand(folder: Path) -> None:
         Halved(),
         FakePredictor(),
         read_data_set(folder),
-        progress=lambda done, total: ticks.append((done, total)),
+        job=Job(progress=lambda done, total: ticks.append((done, total))),
     )
     assert report.iou.dtype == np.float64
     assert report.iou.tolist() == [0.5, 0.5, 0.5]
@@ -166,7 +167,7 @@ def test_a_photo_that_cannot_be_read_is_skipped_and_counted(folder: Path) -> Non
         FakePredictor(),
         read_data_set(folder),
         limit=1,
-        progress=lambda done, total: ticks.append((done, total)),
+        job=Job(progress=lambda done, total: ticks.append((done, total))),
     )
     assert (report.photos, len(report.iou), report.skipped) == (1, 1, 1)
     assert "sa_1.jpg" in report.problems[0]
@@ -211,7 +212,7 @@ def test_what_the_journal_holds_is_not_done_again(folder: Path, tmp_path: Path) 
         student = Halved()
         reports.append(
             compared(
-                student, FakePredictor(), data_set, limit=limit, journal=tmp_path / "run.jsonl"
+                student, FakePredictor(), data_set, limit=limit, job=Job(tmp_path / "run.jsonl")
             ).as_dict()
         )
         calls.append(student.encode_calls)
@@ -223,7 +224,7 @@ def test_what_the_journal_holds_is_not_done_again(folder: Path, tmp_path: Path) 
             Halved(),
             FakePredictor(fingerprint="beef"),
             data_set,
-            journal=tmp_path / "run.jsonl",
+            job=Job(tmp_path / "run.jsonl"),
         )
 
 
@@ -239,7 +240,7 @@ def test_workers_give_the_digits_of_one_process(folder: Path) -> None:
     data_set = read_data_set(folder)
     load = partial(load_pair, of_radius_3, of_radius_6)
     shared, alone = (
-        agreement(of_radius_3(), of_radius_6(), data_set, prompts="point", workers=workers)
+        agreement(of_radius_3(), of_radius_6(), data_set, prompts="point", job=Job(workers=workers))
         for workers in (Workers(load, 1), None)
     )
     assert shared.iou.tolist() == alone.iou.tolist()

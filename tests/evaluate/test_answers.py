@@ -10,11 +10,13 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from evaluate.drawn import TWO, annotated, polygon, row
+from coco_rows import polygon, row
+from evaluate.drawn import TWO, annotated
 from fakes import FakePredictor
 from ovsam.errors import OutputError, OvsamError
 from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.kinds import EvaluationKind
+from ovsam.jobs.run import Job
 from ovsam.structures import Label, Names
 
 
@@ -30,7 +32,7 @@ class Broken(FakePredictor):
 def test_a_report_never_holds_what_is_no_number(images: Path, tmp_path: Path) -> None:
     journal = tmp_path / "run.jsonl"
     with pytest.raises(OvsamError, match="fake gives scores that are no finite numbers"):
-        evaluate(Broken().as_predictor(), annotated(*TWO), images, prompts="box", journal=journal)
+        evaluate(Broken().as_predictor(), annotated(*TWO), images, prompts="box", job=Job(journal))
     assert len(journal.read_text().splitlines()) == 1
 
 
@@ -106,6 +108,6 @@ def test_a_model_without_names_has_none_to_measure(images: Path) -> None:
 def test_a_journal_of_names_is_none_of_masks(images: Path, tmp_path: Path) -> None:
     journal = tmp_path / "run.jsonl"
     fake = FakePredictor().as_predictor()
-    evaluate(fake, annotated(*TWO), images, prompts="box", journal=journal)
+    evaluate(fake, annotated(*TWO), images, prompts="box", job=Job(journal))
     with pytest.raises(OutputError, match="begun with measures 'masks and names', not 'masks'"):
-        evaluate(fake, annotated(*TWO), images, prompts="box", oracle_names=True, journal=journal)
+        evaluate(fake, annotated(*TWO), images, prompts="box", oracle_names=True, job=Job(journal))

@@ -13,10 +13,13 @@ from PIL import Image
 from fakes import FakeEncodedImage, FakePredictor
 from ovsam.candidates import Candidates
 from ovsam.errors import AnnotationError, OvsamError
+from ovsam.evaluate.detection_plan import plan
 from ovsam.evaluate.detections import BOXES_AT_ONCE, DetectionReport, evaluate_detections
+from ovsam.evaluate.kinds import LabelSource
 from ovsam.formats.coco_results import parse_detections
 from ovsam.formats.ground_truth import GroundTruth, parse_ground_truth
 from ovsam.geometry import decode_rle
+from ovsam.jobs.run import HERE, Job
 from ovsam.structures import Prompt
 from ovsam.vocabulary.load import load_vocabulary
 from photo_folder import rectangle
@@ -63,11 +66,17 @@ def evaluated(
     what: GroundTruth,
     rows: Sequence[dict[str, Any]],
     images: Path,
-    **options: Any,
+    labels: LabelSource = "detector",
+    limit: int | None = None,
+    job: Job = HERE,
 ) -> DetectionReport:
     found = parse_detections(rows, what)
+    planned = None
+    if limit is not None:
+        vocabulary = fake.vocabulary if labels == "ours" else None
+        planned = plan(what, found, images, vocabulary, limit=limit)
     return evaluate_detections(
-        fake.as_predictor(), what, found, images, **{"labels": "detector", **options}
+        fake.as_predictor(), what, found, images, labels=labels, planned=planned, job=job
     )
 
 
@@ -83,7 +92,7 @@ def test_the_detectors_names(images: Path) -> None:
         TWO,
         rows,
         images,
-        progress=lambda done, total: ticks.append((done, total)),
+        job=Job(progress=lambda done, total: ticks.append((done, total))),
     )
     assert [(r["image_id"], r["category_id"], r["score"]) for r in report.results] == [
         (0, CAT, 0.9),

@@ -8,12 +8,14 @@ from typing import Any, get_args
 
 import pytest
 
-from evaluate.drawn import TWO, annotated, polygon, row
+from coco_rows import polygon, row
+from evaluate.drawn import TWO, annotated
 from fakes import FakePredictor
 from ovsam.evaluate.instances import evaluate
 from ovsam.evaluate.kinds import EvaluationKind
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.formats.coco import parse_annotations
+from ovsam.jobs.run import Job
 from ovsam.vocabulary.load import load_vocabulary
 
 
@@ -25,7 +27,7 @@ def test_box_prompts_by_hand(images: Path) -> None:
         annotated(*TWO),
         images,
         prompts="box",
-        progress=lambda done, total: ticks.append((done, total)),
+        job=Job(progress=lambda done, total: ticks.append((done, total))),
     )
     assert [outcome.iou for outcome in report.outcomes] == pytest.approx([1.0, 0.5])
     assert [outcome.rank for outcome in report.outcomes] == [0, 2]

@@ -24,6 +24,7 @@ sys.path.insert(0, sys.argv[1])
 from fakes import FakePredictor
 from ovsam.formats.coco import read_annotations
 from ovsam.evaluate.instances import evaluate
+from ovsam.jobs.run import Job
 
 class Slow(FakePredictor):
     def encode(self, image):
@@ -34,7 +35,7 @@ print("begun", flush=True)
 root = Path(sys.argv[2])
 report = evaluate(
     Slow().as_predictor(), read_annotations(root / "ground_truth.json"), root, prompts="noisy-box",
-    journal=Path(sys.argv[3]) if len(sys.argv) > 3 else None,
+    job=Job(Path(sys.argv[3]) if len(sys.argv) > 3 else None),
 ).as_dict()
 del report["seconds"]
 print(json.dumps(report, allow_nan=False))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from evaluate.drawn import CATEGORIES, TWO, annotated, polygon, row
+from coco_rows import polygon, row
+from evaluate.drawn import CATEGORIES, TWO, annotated
 from fakes import FakePredictor
 from ovsam.errors import AnnotationError, OvsamError
 from ovsam.evaluate.instances import evaluate

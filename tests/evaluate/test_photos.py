@@ -12,11 +12,12 @@ from evaluate.drawn import TWO, annotated
 from fakes import FakePredictor
 from ovsam.errors import AnnotationError, PhotoError
 from ovsam.evaluate.instances import evaluate
+from ovsam.evaluate.photos import chosen_photos
+from ovsam.jobs.run import Job
 
 
 def test_limit_counts_photos_with_instances(images: Path) -> None:
-    fake = FakePredictor().as_predictor()
-    assert evaluate(fake, annotated(*TWO), images, prompts="box", limit=1).photos == 1
+    assert [photo.id for photo in chosen_photos(annotated(*TWO), images, 1)] == [1]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -47,6 +48,6 @@ def test_photo_of_another_size_is_named_before_any_work(images: Path) -> None:
     Image.new("RGB", (61, 40)).save(images / "b.png")
     fake, journal = FakePredictor(), images / "run.jsonl"
     with pytest.raises(AnnotationError, match=r"'b\.png' \(id 2\) in .* is 61 x 40 pixels, but"):
-        evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box", journal=journal)
+        evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box", job=Job(journal))
     assert fake.encode_calls == 0
     assert not journal.exists()

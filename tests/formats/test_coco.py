@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coco_rows import polygon, row
 from ovsam.errors import AnnotationError
 from ovsam.formats.coco import parse_annotations, read_annotations
 from ovsam.formats.ground_truth import parse_ground_truth
@@ -26,24 +27,8 @@ GOOD: dict[str, Any] = {
     ],
     "categories": [{"id": 7, "name": "cat"}],
     "annotations": [
-        {
-            "id": 10,
-            "image_id": 1,
-            "category_id": 7,
-            "bbox": [1, 2, 3, 2],
-            "area": 6,
-            "iscrowd": 0,
-            "segmentation": [[1, 2, 4, 2, 4, 4, 1, 4]],
-        },
-        {
-            "id": 11,
-            "image_id": 1,
-            "category_id": 7,
-            "bbox": [0, 0, 8, 6],
-            "area": 48,
-            "iscrowd": 1,
-            "segmentation": {"size": [6, 8], "counts": [0, 48]},
-        },
+        row(10, 1, 7, [1, 2, 3, 2], polygon(1, 2, 4, 4), iscrowd=0),
+        row(11, 1, 7, [0, 0, 8, 6], {"size": [6, 8], "counts": [0, 48]}, iscrowd=1),
     ],
 }
 

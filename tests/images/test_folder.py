@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import os
 import unicodedata
 from pathlib import Path
@@ -13,15 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fuzzing import examples
-from ovsam.images import folder as photo_files
 from ovsam.images.folder import PhotoFolder, is_photo_name, is_system_entry, leaves_folder
 
 COMPOSED = unicodedata.normalize("NFC", "café crème")
 DECOMPOSED = unicodedata.normalize("NFD", "café crème")
-
-
-def test_the_docs() -> None:
-    assert doctest.testmod(photo_files).failed == 0
 
 
 def touch(root: Path, *names: str) -> PhotoFolder:

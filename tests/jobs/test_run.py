@@ -22,14 +22,17 @@ from fakes import FakePredictor
 from jobs.broken import Dying, cannot_load
 from ovsam.errors import CheckpointError, OutputError, OvsamError, PhotoError
 from ovsam.evaluate.clicks import evaluate_clicks
+from ovsam.evaluate.detection_plan import plan
 from ovsam.evaluate.detections import evaluate_detections
 from ovsam.evaluate.instances import Report, evaluate
 from ovsam.evaluate.kinds import LabelSource
+from ovsam.evaluate.photos import chosen_photos
 from ovsam.formats.annotations import Annotations
 from ovsam.formats.coco import read_annotations
 from ovsam.formats.coco_results import Detection, Detections
 from ovsam.formats.ground_truth import read_ground_truth
 from ovsam.jobs.processes import Workers
+from ovsam.jobs.run import Job
 from tiny_model import tiny_predictor
 
 SOURCE, TESTS = Path(__file__).parents[2] / "src", Path(__file__).parents[1]
@@ -166,8 +169,9 @@ def test_what_the_journal_holds_is_not_done_again(
 
     def run(fake: FakePredictor, limit: int | None) -> Report:
         return evaluate(
-            fake.as_predictor(), annotated, folder, prompts="point", limit=limit,
-            journal=tmp_path / "run.jsonl", progress=lambda *tick: ticks.append(tick),
+            fake.as_predictor(), annotated, folder, prompts="point",
+            photos=chosen_photos(annotated, folder, limit),
+            job=Job(tmp_path / "run.jsonl", progress=lambda *tick: ticks.append(tick)),
         )  # fmt: skip
 
     fakes = [FakePredictor(radius=5.0) for _ in range(3)]
@@ -198,15 +202,17 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
             (
                 digits(
                     evaluate_clicks(
-                        fake.as_predictor(), annotated, folder, clicks=2, limit=limit,
-                        journal=tmp_path / "clicks.jsonl",
+                        fake.as_predictor(), annotated, folder, clicks=2,
+                        photos=chosen_photos(annotated, folder, limit),
+                        job=Job(tmp_path / "clicks.jsonl"),
                     )
                 ),
                 digits(
                     evaluate_detections(
                         fake.as_predictor(), truth, Detections(found), folder,
-                        labels="detector", limit=limit,
-                        journal=tmp_path / "boxes.jsonl",
+                        labels="detector",
+                        planned=plan(truth, Detections(found), folder, None, limit=limit),
+                        job=Job(tmp_path / "boxes.jsonl"),
                     )
                 ),
                 fake.encode_calls,
@@ -219,7 +225,7 @@ def test_clicks_and_boxes_go_on_too(folder: Path, annotated: Annotations, tmp_pa
     with pytest.raises(OutputError, match="begun with boxes '"):
         evaluate_detections(
             FakePredictor().as_predictor(), truth, Detections(found), folder, labels="detector",
-            journal=tmp_path / "boxes.jsonl",
+            job=Job(tmp_path / "boxes.jsonl"),
         )  # fmt: skip
 
 
@@ -238,8 +244,9 @@ def test_masks_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
 
     def run() -> None:
         evaluate_detections(
-            FakePredictor().as_predictor(), truth, found, folder, labels="detector", limit=1,
-            journal=journal,
+            FakePredictor().as_predictor(), truth, found, folder, labels="detector",
+            planned=plan(truth, found, folder, None, limit=1),
+            job=Job(journal),
         )  # fmt: skip
 
     run()
@@ -265,8 +272,9 @@ def test_rows_of_other_objects_are_named(
 
     def run() -> Report:
         return evaluate(
-            FakePredictor().as_predictor(), annotated, folder, prompts="box", limit=2,
-            journal=journal,
+            FakePredictor().as_predictor(), annotated, folder, prompts="box",
+            photos=chosen_photos(annotated, folder, 2),
+            job=Job(journal),
         )  # fmt: skip
 
     run()
@@ -286,11 +294,12 @@ def test_clicks_and_masks_of_other_objects_are_named(
     def run(labels: LabelSource) -> None:
         fake = FakePredictor().as_predictor()
         evaluate_clicks(
-            fake, annotated, folder, clicks=2, limit=1, journal=tmp_path / f"clicks-{labels}.jsonl"
-        )
+            fake, annotated, folder, clicks=2, photos=chosen_photos(annotated, folder, 1),
+            job=Job(tmp_path / f"clicks-{labels}.jsonl"),
+        )  # fmt: skip
         evaluate_detections(
-            fake, truth, Detections(found), folder, labels=labels, limit=1,
-            journal=tmp_path / f"{labels}.jsonl",
+            fake, truth, Detections(found), folder, labels=labels,
+            job=Job(tmp_path / f"{labels}.jsonl"),
         )  # fmt: skip
 
     sources: tuple[LabelSource, ...] = ("detector", "ours")
@@ -317,11 +326,12 @@ def one_thread() -> Iterator[None]:
 def test_two_processes_give_the_digits_of_one(folder: Path, annotated: Annotations) -> None:
     load = partial(tiny_predictor, zoom=True)
     ticks: list[tuple[int, int]] = []
+    photos = chosen_photos(annotated, folder, 12)
     shared = evaluate(
-        load(), annotated, folder, prompts="point", limit=12, workers=Workers(load, 2),
-        progress=lambda *tick: ticks.append(tick),
+        load(), annotated, folder, prompts="point", photos=photos,
+        job=Job(workers=Workers(load, 2), progress=lambda *tick: ticks.append(tick)),
     )  # fmt: skip
-    alone = evaluate(load(), annotated, folder, prompts="point", limit=12)
+    alone = evaluate(load(), annotated, folder, prompts="point", photos=photos)
     assert shared.outcomes == alone.outcomes
     assert len({outcome.iou for outcome in alone.outcomes}) > 5
     assert ticks == [(done, 12) for done in range(1, 13)]
@@ -331,7 +341,7 @@ def test_what_goes_wrong_in_a_worker_is_said(folder: Path, annotated: Annotation
     fake = FakePredictor().as_predictor()
 
     def run(load: Any, images: Path) -> Report:
-        return evaluate(fake, annotated, images, prompts="box", limit=3, workers=Workers(load, 1))
+        return evaluate(fake, annotated, images, prompts="box", job=Job(workers=Workers(load, 1)))
 
     with pytest.raises(OvsamError, match=r"A worker process ended .* fewer --workers"):
         run(Dying, folder)
@@ -348,6 +358,6 @@ def test_an_error_in_a_worker_is_the_error_of_one_process(
         (tmp_path / f"{photo}.png").write_bytes(whole[:1000])
     with pytest.raises(PhotoError, match=r"0\.png' is damaged or cut short .* again\.$"):
         evaluate(
-            FakePredictor().as_predictor(), annotated, tmp_path, prompts="box", limit=3,
-            workers=Workers(FakePredictor, 1),
+            FakePredictor().as_predictor(), annotated, tmp_path, prompts="box",
+            job=Job(workers=Workers(FakePredictor, 1)),
         )  # fmt: skip

@@ -14,8 +14,9 @@ import typer
 from made_run import SET, folders, written
 from ovsam.cli.app import app
 from ovsam.paper.commands import model_commands, report_command, script
-from ovsam.paper.table_set import Folders, read_table_set, shipped_sets
-from ovsam.train.recipe_file import read_recipe, shipped_recipes
+from ovsam.paper.table_set import SETS, Folders, read_table_set
+from ovsam.shipped import shipped
+from ovsam.train.recipe_file import RECIPES, read_recipe
 
 
 def test_commands_of_a_report(tmp_path: Path) -> None:
@@ -79,6 +80,6 @@ def test_shipped_sets_have_commands_that_exist(name: str) -> None:
         options = {o for p in group.commands[subcommand].params for o in p.opts + p.secondary_opts}
         assert {word for word in words if word.startswith("-")} <= options, command
         if subcommand in ("train", "distill"):
-            assert words[0] in shipped_recipes(), command
+            assert words[0] in shipped(RECIPES), command
             read_recipe(words[0], [words[i + 1] for i, w in enumerate(words) if w == "--set"])
-    assert set(shipped_sets()) == {"lite", "paper"}
+    assert set(shipped(SETS)) == {"lite", "paper"}

@@ -11,6 +11,7 @@ import pytest
 from made_run import SET, folders, outcome, write_report
 from ovsam.paper.order import Pair
 from ovsam.paper.page import Page, Pictures, Section, to_html, to_markdown
+from ovsam.paper.reports import Reports
 from ovsam.paper.results import Results
 from ovsam.paper.table_set import read_table_set
 
@@ -28,7 +29,7 @@ def page(tmp_path: Path) -> Page:
         "top-1": [],
         "top-5": [Pair("Trained", "Plain", 0.0, 0.0)],
     }
-    filled = Results(tables, where).fill(tables.tables[0])
+    filled = Results(Reports(tables, where)).fill(tables.tables[0])
     pictures = (
         Pictures("Both", "both.png", PNG, "", "ovsam pictures x"),
         Pictures("None", "none.png", None, "it is missing", "ovsam pictures <y>"),

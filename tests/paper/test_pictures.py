@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coco_rows import row
 from fakes import FakePredictor
 from made_run import folders, outcome, write_report
 from ovsam.errors import OvsamError
@@ -28,16 +29,7 @@ BOX = (30, 10, 50, 40)  # in a photo of 90 x 60
 CONTENT = {
     "images": [{"id": 1, "file_name": "1.png", "width": 90, "height": 60}],
     "categories": [{"id": 1, "name": "person"}],
-    "annotations": [
-        {
-            "id": 7,
-            "image_id": 1,
-            "category_id": 1,
-            "bbox": [30, 10, 20, 30],
-            "area": 600,
-            "segmentation": rle(*BOX),
-        }
-    ],
+    "annotations": [row(7, 1, 1, [30, 10, 20, 30], rle(*BOX))],
 }
 
 

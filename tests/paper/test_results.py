@@ -13,6 +13,7 @@ import pytest
 from made_run import SET, folders, outcome, write_report
 from ovsam.paper.complexity import complexity
 from ovsam.paper.order import pairs
+from ovsam.paper.reports import Reports
 from ovsam.paper.results import Results
 from ovsam.paper.table_set import Folders, TableSet, read_table_set
 
@@ -38,7 +39,7 @@ def tables(tmp_path: Path) -> TableSet:
 
 def test_figures_costs_and_gaps(where: Folders, tables: TableSet) -> None:
     write_report(where, "plain/box", OUTCOMES)
-    filled = Results(tables, where).fill(tables.tables[0])
+    filled = Results(Reports(tables, where)).fill(tables.tables[0])
     plain, trained, others = filled.rows
     assert [cell.value for cell in plain.cells[:2]] == pytest.approx([0.6, 1 / 3])
     costs = counted("lite", zoom=False)
@@ -94,7 +95,7 @@ def test_report_of_other_settings_is_a_gap(
     for key, value in changes.items():
         (content if key in ("prompts", "zoom") else content["provenance"])[key] = value
     path.write_text(json.dumps(content))
-    row = Results(tables, where).fill(tables.tables[0]).rows[0]
+    row = Results(Reports(tables, where)).fill(tables.tables[0]).rows[0]
     assert [cell.value for cell in row.cells[:2]] == [None, None]
     assert len(row.gaps) == 1
     assert f"{path} was made with {reason}" in row.gaps[0]
@@ -105,9 +106,9 @@ def test_checkpoint_that_changed_since_is_a_gap(where: Folders, tables: TableSet
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(b"first")
     write_report(where, "trained/box", OUTCOMES)
-    assert Results(tables, where).fill(tables.tables[0]).rows[1].gaps == ()
+    assert Results(Reports(tables, where)).fill(tables.tables[0]).rows[1].gaps == ()
     checkpoint.write_bytes(b"second")
-    [gap] = Results(tables, where).fill(tables.tables[0]).rows[1].gaps
+    [gap] = Results(Reports(tables, where)).fill(tables.tables[0]).rows[1].gaps
     assert "lite.safetensors of another content" in gap
 
 
@@ -115,7 +116,7 @@ def test_run_folder_can_move(tmp_path: Path, where: Folders, tables: TableSet) -
     """Without the checkpoint and the data beside it, paths are compared by what lies in the run."""
     write_report(where, "trained/box", OUTCOMES)
     moved = Folders(where.run.rename(tmp_path / "elsewhere"), tmp_path / "none")
-    row = Results(tables, moved).fill(tables.tables[0]).rows[1]
+    row = Results(Reports(tables, moved)).fill(tables.tables[0]).rows[1]
     assert row.cells[1].value == pytest.approx(1 / 3)
 
 
@@ -123,7 +124,7 @@ def test_what_a_report_left_out_stands_beside_its_source(where: Folders, tables:
     """Reports of older versions, as all the others here, do not say."""
     left_out = {"crowd_regions": 2, "photos_beyond_limit": 0}
     path = write_report(where, "plain/box", OUTCOMES, not_counted=left_out)
-    [source] = Results(tables, where).fill(tables.tables[0]).rows[0].sources
+    [source] = Results(Reports(tables, where)).fill(tables.tables[0]).rows[0].sources
     assert source == f"{path}: 3 instances, 2 photos; do not count: 2 crowd regions"
 
 
@@ -143,14 +144,14 @@ def test_a_damaged_report_is_a_gap(
 ) -> None:
     path = write_report(where, "plain/box", OUTCOMES)
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    [gap] = Results(tables, where).fill(tables.tables[0]).rows[0].gaps
+    [gap] = Results(Reports(tables, where)).fill(tables.tables[0]).rows[0].gaps
     assert gap == f"not used: {path} is no whole report, its {what} is wrong; make it again"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"asked": 3}'])
 def test_what_is_no_report(where: Folders, tables: TableSet, content: str) -> None:
     write_report(where, "plain/box", OUTCOMES).write_text(content)
-    [gap] = Results(tables, where).fill(tables.tables[0]).rows[0].gaps
+    [gap] = Results(Reports(tables, where)).fill(tables.tables[0]).rows[0].gaps
     assert gap.startswith(f"not used: {where.report('plain/box')}")
 
 
@@ -163,7 +164,7 @@ def test_order(where: Folders, tables: TableSet) -> None:
         where, "trained/box", [outcome(i, categories[i], 0.4 + i / 100, int(i > 11)) for i in many]
     )
     table = tables.tables[0]
-    results = Results(tables, where)
+    results = Results(Reports(tables, where))
     [iou] = pairs(results, table, table.columns[0])
     assert (iou.better, iou.worse, iou.verdict) == ("Trained", "Plain", "opposite")
     assert iou.difference == pytest.approx(-0.1)
@@ -181,7 +182,9 @@ def test_what_is_the_same_for_every_object_is_not_compared(
     for name in ("plain/box", "trained/box"):
         write_report(where, name, [outcome(i, "person", i / 8, 0) for i in range(4)])
     table = tables.tables[0]
-    assert [p.verdict for p in pairs(Results(tables, where), table, table.columns[0])] == ["none"]
+    assert [p.verdict for p in pairs(Results(Reports(tables, where)), table, table.columns[0])] == [
+        "none"
+    ]
 
 
 def test_order_of_near_ones_is_open(where: Folders, tables: TableSet) -> None:
@@ -189,5 +192,5 @@ def test_order_of_near_ones_is_open(where: Folders, tables: TableSet) -> None:
     write_report(where, "plain/box", [outcome(i, "person", 0.5, -1) for i in range(4)])
     write_report(where, "trained/box", [outcome(i, "person", 0.5, -(i > 0)) for i in range(4)])
     table = tables.tables[0]
-    [pair] = pairs(Results(tables, where), table, table.columns[1])
+    [pair] = pairs(Results(Reports(tables, where)), table, table.columns[1])
     assert (pair.difference, pair.error, pair.verdict) == (0.25, 0.25, "open")

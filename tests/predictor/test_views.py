@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,15 +29,9 @@ class Recorder:
         self.batches: list[tuple[PromptBatch[NDArray[Any]], list[int]]] = []
         self.encoded: list[tuple[list[tuple[int, ...]], tuple[int, int], bool, bool]] = []
 
-    def encode(
-        self,
-        contents: Sequence[NDArray[Any]],
-        input_hw: tuple[int, int],
-        *,
-        masked: bool = True,
-        named: bool = True,
-    ) -> str:
-        self.encoded.append(([content.shape for content in contents], input_hw, masked, named))
+    def encode(self, contents: Any, input_hw: tuple[int, int], **needs: bool) -> str:
+        needed = needs.get("masked", True), needs.get("named", True)
+        self.encoded.append(([content.shape for content in contents], input_hw, *needed))
         return "features"
 
     def decode(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from ovsam.errors import SettingError, TrainingError
+from ovsam.shipped import shipped
 from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe
-from ovsam.train.recipe_file import read_recipe, shipped_recipes
+from ovsam.train.recipe_file import RECIPES, read_recipe
 
 DISTILL = """
 stage = "distill"
@@ -40,7 +41,7 @@ def test_fields_and_defaults(recipe: Path) -> None:
     assert (read.engine.steps, read.engine.schedule.warm_up) == (10, 500)
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+@pytest.mark.parametrize("name", shipped(RECIPES))
 def test_every_shipped_recipe_is_one(name: str) -> None:
     assert read_recipe(name).engine.steps > 0
 
@@ -285,7 +286,7 @@ def test_an_old_name_of_a_setting_is_refused_with_the_new_one(
 
 def test_old_names_in_a_recipe_s_file_are_refused_all_at_once(tmp_path: Path) -> None:
     path = tmp_path / "old.toml"
-    text = shipped_recipes()["lite"].read_text().replace("[crops.", "[looks.")
+    text = shipped(RECIPES)["lite"].read_text().replace("[crops.", "[looks.")
     path.write_text(f"again = 0.2\n{text}")
     with pytest.raises(TrainingError) as caught:
         read_recipe(str(path))

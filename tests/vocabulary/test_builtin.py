@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import doctest
 import re
 
 import pytest
 
 from ovsam.errors import VocabularyError
-from ovsam.vocabulary import builtin as module
 from ovsam.vocabulary.builtin import (
     COCO_BASE,
     COCO_NOVEL,
@@ -18,11 +16,6 @@ from ovsam.vocabulary.builtin import (
 )
 from ovsam.vocabulary.load import load_vocabulary
 from ovsam.vocabulary.wordnet import hierarchy
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(module).failed == 0
-
 
 FILES = ("coco", "lvis", "objects365", "imagenet1k", "imagenet21k", "22k")
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import doctest
 
 import pytest
 
 from ovsam.errors import VocabularyError
-from ovsam.vocabulary import entry as module
 from ovsam.vocabulary.entry import (
     Entry,
     checked_entries,
@@ -17,10 +15,6 @@ from ovsam.vocabulary.entry import (
     typed_entry,
     whole_entry,
 )
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize(

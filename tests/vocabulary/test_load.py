@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,9 @@ from hypothesis import strategies as st
 
 import fuzzing
 from ovsam.errors import VocabularyError
-from ovsam.vocabulary import load as module
 from ovsam.vocabulary.load import is_builtin, load_vocabulary, typed_vocabulary
 from ovsam.vocabulary.names import typed_name
 from ovsam.vocabulary.vocabulary import Vocabulary
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.fuzz

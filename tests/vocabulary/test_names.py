@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import doctest
 import json
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,10 @@ from hypothesis import strategies as st
 
 import fuzzing
 from ovsam.errors import VocabularyError
-from ovsam.vocabulary import names as module
 from ovsam.vocabulary.entry import Entry
 from ovsam.vocabulary.load import load_vocabulary
 from ovsam.vocabulary.names import plain_name, shown_name, typed_names
 from ovsam.vocabulary.vocabulary import Vocabulary
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,9 @@
 from __future__ import annotations
 
-import doctest
-
 import pytest
 
-from ovsam.vocabulary import search
 from ovsam.vocabulary.search import find, plain_words
 from ovsam.vocabulary.vocabulary import Vocabulary
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(search).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import doctest
 from collections.abc import Callable
 
 import pytest
 
 from ovsam.errors import VocabularyError
-from ovsam.vocabulary import vocabulary as module
 from ovsam.vocabulary.entry import Entry
 from ovsam.vocabulary.load import load_vocabulary
 from ovsam.vocabulary.vocabulary import Vocabulary
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize("template", ["a photo", "{} and {}", "a {} {x}", "{} }", "{other}"])

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 
 from ovsam.errors import VocabularyError
-from ovsam.vocabulary import wordnet as module
 from ovsam.vocabulary.builtin import builtin_vocabularies
 from ovsam.vocabulary.load import load_vocabulary
 from ovsam.vocabulary.vocabulary import Vocabulary
@@ -22,10 +19,6 @@ def most_specific(words: str, *probabilities: float, level: float = 0.8) -> str 
     kinds = load_vocabulary(f"{words}, thunderstorm").kinds
     found = kinds.most_specific(np.array([*probabilities, 0.0]), level)
     return None if found is None else found[0]
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize("name", BUILTIN)

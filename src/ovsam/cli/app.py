@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated
 
@@ -16,16 +17,16 @@ from ovsam.cli import (
     detections,
     evaluate,
     models,
+    options,
     paper,
     segment,
     serve,
     train,
     vocabulary,
 )
-from ovsam.cli.options import SEGMENT, TRAIN, Group
 
 app = typer.Typer(
-    cls=Group,
+    cls=options.Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,21 +54,19 @@ def main(
     """
 
 
+def _add(panel: str, *commands: Callable[..., None]) -> None:
+    """Add commands in this order; beside each other on one `Typer` groups would come last."""
+    for command in commands:
+        alone = typer.Typer()
+        alone.command(cls=options.Command, rich_help_panel=panel)(command)
+        app.add_typer(alone)
+
+
 # In the order of the help, whose panels say who needs them.
-# Those who segment photos:
-app.add_typer(segment.app)
-app.add_typer(serve.app)
-app.add_typer(models.app)
-app.add_typer(vocabulary.app, name="vocabulary", rich_help_panel=SEGMENT)
-# who measure models:
-app.add_typer(evaluate.app)
-app.add_typer(compare.app)
-app.add_typer(detections.app)
-app.add_typer(calibrate.app)
-# who train models:
-app.add_typer(data.app, name="data", rich_help_panel=TRAIN)
-app.add_typer(train.app)
-# who reproduce the paper:
-app.add_typer(paper.app)
-app.add_typer(complexity.app)
-app.add_typer(convert.app)
+_add(options.SEGMENT, segment.segment, serve.demo, models.models)
+app.add_typer(vocabulary.app, name="vocabulary", rich_help_panel=options.SEGMENT)
+_add(options.MEASURE, evaluate.evaluate, compare.compare, detections.evaluate_detections)
+_add(options.MEASURE, detections.detect, calibrate.calibrate)
+app.add_typer(data.app, name="data", rich_help_panel=options.TRAIN)
+_add(options.TRAIN, train.distill, train.train, train.cache_features)
+_add(options.PAPER, paper.tables, paper.pictures, complexity.complexity, convert.convert)

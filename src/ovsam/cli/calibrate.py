@@ -8,49 +8,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    MEASURE,
-    Command,
-    CrowdsOption,
-    DeviceOption,
-    ImagesBesideOption,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    VocabularyOption,
-    output_option,
-)
+from ovsam.cli import options
 from ovsam.cli.progress import bar, embed_names
-from ovsam.cli.report import print_left_out
+from ovsam.cli.report import check_outputs, print_left_out, print_written
 from ovsam.errors import OvsamError
 
 if TYPE_CHECKING:
     from ovsam.evaluate.temperature import Fit
 
-app = typer.Typer()
 
-
-@app.command(cls=Command, rich_help_panel=MEASURE)
 def calibrate(
     annotations: Annotated[
         Path,
-        typer.Argument(
-            help="Photos with named masks that the model was not trained on, as for evaluate.",
-            metavar="ANNOTATIONS",
-            show_default=False,
+        options.argument(
+            "ANNOTATIONS",
+            "Photos with named masks that the model was not trained on, as for evaluate.",
         ),
     ],
     output: Annotated[
         Path,
-        output_option("The .safetensors file to write: the same model, calibrated."),
+        options.option(
+            "FILE", "The .safetensors file to write: the same model, calibrated.", "--output", "-o"
+        ),
     ],
-    images: ImagesBesideOption = None,
-    vocabulary: VocabularyOption = "coco",
-    crowds: CrowdsOption = "left-out",
-    json_path: JsonOption = None,
-    model: ModelOption = "lite",
-    limit: LimitOption = None,
-    device: DeviceOption = "cpu",
+    images: options.ImagesBeside = None,
+    vocabulary: options.Vocabulary = "coco",
+    crowds: options.Crowds = "left-out",
+    json_path: options.Json = None,
+    model: options.Model = "lite",
+    limit: options.Limit = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Make a model's scores probabilities, by photos that it was not trained on.
 
@@ -65,8 +52,7 @@ def calibrate(
     from ovsam.vocabulary.load import load_vocabulary
 
     check_output(output, (".safetensors",), [annotations, Path(model)])
-    if json_path is not None:
-        check_output(json_path, (".json",), [annotations, Path(vocabulary)])
+    check_outputs(json_path, [annotations, Path(vocabulary)])
     content, images_dir = read_annotated(annotations, images, crowds)
     names = load_vocabulary(vocabulary)
 
@@ -103,9 +89,7 @@ def calibrate(
             json_path, to_json_bytes(_as_dict(found, predictor.model_name, names.name))
         )
     _print_fit(found)
-    for path in (output, json_path):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    print_written(output, json_path)
 
 
 def _as_dict(found: Fit, model: str, vocabulary: str) -> dict[str, object]:

@@ -8,69 +8,47 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    MEASURE,
-    PROMPTS,
-    Command,
-    DeviceOption,
-    ImagesBesideOption,
-    JournalOption,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    WorkersOption,
-    ZoomOption,
-    complete_models,
-)
-from ovsam.cli.progress import bar
-from ovsam.cli.report import check_outputs, write_report
+from ovsam.cli import options
+from ovsam.cli.progress import loader, photo_job
+from ovsam.cli.report import check_outputs, print_written, write_report
 from ovsam.evaluate.kinds import PromptKind
 
 if TYPE_CHECKING:
     from ovsam.evaluate.agreement import AgreementReport
 
-app = typer.Typer()
 
-
-@app.command(cls=Command, rich_help_panel=MEASURE)
 def compare(
     data: Annotated[
         Path,
-        typer.Argument(
-            help="Photos with objects: an annotation file in COCO's format, a folder of LabelMe's, "
+        options.argument(
+            "DATA",
+            "Photos with objects: an annotation file in COCO's format, a folder of LabelMe's, "
             "YOLO's data.yaml or folder, a folder or a list of folders of SA-1B (val.txt), or a "
             "folder with `images/` and `masks/`.",
-            metavar="DATA",
-            show_default=False,
         ),
     ],
     teacher: Annotated[
         str,
-        typer.Option(
-            help="The model to compare with: its name, or the path of a checkpoint.",
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_models,
+        options.option(
+            "MODEL",
+            "The model to compare with: its name, or the path of a checkpoint.",
+            autocompletion=options.complete_models,
         ),
     ],
-    images: ImagesBesideOption = None,
-    prompts: Annotated[PromptKind, typer.Option(help=f"{PROMPTS}.", metavar="KIND")] = "box",
-    json_path: JsonOption = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    limit: LimitOption = None,
+    images: options.ImagesBeside = None,
+    prompts: Annotated[
+        PromptKind, typer.Option(help=f"{options.PROMPTS}.", metavar="KIND")
+    ] = "box",
+    json_path: options.Json = None,
+    model: options.Model = "lite",
+    zoom: options.Zoom = None,
+    limit: options.Limit = None,
     objects: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Only the largest objects of each photo.",
-            metavar="N",
-            show_default=False,
-        ),
+        int | None, options.option("N", "Only the largest objects of each photo.", min=1)
     ] = None,
-    journal: JournalOption = None,
-    workers: WorkersOption = None,
-    device: DeviceOption = "cpu",
+    journal: options.Journal = None,
+    workers: options.Workers = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Measure how alike two models' masks are: mean IoU where both are given the same prompts.
 
@@ -79,49 +57,40 @@ def compare(
     from ovsam.data.dataset import read_data_set
     from ovsam.evaluate.agreement import agreement, check_comparable
     from ovsam.evaluate.pair import load_pair
-    from ovsam.evaluate.provenance import provenance
-    from ovsam.hub import checkpoint_sha256
-    from ovsam.jobs.processes import Workers
 
-    check_outputs(json_path, journal, [data])
+    check_outputs(json_path, [data], journal)
     data_set = read_data_set(data, images, split="val")
     if data_set.many_crowds is not None:
         typer.echo(f"warning: {data_set.many_crowds}", err=True)
     check_comparable(data_set, prompts)
 
-    import ovsam
-
-    load_one, load_other = (
-        partial(ovsam.load, name, device=device, zoom=zoom) for name in (model, teacher)
+    load = partial(
+        load_pair, *(loader(name, None, device=device, zoom=zoom) for name in (model, teacher))
     )
-    load = partial(load_pair, load_one, load_other)
     pair = load()
-    with bar("photos") as progress:
+    with photo_job(journal, workers, load) as job:
         report = agreement(
             pair.student,
             pair.teacher,
             data_set,
             prompts=prompts,
-            zoom=zoom,
             limit=limit,
             objects=objects,
-            journal=journal,
-            workers=None if workers is None else Workers(load, workers),
-            progress=progress,
+            job=job,
         )
     if json_path is not None:
-        made_from = provenance(
+        more = {"objects": objects, "listed": data_set.fingerprint}
+        write_report(
+            json_path,
+            report.as_dict(),
+            more,
             annotations=data,
             model=model,
             teacher=teacher,
             limit=limit,
-            model_sha256=checkpoint_sha256,
         )
-        made_from |= {"objects": objects, "listed": data_set.fingerprint}
-        write_report(json_path, report.as_dict(), made_from)
     _print_agreement(report, model, teacher)
-    if json_path is not None:
-        typer.echo(f"wrote {json_path}")
+    print_written(json_path)
 
 
 def _print_agreement(report: AgreementReport, model: str, teacher: str) -> None:

@@ -6,23 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import PAPER, Command, complete_models
+from ovsam.cli import options
 
 if TYPE_CHECKING:
     from ovsam.paper.complexity import Complexity
 
-app = typer.Typer()
 
-
-@app.command(cls=Command, rich_help_panel=PAPER)
 def complexity(
     models: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Models by name, or checkpoints by path. Left out: all that have a name.",
-            metavar="MODEL",
-            show_default=False,
-            autocompletion=complete_models,
+        options.argument(
+            "MODEL",
+            "Models by name, or checkpoints by path. Left out: all that have a name.",
+            autocompletion=options.complete_models,
         ),
     ] = None,
 ) -> None:

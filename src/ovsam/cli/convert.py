@@ -7,48 +7,29 @@ from typing import Annotated
 
 import typer
 
-from ovsam.cli.options import PAPER, Command
-
-app = typer.Typer()
+from ovsam.cli import options
 
 
-@app.command(cls=Command, rich_help_panel=PAPER)
 def convert(
     output: Annotated[
-        Path,
-        typer.Argument(
-            help="The .safetensors file to write, replaced if it is there.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        Path, options.argument("FILE", "The .safetensors file to write, replaced if it is there.")
     ],
-    sam: Annotated[
-        Path,
-        typer.Option(help="SAM ViT-H, sam_vit_h_4b8939.pth.", metavar="FILE", show_default=False),
-    ],
+    sam: Annotated[Path, options.option("FILE", "SAM ViT-H, sam_vit_h_4b8939.pth.")],
     clip: Annotated[
         Path | None,
-        typer.Option(
-            help="CLIP, open_clip_model.safetensors of timm/resnet50x16_clip.openai. Left out: SAM "
+        options.option(
+            "FILE",
+            "CLIP, open_clip_model.safetensors of timm/resnet50x16_clip.openai. Left out: SAM "
             "alone.",
-            metavar="FILE",
-            show_default=False,
         ),
     ] = None,
     sam2clip: Annotated[
-        Path | None,
-        typer.Option(
-            help="The authors' adapter, sam2clip_vith_rn50x16.pth.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        Path | None, options.option("FILE", "The authors' adapter, sam2clip_vith_rn50x16.pth.")
     ] = None,
     clip2sam: Annotated[
         Path | None,
-        typer.Option(
-            help="Their region head and decoder: clip2sam_coco_rn50x16.pth, or the one for LVIS.",
-            metavar="FILE",
-            show_default=False,
+        options.option(
+            "FILE", "Their region head and decoder: clip2sam_coco_rn50x16.pth, or the one for LVIS."
         ),
     ] = None,
     model: Annotated[

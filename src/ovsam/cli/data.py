@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import Command, Group, ImagesBesideOption, JsonOption
+from ovsam.cli import options
 from ovsam.cli.progress import bar
+from ovsam.cli.report import check_outputs, print_written
 from ovsam.errors import and_more, first_few
 
 if TYPE_CHECKING:
     from ovsam.data.check import Contents
 
-app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(cls=options.Group, no_args_is_help=True, rich_markup_mode="markdown")
 
 SHOWN = 20  # problems on screen; the JSON file has them all
 CLASSES_SHOWN = 15
@@ -28,28 +29,23 @@ def main() -> None:
     """
 
 
-@app.command(cls=Command)
+@app.command(cls=options.Command)
 def check(
     path: Annotated[
         Path,
-        typer.Argument(
-            help="An annotation file in COCO's format (also LVIS, Objects365, V3Det), YOLO's "
+        options.argument(
+            "DATA",
+            "An annotation file in COCO's format (also LVIS, Objects365, V3Det), YOLO's "
             "data.yaml, or a folder: LabelMe, YOLO, SA-1B, `images/` and `masks/`, or a folder or "
             "tar file for each class.",
-            metavar="DATA",
-            show_default=False,
         ),
     ],
-    images: ImagesBesideOption = None,
+    images: options.ImagesBeside = None,
     sheet: Annotated[
         Path | None,
-        typer.Option(
-            help="A picture of some photos with their masks, to be written.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        options.option("FILE", "A picture of some photos with their masks, to be written."),
     ] = None,
-    json_path: JsonOption = None,
+    json_path: options.Json = None,
 ) -> None:
     """Say what a data set contains and what is wrong with it; exit code 1 if anything is.
 
@@ -62,8 +58,7 @@ def check(
 
     if sheet is not None:
         check_output(sheet, PICTURE_SUFFIXES, [path] if images is None else [path, images])
-    if json_path is not None:
-        check_output(json_path, (".json",), [path])
+    check_outputs(json_path, [path])
     with bar("photos") as progress:
         found = run(path, images, progress=lambda done: progress(done, None))
     if json_path is not None:
@@ -71,9 +66,7 @@ def check(
     if sheet is not None:
         write_picture(sheet, contact_sheet(found.samples))
     _print(found)
-    for written in (sheet, json_path):
-        if written is not None:
-            typer.echo(f"wrote {written}")
+    print_written(sheet, json_path)
     if found.problems:
         raise typer.Exit(1)
 

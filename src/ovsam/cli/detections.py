@@ -2,60 +2,35 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    MEASURE,
-    Command,
-    CrowdsOption,
-    DeviceOption,
-    ImagesOption,
-    JournalOption,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    WorkersOption,
-    ZoomOption,
-    complete_vocabularies,
-    is_given,
-    output_option,
-)
-from ovsam.cli.progress import bar, embed_names
-from ovsam.cli.report import check_outputs, print_left_out, write_report
+from ovsam.cli import options
+from ovsam.cli.progress import bar, embed_names, loader, photo_job
+from ovsam.cli.report import check_outputs, print_left_out, print_written, write_report
 from ovsam.errors import UsageError
 from ovsam.evaluate.kinds import LabelSource
 
 if TYPE_CHECKING:
     from ovsam.evaluate.detections import DetectionReport
 
-app = typer.Typer()
 
-
-@app.command("evaluate-detections", cls=Command, rich_help_panel=MEASURE)
 def evaluate_detections(
     context: typer.Context,
     annotations: Annotated[
-        Path,
-        typer.Argument(
-            help="COCO or LVIS instance annotations (.json).",
-            metavar="ANNOTATIONS",
-            show_default=False,
-        ),
+        Path, options.argument("ANNOTATIONS", "COCO or LVIS instance annotations (.json).")
     ],
     results: Annotated[
         Path,
-        typer.Argument(
-            help="A detector's boxes in COCO's results format (.json), as Detectron2, MMDetection, "
+        options.argument(
+            "BOXES",
+            "A detector's boxes in COCO's results format (.json), as Detectron2, MMDetection, "
             "Ultralytics and `ovsam detect` write them.",
-            metavar="BOXES",
-            show_default=False,
         ),
     ],
-    images: ImagesOption,
+    images: options.Images,
     labels: Annotated[
         LabelSource,
         typer.Option(
@@ -69,25 +44,20 @@ def evaluate_detections(
             help="With `--labels ours`, the names to choose from: a built-in vocabulary, a text "
             "file with one class per line, an annotation file (.json), or a list.",
             metavar="NAMES",
-            autocompletion=complete_vocabularies,
+            autocompletion=options.complete_vocabularies,
         ),
     ] = "coco",
-    crowds: CrowdsOption = "left-out",
-    json_path: JsonOption = None,
+    crowds: options.Crowds = "left-out",
+    json_path: options.Json = None,
     results_out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The masks in COCO's results format, as a .json file.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        Path | None, options.option("FILE", "The masks in COCO's results format, as a .json file.")
     ] = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    limit: LimitOption = None,
-    journal: JournalOption = None,
-    workers: WorkersOption = None,
-    device: DeviceOption = "cpu",
+    model: options.Model = "lite",
+    zoom: options.Zoom = None,
+    limit: options.Limit = None,
+    journal: options.Journal = None,
+    workers: options.Workers = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Measure masks for a detector's boxes: mask AP by COCO's rules, or by LVIS's.
 
@@ -95,21 +65,18 @@ def evaluate_detections(
     """
     from ovsam.evaluate.detection_plan import plan
     from ovsam.evaluate.detections import evaluate_detections as measure
-    from ovsam.evaluate.provenance import provenance
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.coco_results import read_detections, results_to_json
     from ovsam.formats.ground_truth import read_ground_truth
-    from ovsam.hub import checkpoint_sha256
-    from ovsam.jobs.processes import Workers
     from ovsam.vocabulary.load import load_vocabulary
 
     inputs = [annotations, results, Path(vocabulary)]
-    check_outputs(json_path, journal, inputs)
+    check_outputs(json_path, inputs, journal)
     if results_out is not None:
         check_output(results_out, (".json",), inputs)
     if json_path is not None and json_path == results_out:
         raise UsageError("--json and --results-out name the same file. Give them two names.")
-    if labels == "detector" and is_given(context, "vocabulary"):
+    if labels == "detector" and options.is_given(context, "vocabulary"):
         raise UsageError(
             "--vocabulary is for --labels ours: the detector's names are those of its file. Leave "
             "it out, or ask for our names."
@@ -121,37 +88,31 @@ def evaluate_detections(
     names = load_vocabulary(vocabulary) if labels == "ours" else None
     planned = plan(ground_truth, detections, images, names, limit=limit)
 
-    import ovsam
-
-    load = partial(ovsam.load, model, device=device, zoom=zoom)
-    if names is not None:
-        load = partial(load, vocabulary=names)
+    load = loader(model, names, device=device, zoom=zoom)
     predictor = load()
     if names is not None and predictor.names_objects:
         embed_names(predictor)
-    with bar("photos") as progress:
+    with photo_job(journal, workers, load) as job:
         report = measure(
             predictor,
             ground_truth,
             detections,
             images,
             labels=labels,
-            zoom=zoom,
             planned=planned,
-            journal=journal,
-            workers=None if workers is None else Workers(load, workers),
-            progress=progress,
+            job=job,
         )
     if json_path is not None:
-        made_from = provenance(
+        write_report(
+            json_path,
+            report.as_dict(),
+            {"crowds": crowds},
             annotations=annotations,
             model=model,
             vocabulary=None if names is None else vocabulary,
             limit=limit,
-            model_sha256=checkpoint_sha256,
             detections=results,
         )
-        write_report(json_path, report.as_dict(), {**made_from, "crowds": crowds})
     if results_out is not None:
         write_atomically(results_out, results_to_json(report.results))
     _print(report)
@@ -159,39 +120,33 @@ def evaluate_detections(
         len(ground_truth.annotations.by_photo.get(photo.id, ())) for photo in planned.photos
     )
     print_left_out(report.not_counted, objects)
-    for path in (json_path, results_out):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    print_written(json_path, results_out)
 
 
-@app.command(cls=Command, rich_help_panel=MEASURE)
 def detect(
-    photos: Annotated[
-        Path,
-        typer.Argument(help="The folder of the photos.", metavar="FOLDER", show_default=False),
-    ],
+    photos: Annotated[Path, options.argument("FOLDER", "The folder of the photos.")],
     annotations: Annotated[
         Path,
-        typer.Argument(
-            help="The annotation file (.json) that gives the photos and classes their ids.",
-            metavar="ANNOTATIONS",
-            show_default=False,
+        options.argument(
+            "ANNOTATIONS",
+            "The annotation file (.json) that gives the photos and classes their ids.",
         ),
     ],
     weights: Annotated[
         Path,
-        typer.Option(
-            help="Weights of torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, .pth or "
+        options.option(
+            "FILE",
+            "Weights of torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, .pth or "
             ".safetensors. Nothing is downloaded.",
-            metavar="FILE",
-            show_default=False,
         ),
     ],
     output: Annotated[
         Path,
-        output_option("The .json file to write: the boxes in COCO's results format."),
+        options.option(
+            "FILE", "The .json file to write: the boxes in COCO's results format.", "--output", "-o"
+        ),
     ],
-    limit: LimitOption = None,
+    limit: options.Limit = None,
 ) -> None:
     """Find objects with a small detector from torchvision: boxes for `evaluate-detections`.
 

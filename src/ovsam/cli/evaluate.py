@@ -9,24 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    MEASURE,
-    PROMPTS,
-    Command,
-    CrowdsOption,
-    DeviceOption,
-    ImagesBesideOption,
-    JournalOption,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    VocabularyOption,
-    WorkersOption,
-    ZoomOption,
-    is_given,
-)
-from ovsam.cli.progress import bar, embed_names
-from ovsam.cli.report import check_outputs, print_left_out, write_report
+from ovsam.cli import options
+from ovsam.cli.progress import embed_names, loader, photo_job
+from ovsam.cli.report import check_outputs, print_left_out, print_written, write_report
 from ovsam.errors import UsageError, VocabularyError, first_few
 from ovsam.evaluate.kinds import EvaluationKind
 
@@ -36,48 +21,42 @@ if TYPE_CHECKING:
     from ovsam.evaluate.metrics import Summary
     from ovsam.vocabulary.vocabulary import Vocabulary
 
-app = typer.Typer()
 
-
-@app.command(cls=Command, rich_help_panel=MEASURE)
 def evaluate(
     context: typer.Context,
     annotations: Annotated[
         Path,
-        typer.Argument(
-            help="Photos with named masks: an annotation file in COCO's format (.json), a folder "
+        options.argument(
+            "ANNOTATIONS",
+            "Photos with named masks: an annotation file in COCO's format (.json), a folder "
             "of LabelMe's, or YOLO's data.yaml (of several parts, `val`) or folder.",
-            metavar="ANNOTATIONS",
-            show_default=False,
         ),
     ],
-    images: ImagesBesideOption = None,
+    images: options.ImagesBeside = None,
     prompts: Annotated[
         EvaluationKind,
         typer.Option(
-            help=f"{PROMPTS}; or centre points where, as the authors measure, the name is that of "
-            "the annotated box (point-true-box).",
+            help=f"{options.PROMPTS}; or centre points where, as the authors measure, the name is "
+            "that of the annotated box (point-true-box).",
             metavar="KIND",
         ),
     ] = "box",
     clicks: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Instead, click each object so often, each time where the mask is most wrong, "
+        options.option(
+            "N",
+            "Instead, click each object so often, each time where the mask is most wrong, "
             "and report the IoU after each click (NoC is usually counted with 20).",
-            metavar="N",
-            show_default=False,
+            min=1,
         ),
     ] = None,
-    vocabulary: VocabularyOption = "coco",
+    vocabulary: options.Vocabulary = "coco",
     unseen: Annotated[
         str | None,
-        typer.Option(
-            help='Classes of the vocabulary that were held back in training, "cat, dog"; they are '
+        options.option(
+            "CLASSES",
+            'Classes of the vocabulary that were held back in training, "cat, dog"; they are '
             "reported apart, as novel. Left out: those that the vocabulary marks.",
-            metavar="CLASSES",
-            show_default=False,
         ),
     ] = None,
     oracle_names: Annotated[
@@ -88,25 +67,23 @@ def evaluate(
             "names, such as SAM, or what a perfect namer would leave to gain.",
         ),
     ] = False,
-    crowds: CrowdsOption = "left-out",
-    json_path: JsonOption = None,
+    crowds: options.Crowds = "left-out",
+    json_path: options.Json = None,
     by_class: Annotated[
         bool, typer.Option("--by-class", help="Print a row for each class, too.")
     ] = False,
     reliability: Annotated[
         Path | None,
-        typer.Option(
-            help="A plot of how far the names' scores can be trusted, as a .png file.",
-            metavar="FILE",
-            show_default=False,
+        options.option(
+            "FILE", "A plot of how far the names' scores can be trusted, as a .png file."
         ),
     ] = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    limit: LimitOption = None,
-    journal: JournalOption = None,
-    workers: WorkersOption = None,
-    device: DeviceOption = "cpu",
+    model: options.Model = "lite",
+    zoom: options.Zoom = None,
+    limit: options.Limit = None,
+    journal: options.Journal = None,
+    workers: options.Workers = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Measure a model on annotated photos: mean IoU of its masks, share of right names.
 
@@ -117,13 +94,10 @@ def evaluate(
     from ovsam.evaluate.instances import evaluate as evaluate_instances
     from ovsam.evaluate.objects import evaluated_objects
     from ovsam.evaluate.photos import chosen_photos
-    from ovsam.evaluate.provenance import provenance
     from ovsam.files import check_output
     from ovsam.formats.layouts import read_annotated
-    from ovsam.hub import checkpoint_sha256
-    from ovsam.jobs.processes import Workers
 
-    check_outputs(json_path, journal, [annotations, Path(vocabulary)])
+    check_outputs(json_path, [annotations, Path(vocabulary)], journal)
     if reliability is not None:
         check_output(reliability, (".png",), [annotations, *filter(None, [images])])
         check_plottable()
@@ -140,35 +114,22 @@ def evaluate(
     if names is not None:
         evaluated_objects(content, photos, names)
 
-    import ovsam
-
-    load = partial(ovsam.load, model, device=device, zoom=zoom)
-    if names is not None:
-        load = partial(load, vocabulary=names)
+    load = loader(model, names, device=device, zoom=zoom)
     predictor = load()
     if names is not None and not oracle_names and predictor.names_objects:
         embed_names(predictor)
-    with bar("photos") as progress:
-        report = measure(
-            predictor,
-            content,
-            photos_dir,
-            zoom=zoom,
-            photos=photos,
-            journal=journal,
-            workers=None if workers is None else Workers(load, workers),
-            progress=progress,
-        )
+    with photo_job(journal, workers, load) as job:
+        report = measure(predictor, content, photos_dir, photos=photos, job=job)
     if json_path is not None:
-        used = vocabulary if names is not None else None
-        made_from = provenance(
+        write_report(
+            json_path,
+            report.as_dict(),
+            {"crowds": crowds},
             annotations=annotations,
             model=model,
-            vocabulary=used,
+            vocabulary=None if names is None else vocabulary,
             limit=limit,
-            model_sha256=checkpoint_sha256,
         )
-        write_report(json_path, report.as_dict(), {**made_from, "crowds": crowds})
     if isinstance(report, ClickReport):
         _print_clicks(report)
     else:
@@ -176,23 +137,17 @@ def evaluate(
         if reliability is not None:
             title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"
             draw_reliability(report.calibration, title, reliability)
-    for path in (json_path, reliability):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    print_written(json_path, reliability)
 
 
 def _vocabulary(name: str, unseen: str | None) -> Vocabulary:
-    """The vocabulary, with what `--unseen` names marked so."""
+    """The vocabulary, with what `--unseen` names marked so, each as it is written."""
     from ovsam.vocabulary.load import load_vocabulary
-
-    vocabulary = load_vocabulary(name)
-    return vocabulary if unseen is None else _marked(vocabulary, unseen)
-
-
-def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
-    """The vocabulary with what `--unseen` names marked so, each as it is written."""
     from ovsam.vocabulary.names import typed_names
 
+    vocabulary = load_vocabulary(name)
+    if unseen is None:
+        return vocabulary
     names = typed_names(unseen)  # what means the same is not one class here
     if not names:
         raise UsageError(
@@ -208,7 +163,7 @@ def _marked(vocabulary: Vocabulary, unseen: str) -> Vocabulary:
 def _refuse_beside_clicks(context: typer.Context) -> None:
     """Refuse options that would change nothing: clicks measure masks, and choose where to click."""
     unused = ("prompts", "by_class", "reliability", "unseen", "oracle_names")
-    given = [f"--{name.replace('_', '-')}" for name in unused if is_given(context, name)]
+    given = [f"--{name.replace('_', '-')}" for name in unused if options.is_given(context, name)]
     if given:
         raise UsageError(
             "--clicks begins in the middle of each object and measures masks alone: leave out "

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import typer
 
-from ovsam.cli.options import SEGMENT, Command
 from ovsam.cli.streams import print_table
-
-app = typer.Typer()
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,6 @@ MODELS = {
 }
 
 
-@app.command("models", cls=Command, rich_help_panel=SEGMENT)
 def models() -> None:
     """Say which models there are, whether they are here already, and their weights' terms.
 

@@ -12,10 +12,10 @@ from typer.core import TyperCommand, TyperGroup
 from ovsam.cli.signals import end_interrupted
 from ovsam.cli.streams import explain, give_up_on_streams, prepare_streams, say
 from ovsam.errors import OvsamError, UsageError, VocabularyError, quoted
-from ovsam.formats.crowds import Crowds
+from ovsam.formats import crowds
 
 if TYPE_CHECKING:
-    from ovsam.vocabulary.vocabulary import Vocabulary
+    from ovsam.vocabulary import vocabulary as vocabularies
 
 # Groups of commands in the help, by who needs them; this is their order.
 SEGMENT = "Segment photos"
@@ -120,12 +120,17 @@ def typed_names(text: str) -> str:
         return text
 
 
-def output_option(what: str, *, metavar: str = "FILE") -> Any:
-    """`--output` or `-o`; `what` says what it names."""
-    return typer.Option("--output", "-o", help=what, metavar=metavar, show_default=False)
+def option(metavar: str, what: str, *names: str, **more: Any) -> Any:
+    """An option without a default to show, which its help, `what`, tells where there is one."""
+    return typer.Option(*names, help=what, metavar=metavar, show_default=False, **more)
 
 
-ModelOption = Annotated[
+def argument(metavar: str, what: str, **more: Any) -> Any:
+    """An argument; the help tells what becomes of one that is left out."""
+    return typer.Argument(help=what, metavar=metavar, show_default=False, **more)
+
+
+Model = Annotated[
     str,
     typer.Option(
         help="A model's name (`ovsam models`), or the path of a checkpoint.",
@@ -133,7 +138,7 @@ ModelOption = Annotated[
         autocompletion=complete_models,
     ),
 ]
-VocabularyOption = Annotated[
+Vocabulary = Annotated[
     str,
     typer.Option(
         help="The names to choose from: a built-in vocabulary (`ovsam vocabulary list`), a text "
@@ -144,7 +149,7 @@ VocabularyOption = Annotated[
         autocompletion=complete_vocabularies,
     ),
 ]
-DeviceOption = Annotated[
+Device = Annotated[
     str,
     typer.Option(
         help="Where to compute: cpu, cuda or mps.",
@@ -153,17 +158,16 @@ DeviceOption = Annotated[
         autocompletion=complete_devices,
     ),
 ]
-MaxPixelsOption = Annotated[
+MaxPixels = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        help="Refuse photos with more pixels than this; raise it for photos you trust. "
+    option(
+        "N",
+        "Refuse photos with more pixels than this; raise it for photos you trust. "
         "Left out: 134,217,728.",
-        metavar="N",
-        show_default=False,
+        min=1,
     ),
 ]
-ZoomOption = Annotated[
+Zoom = Annotated[
     bool | None,
     typer.Option(
         "--zoom/--no-zoom",
@@ -172,80 +176,67 @@ ZoomOption = Annotated[
         show_default=False,
     ),
 ]
-OnlyOption = Annotated[
+Only = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Only the classes of the vocabulary that are kinds of this, such as animal. "
+    option(
+        "KIND",
+        "Only the classes of the vocabulary that are kinds of this, such as animal. "
         "Repeat for more.",
-        metavar="KIND",
-        show_default=False,
         autocompletion=complete_kinds,
     ),
 ]
-LimitOption = Annotated[
+Limit = Annotated[
     int | None,
-    typer.Option(min=1, help="Only the first photos.", metavar="N", show_default=False),
+    option("N", "Only the first photos.", min=1),
 ]
-ImagesOption = Annotated[
+Images = Annotated[
     Path,
-    typer.Option(
-        "--images", help="The folder of the photos.", metavar="FOLDER", show_default=False
-    ),
+    option("FOLDER", "The folder of the photos.", "--images"),
 ]
-ImagesBesideOption = Annotated[
+ImagesBeside = Annotated[
     Path | None,
-    typer.Option(
-        "--images",
-        help="The folder of an annotation file's photos. Left out: beside it.",
-        metavar="FOLDER",
-        show_default=False,
-    ),
+    option("FOLDER", "The folder of an annotation file's photos. Left out: beside it.", "--images"),
 ]
 
 
-CrowdsOption = Annotated[
-    Crowds,
+Crowds = Annotated[
+    crowds.Crowds,
     typer.Option(
         help="What annotations with 'iscrowd' 1 are: regions of many objects, which do not count, "
         "or objects, as CVAT marks masks drawn with a brush.",
         metavar="left-out|objects",
     ),
 ]
-JsonOption = Annotated[
+Json = Annotated[
     Path | None,
-    typer.Option(
-        "--json",
-        help="The results as a .json file, replaced if it is there.",
-        metavar="FILE",
-        show_default=False,
-    ),
+    option("FILE", "The results as a .json file, replaced if it is there.", "--json"),
 ]
 PROMPTS = (
     "Annotated boxes (box), the same with SAM's noise, a tenth of their sides (noisy-box), centre "
     "points of annotated masks (point), or any points of them (random-point)"
 )
-JournalOption = Annotated[
+Journal = Annotated[
     Path | None,
-    typer.Option(
-        help="Keep what became of each photo in this .jsonl file; a run that was stopped goes on "
+    option(
+        "FILE",
+        "Keep what became of each photo in this .jsonl file; a run that was stopped goes on "
         "from it.",
-        metavar="FILE",
-        show_default=False,
     ),
 ]
-WorkersOption = Annotated[
+Workers = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        help="Share the photos out over so many processes of one thread each, with a model each. "
+    option(
+        "N",
+        "Share the photos out over so many processes of one thread each, with a model each. "
         "Left out: this process alone, with all of its threads.",
-        metavar="N",
-        show_default=False,
+        min=1,
     ),
 ]
 
 
-def narrowed(vocabulary: Vocabulary, kinds: list[str] | None) -> Vocabulary:
+def narrowed(
+    vocabulary: vocabularies.Vocabulary, kinds: list[str] | None
+) -> vocabularies.Vocabulary:
     """The classes that `--only` leaves.
 
     Raises:

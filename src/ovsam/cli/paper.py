@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import PAPER, Command, DeviceOption, ImagesBesideOption, output_option
+from ovsam.cli import options
 from ovsam.cli.progress import bar
 from ovsam.cli.streams import print_file
 from ovsam.errors import OutputError, OvsamError, UsageError
@@ -16,37 +16,28 @@ from ovsam.errors import OutputError, OvsamError, UsageError
 if TYPE_CHECKING:
     from ovsam.formats.crowds import Crowds
     from ovsam.paper.page import Pictures, Section
+    from ovsam.paper.reports import Reports
     from ovsam.paper.results import Results
     from ovsam.paper.table_set import Folders, PictureEntry, Table, TableSet
 
-app = typer.Typer()
 
-
-@app.command(cls=Command, rich_help_panel=PAPER)
 def tables(
     run: Annotated[
         Path,
-        typer.Argument(
-            help="The run folder: checkpoints, and the reports that the figures are read from.",
-            metavar="RUN",
-            show_default=False,
+        options.argument(
+            "RUN", "The run folder: checkpoints, and the reports that the figures are read from."
         ),
     ],
     data: Annotated[
-        Path,
-        typer.Option(
-            "--data",
-            "-d",
-            help="The folder that the data sets lie in.",
-            metavar="FOLDER",
-            show_default=False,
-        ),
+        Path, options.option("FOLDER", "The folder that the data sets lie in.", "--data", "-d")
     ],
     output: Annotated[
         Path | None,
-        output_option(
+        options.option(
+            "FOLDER",
             "The folder for tables.md, tables.html and the plots. Left out: the run folder.",
-            metavar="FOLDER",
+            "--output",
+            "-o",
         ),
     ] = None,
     table_set: Annotated[
@@ -83,26 +74,28 @@ def tables(
             f"There is no data folder '{data}'. Give the one that the data sets lie in as --data "
             "(docs/tables.md)."
         )
+    reports = Reports(wanted, folders)
     if commands:
-        print_file(script(wanted, folders, Reports(wanted, folders).unusable()))
+        print_file(script(wanted, folders, reports.unusable()))
         return
     if not run.is_dir():
         raise OvsamError(
             f"There is no run folder '{run}'. Make it with the script that --commands prints."
         )
-    _write(wanted, folders, output or run)
+    _write(reports, output or run)
 
 
-def _write(wanted: TableSet, folders: Folders, output: Path) -> None:
+def _write(reports: Reports, output: Path) -> None:
     from ovsam.files import write_atomically
     from ovsam.paper.page import Page, to_html, to_markdown
     from ovsam.paper.results import Results
 
+    wanted, folders = reports.tables, reports.folders
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"Cannot make the folder '{output}': {error.strerror}.") from error
-    results = Results(wanted, folders)
+    results = Results(reports)
     sections = []
     with bar("tables") as progress:
         for done, table in enumerate(wanted.tables, start=1):
@@ -150,37 +143,31 @@ def _pictures(wanted: TableSet, entry: PictureEntry, folders: Folders) -> Pictur
     return Pictures(entry.title, path.name, content, gap, command)
 
 
-@app.command(cls=Command, rich_help_panel=PAPER)
 def pictures(
     annotations: Annotated[
         Path,
-        typer.Argument(
-            help="The photos with named masks that the reports are about, as for evaluate.",
-            metavar="ANNOTATIONS",
-            show_default=False,
+        options.argument(
+            "ANNOTATIONS",
+            "The photos with named masks that the reports are about, as for evaluate.",
         ),
     ],
     reports: Annotated[
         list[Path],
-        typer.Argument(
-            help="Two or more reports of `ovsam evaluate --json`. The last one tells which objects "
+        options.argument(
+            "REPORT",
+            "Two or more reports of `ovsam evaluate --json`. The last one tells which objects "
             "are best and worst.",
-            metavar="REPORT",
-            show_default=False,
         ),
     ],
-    output: Annotated[
-        Path,
-        output_option("The .png file to write."),
-    ],
-    images: ImagesBesideOption = None,
+    output: Annotated[Path, options.option("FILE", "The .png file to write.", "--output", "-o")],
+    images: options.ImagesBeside = None,
     each: Annotated[
         int,
         typer.Option(
             min=1, help="How many objects of each kind, from as many photos.", metavar="N"
         ),
     ] = 3,
-    device: DeviceOption = "cpu",
+    device: options.Device = "cpu",
 ) -> None:
     """Draw models side by side: best, worst and random objects, and where they disagree.
 

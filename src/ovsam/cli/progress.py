@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ovsam.jobs.run import Job
     from ovsam.predictor.predictor import Predictor
     from ovsam.vocabulary.vocabulary import Vocabulary
 
@@ -45,6 +48,26 @@ def bar(things: str, *, from_start: bool = True) -> Generator[Callable[[int, int
         yield lambda done, total: shown.update(task, completed=done, total=total, visible=True)
 
 
+@contextmanager
+def photo_job(journal: Path | None, workers: int | None, load: Callable[[], Any]) -> Generator[Job]:
+    """How a command goes through photos, with a bar; `load` gives each worker its model."""
+    from ovsam.jobs.processes import Workers
+    from ovsam.jobs.run import Job
+
+    with bar("photos") as progress:
+        yield Job(journal, None if workers is None else Workers(load, workers), progress)
+
+
+def loader(
+    model: str, vocabulary: Vocabulary | None, *, device: str, zoom: bool | None = None
+) -> Callable[[], Predictor]:
+    """`ovsam.load` of these, to be called here or in a worker; None = no name is wanted."""
+    import ovsam
+
+    load = partial(ovsam.load, model, device=device, zoom=zoom)
+    return load if vocabulary is None else partial(load, vocabulary=vocabulary)
+
+
 def load_predictor(
     model: str, vocabulary: Vocabulary, *, device: str, zoom: bool | None = None
 ) -> Predictor:
@@ -52,9 +75,7 @@ def load_predictor(
 
     A model that has masks alone needs none.
     """
-    import ovsam
-
-    predictor = ovsam.load(model, vocabulary=vocabulary, device=device, zoom=zoom)
+    predictor = loader(model, vocabulary, device=device, zoom=zoom)()
     if predictor.names_objects:
         embed_names(predictor)
     return predictor

@@ -1,4 +1,4 @@
-"""What commands that measure have in common: their files, and what is left out of figures."""
+"""What commands have in common that write reports: their files, what is left out of figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from ovsam.evaluate.left_out import LeftOut
 
 
-def check_outputs(json_path: Path | None, journal: Path | None, inputs: Sequence[Path]) -> None:
+def check_outputs(
+    json_path: Path | None, inputs: Sequence[Path], journal: Path | None = None
+) -> None:
     """Refuse to begin where the report or the journal could not be written.
 
     Raises:
@@ -27,16 +29,34 @@ def check_outputs(json_path: Path | None, journal: Path | None, inputs: Sequence
         check_output(journal, (".jsonl",))
 
 
-def write_report(path: Path, report: Mapping[str, object], provenance: Mapping[str, Any]) -> None:
+def write_report(
+    path: Path, report: Mapping[str, object], more: Mapping[str, object], **made_from: Any
+) -> None:
     """Write what was measured, and what from, as JSON.
+
+    Args:
+        path: the file.
+        report: what was measured.
+        more: what else of the provenance is to be kept.
+        made_from: see `provenance`.
 
     Raises:
         OutputError: it cannot be written.
     """
+    from ovsam.evaluate.provenance import provenance
     from ovsam.files import write_atomically
     from ovsam.formats.prediction import to_json_bytes
+    from ovsam.hub import checkpoint_sha256
 
-    write_atomically(path, to_json_bytes({**report, "provenance": provenance}))
+    known = provenance(**made_from, model_sha256=checkpoint_sha256)
+    write_atomically(path, to_json_bytes({**report, "provenance": {**known, **more}}))
+
+
+def print_written(*paths: Path | None) -> None:
+    """Say which files there are now; None was not asked for."""
+    for path in paths:
+        if path is not None:
+            typer.echo(f"wrote {path}")
 
 
 def print_left_out(left_out: LeftOut, objects: int) -> None:

@@ -8,20 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    SEGMENT,
-    Command,
-    DeviceOption,
-    JsonOption,
-    MaxPixelsOption,
-    ModelOption,
-    OnlyOption,
-    VocabularyOption,
-    ZoomOption,
-    narrowed,
-    output_option,
-)
+from ovsam.cli import options
 from ovsam.cli.progress import load_predictor
+from ovsam.cli.report import check_outputs, print_written
 from ovsam.cli.streams import print_table
 from ovsam.errors import PromptError, UnreadableNamesError
 
@@ -29,60 +18,57 @@ if TYPE_CHECKING:
     from ovsam.predictor.predictor import Predictor
     from ovsam.structures import Prediction, Prompt
 
-app = typer.Typer()
 
-
-@app.command(cls=Command, rich_help_panel=SEGMENT)
 def segment(
-    photo: Annotated[Path, typer.Argument(help="The photo.", metavar="PHOTO", show_default=False)],
+    photo: Annotated[Path, options.argument("PHOTO", "The photo.")],
     box: Annotated[
         list[str] | None,
-        typer.Option(
-            help='An object in a box, "x0,y0,x1,y1"; points of the same object may follow: '
+        options.option(
+            "X0,Y0,X1,Y1",
+            'An object in a box, "x0,y0,x1,y1"; points of the same object may follow: '
             '"10,20,200,180; 50,60; 70,80,0". Repeat for more objects.',
-            metavar="X0,Y0,X1,Y1",
-            show_default=False,
         ),
     ] = None,
     point: Annotated[
         list[str] | None,
-        typer.Option(
-            help='An object under a point, "x,y"; further points of the same object follow after a '
+        options.option(
+            "X,Y[,0]",
+            'An object under a point, "x,y"; further points of the same object follow after a '
             'semicolon or blank, 0 marks one that is not on it: "120,80; 140,95,0". '
             "Repeat for more objects.",
-            metavar="X,Y[,0]",
-            show_default=False,
         ),
     ] = None,
-    vocabulary: VocabularyOption = "coco",
-    only: OnlyOption = None,
+    vocabulary: options.Vocabulary = "coco",
+    only: options.Only = None,
     top: Annotated[
         int, typer.Option(min=1, help="How many names for each object.", metavar="N")
     ] = 5,
     threshold: Annotated[
         float | None,
-        typer.Option(
+        options.option(
+            "P",
+            "An object whose first name has a lower score is none of these. Left out: what "
+            "the model was calibrated with.",
             min=0,
             max=1,
-            help="An object whose first name has a lower score is none of these. Left out: what "
-            "the model was calibrated with.",
-            metavar="P",
-            show_default=False,
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        output_option(
+        options.option(
+            "FILE",
             "The picture to write: .png, .jpg or .webp; replaced if it is there. With "
             "neither this nor --json, PHOTO's name with _ovsam.png in the current folder, or "
             "_ovsam-2.png and so on: none is replaced.",
+            "--output",
+            "-o",
         ),
     ] = None,
-    json_path: JsonOption = None,
-    model: ModelOption = "lite",
-    zoom: ZoomOption = None,
-    max_pixels: MaxPixelsOption = None,
-    device: DeviceOption = "cpu",
+    json_path: options.Json = None,
+    model: options.Model = "lite",
+    zoom: options.Zoom = None,
+    max_pixels: options.MaxPixels = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Outline and name the objects you point at in a photo.
 
@@ -118,9 +104,8 @@ def segment(
         check_output(free, PICTURE_SUFFIXES)
     elif output is not None:
         check_output(output, PICTURE_SUFFIXES, [photo])
-    if json_path is not None:
-        check_output(json_path, (".json",), [photo, Path(vocabulary)])
-    names = narrowed(load_vocabulary(vocabulary), only)
+    check_outputs(json_path, [photo, Path(vocabulary)])
+    names = options.narrowed(load_vocabulary(vocabulary), only)
     pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
     size_hw = (pixels.shape[0], pixels.shape[1])
     for prompt in prompts:
@@ -158,9 +143,7 @@ def segment(
         typer.echo(f"{predictor.model_name} has masks alone, so no object has a name.")
     if has_names and not all(prediction.calibrated for prediction in predictions):
         _print_not_calibrated(predictor, threshold)
-    for path in (output, json_path):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    print_written(output, json_path)
     if unread is not None:
         raise UnreadableNamesError(f"{unread} The outlines are written, without names.")
 

@@ -7,25 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    SEGMENT,
-    Command,
-    DeviceOption,
-    MaxPixelsOption,
-    ModelOption,
-    VocabularyOption,
-)
+from ovsam.cli import options
 from ovsam.cli.progress import load_predictor
 
-app = typer.Typer()
 
-
-@app.command(cls=Command, rich_help_panel=SEGMENT)
 def demo(
-    photo: Annotated[
-        Path | None,
-        typer.Argument(help="A photo to begin with.", metavar="PHOTO", show_default=False),
-    ] = None,
+    photo: Annotated[Path | None, options.argument("PHOTO", "A photo to begin with.")] = None,
     host: Annotated[
         str, typer.Option(help="The address to serve on.", metavar="ADDRESS")
     ] = "127.0.0.1",
@@ -33,22 +20,21 @@ def demo(
         int,
         typer.Option(min=0, max=65535, help="The port; 0 = any free one.", metavar="N"),
     ] = 7860,
-    model: ModelOption = "lite",
-    vocabulary: VocabularyOption = "coco",
+    model: options.Model = "lite",
+    vocabulary: options.Vocabulary = "coco",
     token: Annotated[
         str | None,
-        typer.Option(
-            help="A secret that every request must carry. Left out: one is made up, unless only "
+        options.option(
+            "TEXT",
+            "A secret that every request must carry. Left out: one is made up, unless only "
             "this machine can reach the page.",
-            metavar="TEXT",
-            show_default=False,
         ),
     ] = None,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
     ] = True,
-    max_pixels: MaxPixelsOption = None,
-    device: DeviceOption = "cpu",
+    max_pixels: options.MaxPixels = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Open a local page: click objects in a photo, see their masks and names.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsam.cli.options import TRAIN, Command, DeviceOption, ImagesBesideOption, output_option
+from ovsam.cli import options
 from ovsam.cli.progress import bar
 from ovsam.errors import TrainingError, UsageError, and_more
 from ovsam.extras import check_installed
@@ -17,36 +17,27 @@ from ovsam.extras import check_installed
 if TYPE_CHECKING:
     from ovsam.train.cache_writer import Estimate
 
-app = typer.Typer()
-
 _SHOWN = 10  # warnings on screen
 
 
 def complete_recipes() -> list[str]:
     """Names of the recipes that ship, for the shell."""
-    from ovsam.train.recipe_file import shipped_recipes
+    from ovsam.shipped import shipped
+    from ovsam.train.recipe_file import RECIPES
 
-    return list(shipped_recipes())
+    return list(shipped(RECIPES))
 
 
 RecipeArgument = Annotated[
     str,
-    typer.Argument(
-        help="A recipe that ships with ovsam, or a TOML file of your own (docs/train.md).",
-        metavar="RECIPE",
-        show_default=False,
+    options.argument(
+        "RECIPE",
+        "A recipe that ships with ovsam, or a TOML file of your own (docs/train.md).",
         autocompletion=complete_recipes,
     ),
 ]
 DataOption = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        "-d",
-        help="The folder that the recipe's paths lie in.",
-        metavar="FOLDER",
-        show_default=False,
-    ),
+    Path, options.option("FOLDER", "The folder that the recipe's paths lie in.", "--data", "-d")
 ]
 OutputOption = Annotated[
     Path,
@@ -66,7 +57,6 @@ SetOption = Annotated[
 ]
 
 
-@app.command(cls=Command, rich_help_panel=TRAIN)
 def distill(
     recipe: RecipeArgument,
     data: DataOption,
@@ -80,7 +70,6 @@ def distill(
     _carry_out(recipe, data, output, changes or [], {"distill"})
 
 
-@app.command(cls=Command, rich_help_panel=TRAIN)
 def train(
     recipe: RecipeArgument,
     data: DataOption,
@@ -137,21 +126,20 @@ def _log_thread_error(stopped: threading.ExceptHookArgs) -> None:
     logging.getLogger(__name__).warning("The record is not written: %s", stopped.exc_value)
 
 
-@app.command("cache-features", cls=Command, rich_help_panel=TRAIN)
 def cache_features(
     data: Annotated[
         Path,
-        typer.Argument(
-            help="The photos: an annotation file or a folder, as in `ovsam data check`.",
-            metavar="DATA",
-            show_default=False,
+        options.argument(
+            "DATA", "The photos: an annotation file or a folder, as in `ovsam data check`."
         ),
     ],
     output: Annotated[
         Path,
-        output_option(
+        options.option(
+            "FOLDER",
             "The folder of the cache. A run that was stopped goes on where it was.",
-            metavar="FOLDER",
+            "--output",
+            "-o",
         ),
     ],
     teacher: Annotated[
@@ -162,15 +150,14 @@ def cache_features(
             metavar="MODEL",
         ),
     ] = "sam-vit-h",
-    images: ImagesBesideOption = None,
+    images: options.ImagesBeside = None,
     size: Annotated[
         int | None,
-        typer.Option(
-            min=32,
-            help="A photo's longest side as the teacher sees it, in pixels. Left out: the "
+        options.option(
+            "N",
+            "A photo's longest side as the teacher sees it, in pixels. Left out: the "
             "teacher's own; SAM has no other (1024).",
-            metavar="N",
-            show_default=False,
+            min=32,
         ),
     ] = None,
     shard: Annotated[
@@ -188,7 +175,7 @@ def cache_features(
             metavar="I/N",
         ),
     ] = "1/1",
-    device: DeviceOption = "cpu",
+    device: options.Device = "cpu",
     verify: Annotated[
         bool,
         typer.Option(

@@ -7,16 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ovsam.cli.options import (
-    Command,
-    DeviceOption,
-    Group,
-    ModelOption,
-    OnlyOption,
-    complete_vocabularies,
-    narrowed,
-    typed_names,
-)
+from ovsam.cli import options
 from ovsam.cli.progress import embed_names
 from ovsam.cli.streams import print_file, print_table
 from ovsam.errors import UsageError, VocabularyError, and_more
@@ -27,19 +18,18 @@ from ovsam.vocabulary.names import plain_name, shown_name, typed_name
 from ovsam.vocabulary.search import find, plain_words
 from ovsam.vocabulary.vocabulary import Vocabulary
 
-app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(cls=options.Group, no_args_is_help=True, rich_markup_mode="markdown")
 
 SHOWN = 20  # classes on screen where there may be thousands
 
 SpecArgument = Annotated[
     str,
-    typer.Argument(
-        help="A built-in vocabulary's name, a text file with one class per line, a table (.csv), a "
+    options.argument(
+        "NAMES",
+        "A built-in vocabulary's name, a text file with one class per line, a table (.csv), a "
         'list or an annotation file (.json), or names: "cat, dog/puppy, coffee mug".',
-        metavar="NAMES",
-        show_default=False,
-        callback=typed_names,
-        autocompletion=complete_vocabularies,
+        callback=options.typed_names,
+        autocompletion=options.complete_vocabularies,
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="List all, not only the first.")]
@@ -53,7 +43,7 @@ def main() -> None:
     """
 
 
-@app.command("list", cls=Command)
+@app.command("list", cls=options.Command)
 def list_() -> None:
     """Say which vocabularies are built in.
 
@@ -72,10 +62,10 @@ def list_() -> None:
     print_table(table)
 
 
-@app.command(cls=Command)
+@app.command(cls=options.Command)
 def show(
     vocabulary: SpecArgument,
-    only: OnlyOption = None,
+    only: options.Only = None,
 ) -> None:
     """Print a vocabulary as a text file: its source and licence, then one class on each line.
 
@@ -83,7 +73,7 @@ def show(
 
     Example: `ovsam vocabulary show lvis > mine.txt`
     """
-    names = narrowed(load_vocabulary(vocabulary), only)
+    names = options.narrowed(load_vocabulary(vocabulary), only)
     notes = builtin_notes(vocabulary) if vocabulary in builtin_vocabularies() else ""
     counts = f"{names.name}: {_counts(names)}"
     lines = [f"# {line}" for line in (counts, *notes.splitlines())]
@@ -95,22 +85,16 @@ def show(
     print_file("\n".join([*lines, ""]))
 
 
-@app.command(cls=Command)
+@app.command(cls=options.Command)
 def search(
-    words: Annotated[
-        str,
-        typer.Argument(
-            help="What a name begins with or holds.", metavar="WORDS", show_default=False
-        ),
-    ],
+    words: Annotated[str, options.argument("WORDS", "What a name begins with or holds.")],
     vocabulary: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Where to look: as for `ovsam segment`. Repeat for more. Left out: in all that "
+        options.option(
+            "NAMES",
+            "Where to look: as for `ovsam segment`. Repeat for more. Left out: in all that "
             "are built in.",
-            metavar="NAMES",
-            show_default=False,
-            autocompletion=complete_vocabularies,
+            autocompletion=options.complete_vocabularies,
         ),
     ] = None,
     everything: AllOption = False,
@@ -147,7 +131,7 @@ def search(
         typer.echo(f"… {and_more(hidden)}; --all lists them")
 
 
-@app.command(cls=Command)
+@app.command(cls=options.Command)
 def diff(
     first: SpecArgument,
     second: SpecArgument,
@@ -182,11 +166,11 @@ def diff(
     _print_list("unseen in one of them only", found.unseen, everything)
 
 
-@app.command(cls=Command)
+@app.command(cls=options.Command)
 def build(
     vocabulary: SpecArgument,
-    model: ModelOption = "lite",
-    device: DeviceOption = "cpu",
+    model: options.Model = "lite",
+    device: options.Device = "cpu",
 ) -> None:
     """Compute the embeddings of a vocabulary ahead of its first use; they are kept on disk.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import (
     Annotated,
     NotRequired,  # which pydantic can check before Python 3.12
@@ -32,8 +31,7 @@ from ovsam.evaluate.pair import Pair
 from ovsam.formats.crowds import IF_OBJECTS, IN_FILE
 from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import mask_iou
-from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.jobs.run import HERE, Job, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
@@ -122,12 +120,9 @@ def agreement(
     data_set: DataSet,
     *,
     prompts: PromptKind,
-    zoom: bool | None = None,
     limit: int | None = None,
     objects: int | None = None,
-    journal: Path | None = None,
-    workers: Workers | None = None,
-    progress: Progress | None = None,
+    job: Job = HERE,
 ) -> AgreementReport:
     """Give both models a prompt for every object, compare their masks.
 
@@ -136,14 +131,11 @@ def agreement(
         teacher: what the student is compared with; the IoU is the same the other way round.
         data_set: photos with objects; what cannot be read of it is skipped and counted.
         prompts: how objects are pointed at, see `prompts`.
-        zoom: as for `Predictor.predict`; None = each model's own default.
         limit: only the first so many photos with an object that can be compared.
         objects: only the largest so many of each photo, by annotated area in photo pixels, or by
             that of the box where none is annotated.
-        journal: a file of what became of each photo, as for `evaluate`. Of the data set it
-            knows what is listed without opening a file for each photo.
-        workers: processes that the photos are shared out over; each loads a `Pair`.
-        progress: called with (photos done, photos in all) after each photo.
+        job: how the photos are gone through. The workers load a `Pair` each; of the data set the
+            journal knows what is listed without opening a file for each photo.
 
     Raises:
         AnnotationError: no object is left to compare.
@@ -157,34 +149,28 @@ def agreement(
         seen += 1
         photos += any(row["iou"] is not None for row in rows)
         blank += not rows
-        if progress is not None:
-            progress(total - min(len(data_set) - seen, most - photos), total)
+        if job.progress is not None:
+            job.progress(total - min(len(data_set) - seen, most - photos), total)
         return photos == most
 
     pair = Pair(student, teacher)
-    zoomed = (student.zoom, teacher.zoom) if zoom is None else (zoom, zoom)
-    record = None
-    if journal is not None:
-        record = Record[Compared](
-            journal,
+    zoomed = student.zoom, teacher.zoom
+    done = photo_by_photo(
+        pair,
+        partial(_compare_photo, read=data_set.photos.read, kind=prompts, objects=objects),
+        dict(enumerate(data_set.photos.listed)),
+        job=replace(job, progress=None),  # `enough` says how far it is
+        record=Record[Compared](
             Compared,
             pair,
-            settings={
+            settings=lambda: {
                 "measures": "agreement",
                 "data": data_set.fingerprint,
                 "prompts": prompts,
                 "objects": objects,
                 "zoom": list(zoomed),
             },
-        )
-    done = photo_by_photo(
-        pair,
-        partial(
-            _compare_photo, read=data_set.photos.read, kind=prompts, objects=objects, zoom=zoom
         ),
-        dict(enumerate(data_set.photos.listed)),
-        record=record,
-        workers=workers,
         enough=enough,
     )
     found = [row["iou"] for row in done.rows if row["iou"] is not None]
@@ -211,17 +197,17 @@ def agreement(
     )
 
 
-def check_comparable(data_set: DataSet, prompts: PromptKind, image_size: int = 1024) -> None:
+def check_comparable(data_set: DataSet, prompts: PromptKind) -> None:
     """Refuse a data set of which no object can be a prompt, before a model is loaded.
 
     Args:
         data_set: photos with objects; it is read up to the first that can be used.
         prompts: how objects are pointed at.
-        image_size: of a model; which one does not matter here.
 
     Raises:
         AnnotationError: says why none can.
     """
+    image_size = 1024  # of a model; which one does not matter here
     problems = list(data_set.problems)
     for photo in data_set.photos:
         if prompted_photo(photo, prompts, image_size, None, problems) is not None:
@@ -247,14 +233,13 @@ def _compare_photo(
     read: Callable[[ListedPhoto], ListedPhoto],
     kind: PromptKind,
     objects: int | None,
-    zoom: bool | None,
 ) -> list[Compared]:
     problems: list[str] = []
     photo = read(photo)
     prompted = prompted_photo(photo, kind, pair.student.config.image_size, objects, problems)
     rows: list[Compared] = [{"iou": None, "problem": problem} for problem in problems]
     if prompted is not None:
-        rows += [{"iou": iou, "problem": None} for iou in _ious(pair, *prompted, zoom)]
+        rows += [{"iou": iou, "problem": None} for iou in _ious(pair, *prompted)]
         beyond = len(photo.instances) - len(largest(photo.instances, objects))
         if beyond:
             rows.append({"iou": None, "problem": None, "beyond_largest": beyond})
@@ -265,11 +250,9 @@ def _ious(
     pair: Pair,
     pixels: NDArray[np.uint8],
     prompts: Sequence[Prompt],
-    zoom: bool | None,
 ) -> list[float]:
     """IoU of the two masks for each prompt."""
     student, teacher = (
-        model.segment(model.encode(pixels), prompts, zoom=zoom)
-        for model in (pair.student, pair.teacher)
+        model.segment(model.encode(pixels), prompts) for model in (pair.student, pair.teacher)
     )
     return [mask_iou(a.mask, b.mask) for a, b in zip(student, teacher, strict=True)]

@@ -44,7 +44,6 @@ def answer_instances(
     kind: EvaluationKind,
     *,
     oracle_names: bool = False,
-    zoom: bool | None = None,
     top: int = 5,
 ) -> Iterator[Answer]:
     """Point at instances of a photo as a kind of evaluation does, some at a time.
@@ -56,7 +55,6 @@ def answer_instances(
         kind: of prompts; with `point-true-box` what is in the annotated box is named.
         oracle_names: whether the annotated name is the answer, with a score of 1; then the model
             only segments.
-        zoom: as for `Predictor.predict`.
         top: how many names.
 
     Raises:
@@ -78,12 +76,12 @@ def answer_instances(
             for (instance, _), mask in zip(some, masks, strict=True)
         ]
         if oracle_names:
-            yield from _with_oracle_names(predictor, encoded, prompts, some, zoom)
+            yield from _with_oracle_names(predictor, encoded, prompts, some)
         elif kind == "point-true-box":
-            yield from _named_by_true_box(predictor, encoded, prompts, some, zoom, top)
+            yield from _named_by_true_box(predictor, encoded, prompts, some, top)
         else:
             for prompt, found in zip(
-                prompts, predictor.predict(encoded, prompts, zoom=zoom, top=top), strict=True
+                prompts, predictor.predict(encoded, prompts, top=top), strict=True
             ):
                 _check_finite(predictor, found.labels[0])
                 yield Answer(prompt, found.mask, found.labels[0], float(found.none_scores[0]))
@@ -94,9 +92,8 @@ def _with_oracle_names(
     encoded: Any,
     prompts: Sequence[Prompt],
     instances: Sequence[NamedInstance],
-    zoom: bool | None,
 ) -> Iterator[Answer]:
-    candidates = predictor.segment(encoded, prompts, zoom=zoom)
+    candidates = predictor.segment(encoded, prompts)
     for prompt, found, (_, name) in zip(prompts, candidates, instances, strict=True):
         yield Answer(prompt, found.mask, (Label(name, 1.0),))
 
@@ -106,14 +103,11 @@ def _named_by_true_box(
     encoded: Any,
     prompts: Sequence[Prompt],
     instances: Sequence[NamedInstance],
-    zoom: bool | None,
     top: int,
 ) -> Iterator[Answer]:
     candidates = [
         replace(found, box_xyxy=np.array(instance.box_xyxy))
-        for found, (instance, _) in zip(
-            predictor.segment(encoded, prompts, zoom=zoom), instances, strict=True
-        )
+        for found, (instance, _) in zip(predictor.segment(encoded, prompts), instances, strict=True)
     ]
     names = predictor.name(encoded, candidates, top=top)
     for prompt, found, named in zip(prompts, candidates, names, strict=True):

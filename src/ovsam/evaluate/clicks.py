@@ -24,8 +24,7 @@ from ovsam.evaluate.left_out import NOTHING, LeftOut
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.geometry import mask_centre_xy, mask_iou
-from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.jobs.run import HERE, Job, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
@@ -92,12 +91,8 @@ def evaluate_clicks(
     images_dir: Path,
     *,
     clicks: int,
-    zoom: bool | None = None,
-    limit: int | None = None,
     photos: Sequence[Photo] | None = None,
-    journal: Path | None = None,
-    workers: Workers | None = None,
-    progress: Progress | None = None,
+    job: Job = HERE,
 ) -> ClickReport:
     """Click every instance with a mask until it has had all clicks.
 
@@ -106,42 +101,32 @@ def evaluate_clicks(
         annotations: the ground truth.
         images_dir: the folder of the photos.
         clicks: for each instance.
-        zoom: as for `Predictor.predict`; None = the model's own default.
-        limit: only the first so many photos that have instances.
-        photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
-        journal: a file of what became of each photo, as for `evaluate`.
-        workers: processes that the photos are shared out over.
-        progress: called with (photos done, photos in all) after each photo.
+        photos: what `chosen_photos` gave for these; None = all with instances, checked now.
+        job: how the photos are gone through.
 
     Raises:
         AnnotationError: a photo is missing or of another size, or there is nothing to evaluate.
         OutputError: the journal is of other settings, or cannot be used.
     """
     if photos is None:
-        photos = chosen_photos(annotations, images_dir, limit)
-    zoomed = predictor.zoom if zoom is None else zoom
-    record = None
-    if journal is not None:
-        curve: Any = Annotated[list[Share], Field(min_length=clicks, max_length=clicks)]
-        record = Record[list[float]](
-            journal,
+        photos = chosen_photos(annotations, images_dir)
+    curve: Any = Annotated[list[Share], Field(min_length=clicks, max_length=clicks)]
+    done = photo_by_photo(
+        predictor,
+        partial(_photo_curves, images_dir=images_dir, clicks=clicks),
+        {photo.id: (photo, annotations.by_photo[photo.id]) for photo in photos},
+        job=job,
+        record=Record[list[float]](
             curve,
             predictor,
-            settings={
+            settings=lambda: {
                 "measures": "masks after clicks",
                 "annotations": annotations.fingerprint,
                 "clicks": clicks,
-                "zoom": zoomed,
+                "zoom": predictor.zoom,
             },
             fits=lambda item, rows: len(rows) == len(_clickable_masks(*item)),
-        )
-    done = photo_by_photo(
-        predictor,
-        partial(_photo_curves, images_dir=images_dir, clicks=clicks, zoom=zoom),
-        {photo.id: (photo, annotations.by_photo[photo.id]) for photo in photos},
-        record=record,
-        workers=workers,
-        progress=progress,
+        ),
     )
     if not done.rows:
         raise AnnotationError(
@@ -150,7 +135,7 @@ def evaluate_clicks(
         )
     return ClickReport(
         model=predictor.model_name,
-        zoom=zoomed,
+        zoom=predictor.zoom,
         photos=len(photos),
         seconds=done.seconds,
         iou=np.array(done.rows).reshape(-1, clicks),
@@ -167,13 +152,12 @@ def _photo_curves(
     item: tuple[Photo, Sequence[Instance]],
     images_dir: Path,
     clicks: int,
-    zoom: bool | None,
 ) -> list[list[float]]:
     """IoU after each click of each instance with a mask."""
     photo, instances = item
     encoded = predictor.encode(read_annotated_photo(photo, images_dir))
     masks = _clickable_masks(photo, instances)
-    return [_curve(predictor, encoded, mask, clicks, zoom) for mask in masks]
+    return [_curve(predictor, encoded, mask, clicks) for mask in masks]
 
 
 def _clickable_masks(photo: Photo, instances: Sequence[Instance]) -> list[NDArray[np.bool_]]:
@@ -204,7 +188,6 @@ def _curve(
     encoded: Any,
     ground_truth: NDArray[np.bool_],
     clicks: int,
-    zoom: bool | None,
 ) -> list[float]:
     """IoU after each click."""
     points, labels = [mask_centre_xy(ground_truth)], [1]
@@ -212,7 +195,7 @@ def _curve(
     mask_logits = None
     while True:
         prompt = Prompt(np.stack(points), np.array(labels), mask_logits=mask_logits)
-        [candidates] = predictor.segment(encoded, [prompt], zoom=zoom)
+        [candidates] = predictor.segment(encoded, [prompt])
         mask = candidates.mask
         ious.append(mask_iou(mask, ground_truth))
         if len(ious) == clicks:

@@ -27,8 +27,7 @@ from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import Detection, Detections, MaskResult
 from ovsam.formats.ground_truth import GroundTruth
 from ovsam.geometry import Rle, encode_rle
-from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.jobs.run import HERE, Job, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
 
@@ -97,12 +96,8 @@ def evaluate_detections(
     images_dir: Path,
     *,
     labels: LabelSource,
-    zoom: bool | None = None,
-    limit: int | None = None,
     planned: Plan | None = None,
-    journal: Path | None = None,
-    workers: Workers | None = None,
-    progress: Progress | None = None,
+    job: Job = HERE,
 ) -> DetectionReport:
     """Prompt with every box, measure the mask AP.
 
@@ -113,12 +108,8 @@ def evaluate_detections(
         detections: a detector's boxes.
         images_dir: the folder of the photos; those without a box are not read.
         labels: whose names count.
-        zoom: as for `Predictor.predict`; None = the model's own default.
-        limit: only the first so many photos of the annotation file.
-        planned: what `plan` gave for these; None = it is made, and all is checked, now.
-        journal: a file of the masks of each photo, as for `evaluate`.
-        workers: processes that the photos are shared out over.
-        progress: called with (photos done, photos in all) after each photo with a box.
+        planned: what `plan` gave for these; None = it is made now, of all photos.
+        job: how the photos with a box are gone through.
 
     Raises:
         AnnotationError: see `plan`.
@@ -129,33 +120,27 @@ def evaluate_detections(
         check_names_objects(predictor)
     if planned is None:
         vocabulary = predictor.vocabulary if labels == "ours" else None
-        planned = plan(ground_truth, detections, images_dir, vocabulary, limit=limit)
+        planned = plan(ground_truth, detections, images_dir, vocabulary)
     vocabulary, names, items = planned.vocabulary, planned.names, planned.items
-    zoomed = predictor.zoom if zoom is None else zoom
-    record = None
-    if journal is not None:
-        record = Record(
-            journal,
+    done = photo_by_photo(
+        predictor,
+        partial(_photo_results, images_dir=images_dir, names=names),
+        items,
+        job=job,
+        record=Record(
             MaskResult,
             predictor,
-            settings={
+            settings=lambda: {
                 "measures": "masks for boxes",
                 "annotations": ground_truth.annotations.fingerprint,
                 "boxes": _fingerprint(detections.by_photo),
                 "labels": labels,
                 "vocabulary": None if vocabulary is None else vocabulary.fingerprint,
                 "categories": None if names is None else sorted(map(list, names.items())),
-                "zoom": zoomed,
+                "zoom": predictor.zoom,
             },
             fits=partial(_fits, names=names),
-        )
-    done = photo_by_photo(
-        predictor,
-        partial(_photo_results, images_dir=images_dir, names=names, zoom=zoom),
-        items,
-        record=record,
-        workers=workers,
-        progress=progress,
+        ),
     )
     results = done.rows
     boxes = sum(len(chosen) for _, chosen in items.values())
@@ -165,7 +150,7 @@ def evaluate_detections(
         model=predictor.model_name,
         labels=labels,
         vocabulary=None if vocabulary is None else vocabulary.name,
-        zoom=zoomed,
+        zoom=predictor.zoom,
         photos=len(planned.photos),
         boxes=boxes,
         left_out=tuple(c.name for i, c in ground_truth.categories.items() if i not in evaluated),
@@ -211,7 +196,6 @@ def _photo_results(
     item: tuple[Photo, Sequence[Detection]],
     images_dir: Path,
     names: Mapping[str, int] | None,
-    zoom: bool | None,
 ) -> list[MaskResult]:
     """A mask for each detection; `names` are category ids by our names, None = the detector's."""
     photo, detections = item
@@ -219,7 +203,7 @@ def _photo_results(
     results: list[MaskResult] = []
     for first in range(0, len(detections), BOXES_AT_ONCE):
         some = detections[first : first + BOXES_AT_ONCE]
-        masks = _masks(predictor, encoded, some, names is not None, zoom)
+        masks = _masks(predictor, encoded, some, names is not None)
         for detection, (mask, name) in zip(some, masks, strict=True):
             category_id = detection.category_id if names is None else names.get(name)
             if category_id is not None:
@@ -239,13 +223,12 @@ def _masks(
     encoded: Any,
     detections: Sequence[Detection],
     named: bool,
-    zoom: bool | None,
 ) -> Iterator[tuple[Rle, str]]:
     """The mask of each detection, and its first name; "" where there is none, or not `named`."""
     prompts = [Prompt(box_xyxy=np.array(detection.box_xyxy)) for detection in detections]
     if named:
-        for prediction in predictor.predict(encoded, prompts, zoom=zoom, top=1):
+        for prediction in predictor.predict(encoded, prompts, top=1):
             yield encode_rle(prediction.mask), prediction.name
     else:
-        for candidates in predictor.segment(encoded, prompts, zoom=zoom):
+        for candidates in predictor.segment(encoded, prompts):
             yield encode_rle(candidates.mask), ""

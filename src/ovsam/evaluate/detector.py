@@ -20,7 +20,7 @@ from ovsam.evaluate.photos import check_photos, read_annotated_photo
 from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import BoxResult
 from ovsam.formats.ground_truth import GroundTruth
-from ovsam.jobs.run import Progress, photo_by_photo
+from ovsam.jobs.run import Job, Progress, photo_by_photo
 from ovsam.model.state_dict import check_finite, fill
 from ovsam.model.weights_file import read_tensors
 
@@ -84,7 +84,7 @@ def detect(
         detector,
         partial(_detect_in, images_dir=images_dir, category_ids=category_ids),
         {photo.id: photo for photo in photos},
-        progress=progress,
+        job=Job(progress=progress),
     )
     return list(done.rows)
 

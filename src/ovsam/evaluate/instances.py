@@ -36,8 +36,7 @@ from ovsam.evaluate.objects import NamedInstance, evaluated_objects
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.geometry import mask_iou
-from ovsam.jobs.processes import Workers
-from ovsam.jobs.run import Progress, Record, photo_by_photo
+from ovsam.jobs.run import HERE, Job, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 
 
@@ -123,12 +122,8 @@ def evaluate(
     *,
     prompts: EvaluationKind,
     oracle_names: bool = False,
-    zoom: bool | None = None,
-    limit: int | None = None,
     photos: Sequence[Photo] | None = None,
-    journal: Path | None = None,
-    workers: Workers | None = None,
-    progress: Progress | None = None,
+    job: Job = HERE,
 ) -> Report:
     """Prompt every instance, compare masks and names.
 
@@ -140,13 +135,8 @@ def evaluate(
         oracle_names: whether masks alone are measured and the annotated name of each counts as the
             first, with a score of 1. Then no text model is needed, and the vocabulary only says
             which classes count.
-        zoom: as for `Predictor.predict`; None = the model's own default.
-        limit: only the first so many photos that have instances.
-        photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
-        journal: a file of what became of each photo; where it is there, what it holds is not
-            done again. `limit` may be another.
-        workers: processes that the photos are shared out over.
-        progress: called with (photos done, photos in all) after each photo.
+        photos: what `chosen_photos` gave for these; None = all with instances, checked now.
+        job: how the photos are gone through.
 
     Raises:
         AnnotationError: a photo is missing or of another size, a class is not in the vocabulary,
@@ -159,26 +149,10 @@ def evaluate(
     if not oracle_names:
         check_names_objects(predictor)
     if photos is None:
-        photos = chosen_photos(annotations, images_dir, limit)
+        photos = chosen_photos(annotations, images_dir)
     left_out = photos_left_out(annotations, photos)
     objects = evaluated_objects(annotations, photos, predictor.vocabulary)
     photos = [photo for photo in photos if photo.id in objects.by_photo]
-    zoomed = predictor.zoom if zoom is None else zoom
-    record = None
-    if journal is not None:
-        record = Record(
-            journal,
-            Outcome,
-            predictor,
-            settings={
-                "measures": "masks" if oracle_names else "masks and names",
-                "annotations": annotations.fingerprint,
-                "vocabulary": predictor.vocabulary.fingerprint,
-                "prompts": prompts,
-                "zoom": zoomed,
-            },
-            fits=_fits,
-        )
     done = photo_by_photo(
         predictor,
         partial(
@@ -186,19 +160,28 @@ def evaluate(
             images_dir=images_dir,
             kind=prompts,
             oracle_names=oracle_names,
-            zoom=zoom,
         ),
         {photo.id: (photo, objects.by_photo[photo.id]) for photo in photos},
-        record=record,
-        workers=workers,
-        progress=progress,
+        job=job,
+        record=Record(
+            Outcome,
+            predictor,
+            settings=lambda: {
+                "measures": "masks" if oracle_names else "masks and names",
+                "annotations": annotations.fingerprint,
+                "vocabulary": predictor.vocabulary.fingerprint,
+                "prompts": prompts,
+                "zoom": predictor.zoom,
+            },
+            fits=_fits,
+        ),
     )
     return Report(
         model=predictor.model_name,
         vocabulary=predictor.vocabulary.name,
         prompts=prompts,
         oracle_names=oracle_names,
-        zoom=zoomed,
+        zoom=predictor.zoom,
         photos=len(photos),
         not_counted=replace(left_out, objects_never_answered=objects.left_out),
         seconds=done.seconds,
@@ -220,13 +203,10 @@ def _photo_outcomes(
     images_dir: Path,
     kind: EvaluationKind,
     oracle_names: bool,
-    zoom: bool | None,
 ) -> list[Outcome]:
     photo, instances = item
     pixels = read_annotated_photo(photo, images_dir)
-    answers = answer_instances(
-        predictor, pixels, instances, kind, oracle_names=oracle_names, zoom=zoom
-    )
+    answers = answer_instances(predictor, pixels, instances, kind, oracle_names=oracle_names)
     return [
         _outcome(instance, name, instance.mask(photo.size_hw), answer)
         for (instance, name), answer in zip(instances, answers, strict=True)

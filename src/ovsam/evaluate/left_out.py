@@ -10,9 +10,10 @@ from ovsam.formats.labelme import NO_OBJECT
 from ovsam.formats.listing import UNLISTED
 
 
-def _count(one: str, several: str) -> int:
+def _count(one: str, several: str, which: str = "") -> int:
     """A field that counts something, with what stands behind its number in a sentence."""
-    count: int = field(default=0, metadata={"one": one, "several": several})
+    words = {"one": f"{one} {which}".strip(), "several": f"{several} {which}".strip()}
+    count: int = field(default=0, metadata=words)
     return count
 
 
@@ -30,35 +31,21 @@ class LeftOut:
         "object whose mask covers no pixel", "objects whose masks cover no pixel"
     )
     """They cannot be clicked."""
-    objects_beyond_largest: int = _count("object beyond --objects", "objects beyond --objects")
+    objects_beyond_largest: int = _count("object", "objects", "beyond --objects")
     """Smaller than the largest of their photo, as many as `compare --objects` takes."""
-    objects_beyond_limit: int = _count(
-        "object on photos beyond --limit", "objects on photos beyond --limit"
-    )
-    photos_beyond_limit: int = _count("photo beyond --limit", "photos beyond --limit")
-    photos_without_objects: int = _count(
-        "photo on which nothing is marked", "photos on which nothing is marked"
-    )
+    objects_beyond_limit: int = _count("object", "objects", "on photos beyond --limit")
+    photos_beyond_limit: int = _count("photo", "photos", "beyond --limit")
+    photos_without_objects: int = _count("photo", "photos", "on which nothing is marked")
     """Or crowd regions alone."""
-    photos_not_annotated: int = _count(
-        "photo without a file of annotations", "photos without a file of annotations"
-    )
+    photos_not_annotated: int = _count("photo", "photos", "without a file of annotations")
     """LabelMe, SA-1B: those without a JSON file."""
     shapes_no_objects: int = _count("shape that is no object", "shapes that are no objects")
     """LabelMe: lines, points, and what is called __ignore__ or _background_."""
-    boxes_beyond_limit: int = _count(
-        "box in photos beyond --limit", "boxes in photos beyond --limit"
-    )
+    boxes_beyond_limit: int = _count("box", "boxes", "in photos beyond --limit")
     """A detector's, as all boxes here."""
-    boxes_beyond_best: int = _count(
-        "box beyond the best ones that the rules count",
-        "boxes beyond the best ones that the rules count",
-    )
+    boxes_beyond_best: int = _count("box", "boxes", "beyond the best ones that the rules count")
     """After the 100 best of a class in a photo (COCO), or the 300 best of a photo (LVIS)."""
-    boxes_unlisted: int = _count(
-        "box named as no class of the annotation file",
-        "boxes named as no class of the annotation file",
-    )
+    boxes_unlisted: int = _count("box", "boxes", "named as no class of the annotation file")
     """By our names."""
     boxes_not_judged: int = _count(
         "box of a class of which its photo says nothing",

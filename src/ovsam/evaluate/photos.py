@@ -19,7 +19,9 @@ from ovsam.images.folder import PhotoFolder
 from ovsam.images.read import check_whole, read_photo
 
 
-def chosen_photos(annotations: Annotations, images_dir: Path, limit: int | None) -> Sequence[Photo]:
+def chosen_photos(
+    annotations: Annotations, images_dir: Path, limit: int | None = None
+) -> Sequence[Photo]:
     """The first photos that have instances, named as they lie in the folder.
 
     All of them are there and of the annotated size.

@@ -19,7 +19,7 @@ from ovsam.evaluate.metrics import Outcome
 from ovsam.evaluate.objects import EvaluatedObjects, NamedInstance, evaluated_objects
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.annotations import Annotations, Photo
-from ovsam.jobs.run import Progress, photo_by_photo
+from ovsam.jobs.run import Job, Progress, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.vocabulary.vocabulary import Vocabulary
 
@@ -113,7 +113,6 @@ def collect_scores(
     annotations: Annotations,
     images_dir: Path,
     *,
-    limit: int | None = None,
     photos: Sequence[Photo] | None = None,
     progress: Progress | None = None,
 ) -> Scores:
@@ -123,8 +122,7 @@ def collect_scores(
         predictor: its own vocabulary is the one that is answered from.
         annotations: the ground truth; crowds, and classes that are never answered, are left out.
         images_dir: the folder of the photos.
-        limit: only the first so many photos that have instances.
-        photos: what `chosen_photos` gave for these; None = they are chosen, and checked, now.
+        photos: what `chosen_photos` gave for these; None = all with instances, checked now.
         progress: called with (photos done, photos in all) after each photo.
 
     Raises:
@@ -132,7 +130,7 @@ def collect_scores(
             or a half of the photos has fewer than `NEEDED` objects.
     """
     if photos is None:
-        photos = chosen_photos(annotations, images_dir, limit)
+        photos = chosen_photos(annotations, images_dir)
     vocabulary = predictor.vocabulary
     objects = objects_to_fit(annotations, photos, vocabulary)
     pairs = zip(vocabulary.classes, vocabulary.answerable, strict=True)
@@ -145,7 +143,7 @@ def collect_scores(
             photo.id: (index, photo, objects.by_photo[photo.id])
             for index, photo in enumerate(evaluated)
         },
-        progress=progress,
+        job=Job(progress=progress),
     )
     return Scores(
         logs=np.stack([row.logs for row in done.rows]),

@@ -22,24 +22,42 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Record(Generic[Row]):
-    """Where the rows of each photo are kept, so that a run that was stopped goes on.
+class Job:
+    """How photos are gone through: what it takes changes nothing about what is found.
 
     Attributes:
-        path: of the journal, see `Journal`.
+        journal: a file of what became of each photo; where it is there, what it holds is not done
+            again, and there may be more photos than before. None = nothing is kept.
+        workers: processes that the photos are shared out over; None = this one alone.
+        progress: called with (photos done, photos in all) after each photo, and at first where the
+            journal has some.
+    """
+
+    journal: Path | None = None
+    workers: Workers | None = None
+    progress: Progress | None = None
+
+
+HERE = Job()
+
+
+@dataclass(frozen=True)
+class Record(Generic[Row]):
+    """What the rows of a journal are.
+
+    Attributes:
         row: the type of a row.
         computer: what computes them.
-        settings: what else they depend on, plain JSON values.
+        settings: gives what else they depend on, plain JSON values.
         fits: whether rows that are read back can be those of an item.
     """
 
-    path: Path
     row: type[Row]
     computer: Computer
-    settings: Mapping[str, Any]
+    settings: Callable[[], Mapping[str, Any]]
     fits: Callable[[Any, list[Row]], bool] = lambda *_: True
 
-    def open(self, workers: Workers | None) -> Journal[Row]:
+    def open(self, path: Path, workers: Workers | None) -> Journal[Row]:
         """The journal.
 
         Raises:
@@ -52,7 +70,7 @@ class Record(Generic[Row]):
             "device": self.computer.device,
             "threads": self.computer.threads if workers is None else THREADS,
         }
-        return Journal(self.path, {**self.settings, **computed_by}, self.row)
+        return Journal(path, {**self.settings(), **computed_by}, self.row)
 
     def known(self, journal: Journal[Row], items: Mapping[int, Any]) -> dict[int, list[Row]]:
         """The rows that are there of these photos.
@@ -64,7 +82,7 @@ class Record(Generic[Row]):
         for photo_id, rows in known.items():
             if not self.fits(items[photo_id], rows):
                 raise OutputError(
-                    f"The rows of photo {photo_id} in {str(self.path)!r} are not those of its "
+                    f"The rows of photo {photo_id} in {str(journal.path)!r} are not those of its "
                     "objects. Remove that line, and the photo is done again, or give the name of "
                     "a new file."
                 )
@@ -84,21 +102,18 @@ def photo_by_photo(
     work: Callable[[Model, Item], list[Row]],
     items: Mapping[int, Item],
     *,
+    job: Job = HERE,
     record: Record[Row] | None = None,
-    workers: Workers | None = None,
-    progress: Progress | None = None,
     enough: Callable[[list[Row]], bool] = lambda _: False,
 ) -> Done[Row]:
-    """Do the work on each photo, but for those of which the record has the rows.
+    """Do the work on each photo, but for those of which the journal has the rows.
 
     Args:
         model: what the work is done with where there are no workers.
         work: gives the rows of one photo; with workers, a function of a module or a partial of one.
         items: what the work gets, by photo id.
-        record: where rows are kept; None = nowhere.
-        workers: processes that the photos are shared out over; None = this one alone.
-        progress: called with (photos done, photos in all) after each photo, and at first where the
-            record has some.
+        job: how; with a journal there must be a record.
+        record: what the rows of the journal are.
         enough: called with the rows of each photo in turn; after the first True none is done.
 
     Raises:
@@ -108,15 +123,18 @@ def photo_by_photo(
     """
     rows: list[Row] = []
     seconds = 0.0
-    opened: Any = nullcontext() if record is None else record.open(workers)
+    opened: Any = nullcontext()
+    if job.journal is not None:
+        assert record is not None
+        opened = record.open(job.journal, job.workers)
     with opened as journal:
-        known = {} if record is None else record.known(journal, items)
+        known = {} if journal is None or record is None else record.known(journal, items)
         done = len(known)
-        if progress is not None and known:
-            progress(done, len(items))
+        if job.progress is not None and known:
+            job.progress(done, len(items))
         waiting = (item for photo_id, item in items.items() if photo_id not in known)
         start = time.perf_counter()
-        with closing(_results(model, work, waiting, workers)) as results:
+        with closing(_results(model, work, waiting, job.workers)) as results:
             for photo_id in items:
                 if photo_id in known:
                     made, took = known[photo_id], journal.seconds[photo_id]
@@ -127,8 +145,8 @@ def photo_by_photo(
                         journal.add(photo_id, made, took)
                     start = time.perf_counter()
                     done += 1
-                    if progress is not None:
-                        progress(done, len(items))
+                    if job.progress is not None:
+                        job.progress(done, len(items))
                 rows += made
                 seconds += took
                 if enough(made):

@@ -105,7 +105,6 @@ class MaskDecoder(nn.Module):
 
     def __init__(self, embed_dim: int, config: DecoderConfig) -> None:
         super().__init__()
-        self.mask_count = config.mask_tokens
         self.transformer = TwoWayTransformer(embed_dim, heads=8, mlp_dim=config.mlp_dim)
         if config.iou_head:
             self.iou_token = nn.Embedding(1, embed_dim)

@@ -20,7 +20,7 @@ from ovsam.evaluate.photos import check_photos, read_annotated_photo
 from ovsam.files import sha256_of, write_atomically
 from ovsam.formats.annotations import Annotations, Photo
 from ovsam.geometry import mask_iou
-from ovsam.jobs.run import Progress, photo_by_photo
+from ovsam.jobs.run import Job, Progress, photo_by_photo
 from ovsam.paper.cases import Answers, Case
 from ovsam.paper.close_up import CELL, CloseUp
 from ovsam.segmenter import Segmenter
@@ -104,7 +104,7 @@ def answer_again(
             photo.id: (photo, by_photo[photo.id])
             for photo in check_photos(annotations.source, shown, images_dir)
         },
-        progress=progress,
+        job=Job(progress=progress),
     )
     found = {one.annotation_id: one for one in done.rows}
     apart = [abs(one.iou - answers.outcomes[key]["iou"]) for key, one in found.items()]
@@ -130,7 +130,6 @@ def _answer_photo(
         instances,
         answers.content["prompts"],
         oracle_names=answers.oracle_names,
-        zoom=answers.content["zoom"],
     )
     drawn = []
     for (instance, name), answer in zip(instances, found, strict=True):

@@ -15,7 +15,7 @@ from ovsam.evaluate.left_out import sentence_of
 from ovsam.paper.commands import model_commands, report_command
 from ovsam.paper.complexity import Complexity, complexity
 from ovsam.paper.reports import Reports, value_of
-from ovsam.paper.table_set import Column, Cost, Folders, Row, Table, TableSet
+from ovsam.paper.table_set import Column, Cost, Row, Table
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,11 @@ class FilledTable:
 
 
 class Results:
-    """Reports and checkpoints of a run folder, each read once.
+    """The figures of tables, from reports and checkpoints; each cost is counted once."""
 
-    Args:
-        tables: what is wanted.
-        folders: where it is looked for.
-    """
-
-    def __init__(self, tables: TableSet, folders: Folders) -> None:
-        self.tables = tables
-        self.folders = folders
-        self.reports = Reports(tables, folders)
+    def __init__(self, reports: Reports) -> None:
+        self.reports = reports
+        self.tables, self.folders = reports.tables, reports.folders
         self._costs: dict[tuple[str, bool, bool], Complexity | str] = {}
 
     def fill(self, table: Table) -> FilledTable:

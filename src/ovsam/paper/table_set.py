@@ -9,10 +9,8 @@ checked for are the same description.
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Mapping
 from dataclasses import field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from ovsam.errors import OvsamError
 from ovsam.evaluate.kinds import EvaluationKind, LabelSource
+from ovsam.shipped import read_toml
 
 _STRICT = ConfigDict(extra="forbid")
 Cost = Literal["multiply_adds", "parameters"]
@@ -214,13 +213,8 @@ class Folders:
         return self.run / "pictures" / f"{name}.png"
 
 
+SETS = "paper/sets"  # those that come with the package
 _SET: TypeAdapter[TableSet] = TypeAdapter(TableSet)
-
-
-def shipped_sets() -> dict[str, Path]:
-    """The sets that come with the package, by name."""
-    folder = Path(str(resources.files("ovsam") / "paper" / "sets"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def read_table_set(name_or_path: str) -> TableSet:
@@ -229,16 +223,7 @@ def read_table_set(name_or_path: str) -> TableSet:
     Raises:
         OvsamError: no such set, no TOML, or a part that does not fit: all of them at once.
     """
-    path = shipped_sets().get(name_or_path, Path(name_or_path))
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OvsamError(
-            f"There is no set of tables '{name_or_path}' ({error.strerror}). Give the path of a "
-            f"TOML file, or one of {', '.join(shipped_sets())}."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OvsamError(f"'{path}' is not TOML: {error}.") from error
+    path, content = read_toml(name_or_path, SETS, "set of tables", OvsamError)
     try:
         return _SET.validate_python(content)
     except ValidationError as error:

@@ -21,21 +21,17 @@ class Backend(Protocol):
     @property
     def device(self) -> str:
         """Where it computes: "cpu", "cuda:0", ..."""
-        ...
 
     @property
     def threads(self) -> int:
         """How many of the processor's threads it computes with."""
-        ...
 
     def use_threads(self, count: int) -> None:
         """Compute with so many of them from now on, in all of this process."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """What tells the weights from all others."""
-        ...
 
     def encode(
         self,
@@ -56,7 +52,6 @@ class Backend(Protocol):
         Returns:
             Features, opaque to the caller.
         """
-        ...
 
     def decode(
         self, features: Any, prompts: PromptBatch[NDArray[Any]], index: NDArray[np.int64]
@@ -72,7 +67,6 @@ class Backend(Protocol):
             Mask logits `(N, T, H / 4, W / 4)`, the clear answer first, then the alternatives, and
             predicted IoU `(N, T)`, NaN where the model does not estimate it.
         """
-        ...
 
     def score(
         self,
@@ -95,4 +89,3 @@ class Backend(Protocol):
             Log probabilities `(N, C + 1)`, background last; -inf where a class may not be the
             answer.
         """
-        ...

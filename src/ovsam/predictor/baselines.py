@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ovsam.candidates import Candidates, FramedMasks
 from ovsam.images.frame import OUTSIDE, STRIDE, Frame
 from ovsam.predictor.backend import Backend
-from ovsam.predictor.naming import RegionScorer
+from ovsam.predictor.naming import RegionScorer, Views
 from ovsam.predictor.views import (
     SQUARES_AT_ONCE,
     EncodedImage,
@@ -39,7 +39,7 @@ class _CropScorer(ABC):
         self,
         encoded: EncodedImage,
         candidates: Sequence[Candidates],
-        views: Sequence[Sequence[View]] | None,  # noqa: ARG002 - of no use
+        views: Views,  # noqa: ARG002 - of no use
         prototypes: Any,
     ) -> list[NDArray[np.float32]]:
         """See `Scorer.log_probabilities`."""

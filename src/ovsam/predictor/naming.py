@@ -37,7 +37,6 @@ class TextSide(Protocol):
     @property
     def identity(self) -> str:
         """What tells its embeddings from those of any other text model."""
-        ...
 
     def readable(self, vocabulary: Vocabulary, /) -> Vocabulary:
         """The vocabulary with no class as an answer that the text model cannot read; see `notes`.
@@ -45,13 +44,15 @@ class TextSide(Protocol):
         Raises:
             UnreadableNamesError: it can read no name, or tell none from another.
         """
-        ...
 
     def prototypes(
         self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None, /
     ) -> Any:
         """The class prototypes of what `readable` gave, for `Backend.score`."""
-        ...
+
+
+Views = Sequence[Sequence[View]] | None
+"""For each of some candidates what is encoded of its `views` already; None = nothing is."""
 
 
 class Scorer(Protocol):
@@ -60,33 +61,26 @@ class Scorer(Protocol):
     @property
     def reads_photo(self) -> bool:
         """Whether the whole photo is encoded for names."""
-        ...
 
     @property
     def reads_squares(self) -> bool:
         """Whether the squares that the model zoomed on are."""
-        ...
 
     def log_probabilities(
-        self,
-        encoded: EncodedImage,
-        candidates: Sequence[Candidates],
-        views: Sequence[Sequence[View]] | None,
-        prototypes: Any,
+        self, encoded: EncodedImage, candidates: Sequence[Candidates], views: Views, prototypes: Any
     ) -> list[NDArray[np.float32]]:
         """For each of the candidates' masks the log probabilities of C classes.
 
         Args:
             encoded: the photo.
             candidates: masks on it.
-            views: for each of them what is encoded of its `views` already; None = nothing is.
+            views: of these.
             prototypes: see `Backend.score`.
 
         Returns:
             For each of the candidates `(M, C + 1)`, background last; their exponentials are not
             made to sum to 1.
         """
-        ...
 
 
 class RegionScorer:
@@ -102,11 +96,7 @@ class RegionScorer:
         self._backend = backend
 
     def log_probabilities(
-        self,
-        encoded: EncodedImage,
-        candidates: Sequence[Candidates],
-        views: Sequence[Sequence[View]] | None,
-        prototypes: Any,
+        self, encoded: EncodedImage, candidates: Sequence[Candidates], views: Views, prototypes: Any
     ) -> list[NDArray[np.float32]]:
         """See `Scorer.log_probabilities`."""
         views = self._encoded(encoded, candidates) if views is None else views

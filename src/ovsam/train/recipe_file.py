@@ -8,24 +8,18 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from ovsam.errors import SettingError, TrainingError
+from ovsam.shipped import read_toml
 from ovsam.train.recipe import ContradictionsError, Recipe
 from ovsam.train.settings import RENAMED
 
+RECIPES = "recipes"  # the folder of those that come with the package
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # what pydantic calls them
 _RECIPE: TypeAdapter[Any] = TypeAdapter(Recipe)
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
-    folder = Path(str(resources.files("ovsam") / "recipes"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def read_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
@@ -36,16 +30,7 @@ def read_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
             each other: all of them at once.
         SettingError: the same of the changes to a recipe that can be used.
     """
-    path = shipped_recipes().get(name_or_path, Path(name_or_path))
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TrainingError(
-            f"There is no recipe '{name_or_path}' ({error.strerror}). Give the path of a TOML "
-            f"file, or one of {', '.join(shipped_recipes())}."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"'{path}' is not TOML: {error}.") from error
+    path, content = read_toml(name_or_path, RECIPES, "recipe", TrainingError)
     changed = copy.deepcopy(content)
     for change in changes:
         _change(changed, change)

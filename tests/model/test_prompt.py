@@ -29,6 +29,20 @@ def test_tokens_of_each_kind(encoder: PromptEncoder) -> None:
     assert {tuple(dense.shape) for _, dense in shapes.values()} == {(1, 16, 4, 6)}
 
 
+def test_tokens_are_places_and_kinds(encoder: PromptEncoder) -> None:
+    """Half a pixel further, as shares of the input's width, 96, and height, 64."""
+    kinds = [embedding.weight[0] for embedding in encoder.point_embeddings]
+    point, off = torch.tensor([[[23.5, 47.5], [71.5, 15.5]]]), torch.tensor([[1, 0]])
+    box = torch.tensor([[11.5, 7.5, 47.5, 55.5]])
+    places = torch.tensor([[0.25, 0.75], [0.75, 0.25], [0.125, 0.125], [0.5, 0.875]])
+    expected = encoder.pe_layer(places) + torch.stack([kinds[i] for i in (1, 0, 2, 3)])
+    torch.testing.assert_close(encoder(point, off, box, None, SIZE)[0][0], expected)
+    alone, dense = encoder(point, off, None, None, SIZE)
+    torch.testing.assert_close(alone[0, :2], expected[:2])
+    torch.testing.assert_close(alone[0, 2], encoder.not_a_point_embed.weight[0])
+    assert torch.equal(dense[0, :, 3, 5], encoder.no_mask_embed.weight[0])
+
+
 def test_a_padding_point_is_the_same_wherever_it_lies(encoder: PromptEncoder) -> None:
     points = torch.tensor([[[3.0, 4.0], [50.0, 60.0]], [[3.0, 4.0], [0.0, 0.0]]])
     labels = torch.tensor([[1, NOT_A_POINT], [1, NOT_A_POINT]])
@@ -68,6 +82,8 @@ def test_positions_fit_any_grid(encoder: PromptEncoder) -> None:
         code = encoder.dense_positions((side, side))
         assert code.shape == (1, 16, side, side)
         torch.testing.assert_close(code[0, :, side // 2, side // 2], middle)
+    code = encoder.dense_positions((2, 4))
+    torch.testing.assert_close(code[0, :, 1, 2], encoder.pe_layer(torch.tensor([0.625, 0.75])))
 
 
 def test_positions_do_not_move_in_half_precision() -> None:

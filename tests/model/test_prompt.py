@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ovsam.model.prompt import NOT_A_POINT, PromptEncoder, RandomFourierPositions
+from ovsam.model.prompt import (
+    NOT_A_POINT,
+    PromptEncoder,
+    RandomFourierPositions,
+    region_mask_logits,
+)
 
 SIZE = (64, 96)
 
@@ -31,7 +36,7 @@ def test_tokens_of_each_kind(encoder: PromptEncoder) -> None:
 
 def test_tokens_are_places_and_kinds(encoder: PromptEncoder) -> None:
     """Half a pixel further, as shares of the input's width, 96, and height, 64."""
-    kinds = [embedding.weight[0] for embedding in encoder.point_embeddings]
+    kinds = [encoder._point_type(i)[0] for i in range(4)]
     point, off = torch.tensor([[[23.5, 47.5], [71.5, 15.5]]]), torch.tensor([[1, 0]])
     box = torch.tensor([[11.5, 7.5, 47.5, 55.5]])
     places = torch.tensor([[0.25, 0.75], [0.75, 0.25], [0.125, 0.125], [0.5, 0.875]])
@@ -94,3 +99,13 @@ def test_positions_do_not_move_in_half_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         in_half = positions(xy)
     assert torch.equal(in_half, positions(xy))
+
+
+def test_regions_as_masks_by_hand() -> None:
+    """The second has no mask: it is its box, columns 4 to 10 of 8 x 16 pixels."""
+    coverage = torch.tensor([[0.0, 0.25, 0.5, 1.0]]).expand(2, 1, 2, 4)
+    boxes = torch.tensor([[0.0, 0, 16, 8], [4, 0, 10, 8]])
+    found = region_mask_logits(coverage, torch.tensor([True, False]), boxes, (8, 16))
+    assert found.shape == (2, 1, 2, 4)
+    assert found[0, 0].tolist() == [[-4, -2, 0, 4]] * 2
+    assert found[1, 0].tolist() == [[-4, 4, 0, -4]] * 2

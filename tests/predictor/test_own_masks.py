@@ -121,6 +121,7 @@ def test_groups_have_no_more_squares_than_are_encoded_together(
     one = replace(two, views=two.views[:1])
     sizes = [len(group) for group in grouped([two] * 5 + [whole] * 3 + [one])]
     assert sizes == [4, 5]  # 8 squares; then 2 and 1
+    assert [len(group) for group in grouped([two] * 9)] == [4, 4, 1]
     assert [len(group) for group in grouped([whole] * 130)] == [64, 64, 2]
     assert list(grouped([])) == []
     boxes = np.stack([BOX + i for i in range(9)])

@@ -73,6 +73,7 @@ def test_any_size_of_photo(size_hw: tuple[int, int]) -> None:
     result = prediction(np.ones(size_hw, dtype=bool), "a name much wider than such a photo " * 5)
     drawn = draw_overlay(np.zeros((*size_hw, 3), dtype=np.uint8), [result], [prompt])
     assert drawn.shape == (*size_hw, 3)
+    assert drawn.any(-1).all(), "the mask is everywhere"
 
 
 def test_points_are_green_on_and_red_off_the_object() -> None:

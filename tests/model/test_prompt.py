@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ovsam.model.prompt import NOT_A_POINT, PromptEncoder, RandomFourierPositions
+from ovsam.model.prompt import (
+    NOT_A_POINT,
+    PromptEncoder,
+    RandomFourierPositions,
+    region_mask_logits,
+)
 
 SIZE = (64, 96)
 
@@ -27,6 +32,20 @@ def test_tokens_of_each_kind(encoder: PromptEncoder) -> None:
     tokens = {kind: sparse.shape[1] for kind, (sparse, _) in shapes.items()}
     assert tokens == {"points": 3, "box": 2, "box, points": 4, "mask": 0, "all": 4}
     assert {tuple(dense.shape) for _, dense in shapes.values()} == {(1, 16, 4, 6)}
+
+
+def test_tokens_are_places_and_kinds(encoder: PromptEncoder) -> None:
+    """Half a pixel further, as shares of the input's width, 96, and height, 64."""
+    kinds = [encoder._point_type(i)[0] for i in range(4)]
+    point, off = torch.tensor([[[23.5, 47.5], [71.5, 15.5]]]), torch.tensor([[1, 0]])
+    box = torch.tensor([[11.5, 7.5, 47.5, 55.5]])
+    places = torch.tensor([[0.25, 0.75], [0.75, 0.25], [0.125, 0.125], [0.5, 0.875]])
+    expected = encoder.pe_layer(places) + torch.stack([kinds[i] for i in (1, 0, 2, 3)])
+    torch.testing.assert_close(encoder(point, off, box, None, SIZE)[0][0], expected)
+    alone, dense = encoder(point, off, None, None, SIZE)
+    torch.testing.assert_close(alone[0, :2], expected[:2])
+    torch.testing.assert_close(alone[0, 2], encoder.not_a_point_embed.weight[0])
+    assert torch.equal(dense[0, :, 3, 5], encoder.no_mask_embed.weight[0])
 
 
 def test_a_padding_point_is_the_same_wherever_it_lies(encoder: PromptEncoder) -> None:
@@ -68,6 +87,8 @@ def test_positions_fit_any_grid(encoder: PromptEncoder) -> None:
         code = encoder.dense_positions((side, side))
         assert code.shape == (1, 16, side, side)
         torch.testing.assert_close(code[0, :, side // 2, side // 2], middle)
+    code = encoder.dense_positions((2, 4))
+    torch.testing.assert_close(code[0, :, 1, 2], encoder.pe_layer(torch.tensor([0.625, 0.75])))
 
 
 def test_positions_do_not_move_in_half_precision() -> None:
@@ -78,3 +99,13 @@ def test_positions_do_not_move_in_half_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         in_half = positions(xy)
     assert torch.equal(in_half, positions(xy))
+
+
+def test_regions_as_masks_by_hand() -> None:
+    """The second has no mask: it is its box, columns 4 to 10 of 8 x 16 pixels."""
+    coverage = torch.tensor([[0.0, 0.25, 0.5, 1.0]]).expand(2, 1, 2, 4)
+    boxes = torch.tensor([[0.0, 0, 16, 8], [4, 0, 10, 8]])
+    found = region_mask_logits(coverage, torch.tensor([True, False]), boxes, (8, 16))
+    assert found.shape == (2, 1, 2, 4)
+    assert found[0, 0].tolist() == [[-4, -2, 0, 4]] * 2
+    assert found[1, 0].tolist() == [[-4, 4, 0, -4]] * 2

@@ -111,6 +111,7 @@ def test_each_region_reads_its_own_image_and_level() -> None:
     maps = [torch.rand(2, 1, 16, 16), torch.rand(2, 1, 8, 8)]
     boxes = torch.tensor([[0.0, 0, 200, 200], [5, 5, 40, 40], [50, 60, 250, 250], [1, 1, 9, 9]])
     batch = torch.tensor([0, 1, 1, 0])
+    assert not head.sees_masks
     together = head(maps, boxes, batch, None)
     for i in range(4):
         own: list[Tensor] = [level[batch[i]][None] for level in maps]
@@ -153,10 +154,38 @@ def test_what_the_frozen_encoder_holds_under_the_mask_is_averaged(
         joined.append(x)
         return x[:, :5]
 
+    cells: list[Tensor] = []
+
+    def seen(token: Tensor, of_region: Tensor) -> Tensor:
+        cells.append(of_region)
+        return token
+
     monkeypatch.setattr(head.to_text, "forward", recorded)
+    for layer in head.layers:
+        monkeypatch.setattr(layer, "forward", seen)
     c5 = torch.arange(24.0).reshape(1, 6, 2, 2)  # channel k holds 4 k + 0, 1, 2, 3
     masks = torch.full((1, 1, 16, 16), -99.0)
     masks[..., :8, :] = 99.0  # the upper two cells
     maps = head.pyramid([torch.zeros(1)] * 3 + [c5])
     head(maps, torch.zeros(1, 4), torch.zeros(1, dtype=torch.long), masks)
     torch.testing.assert_close(joined[0][0, 8:], torch.arange(6.0) * 4 + 0.5)
+    # The token attends to C5 at its own width, marked where the mask is.
+    covered = torch.tensor([1.0, 1, 0, 0])
+    expected = head.project(c5).flatten(2)[0].T + covered[:, None] * head.inside
+    assert len(cells) == 2
+    for of_layer in cells:
+        torch.testing.assert_close(of_layer[0], expected)
+    torch.testing.assert_close(joined[0][0, :8], head.class_token[0, 0])
+
+
+def test_a_layer_of_the_class_token_adds_what_it_finds() -> None:
+    """Attention and MLP that give the same vector whatever they see: the token gains both."""
+    layer = label._CrossAttention(8).requires_grad_(False)
+    layer.attention.out_proj.weight.zero_()
+    layer.attention.out_proj.bias.copy_(torch.arange(8.0))
+    last = layer.mlp.layers[-1]
+    assert isinstance(last, torch.nn.Linear)
+    last.weight.zero_()
+    last.bias.fill_(0.5)
+    token = torch.randn(3, 1, 8)
+    torch.testing.assert_close(layer(token, torch.randn(3, 4, 8)), token + torch.arange(8.0) + 0.5)

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ovsam.errors import PhotoError, PromptError
+from ovsam.images.frame import Frame
 from ovsam.predictor import checks
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
@@ -94,6 +95,25 @@ def test_more_masks_than_fit_are_refused_before_the_work(
     assert len(predictor.segment(photo, prompts * 7)) == 49
     with pytest.raises(PromptError, match=r"of 50 prompts .* Ask for 49 at a time"):
         predictor.segment(photo, [PROMPTS["box"]] * 50)
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "multimask", "paints", "most"),
+    [
+        ((3000, 4000), False, True, 357),  # of 12,004,096 bytes each
+        ((3000, 4000), True, True, 119),
+        ((3000, 4000), True, False, 349_525),  # of 4,096 bytes
+        ((8000, 10000), False, True, 64),  # 53 fit, but 64 are always taken
+    ],
+)
+def test_how_many_masks_fit_into_4_gib(
+    size_hw: tuple[int, int], multimask: bool, paints: bool, most: int
+) -> None:
+    photo = np.broadcast_to(np.zeros(3, np.uint8), (*size_hw, 3))
+    encoded = EncodedImage(photo, Frame.whole_photo(size_hw, 128), None)
+    checks.check_memory(encoded, most, multimask=multimask, paints=paints)
+    with pytest.raises(PromptError, match=f"Ask for {most:,} at a time"):
+        checks.check_memory(encoded, most + 1, multimask=multimask, paints=paints)
 
 
 # Shares of the photo in place of pixels

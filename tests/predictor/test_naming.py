@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ovsam.config import CalibrationConfig, ModelConfig
 from ovsam.errors import PromptError, UsageError
-from ovsam.predictor.naming import Namer
+from ovsam.images.frame import Frame
+from ovsam.predictor.naming import Namer, _boxes
 from ovsam.predictor.predictor import Predictor
-from ovsam.predictor.views import EncodedImage
+from ovsam.predictor.views import EncodedImage, View
 from ovsam.structures import Names
 from ovsam.vocabulary.load import load_vocabulary
 from ovsam.vocabulary.vocabulary import Vocabulary
@@ -278,6 +279,18 @@ def test_candidates_are_named_from_the_box_that_they_are_given(
     for out in (10, 1e6):
         beyond = np.array([110, -out, 200 + out, 60])
         assert predictor.name(photo, replace(by_point, box_xyxy=beyond))[0].labels == expected
+
+
+def test_boxes_that_masks_are_named_from() -> None:
+    """Model pixels: cells of 4 whose logit is above 0, or the box that is given, twice as large."""
+    view = View(Frame((10.0, 20.0), (32.0, 32.0), (64, 64), (64, 64)), "features", 0)
+    logits = np.full((2, 16, 16), -0.5, np.float32)
+    logits[0, 3:5, 2:7] = 0.5
+    logits[0, 0, 0] = 0
+    logits[1, 15, 15] = 9
+    assert _boxes(view, logits, None).tolist() == [[8, 12, 28, 20], [60, 60, 64, 64]]
+    box = np.array([12.0, 21, 15, 30])
+    assert _boxes(view, logits, box).tolist() == [[4, 2, 10, 20]] * 2
 
 
 def test_a_model_that_has_masks_alone(photo: EncodedImage) -> None:

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,8 +19,8 @@ from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Prediction, Prompt
 from ovsam.text import prototypes
 from ovsam.vocabulary.load import load_vocabulary
-from predictor.scenes import HEIGHT, PROMPTS, WIDTH, assert_same, blobs, differ
-from tiny_model import ONE_TOKEN, HashedText, TinyEncoder, tiny_model, tiny_predictor
+from predictor.scenes import BOX, HEIGHT, PROMPTS, WIDTH, assert_same, blobs, differ
+from tiny_model import ONE_TOKEN, TINY, HashedText, TinyEncoder, tiny_model, tiny_predictor
 
 # The answer
 
@@ -100,6 +101,41 @@ def test_top(predictor: Predictor, photo: EncodedImage) -> None:
     [two] = predictor.predict(photo, PROMPTS["box"], top=2)
     assert len(all_five.labels[0]) == 5
     assert two.labels[0] == all_five.labels[0][:2]
+
+
+def test_nothing_is_computed_that_nobody_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks need no features for names, and names none for masks."""
+    predictor = tiny_predictor()
+    asked: list[tuple[int, bool, bool]] = []
+    encode = predictor._backend.encode
+
+    def spy(contents: Any, input_hw: Any, *, masked: bool = True, named: bool = True) -> Any:
+        asked.append((len(contents), masked, named))
+        return encode(contents, input_hw, masked=masked, named=named)
+
+    monkeypatch.setattr(predictor._backend, "encode", spy)
+
+    def calls() -> list[tuple[int, bool, bool]]:
+        made = asked.copy()
+        asked.clear()
+        return made
+
+    photo = predictor.encode(blobs(0))
+    assert calls() == [(1, True, True)]
+    box, click = PROMPTS["box"], PROMPTS["point"]
+    found = predictor.segment(photo, [box, click])
+    assert calls() == [(3, True, False), (3, True, False)]  # three squares to search, three to see
+    predictor.name(photo, found)
+    assert calls() == [(3, False, True)]
+    predictor.name(photo, found[0], zoom=False)
+    assert calls() == [(2, False, True)], "candidates are looked at as they were found"
+    predictor.name(photo, BOX, zoom=False)
+    assert calls() == []
+    predictor.predict(photo, [box, click])
+    assert calls() == [(3, True, False), (3, True, True)]
+    alone = Predictor(TINY, predictor._backend, None, predictor.vocabulary)
+    alone.encode(blobs(0))
+    assert calls() == [(1, True, False)]
 
 
 # Several prompts, threads, photos
@@ -189,7 +225,10 @@ def test_changing_the_vocabulary_neither_encodes_nor_loads() -> None:
 def test_prepare_embeds_ahead() -> None:
     text = HashedText()
     predictor = tiny_predictor(text=text)
-    predictor.prepare("pen, ink")
+    steps: list[tuple[int, int]] = []
+    prepared = predictor.prepare("pen, ink", lambda *step: steps.append(step))
+    assert prepared.classes == ("pen", "ink")
+    assert steps and steps[-1] == (2, 2)
     assert sorted(text.asked) == ["ink", "pen"]
     predictor.predict(predictor.encode(blobs(0)), PROMPTS["box"], vocabulary="pen, ink")
     assert sorted(text.asked) == ["ink", "pen"]
@@ -358,25 +397,40 @@ def test_any_numbers_are_answered_or_refused(
     assert_finite(found)
 
 
-def test_prompts_on_the_very_edge(predictor: Predictor, photo: EncodedImage) -> None:
-    corners = [[0.0, 0], [WIDTH, HEIGHT], [WIDTH, 0], [0, HEIGHT]]
-    prompts = [Prompt(points_xy=np.array([corner])) for corner in corners]
-    prompts.append(Prompt(box_xyxy=np.array([WIDTH - 0.1, HEIGHT - 0.1, WIDTH + 50, HEIGHT + 50])))
-    prompts.append(Prompt(box_xyxy=np.array([0.0, 0, WIDTH, HEIGHT])))
-    for found in predictor.predict(photo, prompts):
-        assert found.masks.shape == (1, HEIGHT, WIDTH)
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_prompts_on_the_very_edge(predictor: Predictor, photo: EncodedImage, zoom: bool) -> None:
+    """They are answered as those a hundredth of a pixel further in."""
+    corners = np.array([[0.0, 0], [WIDTH, HEIGHT], [WIDTH, 0], [0, HEIGHT]])
+    within = np.clip(corners, 1.01, [WIDTH - 0.01, HEIGHT - 0.01])
+    edge = [Prompt(points_xy=[corner]) for corner in corners[1:]]
+    near = [Prompt(points_xy=[corner]) for corner in np.where(corners, within, 0)[1:]]
+    edge.append(Prompt(box_xyxy=[WIDTH - 40, HEIGHT - 30, WIDTH + 50, HEIGHT + 50]))
+    near.append(Prompt(box_xyxy=[WIDTH - 40, HEIGHT - 30, WIDTH - 0.01, HEIGHT - 0.01]))
+    found, expected = (predictor.predict(photo, prompts, zoom=zoom) for prompts in (edge, near))
+    for one, other in zip(found, expected, strict=True):
+        assert (one.mask != other.mask).mean() < 0.01
+        assert one.name == other.name
 
 
-def test_odd_photos(predictor: Predictor) -> None:
-    for size_hw in ((1, 1), (1, 300), (400, 3)):
-        photo = predictor.encode(blobs(0, size_hw))
-        height, width = size_hw
-        prompts = [
-            Prompt(box_xyxy=np.array([0.0, 0, width, height])),
-            Prompt(points_xy=np.array([[width / 2, height / 2]])),
-        ]
-        for found in predictor.predict(photo, prompts):
-            assert found.masks.shape == (1, height, width)
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 300), (400, 3)], ids=str)
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_odd_photos(predictor: Predictor, size_hw: tuple[int, int], zoom: bool) -> None:
+    """Along the longer side the mask is that of the low resolution's first row or column."""
+    photo = predictor.encode(blobs(0, size_hw))
+    height, width = size_hw
+    longest = max(size_hw)
+    places = (np.arange(longest) + 0.5) * 32 / longest - 0.5  # in cells
+    prompts = [
+        Prompt(box_xyxy=np.array([0.0, 0, width, height])),
+        Prompt(points_xy=np.array([[width / 2, height / 2]])),
+    ]
+    for found in predictor.predict(photo, prompts, zoom=zoom):
+        assert found.masks.shape == (1, height, width)
+        along = found.low_res_logits[0][0] if width >= height else found.low_res_logits[0][:, 0]
+        expected = np.interp(places, np.arange(32), along) > 0
+        mask = found.mask.mean(0 if width >= height else 1) > 0.5
+        if size_hw != (1, 1) or not zoom:  # a cell of the whole photo tells nothing of its square
+            assert (mask != expected).mean() < 0.2
 
 
 # Immutable

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,12 +10,13 @@ from numpy.typing import NDArray
 
 from ovsam.candidates import FramedMasks
 from ovsam.images.frame import Frame
+from ovsam.predictor import zoom as module
 from ovsam.predictor.predictor import Predictor
-from ovsam.predictor.views import EncodedImage
-from ovsam.predictor.zoom import averaged, most_agreed
+from ovsam.predictor.views import EncodedImage, View, decode
+from ovsam.predictor.zoom import Zoom, averaged, most_agreed
 from ovsam.structures import Prompt
-from predictor.scenes import HEIGHT, WIDTH, blobs
-from tiny_model import tiny_predictor
+from predictor.scenes import BOX, HEIGHT, WIDTH, blobs
+from tiny_model import ONE_TOKEN, TINY, tiny_predictor
 
 
 @pytest.mark.parametrize("pad", [16, 37])
@@ -145,6 +148,8 @@ def test_where_it_zooms(predictor: Predictor, photo: EncodedImage) -> None:
         (Prompt(mask_logits=mask), (25, 50, 75, 100), (1.3,)),
         (Prompt(points_xy=[[100, 60]], mask_logits=mask), (25, 50, 100, 100), (1.3,)),
         (Prompt(mask_logits=np.full((32, 32), -5)), (0, 0, WIDTH, HEIGHT), (1.3,)),
+        (Prompt([[100, 60]], mask_logits=np.full((32, 32), -5)), (100, 60, 101, 61), (1.3,)),
+        (Prompt([[100, 60], [9, 9]], [1, 0], mask_logits=mask), (25, 50, 100, 100), (1.3,)),
     ]
     for prompt, box, scales in cases:
         [found] = predictor.segment(photo, prompt, zoom=True)
@@ -153,3 +158,51 @@ def test_where_it_zooms(predictor: Predictor, photo: EncodedImage) -> None:
         assert found.frame == expected[0]
     [three] = predictor.segment(photo, cases[0][0], zoom=True, multimask=True)
     assert [view.frame for view in three.views] == [Frame.square_around((0, 90, 60, 150), 1.3, 64)]
+
+
+def test_where_a_click_is_searched_for(
+    predictor: Predictor, photo: EncodedImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In squares of 0.2, 0.5 and 1 times the longest side, 200 pixels, that hold all clicks."""
+    searched: list[list[Frame]] = []
+
+    def spy(backend: Any, asked: Sequence[tuple[View, Prompt]]) -> Any:
+        searched.append([view.frame for view, _ in asked])
+        return decode(backend, asked)
+
+    monkeypatch.setattr(module, "decode", spy)
+    seen = {"content_hw": (32, 32), "input_hw": (32, 32)}
+    # Around (80, 80): the clicks on the object are 40 apart, so no side is less than 60.
+    near = Prompt([[60, 70], [100, 90], [150, 20]], [1, 1, 0])
+    predictor.segment(photo, near, zoom=True)
+    assert searched.pop() == [
+        Frame((50.0, 50.0), (60.0, 60.0), **seen),
+        Frame((30.0, 30.0), (100.0, 100.0), **seen),
+        Frame((-20.0, -20.0), (200.0, 200.0), **seen),
+    ]
+    # 120 apart: two of the squares would be the same.
+    predictor.segment(photo, Prompt([[20, 70], [140, 90]]), zoom=True)
+    assert searched.pop() == [
+        Frame((-10.0, -10.0), (180.0, 180.0), **seen),
+        Frame((-20.0, -20.0), (200.0, 200.0), **seen),
+    ]
+    predictor.segment(photo, Prompt([[60, 70]], [0]), zoom=True)
+    assert searched.pop() == [photo.frame], "no click is on the object"
+    predictor.segment(photo, Prompt(box_xyxy=BOX), zoom=True)
+    assert not searched, "a box tells where to look"
+
+
+def test_a_model_that_does_not_zoom_unless_told_to(photo: EncodedImage) -> None:
+    """It looks at one square, at its own size, and does not search for clicks."""
+    predictor = tiny_predictor(replace(TINY, zoom=None))
+    assert not predictor.zoom
+    assert predictor._zoom.prompts_at_once == 8
+    box = (30, 40, 120, 110)
+    [plain] = predictor.segment(photo, Prompt(box_xyxy=box))
+    assert [view.frame for view in plain.views] == [photo.frame]
+    [zoomed] = predictor.segment(photo, Prompt(box_xyxy=box), zoom=True)
+    assert [view.frame for view in zoomed.views] == [Frame.square_around(box, 1.6, 128)]
+    assert not predictor._zoom._searches
+    assert Zoom(predictor._backend, TINY)._searches
+    without_scores = replace(ONE_TOKEN, zoom=TINY.zoom)
+    assert not Zoom(predictor._backend, without_scores)._searches, "masks cannot be compared"

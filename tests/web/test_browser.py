@@ -483,3 +483,14 @@ def test_with_the_real_model(page: Page, chelsea: Path) -> None:
         page.get_by_label("Vocabulary", exact=True).fill("kitten, coffee mug")
         page.keyboard.press("Enter")
         expect(page.locator(NAMED)).to_have_text("kitten")
+
+
+def test_a_model_of_masks_alone_shows_them_and_speaks_of_no_names(
+    page: Page, chelsea: Path
+) -> None:
+    with running(PagePredictor(names_objects=False, radius=40.0), chelsea) as url:
+        ready(page, url)
+        page.mouse.click(*at(page, 220, 130))
+        expect_mask(page, on=(220, 130), off=(320, 130))
+        expect(page.locator("#facts")).to_contain_text("pixels")
+        expect(page.locator("#facts")).not_to_contain_text("none of these")

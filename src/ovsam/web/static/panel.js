@@ -49,7 +49,7 @@ function describe(result) {
   const facts = [`${pixels.toLocaleString("en")} pixels`];
   if (score !== null) facts.push(`predicted IoU ${percent(score)}`);
   if (kind) facts.push(`a kind of ${kind.name} ${percent(kind.score)}`);
-  if (none) facts.push("perhaps none of these");
+  if (none && labels.length) facts.push("perhaps none of these"); // a model of masks alone has no names
   if (!calibrated && labels.length) facts.push("names only ranked: scores are no probabilities");
   return facts.join(", ");
 }

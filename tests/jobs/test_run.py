@@ -78,7 +78,7 @@ def annotated(folder: Path) -> Annotations:
 def digits(report: Any) -> dict[str, Any]:
     """A report's figures: all but the time it took, and what a file of it says it was made from."""
     content = report if isinstance(report, dict) else report.as_dict()
-    return {key: value for key, value in content.items() if key not in ("seconds", "asked")}
+    return {key: value for key, value in content.items() if key not in ("seconds", "provenance")}
 
 
 HELD = """

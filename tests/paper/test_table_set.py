@@ -26,6 +26,7 @@ from ovsam.paper.table_set import read_table_set
             'detections = "boxes.json"\nlabels = "ours"\noracle_names = true',
             "oracle_names go with prompts",
         ),
+        ('model = "lite"', 'model = "lite-oracle"', "which is --oracle-names"),
         ('figure = "accuracy"', 'figure = "by_class rare"', "is no figure"),
         ('gap = "not ours"', 'gaps = "not ours"', "gaps"),
         ('gap = "not ours", ', "", "a row has reports, or a gap that says why not"),

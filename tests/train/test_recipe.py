@@ -292,6 +292,5 @@ def test_old_names_in_a_recipe_s_file_are_refused_all_at_once(tmp_path: Path) ->
         read_recipe(str(path))
     assert sorted(str(caught.value).splitlines()[1:]) == [
         "- again is no setting: it is refinement_weight now",
-        "- crops is missing",
         "- looks is no setting: it is crops now",
     ]

@@ -146,6 +146,7 @@ def test_every_tensor_that_does_not_fit_is_named(tmp_path: Path) -> None:
     ("source", "size", "message"),
     [
         ("nonesuch", None, "Unknown teacher 'nonesuch'. Choose sam-vit-b, "),
+        ("lite-oracle", None, "Leave '-oracle' out and run 'ovsam evaluate' with --oracle-names"),
         ("missing.pth", None, "There is no file 'missing.pth'"),
         ("missing.safetensors", None, "There is no checkpoint at 'missing.safetensors'"),
         ("empty.pth", None, "'empty.pth' is damaged"),

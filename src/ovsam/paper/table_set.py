@@ -39,6 +39,15 @@ class ModelEntry:
     cost: str | None = None
     """The model's name for `ovsam complexity`, where `model` is a checkpoint; None = `model`."""
 
+    @model_validator(mode="after")
+    def _has_names_of_its_own(self) -> ModelEntry:
+        if self.model.endswith("-oracle"):
+            raise ValueError(
+                f"there is no model '{self.model}': leave '-oracle' out and write oracle_names = "
+                "true in its measurement, which is --oracle-names"
+            )
+        return self
+
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class Measurement:

@@ -58,7 +58,10 @@ def _validated(content: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
         if detail["type"] != "too_short"
         or not any(path[: len(detail["loc"])] == detail["loc"] for path in refused)
     ]
-    found = [sentence for detail in details for sentence in _sentences(detail)]
+    # A setting by its old name is not also missing by its new one.
+    renamed = {RENAMED.get(str(detail["loc"][-1])) for detail in details}
+    said = (one for one in details if one["type"] != "missing" or one["loc"][-1] not in renamed)
+    found = [sentence for detail in said for sentence in _sentences(detail)]
     # Contradictions are only looked for among settings that are known and of their type.
     unknown = [detail["loc"][1:] for detail in details if detail["type"] in _UNKNOWN]
     if unknown and len(unknown) == len(details):

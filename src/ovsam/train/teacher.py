@@ -22,6 +22,7 @@ from ovsam.model.checkpoint import fingerprints
 from ovsam.model.device import check_device
 from ovsam.model.features import ImageEncoder, freeze
 from ovsam.model.pixels import to_pixels
+from ovsam.model.presets import split_baseline
 from ovsam.model.restore import restore
 from ovsam.model.state_dict import check_finite, fill
 from ovsam.model.weights_file import read_tensors
@@ -140,6 +141,7 @@ def _own(source: str, image_size: int | None) -> Teacher:
     try:
         found = fetch_model(source)
     except UnknownModelError as error:
+        split_baseline(source)  # has a sentence of its own for an oracle's ending
         raise UnknownModelError(
             f"Unknown teacher '{source}'. Choose {', '.join((*SAMS, *NAMES))}, or give the path of "
             "SAM's .pth or of an ovsam checkpoint."

@@ -360,5 +360,6 @@ def test_an_error_in_a_worker_is_the_error_of_one_process(
     with pytest.raises(PhotoError, match=r"0\.png' is damaged or cut short .* again\.$"):
         evaluate(
             FakePredictor().as_predictor(), annotated, tmp_path, prompts="box",
-            photos=chosen_photos(annotated, tmp_path, 3), job=Job(workers=Workers(FakePredictor, 1)),
+            photos=chosen_photos(annotated, tmp_path, 3),
+            job=Job(workers=Workers(FakePredictor, 1)),
         )  # fmt: skip

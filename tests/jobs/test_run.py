@@ -341,7 +341,8 @@ def test_what_goes_wrong_in_a_worker_is_said(folder: Path, annotated: Annotation
     fake = FakePredictor().as_predictor()
 
     def run(load: Any, images: Path) -> Report:
-        return evaluate(fake, annotated, images, prompts="box", job=Job(workers=Workers(load, 1)))
+        job, photos = Job(workers=Workers(load, 1)), chosen_photos(annotated, images, 3)
+        return evaluate(fake, annotated, images, prompts="box", photos=photos, job=job)
 
     with pytest.raises(OvsamError, match=r"A worker process ended .* fewer --workers"):
         run(Dying, folder)
@@ -359,5 +360,6 @@ def test_an_error_in_a_worker_is_the_error_of_one_process(
     with pytest.raises(PhotoError, match=r"0\.png' is damaged or cut short .* again\.$"):
         evaluate(
             FakePredictor().as_predictor(), annotated, tmp_path, prompts="box",
+            photos=chosen_photos(annotated, tmp_path, 3),
             job=Job(workers=Workers(FakePredictor, 1)),
         )  # fmt: skip

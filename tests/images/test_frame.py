@@ -186,9 +186,10 @@ def test_a_square_is_pasted_where_it_lies() -> None:
         assert values[15 - 6, 10] == pytest.approx(cell, abs=0.06)
     part, nothing = paste_logits(ramps(16), square, (5, 50))
     assert nothing.size == 0 and np.zeros((5, 50))[part].size == 0
-    beside = Frame((-32.0, 6.0), (32.0, 32.0), (64, 64), (64, 64))  # it ends where the photo starts
-    part, nothing = paste_logits(ramps(16), beside, (30, 50))
-    assert nothing.size == 0 and np.zeros((30, 50))[part].size == 0
+    for corner in ((-32.0, 6.0), (6.0, 30.0)):  # it ends where the photo starts, and the reverse
+        beside = Frame(corner, (32.0, 32.0), (64, 64), (64, 64))
+        part, nothing = paste_logits(ramps(16), beside, (30, 50))
+        assert nothing.size == 0 and np.zeros((30, 50))[part].size == 0
 
 
 def test_logits_of_a_whole_photo_lose_the_padding() -> None:

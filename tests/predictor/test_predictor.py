@@ -158,6 +158,23 @@ def test_no_prompts_no_answers(predictor: Predictor, photo: EncodedImage) -> Non
     assert predictor.predict(photo, []) == []
 
 
+def test_a_photo_that_others_have_resized(predictor: Predictor) -> None:
+    """What they made of it is encoded, and not what would be made here."""
+    pixels = blobs(0)
+    plain = predictor.encode(pixels)
+    own = plain.frame.cut(pixels).astype(np.float32)
+    [expected], [same], [other] = (
+        predictor.segment(encoded, PROMPTS["box"], zoom=False)
+        for encoded in (
+            plain,
+            predictor.encode(pixels, own),
+            predictor.encode(pixels, 255 - own),
+        )
+    )
+    assert (same.mask_logits == expected.mask_logits).all()
+    assert not np.allclose(other.mask_logits, expected.mask_logits, atol=0.1)
+
+
 def test_encoding_leaves_no_hidden_state(predictor: Predictor) -> None:
     """Two photos in turn get the answers that each gets from a predictor of its own."""
     photos = [blobs(0), blobs(1, (90, 260))]

@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,16 @@ def assert_loads_nothing_heavy(statement: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_names_that_packages_offer() -> None:
+    """As code of users has them."""
+    import ovsam
+    from ovsam.predictor import EncodedImage, Predictor
+    from ovsam.vocabulary import Vocabulary, load_vocabulary
+
+    assert (EncodedImage, Predictor) == (ovsam.EncodedImage, ovsam.Predictor)
+    assert (Vocabulary, load_vocabulary) == (ovsam.Vocabulary, ovsam.load_vocabulary)
+    for package in ("vocabulary", "predictor"):
+        with pytest.raises(AttributeError, match=f"'ovsam.{package}' has no attribute 'cat'"):
+            getattr(import_module(f"ovsam.{package}"), "cat")  # noqa: B009 - mypy knows there is none

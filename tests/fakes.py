@@ -134,9 +134,11 @@ class FakePredictor:
         multimask: bool = False,
         top: int = 5,
         threshold: float | None = None,
+        name_boxes_xyxy: Sequence[ArrayLike] | None = None,
         **_: Any,
     ) -> list[Prediction]:
         found = self.segment(encoded, prompts, multimask=multimask)
+        self.named += map(np.asarray, name_boxes_xyxy or ())
         classes = (self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)).classes
         return [
             candidates.painted(self._names(classes, i, top, threshold, len(candidates)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -77,12 +77,12 @@ def answer_instances(
         ]
         if oracle_names:
             yield from _with_oracle_names(predictor, encoded, prompts, some)
-        elif kind == "point-true-box":
-            yield from _named_by_true_box(predictor, encoded, prompts, some, top)
         else:
-            for prompt, found in zip(
-                prompts, predictor.predict(encoded, prompts, top=top), strict=True
-            ):
+            boxes = None
+            if kind == "point-true-box":
+                boxes = [instance.box_xyxy for instance, _ in some]
+            predictions = predictor.predict(encoded, prompts, top=top, name_boxes_xyxy=boxes)
+            for prompt, found in zip(prompts, predictions, strict=True):
                 _check_finite(predictor, found.labels[0])
                 yield Answer(prompt, found.mask, found.labels[0], float(found.none_scores[0]))
 
@@ -96,23 +96,6 @@ def _with_oracle_names(
     candidates = predictor.segment(encoded, prompts)
     for prompt, found, (_, name) in zip(prompts, candidates, instances, strict=True):
         yield Answer(prompt, found.mask, (Label(name, 1.0),))
-
-
-def _named_by_true_box(
-    predictor: Segmenter,
-    encoded: Any,
-    prompts: Sequence[Prompt],
-    instances: Sequence[NamedInstance],
-    top: int,
-) -> Iterator[Answer]:
-    candidates = [
-        replace(found, box_xyxy=np.array(instance.box_xyxy))
-        for found, (instance, _) in zip(predictor.segment(encoded, prompts), instances, strict=True)
-    ]
-    names = predictor.name(encoded, candidates, top=top)
-    for prompt, found, named in zip(prompts, candidates, names, strict=True):
-        _check_finite(predictor, named.labels[0])
-        yield Answer(prompt, found.mask, named.labels[0], float(named.none_scores[0]))
 
 
 def _check_finite(predictor: Segmenter, labels: Iterable[Label]) -> None:

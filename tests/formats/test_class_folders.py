@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -77,3 +78,43 @@ def test_folders_of_another_layout_are_no_classes(tmp_path: Path, folders: tuple
         list_photos(tmp_path, None, no_report)
     write_photo(tmp_path / "bus" / "a.jpg")  # a train beside other classes
     assert len(list_photos(tmp_path, None, no_report).categories) == len(folders) + 1
+
+
+def named_classes(root: Path) -> None:
+    """Two classes that `classes.json` names, the first with two photos, and two parts."""
+    for name in ("n02/a.jpg", "n02/b.jpg", "n01/c.jpg"):
+        write_photo(root / name)
+    names = {"n01": "cup or mug", "n02": "bag, paper", "n03": "absent"}
+    (root / "classes.json").write_text(json.dumps({"info": {}, "classes": names}))
+    (root / "train.txt").write_text("n02/b.jpg\n\nn01/c.jpg\n")
+    (root / "test.txt").write_text("n02/a.jpg\n")
+
+
+def test_classes_that_a_json_file_names(tmp_path: Path) -> None:
+    named_classes(tmp_path)
+    for path, expected in (
+        (tmp_path, ["n01/c.jpg", "n02/a.jpg", "n02/b.jpg"]),
+        (tmp_path / "train.txt", ["n02/b.jpg", "n01/c.jpg"]),
+        (tmp_path / "test.txt", ["n02/a.jpg"]),
+    ):
+        found = list_photos(path, None, no_report)
+        called = [(each.name, each.synonyms) for each in found.categories]
+        assert called == [("n01", ("cup or mug",)), ("n02", ("bag, paper",))]
+        listed = found.photos.listed
+        assert [str(photo.path.relative_to(tmp_path)) for photo in listed] == expected
+        assert [photo.label for photo in listed] == [name[:3] for name in expected]
+        assert found.ignored == {}
+
+
+def test_a_list_of_photos_that_are_none_of_a_class(tmp_path: Path) -> None:
+    named_classes(tmp_path)
+    (tmp_path / "train.txt").write_text("n01/c.jpg\nn01/gone.jpg\n../n02/a.jpg\n")
+    found = check(tmp_path / "train.txt")
+    assert found.photos == 1
+    assert [problem.rpartition("lists ")[2] for problem in found.problems] == [
+        f"'{tmp_path}/n01/gone.jpg', which is no photo of a class.",
+        f"'{tmp_path}/../n02/a.jpg', which is no photo of a class.",
+    ]
+    (tmp_path / "classes.json").write_text('{"classes": ["n01"]}')  # of another kind
+    with pytest.raises(AnnotationError, match="lists photos, as YOLO's lists do"):
+        list_photos(tmp_path / "train.txt", None, no_report)

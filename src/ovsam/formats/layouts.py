@@ -8,7 +8,8 @@
 | SA-1B | a folder with JSON files beside photos, or of such folders (`train.txt`, `val.txt`), or |
 | | one of these lists (`.txt`) |
 | masks | `images/` and `masks/`, pictures of the same stems: one mask each, or label maps |
-| ImageNet | a folder for each class, or a tar file for each; `words.txt` names them |
+| ImageNet | a folder for each class, or a tar file for each; `words.txt` or `classes.json` |
+| | names them, and beside the latter a list of photos (`.txt`) is a part of them |
 
 Listing opens no photo, but of YOLO and LabelMe those whose size is not written, and of SA-1B and
 masks no annotation: these are read with each photo. Hidden files and those that systems leave are
@@ -24,11 +25,17 @@ from typing import Literal
 
 from ovsam.errors import AnnotationError
 from ovsam.formats.annotations import Annotations, Photo
-from ovsam.formats.class_folders import holds_photos, is_part, list_classes
+from ovsam.formats.class_folders import (
+    class_entries,
+    class_names,
+    is_part,
+    list_classes,
+    list_part,
+)
 from ovsam.formats.coco import list_coco, read_annotations, refuse
 from ovsam.formats.crowds import Crowds
 from ovsam.formats.labelme_folder import list_labelme
-from ovsam.formats.listing import Listing, Report, entries_of
+from ovsam.formats.listing import Listing, Report
 from ovsam.formats.mask_folder import list_masks
 from ovsam.formats.sa1b import list_sa1b, named_folders, sa1b_folders
 from ovsam.formats.yolo import is_yolo, list_yolo
@@ -47,7 +54,7 @@ def list_photos(
     What is wrong with files that are read later comes with their photo, as its `problems`.
 
     Args:
-        path: an annotation file, a list of folders or a folder, see the module.
+        path: an annotation file, a list or a folder, see the module.
         images: the photos of an annotation file or of LabelMe's; None = beside it.
         report: called with each thing that is wrong.
         split: the part of a `data.yaml`, where it lists several; None = all of them.
@@ -57,6 +64,8 @@ def list_photos(
     """
     suffix = path.suffix.lower()
     if path.is_file() and suffix == ".txt":
+        if class_names(path.parent) is not None:
+            return list_part(path, report)
         return list_sa1b(named_folders(path), report)
     if path.is_file() and suffix in YAML_SUFFIXES:
         return list_yolo(path, split, report)
@@ -66,6 +75,8 @@ def list_photos(
         raise AnnotationError(f"There is no data set at '{path}'. Check the path.")
     if (path / "images").is_dir() and (path / "masks").is_dir():
         return list_masks(path, report)
+    if class_names(path) is not None:
+        return list_classes(path, class_entries(path), report)
     if is_yolo(path):
         return list_yolo(path, split, report)
     if holds_labelme(path):
@@ -73,7 +84,7 @@ def list_photos(
     named = sa1b_folders(path)
     if named:
         return list_sa1b(named, report)
-    classes = [p for p in entries_of(path) if p.suffix.lower() == ".tar" or holds_photos(p)]
+    classes = class_entries(path)
     if not all(is_part(item.name) for item in classes):
         return list_classes(path, classes, report)
     files = [file for pattern in ("*.json", "*/*.json") for file in sorted(path.glob(pattern))]

@@ -11,6 +11,8 @@ from ovsam.data.dataset import DataSet
 from ovsam.errors import TrainingError
 from ovsam.train.recipe import SourceSettings
 from ovsam.train.sources import read_source, united
+from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.wordnet import hierarchy
 from photo_folder import write_coco, write_folder
 
 
@@ -33,8 +35,10 @@ def test_the_union_of_names(tmp_path: Path) -> None:
     indices = [a.data_set.class_index(name) for name in sets["a"]]
     assert len(set(indices)) == 3
     assert b.data_set.class_index("dog") not in indices
+    assert a.synsets[b.data_set.class_index("dog")] == hierarchy().find("dog")
     assert a.data_set.class_index("dog") == -1
-    bare = replace(sources[0], synonyms=(), data_set=replace(sources[0].data_set, categories=()))
+    nameless = replace(sources[0].data_set, categories=())
+    bare = replace(sources[0], synonyms=(), synsets=(), data_set=nameless)
     assert united([bare, sources[1]])[0] is bare
 
 
@@ -46,6 +50,22 @@ def test_codes_are_known_by_their_place_whatever_they_are_called(tmp_path: Path)
     other = replace(settings, vocabulary="heron, dog, cat")
     with pytest.raises(TrainingError, match=r"2 classes, 'n01' among them, and the .* 3 others"):
         read_source(other, tmp_path)
+
+
+def test_what_classes_mean(tmp_path: Path) -> None:
+    """By ImageNet's code, by the vocabulary, by name, or as a kind of an everyday thing."""
+    names = ["n02012849", "children's chair with armrests", "cooking wok", "tie", "blorb for two"]
+    write_coco(tmp_path / "a.json", tmp_path / "photos", names, ["a.jpg"])
+    found = read_source(SourceSettings(path="a.json", images="photos"), tmp_path).synsets
+    find = hierarchy().find
+    assert found == ("n02012849", find("chair"), find("wok"), find("necktie"), None)
+    write_coco(tmp_path / "b.json", tmp_path / "photos", ["n02012849", "n03126707"], ["a.jpg"])
+    settings = SourceSettings(path="b.json", images="photos", vocabulary="imagenet1k")
+    source = read_source(settings, tmp_path)
+    assert source.synsets == ("n02012849", "n03126707")  # a bird and a machine, both called crane
+    classes = load_vocabulary("imagenet1k")
+    by_synset = dict(zip(classes.synsets, classes.synonyms, strict=True))
+    assert source.synonyms == tuple(by_synset[synset] for synset in source.synsets)
 
 
 def coco(root: Path, **settings: object) -> DataSet:

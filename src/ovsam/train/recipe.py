@@ -15,6 +15,7 @@ from ovsam.data.object_crops import ObjectCropConfig
 from ovsam.data.prompts import PromptConfig
 from ovsam.data.scene_crops import SceneCropConfig
 from ovsam.train.settings import EngineSettings
+from ovsam.vocabulary.builtin import builtin_vocabularies
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Positive = Annotated[int, Field(gt=0)]
@@ -113,6 +114,24 @@ class _NamingRecipe(_AnyRecipe, ABC):
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
+class NameLossSettings:
+    """Among which names the joint stage has an object's name found, each with its loss's weight."""
+
+    own: float = Field(default=1.0, ge=0)
+    """Among the names of its data set; with `names = "union"`, of all."""
+    among: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Among the classes of built-in vocabularies, such as `22k`: an object takes part as the class
+    that it is or is a kind of, against all that are neither kinds of it nor it a kind of them."""
+
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each setting that others contradict."""
+        if unknown := sorted(self.among.keys() - builtin_vocabularies().keys()):
+            yield f"among names {', '.join(unknown)}, which is no built-in vocabulary"
+        if not self.own and not self.among:
+            yield "own is 0 and among is empty: no name would be learnt"
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
 class JointRecipe(_NamingRecipe):
     """Adapter, decoder and region head at once, on square crops of photos with masks (`lite`)."""
 
@@ -128,6 +147,8 @@ class JointRecipe(_NamingRecipe):
         "names",
     )
     """What is taught; for names alone only the region head changes."""
+    name_loss: NameLossSettings = NameLossSettings()
+    """Among which names they are taught."""
 
     def contradictions(self) -> Iterator[str]:
         """A sentence for each setting that others contradict."""

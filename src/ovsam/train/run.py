@@ -23,6 +23,7 @@ from ovsam.text.cache import TextStore
 from ovsam.train.feature_cache import FeatureCache, photo_name
 from ovsam.train.finished import write_trained
 from ovsam.train.initial import InitialModel, initial_model, prototypes_of, text_side
+from ovsam.train.joint_vocabulary import joint_vocabulary
 from ovsam.train.loop import Engine
 from ovsam.train.preview import Preview
 from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe, Recipe
@@ -33,6 +34,7 @@ from ovsam.train.stages.distill import DistillBatches, DistillStage
 from ovsam.train.stages.joint import AlternatingBatches, JointStage
 from ovsam.train.stages.label import ClassesInContext, LabelStage
 from ovsam.train.teacher import load_teacher
+from ovsam.vocabulary.load import load_vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -144,12 +146,14 @@ class _Names:
         if not source.synonyms:
             nothing = torch.zeros(1, self.start.model.config.encoder.text_dim, device=self.device)
             return Bank.of(nothing, [1])
-        if source.synonyms not in self.known:
+        return self.embedded(source.data_set.name, source.synonyms)
+
+    def embedded(self, name: str, synonyms: tuple[tuple[str, ...], ...]) -> Bank:
+        """The bank of classes that are given by their names; `name` is for messages."""
+        if synonyms not in self.known:
             store = TextStore(self.folder / "text.sqlite")
-            name = source.data_set.name
-            made = prototypes_of(self.start, name, source.synonyms, self.device, store)
-            self.known[source.synonyms] = made
-        return self.known[source.synonyms]
+            self.known[synonyms] = prototypes_of(self.start, name, synonyms, self.device, store)
+        return self.known[synonyms]
 
 
 def _micro_batch(batch: int, engine: Engine) -> int:
@@ -178,9 +182,17 @@ def _joint(
         for i, (kind, config) in enumerate(recipe.crops.items())
         if kind in recipe.cycle
     }
-    banks = [names.bank(source) for source in sources]
+    settings = recipe.name_loss
+    banks = [names.bank(source) for source in sources] if settings.own else []
+    joint = [
+        joint_vocabulary(listed, weight, names.embedded(name, listed.synonyms), sources)
+        for name, weight in settings.among.items()
+        for listed in [load_vocabulary(name)]
+    ]
     rounds = {kind: config.rounds for kind, config in recipe.crops.items() if kind in kinds}
-    stage = JointStage(start.model, banks, rounds, recipe.refinement_weight, recipe.learn)
+    stage = JointStage(
+        start.model, banks, rounds, recipe.refinement_weight, recipe.learn, settings.own, joint
+    )
     return stage, AlternatingBatches(
         kinds, recipe.cycle, [source.data_set for source in sources], left_out
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,10 @@ from ovsam.train.feature_cache import photos_root
 from ovsam.train.recipe import Recipe, SourceSettings
 from ovsam.vocabulary.builtin import COCO_BASE
 from ovsam.vocabulary.load import load_vocabulary
+from ovsam.vocabulary.wordnet import hierarchy
+
+_Entry = tuple[tuple[str, ...], str | None]  # the names of a class, and its synset
+_BEHIND = re.compile(r" (?:with|without|for|on|in|and) ")  # what follows the noun of a name
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +28,14 @@ class Source:
         data_set: photos and annotations.
         root: the folder of its photos.
         synonyms: of its classes, in the order of `class_index`; empty without names.
+        synsets: for each class what it means, or is a kind of; None = not known.
         settings: of the recipe.
     """
 
     data_set: DataSet
     root: Path
     synonyms: tuple[tuple[str, ...], ...]
+    synsets: tuple[str | None, ...]
     settings: SourceSettings
 
     def is_whole(self, category: str) -> bool:
@@ -47,27 +54,52 @@ def read_source(settings: SourceSettings, data: Path) -> Source:
     images = None if settings.images is None else data / settings.images
     path = data / settings.path
     data_set = read_data_set(path, images, name=settings.path)
-    synonyms = dict(zip(data_set.classes, data_set.synonyms, strict=True))
+    entries = {each.name: _own_entry(each) for each in data_set.categories}
     if settings.vocabulary is not None:
-        synonyms = _synonyms_in(data_set, settings.vocabulary)
+        entries = _entries_in(data_set, settings.vocabulary)
     if settings.only is not None:
         data_set = _narrowed(data_set, settings.only)
     if settings.until is not None:
         last = settings.until
         data_set = data_set.where(lambda photo: Path(photo.member or photo.path).stem <= last)
-    root = photos_root(path, images)
-    return Source(data_set, root, tuple(synonyms[name] for name in data_set.classes), settings)
+    chosen = [entries[name] for name in data_set.classes]
+    return Source(
+        data_set,
+        photos_root(path, images),
+        synonyms=tuple(synonyms for synonyms, _ in chosen),
+        synsets=tuple(synset for _, synset in chosen),
+        settings=settings,
+    )
 
 
-def _synonyms_in(data_set: DataSet, name: str) -> dict[str, tuple[str, ...]]:
-    """A vocabulary's synonyms of the classes: by name, or in order where all are codes."""
+def _own_entry(category: Category) -> _Entry:
+    """A class by its own names: what these mean to LVIS, in which things are everyday ones."""
+    if category.name in hierarchy():  # a synset, as ImageNet's folders are called
+        return category.synonyms, category.name
+    everyday = load_vocabulary("lvis")
+    meant = dict(zip(everyday.classes, everyday.synsets, strict=True))
+    for name in category.synonyms:
+        if (found := everyday.class_of(name) or "") in meant:
+            return category.synonyms, meant[found]
+        if (synset := hierarchy().find(name)) is not None:
+            return category.synonyms, synset
+    # A children's chair with armrests is a chair.
+    words = _BEHIND.split(category.synonyms[0])[0].split()
+    endings = (everyday.class_of(" ".join(words[i:])) for i in range(len(words)))
+    return category.synonyms, next((meant[name] for name in endings if name), None)
+
+
+def _entries_in(data_set: DataSet, name: str) -> dict[str, _Entry]:
+    """A vocabulary's entries of the classes, by synset or name; in order where all are codes."""
     vocabulary = load_vocabulary(name)
-    known = dict(zip(vocabulary.classes, vocabulary.synonyms, strict=True))
+    entries = list(zip(vocabulary.synonyms, vocabulary.synsets, strict=True))
+    known = dict(zip(vocabulary.classes, entries, strict=True))
     classes = data_set.classes
     if len(classes) == len(known) and not any(map(vocabulary.class_of, classes)):
-        return dict(zip(classes, vocabulary.synonyms, strict=True))
+        return dict(zip(classes, entries, strict=True))
+    by_synset = dict(zip(vocabulary.synsets, vocabulary.classes, strict=True))
     own = zip(classes, data_set.synonyms, strict=True)
-    found = {each: vocabulary.class_of(each, texts) for each, texts in own}
+    found = {each: by_synset.get(each) or vocabulary.class_of(each, texts) for each, texts in own}
     missing = sorted(each for each, name in found.items() if name is None)
     if missing:
         raise TrainingError(
@@ -117,26 +149,33 @@ def united(sources: Sequence[Source]) -> list[Source]:
     """
     index_of: dict[str, int] = {}  # of a class, by its first name
     classes: list[dict[str, None]] = []  # the names of each, in order
+    meanings: list[str | None] = []  # the synset of each
     indices: list[list[int]] = []  # for each data set those of its classes
     for source in sources:
         own: list[int] = []
-        for names in source.synonyms:
+        for names, synset in zip(source.synonyms, source.synsets, strict=True):
             index = index_of.get(names[0].lower())
             if index is None or index in own:  # LVIS has two classes that are called "bow"
                 index = len(classes)
                 classes.append({})
+                meanings.append(synset)
             index_of.setdefault(names[0].lower(), index)
             classes[index].update(dict.fromkeys(names))
             own.append(index)
         indices.append(own)
     synonyms = tuple(map(tuple, classes))
     return [
-        _among(source, synonyms, own) if own else source
+        _among(source, synonyms, tuple(meanings), own) if own else source
         for source, own in zip(sources, indices, strict=True)
     ]
 
 
-def _among(source: Source, synonyms: tuple[tuple[str, ...], ...], indices: Sequence[int]) -> Source:
+def _among(
+    source: Source,
+    synonyms: tuple[tuple[str, ...], ...],
+    synsets: tuple[str | None, ...],
+    indices: Sequence[int],
+) -> Source:
     """A data set with its classes at these indices among others."""
     data_set = source.data_set
     # No data set writes such a name: it keeps the index of a class that this one has not.
@@ -144,4 +183,4 @@ def _among(source: Source, synonyms: tuple[tuple[str, ...], ...], indices: Seque
     for category, index in zip(data_set.categories, indices, strict=True):
         categories[index] = replace(category, synonyms=synonyms[index])
     joined = replace(data_set, categories=tuple(categories))
-    return replace(source, data_set=joined, synonyms=synonyms)
+    return replace(source, data_set=joined, synonyms=synonyms, synsets=synsets)

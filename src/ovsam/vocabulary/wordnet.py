@@ -99,6 +99,14 @@ class Hierarchy:
         """
         return self._exceptions.get(vocabulary, {})
 
+    def __contains__(self, synset: str) -> bool:
+        """Whether a synset is known.
+
+        >>> "n02084071" in hierarchy()
+        True
+        """
+        return synset in self._kinds
+
     def above(self, synset: str) -> frozenset[str]:
         """A synset and all that it is a kind of."""
         if synset not in self._above:

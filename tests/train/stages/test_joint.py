@@ -16,6 +16,7 @@ from ovsam.data.anchors import anchored_photos
 from ovsam.data.object_crops import ObjectCropBatch, ObjectCropConfig, ObjectCrops
 from ovsam.errors import AnnotationError, TrainingError
 from ovsam.model.ovsam import OVSAM
+from ovsam.train.joint_vocabulary import joint_vocabulary
 from ovsam.train.loop import Engine
 from ovsam.train.recipe import JointRecipe
 from ovsam.train.recipe_file import read_recipe
@@ -23,6 +24,7 @@ from ovsam.train.settings import EngineSettings, ScheduleSettings
 from ovsam.train.sources import Source, read_source
 from ovsam.train.stage import Finished
 from ovsam.train.stages.joint import AlternatingBatches, JointStage, _coarsened
+from ovsam.vocabulary.load import load_vocabulary
 from photo_folder import HELD_OUT, write_folder
 from tiny_model import TINY, random_bank, tiny_model
 
@@ -225,6 +227,23 @@ def test_classes_that_a_photo_tells_nothing_of_do_not_count(sources: list[Source
     assert set(turns(sources)[0].verified_classes) == {None}
     learner = stage(sources)
     assert losses(learner, drawn[0])["name"] < losses(learner, turns(sources)[0])["name"]
+
+
+def test_names_are_learnt_among_the_classes_of_all_data_sets(sources: list[Source]) -> None:
+    """Each vocabulary has a loss of its own, a mean over all named objects, as its weight says."""
+    batch = turns(sources, {"box": CROPS["box"]})[0]
+    vocabulary = load_vocabulary("person, bicycle, shirt")
+    joint = replace(joint_vocabulary(vocabulary, 0.5, random_bank(3), sources), name="joint")
+    doubled = replace(joint, name="doubled", weight=1.0)
+    other = load_vocabulary("blorb, thingummy")
+    none = replace(joint_vocabulary(other, 1.0, random_bank(2), sources), name="none")
+    torch.manual_seed(0)
+    learner = JointStage(tiny_model(), [], {"box": 1}, 0.3, ["names"], 0.0, [joint, doubled, none])
+    assert learner.loss_names == ("name_joint", "name_doubled", "name_none")
+    found = losses(learner, batch)
+    assert tuple(found) == learner.loss_names
+    assert 0 < 2 * found["name_joint"] == pytest.approx(found["name_doubled"])
+    assert found["name_none"] == 0
 
 
 def test_the_loss_falls_on_one_batch(sources: list[Source], tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from ovsam.model.prompt import region_mask_logits
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.text.bank import Bank
+from ovsam.train.joint_vocabulary import JointVocabulary
 from ovsam.train.losses import name_loss, prompt_loss, verified_rows
 from ovsam.train.stages.model_stage import ModelStage
 
@@ -47,6 +48,8 @@ class JointStage(ModelStage):
             is called like the kind.
         refinement_weight: weight of the loss of each of these rounds.
         learn: "masks", "names", or both; what does not learn is frozen and has no loss.
+        own_weight: weight of the loss of the names within each data set's own vocabulary.
+        joint: the vocabularies in which the objects of all data sets are named.
     """
 
     def __init__(
@@ -56,12 +59,16 @@ class JointStage(ModelStage):
         rounds: Mapping[str, int],
         refinement_weight: float,
         learn: Collection[str],
+        own_weight: float = 1.0,
+        joint: Sequence[JointVocabulary] = (),
     ) -> None:
         super().__init__(model)
         assert model.region_head is not None
         self.rounds, self.refinement_weight = dict(rounds), refinement_weight
         self.masks, self.names = "masks" in learn, "names" in learn
-        self.loss_names = (*(rounds if self.masks else ()), *("name",) * self.names)
+        self.own_weight, self.joint = own_weight, list(joint)
+        named = ("name",) * bool(own_weight) + tuple(f"name_{each.name}" for each in joint)
+        self.loss_names = (*(rounds if self.masks else ()), *(named if self.names else ()))
         if not self.masks:
             model.requires_grad_(False)
         model.region_head.requires_grad_(self.names)
@@ -81,7 +88,7 @@ class JointStage(ModelStage):
             generator = torch.Generator(pixels.device).manual_seed(batch.seed)
             losses[batch.kind] = self._mask_loss(features, batch, generator)
         if self.names:
-            losses["name"] = self._name_loss(features, batch)
+            losses |= self._name_losses(features, batch)
         return losses
 
     def _mask_loss(
@@ -175,23 +182,42 @@ class JointStage(ModelStage):
         )
         return logits[:, 0], loss
 
-    def _name_loss(self, features: Features, batch: ObjectCropBatch) -> Tensor:
+    def _name_losses(self, features: Features, batch: ObjectCropBatch) -> dict[str, Tensor]:
+        """Of the names, within each data set's own vocabulary and within those of all."""
         named = (batch.class_index >= 0).nonzero()[:, 0]
         boxes, masks = batch.boxes_xyxy[named], None
         if self.model.names_see_masks:
             true = F.avg_pool2d(batch.masks[named, None].float() / 255, 4)
             masks = region_mask_logits(true, batch.has_mask[named], boxes, features.input_hw)
         embeddings = self.model.embed_regions(features, boxes, batch.crop[named], masks).float()
-        losses = []
+        losses = {}
+        count = max(1, len(named))
         with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
-            for index, names in enumerate(self.banks):
-                mine = batch.vocabulary[named] == index
-                bank = names.to(embeddings.device)
-                logits = class_logits(embeddings[mine], bank, NAME_SCALE)[:, :-1]
-                numbers = [batch.verified_classes[i] for i in named[mine].tolist()]
-                verified = verified_rows(numbers, logits.shape[1], logits.device)
-                losses.append(name_loss(logits, batch.class_index[named][mine], verified))
-        return torch.cat(losses).sum() / max(1, len(named))
+            if self.own_weight:
+                own = torch.cat(self._own_name_losses(embeddings, named, batch))
+                losses["name"] = self.own_weight * own.sum() / count
+            sources, classes = batch.vocabulary[named].tolist(), batch.class_index[named].tolist()
+            for each in self.joint:
+                found = [each.places[s][c] for s, c in zip(sources, classes, strict=True)]
+                rows = [row for row, place in enumerate(found) if place is not None]
+                bank = each.bank.to(embeddings.device)
+                logits = class_logits(embeddings[rows], bank, NAME_SCALE)[:, :-1]
+                loss = each.loss(logits, [place for place in found if place is not None])
+                losses[f"name_{each.name}"] = each.weight * loss.sum() / count
+        return losses
+
+    def _own_name_losses(
+        self, embeddings: Tensor, named: Tensor, batch: ObjectCropBatch
+    ) -> list[Tensor]:
+        losses = []
+        for index, names in enumerate(self.banks):
+            mine = batch.vocabulary[named] == index
+            bank = names.to(embeddings.device)
+            logits = class_logits(embeddings[mine], bank, NAME_SCALE)[:, :-1]
+            numbers = [batch.verified_classes[i] for i in named[mine].tolist()]
+            verified = verified_rows(numbers, logits.shape[1], logits.device)
+            losses.append(name_loss(logits, batch.class_index[named][mine], verified))
+        return losses
 
 
 def _with(points: tuple[Tensor, Tensor], where: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ import torch
 
 from anchored import LEFT, PART, PHOTO, RIGHT, SIZE, anchor
 from ovsam.data.anchors import Anchor, AnchoredPhoto, anchored_photos
+from ovsam.data.crop_source import CropSource
 from ovsam.data.cropped_objects import MIN_AREA
 from ovsam.data.dataset import read_data_set
 from ovsam.data.object_crops import (
@@ -64,7 +65,7 @@ def crops(
         pasted=pasted,
         clicked=clicked,
     )
-    sources = [([record], 1.0) for record in records]
+    sources = [CropSource([record]) for record in records]
     return ObjectCrops(sources, ["coco", "imagenet1k"], config, seed, "mixed")
 
 
@@ -230,11 +231,11 @@ def test_boxes_without_masks_are_named_as_the_predictor_looks_at_them(tmp_path: 
         assert (longer > SIZE / 3).all()  # of the whole photo it would be an eighth
     config = replace(drawn.config, only_named=False)
     with pytest.raises(AnnotationError, match="no photo has a mask"):
-        ObjectCrops([(photos, 1.0)], ["coco"], config, 0, "box")
+        ObjectCrops([CropSource(photos)], ["coco"], config, 0, "box")
     # Beside an object with a mask, on the same photo, it is no reason for a crop either.
     masked = Anchor(encode_rle(np.ones(PHOTO, bool)), (0, 0, PHOTO[1], PHOTO[0]), 0, True)
     both = [replace(photos[0], anchors=(*photos[0].anchors, masked))]
-    drawn = ObjectCrops([(both, 1.0)], ["coco"], config, 0, "box")
+    drawn = ObjectCrops([CropSource(both)], ["coco"], config, 0, "box")
     assert all(drawn[index].has_mask.all() for index in range(8))
 
 

@@ -78,6 +78,8 @@ def with_pasted(
     objects: list[CroppedObject],
     anchored: AnchoredPhoto,
     anchor: Anchor,
+    *,
+    cutout: bool = False,
 ) -> tuple[NDArray[np.uint8], list[CroppedObject]]:
     """Paste an object of another photo over a crop, unless it would hide where the crop is clicked.
 
@@ -87,13 +89,19 @@ def with_pasted(
         objects: of the crop; what the pasted one covers is taken from their masks.
         anchored: the photo that the pasted object comes from.
         anchor: the object; has a mask.
+        cutout: whether the crop is about it: it comes first, is whole, and has 0.3 to 0.9 of the
+            crop's side and colours of its own. Others have a quarter to three quarters.
 
     Raises:
         UnusablePhotoError: the photo of the pasted object cannot be read.
     """
     size = len(crop)
-    side = size / float(np.exp(rng.uniform(np.log(1.3), np.log(4.0))))
-    centre = rng.uniform(0.2, 0.8, 2) * size
+    least, greatest = (1 / 0.9, 1 / 0.3) if cutout else (1.3, 4.0)
+    side = size / float(np.exp(rng.uniform(np.log(least), np.log(greatest))))
+    if cutout:
+        centre = rng.uniform(side / 2, size - side / 2, 2)
+    else:
+        centre = rng.uniform(0.2, 0.8, 2) * size
     # The frame in which the object's box lands at `centre` with the longer side `side`.
     x0, y0, x1, y1 = anchor.box_xyxy
     scale = side / anchor.longer_side
@@ -108,7 +116,10 @@ def with_pasted(
         if other.click_xy is not None and _covers(pasted, other.click_xy):
             return crop, objects  # the click would no longer be on its object
     alpha = cv2.GaussianBlur(pasted, (0, 0), 0.7)[..., None]
-    mixed = crop * (1 - alpha) + frame.cut(read_cached(anchored.photo)) * alpha
+    above = frame.cut(read_cached(anchored.photo))
+    if cutout:
+        above = recoloured(rng, above)
+    mixed = crop * (1 - alpha) + above * alpha
     hidden = max(0.0, float(source.sum() * scale**2 - pasted.sum()))
     item = CroppedObject(
         pasted,
@@ -124,7 +135,8 @@ def with_pasted(
         mask = None if other.mask is None else other.mask * (1 - pasted)
         box = other.box_xyxy if mask is None else box_of(mask)
         below.append(replace(other, mask=mask, box_xyxy=box))
-    return mixed.astype(np.uint8), [item, *below] if rng.random() < 0.7 else [*below, item]
+    first = cutout or rng.random() < 0.7
+    return mixed.astype(np.uint8), [item, *below] if first else [*below, item]
 
 
 def _covers(mask: NDArray[np.float32], point_xy: NDArray[np.float64]) -> bool:

@@ -21,6 +21,7 @@ from torch import Tensor
 from ovsam.config import Share
 from ovsam.data.anchors import Anchor, AnchoredPhoto
 from ovsam.data.augment import flipped, noisy_box, recoloured, stretched, with_pasted
+from ovsam.data.crop_source import CropSource
 from ovsam.data.cropped_objects import CroppedObject, cropped_objects, is_shown, random_choice
 from ovsam.data.photo_cache import UnusablePhotoError, read_cached
 from ovsam.data.prompts import point_of
@@ -116,7 +117,7 @@ class ObjectCrops:
     """Batches of crops, without end; item i is drawn from (seed, i).
 
     Args:
-        sources: lists of photos with the share of crops that each gets.
+        sources: what crops are drawn around.
         vocabularies: the names of the vocabularies, which fixes their indices.
         config: how to draw.
         seed: of the whole run.
@@ -125,35 +126,28 @@ class ObjectCrops:
 
     def __init__(
         self,
-        sources: Sequence[tuple[Sequence[AnchoredPhoto], float]],
+        sources: Sequence[CropSource],
         vocabularies: Sequence[str],
         config: ObjectCropConfig,
         seed: int,
         kind: str,
     ) -> None:
         if not config.only_named:
-            masked = [([p.only_masks() for p in photos], share) for photos, share in sources]
-            sources = [
-                (photos, share) for photos, share in masked if any(p.anchors for p in photos)
-            ]
-        if not any(photos for photos, _ in sources):
+            sources = [source.only_masks() for source in sources]
+        self.sources = [source for source in sources if source.anchors]
+        self.backgrounds = [source for source in self.sources if not source.cutouts]
+        if not self.backgrounds:
             raise AnnotationError(
                 f"There is nothing to draw '{kind}' batches from: no photo has a mask. Add masks, "
                 "or teach names alone, for which boxes will do: --set 'learn=[\"names\"]' --set "
                 "'cycle=[\"box\"]'."
             )
-        self.sources = [
-            [(photo, anchor) for photo in photos for anchor in photo.anchors]
-            for photos, _ in sources
-        ]
-        weights = np.array([weight for _, weight in sources])
-        self.weights = weights / weights.sum()
         self.vocabularies = list(vocabularies)
         self.config, self.seed, self.kind = config, seed, kind
         self.pastable = [
             (photo, anchor)
             for source in self.sources
-            for photo, anchor in source
+            for photo, anchor in source.anchors
             if anchor.whole and anchor.rle and anchor.longer_side >= 48
         ]
 
@@ -165,9 +159,10 @@ class ObjectCrops:
         names: list[str] = []
         skipped: list[Skipped] = []
         for _ in range(TRIES * self.config.count):
-            anchored, anchor = self._anchor(rng)
+            source = _drawn(rng, self.sources)
+            anchored, anchor = source.draw(rng)
             try:
-                photo, objects = self._crop(rng, anchored, anchor)
+                photo, objects = self._crop(rng, anchored, anchor, source.cutouts)
             except UnusablePhotoError as error:
                 skipped.append(Skipped(error.photo.name, str(error)))
                 continue
@@ -186,10 +181,6 @@ class ObjectCrops:
             f"was of '{anchored.photo.name}'. Check the data with 'ovsam data check'."
         )
 
-    def _anchor(self, rng: np.random.Generator) -> tuple[AnchoredPhoto, Anchor]:
-        source = self.sources[rng.choice(len(self.sources), p=self.weights)]
-        return source[rng.integers(len(source))]
-
     def _prompted(
         self, rng: np.random.Generator, objects: list[CroppedObject]
     ) -> list[CroppedObject]:
@@ -200,15 +191,18 @@ class ObjectCrops:
         return objects[:1] + others[: self.config.prompts - 1] + named
 
     def _crop(
-        self, rng: np.random.Generator, anchored: AnchoredPhoto, anchor: Anchor
+        self, rng: np.random.Generator, anchored: AnchoredPhoto, anchor: Anchor, cutout: bool
     ) -> tuple[NDArray[np.uint8], list[CroppedObject]]:
+        pasted = (anchored, anchor) if cutout else None
+        if cutout:
+            anchored, anchor = _drawn(rng, self.backgrounds).draw(rng)
         photo = read_cached(anchored.photo)
         if anchor.rle is not None and tuple(anchor.rle["size"]) != photo.shape[:2]:
             raise UnusablePhotoError(
                 anchored.photo, "Its masks are made for a photo of another size."
             )
         click = None
-        if self.config.clicked and anchor.rle and rng.random() < self.config.clicked:
+        if self.config.clicked and not cutout and anchor.rle and rng.random() < self.config.clicked:
             frame, click = self._clicked_frame(rng, anchor, photo)
         else:
             frame = self._frame(rng, anchor, photo)
@@ -216,9 +210,12 @@ class ObjectCrops:
         crop = frame.cut(photo)
         others = self.config.prompts + self.config.named - 1
         objects = cropped_objects(rng, anchored, frame, anchor, click, others)
-        if self.pastable and rng.random() < self.config.pasted and objects[0].mask is not None:
-            pasted = self.pastable[rng.integers(len(self.pastable))]
-            crop, objects = with_pasted(rng, crop, objects, *pasted)
+        if pasted is not None:  # which may hide what is only named
+            masked = [item for item in objects if item.mask is not None]
+            crop, objects = with_pasted(rng, crop, masked, *pasted, cutout=True)
+        elif self.pastable and rng.random() < self.config.pasted and objects[0].mask is not None:
+            distractor = self.pastable[rng.integers(len(self.pastable))]
+            crop, objects = with_pasted(rng, crop, objects, *distractor)
         if rng.random() < 0.5:
             crop, objects = crop[:, ::-1], [flipped(item, frame) for item in objects]
         return recoloured(rng, crop), [item for item in objects if is_shown(item)]
@@ -287,6 +284,12 @@ class ObjectCrops:
             verified_classes=tuple(item.verified_classes for item in prompts),
             kind=self.kind,
         )
+
+
+def _drawn(rng: np.random.Generator, sources: Sequence[CropSource]) -> CropSource:
+    """One of several sources, by their shares."""
+    shares = np.array([source.share for source in sources])
+    return sources[rng.choice(len(sources), p=shares / shares.sum())]
 
 
 def _point(rng: np.random.Generator, item: CroppedObject) -> NDArray[np.float64]:

@@ -31,6 +31,12 @@ class SourceSettings:
     """The photos of an annotation file; beside it if not given."""
     share: float = Field(default=1.0, gt=0)
     """How often it is drawn from, relative to the others."""
+    balance: Share = 0.0
+    """Of the joint stage: 0 gives each object the same chance, 1 each class; between them a class
+    with n objects is drawn as often as n^(1 - balance) says."""
+    cutouts: bool = False
+    """Of the joint stage: whether its objects are pasted on crops of the other data sets' photos,
+    where they are what is prompted and named."""
     vocabulary: str | None = None
     """A built-in vocabulary that lists the same classes with their synonyms; otherwise the names
     are the data set's own."""
@@ -154,6 +160,8 @@ class JointRecipe(_NamingRecipe):
         """A sentence for each setting that others contradict."""
         if unknown := sorted(set(self.cycle) - set(self.crops)):
             yield f"cycle names {', '.join(unknown)}, which crops does not describe"
+        if all(source.cutouts for source in self.data):
+            yield "all of data are cutouts: there is no photo to paste them on"
         yield from super().contradictions()
 
     @property

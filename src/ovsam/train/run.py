@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ovsam.data.anchors import anchored_photos
+from ovsam.data.crop_source import CropSource
 from ovsam.data.mixture import Mixture
 from ovsam.data.object_crops import ObjectCrops
 from ovsam.data.scene_batches import SceneBatches
@@ -175,23 +176,24 @@ def _joint(
     left_out: list[Skipped] = []
     for vocabulary, source in zip(vocabularies, sources, strict=True):
         photos, wrong = anchored_photos(source.data_set, source.is_whole, vocabulary)
-        drawn.append((photos, source.settings.share))
+        settings = source.settings
+        drawn.append(CropSource(photos, settings.share, settings.balance, settings.cutouts))
         left_out += wrong
     kinds = {
         kind: ObjectCrops(drawn, vocabularies, config, recipe.engine.seed + i, kind)
         for i, (kind, config) in enumerate(recipe.crops.items())
         if kind in recipe.cycle
     }
-    settings = recipe.name_loss
-    banks = [names.bank(source) for source in sources] if settings.own else []
+    weights = recipe.name_loss
+    banks = [names.bank(source) for source in sources] if weights.own else []
     joint = [
         joint_vocabulary(listed, weight, names.embedded(name, listed.synonyms), sources)
-        for name, weight in settings.among.items()
+        for name, weight in weights.among.items()
         for listed in [load_vocabulary(name)]
     ]
     rounds = {kind: config.rounds for kind, config in recipe.crops.items() if kind in kinds}
     stage = JointStage(
-        start.model, banks, rounds, recipe.refinement_weight, recipe.learn, settings.own, joint
+        start.model, banks, rounds, recipe.refinement_weight, recipe.learn, weights.own, joint
     )
     return stage, AlternatingBatches(
         kinds, recipe.cycle, [source.data_set for source in sources], left_out

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ovsam.data.anchors import anchored_photos
+from ovsam.data.crop_source import CropSource
 from ovsam.data.object_crops import ObjectCropBatch, ObjectCropConfig, ObjectCrops
 from ovsam.errors import AnnotationError, TrainingError
 from ovsam.model.ovsam import OVSAM
@@ -56,7 +57,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
 def turns(
     sources: list[Source], crops: Mapping[str, ObjectCropConfig] = CROPS
 ) -> AlternatingBatches:
-    drawn = [(anchored_photos(source.data_set, source.is_whole)[0], 1.0) for source in sources]
+    drawn = [CropSource(anchored_photos(source.data_set, source.is_whole)[0]) for source in sources]
     names = [source.data_set.name for source in sources]
     kinds = {
         kind: ObjectCrops(drawn, names, config, i, kind)

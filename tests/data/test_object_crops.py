@@ -249,3 +249,35 @@ def test_the_photo_that_cannot_be_read_is_blamed(tmp_path: Path) -> None:
     drawn = crops(photos, zoomed=1.0, pasted=1.0)
     skipped = {one.name for index in range(12) for one in drawn[index].skipped}
     assert skipped == {photos[0].photo.name}
+
+
+def test_cutouts_are_pasted_on_other_photos(records: list[AnchoredPhoto], tmp_path: Path) -> None:
+    """Each is whole, of 0.3 to 0.9 of the crop, comes first and is never drawn where it lies."""
+    cutout = AnchoredPhoto(
+        ListedPhoto(write_photo(tmp_path / "cutout.jpg", [RIGHT], PHOTO)),
+        "cut",
+        (anchor(RIGHT, 7),),
+    )
+    config = ObjectCropConfig(
+        size=SIZE, count=8, prompts=2, named=1, boxes=1, zoomed=0.7, clicked=0.5, pasted=1
+    )
+    sources = [CropSource(records[:1]), CropSource([cutout], share=1e6, cutouts=True)]
+    drawn = ObjectCrops(sources, ["coco", "cut"], config, 0, "mixed")
+    for index in range(6):
+        batch = drawn[index]
+        assert all(name.endswith("cutout.jpg") for name in batch.names)
+        firsts = [int((batch.crop == crop).nonzero()[0]) for crop in range(8)]
+        assert batch.vocabulary[firsts].tolist() == [1] * 8
+        assert batch.class_index[firsts].tolist() == [7] * 8
+        assert batch.hidden[firsts].max() < 10, "pixels at its rim, by rounding"
+        for mask in batch.masks[firsts] > 127:
+            rows, columns = mask.nonzero().T
+            side = 1 + int(torch.max(rows.max() - rows.min(), columns.max() - columns.min()))
+            assert 0.3 * SIZE - 1 <= side <= 0.9 * SIZE + 1
+        assert (batch.vocabulary == 0).any(), "the objects below it are there, too"
+
+
+def test_cutouts_alone_have_nothing_to_be_pasted_on(records: list[AnchoredPhoto]) -> None:
+    config = ObjectCropConfig(size=SIZE, count=1, prompts=1, boxes=1)
+    with pytest.raises(AnnotationError, match="nothing to draw 'box' batches from"):
+        ObjectCrops([CropSource(records, cutouts=True)], ["coco"], config, 0, "box")

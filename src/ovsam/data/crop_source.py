@@ -51,3 +51,9 @@ class CropSource:
             return self.anchors[rng.integers(len(self.anchors))]
         drawn = int(np.searchsorted(self._ends, rng.random(), side="right"))
         return self.anchors[min(drawn, len(self.anchors) - 1)]
+
+
+def drawn_source(rng: np.random.Generator, sources: Sequence[CropSource]) -> CropSource:
+    """One of several, by their shares."""
+    shares = np.array([source.share for source in sources])
+    return sources[rng.choice(len(sources), p=shares / shares.sum())]

@@ -21,7 +21,7 @@ from torch import Tensor
 from ovsam.config import Share
 from ovsam.data.anchors import Anchor, AnchoredPhoto
 from ovsam.data.augment import flipped, noisy_box, recoloured, stretched, with_pasted
-from ovsam.data.crop_source import CropSource
+from ovsam.data.crop_source import CropSource, drawn_source
 from ovsam.data.cropped_objects import CroppedObject, cropped_objects, is_shown, random_choice
 from ovsam.data.photo_cache import UnusablePhotoError, read_cached
 from ovsam.data.prompts import point_of
@@ -117,7 +117,7 @@ class ObjectCrops:
     """Batches of crops, without end; item i is drawn from (seed, i).
 
     Args:
-        sources: what crops are drawn around.
+        sources: what crops are drawn around, or pasted on them.
         vocabularies: the names of the vocabularies, which fixes their indices.
         config: how to draw.
         seed: of the whole run.
@@ -159,7 +159,7 @@ class ObjectCrops:
         names: list[str] = []
         skipped: list[Skipped] = []
         for _ in range(TRIES * self.config.count):
-            source = _drawn(rng, self.sources)
+            source = drawn_source(rng, self.sources)
             anchored, anchor = source.draw(rng)
             try:
                 photo, objects = self._crop(rng, anchored, anchor, source.cutouts)
@@ -195,7 +195,7 @@ class ObjectCrops:
     ) -> tuple[NDArray[np.uint8], list[CroppedObject]]:
         pasted = (anchored, anchor) if cutout else None
         if cutout:
-            anchored, anchor = _drawn(rng, self.backgrounds).draw(rng)
+            anchored, anchor = drawn_source(rng, self.backgrounds).draw(rng)
         photo = read_cached(anchored.photo)
         if anchor.rle is not None and tuple(anchor.rle["size"]) != photo.shape[:2]:
             raise UnusablePhotoError(
@@ -284,12 +284,6 @@ class ObjectCrops:
             verified_classes=tuple(item.verified_classes for item in prompts),
             kind=self.kind,
         )
-
-
-def _drawn(rng: np.random.Generator, sources: Sequence[CropSource]) -> CropSource:
-    """One of several sources, by their shares."""
-    shares = np.array([source.share for source in sources])
-    return sources[rng.choice(len(sources), p=shares / shares.sum())]
 
 
 def _point(rng: np.random.Generator, item: CroppedObject) -> NDArray[np.float64]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.train import run as running
 from ovsam.train.initial import InitialModel, initial_model, prototypes_of
+from ovsam.train.recipe import NameLossSettings
 from ovsam.train.recipe_file import read_recipe
 from ovsam.train.run import run_recipe
 from photo_folder import write_coco, write_folder
@@ -375,3 +377,15 @@ def test_names_that_the_text_model_cannot_read(
     assert line.startswith("Of vocabulary 'animals' the text model cannot read '猫', '🥤'")
     with pytest.raises(VocabularyError, match="cannot read any name of vocabulary 'animals'"):
         prototypes_of(begun, "animals", [("猫",), ("狗",)], device, store)
+
+
+def test_settings_that_older_runs_do_not_have() -> None:
+    """They tell runs apart only where they change something."""
+    parts: dict[str, Any] = {"a": {"share": 1.0}, "b": [{"share": 0.0}]}
+    newer: dict[str, Any] = {
+        "a": {"share": 1.0, "balance": 0.0},
+        "b": [{"share": 0.0, "cutouts": False}],
+    }
+    assert running._without_added(newer | {"name_loss": asdict(NameLossSettings())}) == parts
+    newer["b"][0]["cutouts"] = True
+    assert running._without_added(newer)["b"] == [{"share": 0.0, "cutouts": True}]

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from ovsam.train.loop import Engine
 from ovsam.train.preview import Preview
 from ovsam.train.recipe import DistillRecipe, JointRecipe, LabelRecipe, Recipe
 from ovsam.train.report import write_report
+from ovsam.train.settings import ADDED
 from ovsam.train.sources import Source, read_sources, united
 from ovsam.train.stage import Batches, Stage
 from ovsam.train.stages.distill import DistillBatches, DistillStage
@@ -114,13 +116,28 @@ def _decided_by(
     """What the weights depend on, beside the engine's settings, by its name in the recipe."""
     apart = {"engine", "watch", "licence", "checkpoint_activations", "caches"}
     decided = {
-        name: json.dumps(value) for name, value in asdict(recipe).items() if name not in apart
+        name: json.dumps(value)
+        for name, value in _without_added(asdict(recipe)).items()
+        if name not in apart
     }
     decided["weights of start"] = json.dumps(fingerprints(begun))
     if isinstance(stage, DistillStage) and stage.teacher is not None:
         decided["weights of teacher"] = json.dumps(stage.teacher.fingerprint)
     return decided | {
         f"content of data.{i}": source.data_set.fingerprint for i, source in enumerate(sources)
+    }
+
+
+def _without_added(settings: Any) -> Any:
+    """Settings without those that older runs do not have, where they change nothing."""
+    if isinstance(settings, list | tuple):
+        return [_without_added(one) for one in settings]
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        name: _without_added(value)
+        for name, value in settings.items()
+        if name not in ADDED or value != ADDED[name]
     }
 
 

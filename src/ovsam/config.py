@@ -141,11 +141,13 @@ class DecoderConfig:
 class RegionConfig:
     """CLIP2SAM's region head (§3.2)."""
 
-    kind: Literal["pyramid", "token", "token+clip"] = "pyramid"
+    kind: Literal["pyramid", "token", "token+clip", "context"] = "pyramid"
     """What embeds a region (Table 6): RoIAlign on a feature pyramid; a class token that attends to
-    C5; or that token joined with what C5 holds under the mask."""
+    C5; or that token joined with what C5 holds under the mask. Beyond the paper, `context`: means
+    in the box, of the picture and of the whole photo."""
     fpn_dim: Width = 256
-    """Channels of the pyramid, or of the class token; of the token a multiple of `TOKEN_HEADS`."""
+    """Channels of the pyramid, or of the class token, there a multiple of `TOKEN_HEADS`; half the
+    hidden width of `context`."""
     levels: Annotated[
         tuple[Annotated[int, Field(ge=0, le=3)], ...], Field(min_length=1, max_length=4)
     ] = (0, 1, 2, 3)
@@ -159,7 +161,7 @@ class RegionConfig:
     def _head(self) -> Self:
         if any(b <= a for a, b in pairwise(self.levels)):
             raise ValueError("levels must be different and ascend")
-        if self.kind != "pyramid" and self.fpn_dim % TOKEN_HEADS:
+        if self.kind.startswith("token") and self.fpn_dim % TOKEN_HEADS:
             raise ValueError(f"fpn_dim must be a multiple of {TOKEN_HEADS} for a class token")
         return self
 

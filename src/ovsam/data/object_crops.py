@@ -92,6 +92,10 @@ class ObjectCropBatch:
         kind: what such batches are called.
         seed: of what the stage draws at random with this batch.
         names: files of the photos.
+        wholes: `(B, L, L, 3)` uint8 the photos that the crops are of, their longest side at L and
+            padded with grey; None where nobody asked for them.
+        wholes_hw: `(B, 2)` height and width of each in `wholes`, without padding.
+        photo_hw: `(B, 2)` the same at the crop's own scale.
         skipped: photos that should have been in it but cannot be read.
     """
 
@@ -110,6 +114,9 @@ class ObjectCropBatch:
     kind: str
     seed: int = 0
     names: tuple[str, ...] = ()
+    wholes: Tensor | None = None
+    wholes_hw: Tensor | None = None
+    photo_hw: Tensor | None = None
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -122,6 +129,7 @@ class ObjectCrops:
         config: how to draw.
         seed: of the whole run.
         kind: what to call these batches.
+        whole_size: the longest side L of the whole photos that come with the crops; None = none do.
     """
 
     def __init__(
@@ -131,6 +139,7 @@ class ObjectCrops:
         config: ObjectCropConfig,
         seed: int,
         kind: str,
+        whole_size: int | None = None,
     ) -> None:
         if not config.only_named:
             sources = [source.only_masks() for source in sources]
@@ -144,6 +153,7 @@ class ObjectCrops:
             )
         self.vocabularies = list(vocabularies)
         self.config, self.seed, self.kind = config, seed, kind
+        self.whole_size = whole_size
         self.pastable = [
             (photo, anchor)
             for source in self.sources
@@ -154,6 +164,7 @@ class ObjectCrops:
     def __getitem__(self, index: int) -> ObjectCropBatch:
         rng = np.random.default_rng((self.seed, index))
         photos: list[NDArray[np.uint8]] = []
+        seen: list[tuple[NDArray[np.uint8], Frame]] = []
         crops: list[int] = []
         prompts: list[CroppedObject] = []
         names: list[str] = []
@@ -162,7 +173,7 @@ class ObjectCrops:
             source = drawn_source(rng, self.sources)
             anchored, anchor = source.draw(rng)
             try:
-                photo, objects = self._crop(rng, anchored, anchor, source.cutouts)
+                crop, objects, photo, frame = self._crop(rng, anchored, anchor, source.cutouts)
             except UnusablePhotoError as error:
                 skipped.append(Skipped(error.photo.name, str(error)))
                 continue
@@ -170,11 +181,14 @@ class ObjectCrops:
                 chosen = self._prompted(rng, objects)
                 crops += [len(photos)] * len(chosen)
                 prompts += chosen
-                photos.append(photo)
+                photos.append(crop)
+                seen.append((photo, frame))
                 names.append(anchored.photo.name)
             if len(photos) == self.config.count:
                 seed = self.seed * 1_000_003 + index
                 batch = self._collate(rng, photos, crops, prompts)
+                if self.whole_size is not None:
+                    batch = _with_wholes(batch, seen, self.whole_size)
                 return replace(batch, seed=seed, names=tuple(names), skipped=tuple(skipped))
         raise AnnotationError(
             f"Of {TRIES * self.config.count} crops only {len(photos)} show an object; the last "
@@ -192,7 +206,8 @@ class ObjectCrops:
 
     def _crop(
         self, rng: np.random.Generator, anchored: AnchoredPhoto, anchor: Anchor, cutout: bool
-    ) -> tuple[NDArray[np.uint8], list[CroppedObject]]:
+    ) -> tuple[NDArray[np.uint8], list[CroppedObject], NDArray[np.uint8], Frame]:
+        """A crop with its objects, the photo that it is of, and where it lies there."""
         pasted = (anchored, anchor) if cutout else None
         if cutout:
             anchored, anchor = drawn_source(rng, self.backgrounds).draw(rng)
@@ -218,7 +233,7 @@ class ObjectCrops:
             crop, objects = with_pasted(rng, crop, objects, *distractor)
         if rng.random() < 0.5:
             crop, objects = crop[:, ::-1], [flipped(item, frame) for item in objects]
-        return recoloured(rng, crop), [item for item in objects if is_shown(item)]
+        return recoloured(rng, crop), [item for item in objects if is_shown(item)], photo, frame
 
     def _clicked_frame(
         self, rng: np.random.Generator, anchor: Anchor, photo: NDArray[np.uint8]
@@ -284,6 +299,26 @@ class ObjectCrops:
             verified_classes=tuple(item.verified_classes for item in prompts),
             kind=self.kind,
         )
+
+
+def _with_wholes(
+    batch: ObjectCropBatch, seen: Sequence[tuple[NDArray[np.uint8], Frame]], size: int
+) -> ObjectCropBatch:
+    """A batch with the photos of its crops; each comes with the frame of its crop."""
+    wholes = np.full((len(seen), size, size, 3), 127, np.uint8)
+    wholes_hw, photo_hw = [], []
+    for whole, (photo, frame) in zip(wholes, seen, strict=True):
+        size_hw = photo.shape[0], photo.shape[1]
+        content = Frame.whole_photo(size_hw, size).cut(photo)
+        whole[: content.shape[0], : content.shape[1]] = content
+        wholes_hw.append(content.shape[:2])
+        photo_hw.append(np.array(size_hw) * frame.scale_xy[::-1])
+    return replace(
+        batch,
+        wholes=torch.from_numpy(wholes),
+        wholes_hw=torch.tensor(wholes_hw),
+        photo_hw=torch.from_numpy(np.stack(photo_hw)).float(),
+    )
 
 
 def _point(rng: np.random.Generator, item: CroppedObject) -> NDArray[np.float64]:

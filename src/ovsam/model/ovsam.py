@@ -26,7 +26,7 @@ from ovsam.model.features import ImageEncoder, covers_c5, freeze
 from ovsam.model.mask import HighResolution, MaskDecoder
 from ovsam.model.prompt import PromptEncoder
 from ovsam.model.prompt_batch import PromptBatch
-from ovsam.model.region import class_logits, fuse, region_head
+from ovsam.model.region import Surroundings, class_logits, fuse, region_head, scenes_of
 from ovsam.text.prototypes import ClassPrototypes as ClassPrototypes
 
 
@@ -41,6 +41,8 @@ class Features:
         high_resolution: maps at strides 8 and 4 for the decoder, or None.
         fpn_maps: the region head's pyramid; empty where nothing is to be named, or without one.
         input_hw: (H, W) of the model's input, padding included.
+        scenes: `(B, C5)`, see `scenes_of`; None where the region head does not read them.
+        content_hw: `(B, 2)` height and width of each image without padding; None as `scenes`.
     """
 
     c5: Tensor | None
@@ -48,6 +50,8 @@ class Features:
     high_resolution: tuple[Tensor, Tensor] | None
     fpn_maps: tuple[Tensor, ...]
     input_hw: tuple[int, int]
+    scenes: Tensor | None = None
+    content_hw: Tensor | None = None
 
 
 class OVSAM(nn.Module):
@@ -84,11 +88,18 @@ class OVSAM(nn.Module):
         self.context = context
         freeze(self.encoder)
 
-    def encode(self, pixels: Tensor, named: bool = True, masked: bool = True) -> Features:
+    def encode(
+        self,
+        pixels: Tensor,
+        named: bool = True,
+        masked: bool = True,
+        content_hw: Tensor | None = None,
+    ) -> Features:
         """Normalised, padded pixels `(B, 3, H, W)`, H and W multiples of 32 -> features.
 
         Without `named` they serve `decode` alone, without `masked` only `embed_regions` and
-        `label`, without both nothing.
+        `label`, without both nothing. `content_hw` `(B, 2)` is the images' size without padding;
+        None = there is none.
         """
         input_hw = (pixels.shape[2], pixels.shape[3])
         if not named and not (masked and self.sam is None):  # then the trunk has nothing to do
@@ -101,6 +112,11 @@ class OVSAM(nn.Module):
             features = replace(features, embedding=self.sam(pixels))
         if named and self.conv_adapter is not None:
             features = replace(features, c5=self.conv_adapter(pixels, pyramid))
+        if named and self.names_see_surroundings:
+            if content_hw is None:
+                content_hw = pixels.new_tensor(input_hw).expand(len(pixels), 2)
+            scenes = scenes_of(pyramid[3], content_hw)
+            features = replace(features, scenes=scenes, content_hw=content_hw)
         return features
 
     def features(
@@ -188,17 +204,33 @@ class OVSAM(nn.Module):
         """Whether `embed_regions` needs the regions' masks; otherwise their boxes are enough."""
         return self.region_head is None or self.region_head.sees_masks
 
+    @property
+    def names_see_surroundings(self) -> bool:
+        """Whether `embed_regions` reads the photos that the regions are parts of."""
+        return self.region_head is not None and self.region_head.sees_surroundings
+
     def embed_regions(
-        self, features: Features, boxes_xyxy: Tensor, batch: Tensor, mask_logits: Tensor | None
+        self,
+        features: Features,
+        boxes_xyxy: Tensor,
+        batch: Tensor,
+        mask_logits: Tensor | None,
+        surroundings: Surroundings | None = None,
     ) -> Tensor:
         """What training compares with the classes' prototypes: `(N, text_dim)`, not normalised.
 
-        The region head's embedding of N regions (see `RegionHead`), or a baseline's.
+        The region head's embedding of N regions (see `RegionHead`), or a baseline's. Without
+        `surroundings` each image is a whole photo.
         """
         if self.region_head is None:
             assert mask_logits is not None and features.c5 is not None
             return self.encoder.embed_regions(features.c5, boxes_xyxy, batch, mask_logits)
-        learned: Tensor = self.region_head(features.fpn_maps, boxes_xyxy, batch, mask_logits)
+        if surroundings is None and self.names_see_surroundings:
+            assert features.scenes is not None and features.content_hw is not None
+            surroundings = Surroundings(features.scenes[batch], features.content_hw[batch])
+        learned: Tensor = self.region_head(
+            features.fpn_maps, boxes_xyxy, batch, mask_logits, surroundings
+        )
         return learned
 
     def label(
@@ -208,6 +240,7 @@ class OVSAM(nn.Module):
         mask_logits: Tensor,
         prototypes: ClassPrototypes,
         batch: Tensor | None = None,
+        surroundings: Surroundings | None = None,
     ) -> Tensor:
         """Name N regions.
 
@@ -217,6 +250,7 @@ class OVSAM(nn.Module):
             mask_logits: `(N, 1, H / 4, W / 4)` the predicted masks.
             prototypes: the vocabulary.
             batch: `(N,)` which image each region belongs to.
+            surroundings: of the regions; None = each image is a whole photo.
 
         Returns:
             Log scores `(N, C + 1)`, background last; -inf where a class may not be the answer.
@@ -227,7 +261,7 @@ class OVSAM(nn.Module):
         frozen = self.encoder.embed_regions(features.c5, boxes_xyxy, batch, mask_logits)
         embeddings = [frozen]
         if self.region_head is not None:
-            learned = self.embed_regions(features, boxes_xyxy, batch, mask_logits)
+            learned = self.embed_regions(features, boxes_xyxy, batch, mask_logits, surroundings)
             embeddings = [learned, frozen.to(learned)]
         # Together, so that a long vocabulary's vectors are read once.
         logits = class_logits(torch.cat(embeddings), prototypes.bank, self.config.logit_scale)

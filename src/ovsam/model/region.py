@@ -1,14 +1,16 @@
 """CLIP2SAM: regions of the pyramid -> embeddings -> class scores (paper §3.2; class score: Eq. 1).
 
-Here are the learned embeddings: the paper's head (feature pyramid, RoIAlign, one conv) and those
-that Table 6 compares it with. The frozen encoder embeds a region itself, `ImageEncoder`; both are
-compared with the same prototypes, and their scores are fused.
+Here are the learned embeddings: the paper's head (feature pyramid, RoIAlign, one conv), those that
+Table 6 compares it with, and `lite`'s, which also sees what is around. The frozen encoder embeds a
+region itself, `ImageEncoder`; both are compared with the same prototypes, and their scores are
+fused.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,39 @@ from ovsam.model.roi_align import pool_boxes
 from ovsam.text.bank import Bank
 
 TOKEN_LAYERS = 2  # of the class token (the paper does not say)
+CONTEXT_DROPOUT = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """The photos that N regions are parts of, which `ContextHead` reads.
+
+    Attributes:
+        scenes: `(N, C5)` the mean of C5 over the whole photo of each, see `scenes_of`.
+        photo_hw: `(N, 2)` height and width of that photo in the model pixels of the region's
+            picture, which may show a part of it.
+    """
+
+    scenes: Tensor
+    photo_hw: Tensor
+
+
+def scenes_of(c5: Tensor, content_hw: Tensor) -> Tensor:
+    """The mean of C5 over what pictures show, their padding left out.
+
+    Args:
+        c5: `(B, C5, H / 32, W / 32)`.
+        content_hw: `(B, 2)` height and width of each picture without padding, model pixels.
+
+    Returns:
+        `(B, C5)`.
+    """
+    rows, columns = (content_hw.to(c5.device) / 32).round().clamp(min=1).T
+    inside = (torch.arange(c5.shape[2], device=c5.device)[:, None] < rows[:, None, None]) & (
+        torch.arange(c5.shape[3], device=c5.device) < columns[:, None, None]
+    )
+    weights = inside[:, None].to(c5)
+    return (c5 * weights).sum((2, 3)) / weights.sum((2, 3))
 
 
 class FeaturePyramid(nn.Module):
@@ -48,6 +83,8 @@ class RegionHead(nn.Module, ABC):
 
     sees_masks: bool
     """Whether it reads a region under its mask; otherwise in its box."""
+    sees_surroundings: bool = False
+    """Whether it reads the photo around a region."""
 
     @abstractmethod
     def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -55,7 +92,12 @@ class RegionHead(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, maps: Sequence[Tensor], boxes_xyxy: Tensor, batch: Tensor, mask_logits: Tensor | None
+        self,
+        maps: Sequence[Tensor],
+        boxes_xyxy: Tensor,
+        batch: Tensor,
+        mask_logits: Tensor | None,
+        surroundings: Surroundings | None,
     ) -> Tensor:
         """Embed N regions.
 
@@ -64,6 +106,7 @@ class RegionHead(nn.Module, ABC):
             boxes_xyxy: `(N, 4)` model pixels.
             batch: `(N,)` which photo each region belongs to.
             mask_logits: `(N, 1, H / 4, W / 4)`; may be None where `sees_masks` is False.
+            surroundings: may be None where `sees_surroundings` is False.
 
         Returns:
             Region embeddings `(N, text_dim)`, not normalised.
@@ -80,6 +123,8 @@ def region_head(channels: Sequence[int], text_dim: int, config: RegionConfig) ->
     """
     if config.kind == "pyramid":
         return PyramidHead(channels, text_dim, config)
+    if config.kind == "context":
+        return ContextHead(channels, text_dim, config)
     return TokenHead(channels[3], text_dim, config)
 
 
@@ -111,6 +156,7 @@ class PyramidHead(RegionHead):
         boxes_xyxy: Tensor,
         batch: Tensor,
         mask_logits: Tensor | None,  # noqa: ARG002 - the box alone is read
+        surroundings: Surroundings | None = None,  # noqa: ARG002
     ) -> Tensor:
         """Boxes on the FPN maps `(B, fpn_dim, h, w)` -> `(N, text_dim)`."""
         level = self.levels_of(boxes_xyxy)
@@ -133,6 +179,64 @@ class PyramidHead(RegionHead):
         side = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=0).prod(1).sqrt()
         level = torch.floor(torch.log2(side / self.config.finest_scale + 1e-6))
         return level.clamp(0, len(self.config.levels) - 1).long()
+
+
+class ContextHead(RegionHead):
+    """What a box holds, what is around it, and how large it is in which photo -> two layers.
+
+    Means of the levels in the box, of C5 in the picture and of C5 in the whole photo are
+    normalised each, joined with the region's share of the photo's area and its shape, and go
+    through one hidden layer. So a mean of few cells, which says little of a small object, is read
+    in the light of its scene.
+
+    Args:
+        channels: channels of C2..C5.
+        text_dim: width of the text embeddings.
+        config: the hidden layer has twice `fpn_dim` units.
+    """
+
+    sees_masks = False
+    sees_surroundings = True
+
+    def __init__(self, channels: Sequence[int], text_dim: int, config: RegionConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = 2 * config.fpn_dim
+        self.width = sum(channels[i] for i in config.levels) + 2 * channels[3] + 2
+        self.layers = nn.Sequential(
+            nn.Dropout(CONTEXT_DROPOUT),
+            nn.Linear(self.width, hidden),
+            nn.ReLU(),
+            nn.Dropout(CONTEXT_DROPOUT),
+            nn.Linear(hidden, text_dim),
+        )
+
+    def pyramid(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Those of C2..C5 that `config.levels` names, and the mean of C5 `(B, C5)`."""
+        return (*(pyramid[i] for i in self.config.levels), pyramid[3].mean((2, 3)))
+
+    def forward(
+        self,
+        maps: Sequence[Tensor],
+        boxes_xyxy: Tensor,
+        batch: Tensor,
+        mask_logits: Tensor | None,  # noqa: ARG002 - the box alone is read
+        surroundings: Surroundings | None,
+    ) -> Tensor:
+        """Boxes on the maps of `pyramid` -> `(N, text_dim)`."""
+        assert surroundings is not None
+        size = self.config.roi_size
+        means = [
+            pool_boxes(level_map, boxes_xyxy, batch, size, 4 << level).mean((2, 3))
+            for level_map, level in zip(maps[:-1], self.config.levels, strict=True)
+        ]
+        means += [maps[-1][batch], surroundings.scenes]
+        parts = [F.layer_norm(mean.float(), mean.shape[1:]) for mean in means]
+        sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1)  # width, height
+        share = sides.prod(1) / surroundings.photo_hw.prod(1).clamp(min=1)
+        shape = torch.stack([share.log(), (sides[:, 0] / sides[:, 1]).log()], 1)
+        embeddings: Tensor = self.layers(torch.cat([*parts, shape / 2], 1))
+        return embeddings
 
 
 class TokenHead(RegionHead):
@@ -170,6 +274,7 @@ class TokenHead(RegionHead):
         boxes_xyxy: Tensor,  # noqa: ARG002 - the mask alone is read
         batch: Tensor,
         mask_logits: Tensor | None,
+        surroundings: Surroundings | None = None,  # noqa: ARG002
     ) -> Tensor:
         """Mask logits `(N, 1, H / 4, W / 4)` on C5 -> `(N, text_dim)`."""
         assert mask_logits is not None

@@ -26,7 +26,7 @@ from ovsam.model.features import ImageEncoder
 from ovsam.model.mask import MaskDecoder
 from ovsam.model.presets import MODELS, SAMS, SINGLE, as_baseline, named_config, split_baseline
 from ovsam.model.prompt import PromptEncoder
-from ovsam.model.region import PyramidHead, RegionHead, TokenHead
+from ovsam.model.region import ContextHead, PyramidHead, RegionHead, TokenHead
 
 T = TypeVar("T")
 
@@ -198,6 +198,10 @@ def _region_parts(
     head: RegionHead, config: RegionConfig, pyramid: Sequence[Tensor]
 ) -> tuple[Part, Part]:
     """The region head's maps of a photo, and what it does for a region."""
+    if isinstance(head, ContextHead):
+        means, _ = _part("means", "photo", nn.Identity(), lambda: head.pyramid(pyramid))
+        joined = torch.empty(1, head.width)
+        return means, _part("region head", "prompt", head, lambda: head.layers(joined))[0]
     if isinstance(head, PyramidHead):
         pooled = torch.empty(1, config.fpn_dim, config.roi_size, config.roi_size)
         return (

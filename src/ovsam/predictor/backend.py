@@ -75,6 +75,8 @@ class Backend(Protocol):
         mask_logits: NDArray[np.float32],
         index: NDArray[np.int64],
         prototypes: Any,
+        photo: Any,
+        photo_hw: NDArray[np.float64],
     ) -> NDArray[np.float32]:
         """How well each class fits N regions.
 
@@ -84,6 +86,8 @@ class Backend(Protocol):
             mask_logits: `(N, H / 4, W / 4)`.
             index: `(N,)` which picture each region is in.
             prototypes: of C classes, made for this backend.
+            photo: features of the whole photo, of which the pictures may be parts.
+            photo_hw: `(N, 2)` its height and width in the model pixels of each region's picture.
 
         Returns:
             Log probabilities `(N, C + 1)`, background last; -inf where a class may not be the

@@ -116,6 +116,8 @@ class RegionScorer:
                 np.concatenate([masks for _, _, masks, _ in group]),
                 np.array(index),
                 prototypes,
+                encoded.features,
+                np.array([_photo_hw(encoded, view) for _, view, masks, _ in group for _ in masks]),
             )
             ends = np.cumsum([len(masks) for _, _, masks, _ in group])[:-1]
             for (i, *_), part in zip(group, np.split(found, ends), strict=True):
@@ -134,6 +136,12 @@ class RegionScorer:
             [whole if view.frame == encoded.frame else next(made) for view in each.views]
             for each in candidates
         ]
+
+
+def _photo_hw(encoded: EncodedImage, view: View) -> NDArray[np.float64]:
+    """Height and width `(2,)` of the photo in the model pixels of a view."""
+    size_hw: NDArray[np.float64] = np.array(encoded.size_hw) * view.frame.scale_xy[::-1]
+    return size_hw
 
 
 def _boxes(

@@ -16,6 +16,7 @@ from ovsam.model.checkpoint import fingerprints
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.pixels import to_pixels
 from ovsam.model.prompt_batch import PromptBatch
+from ovsam.model.region import Surroundings
 from ovsam.text.prototypes import ClassPrototypes
 
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
@@ -71,7 +72,8 @@ class TorchBackend:
             for content in contents
         ]
         batch = torch.cat(pixels).to(self._device, memory_format=torch.channels_last)
-        return self._model.encode(batch, named, masked)
+        content_hw = torch.tensor([content.shape[:2] for content in contents], device=self._device)
+        return self._model.encode(batch, named, masked, content_hw)
 
     @torch.inference_mode()
     def decode(
@@ -101,14 +103,21 @@ class TorchBackend:
         mask_logits: NDArray[np.float32],
         index: NDArray[np.int64],
         prototypes: ClassPrototypes,
+        photo: Features,
+        photo_hw: NDArray[np.float64],
     ) -> NDArray[np.float32]:
         """See `Backend.score`."""
+        surroundings = None
+        if photo.scenes is not None:
+            sizes = torch.from_numpy(photo_hw.astype(np.float32)).to(self._device)
+            surroundings = Surroundings(photo.scenes.expand(len(sizes), -1), sizes)
         scores = self._model.label(
             features,
             torch.from_numpy(boxes_xyxy.astype(np.float32)).to(self._device),
             torch.from_numpy(mask_logits[:, None]).to(self._device),
             prototypes,
             self._indices(index),
+            surroundings,
         )
         return _array(scores.log_softmax(-1))
 

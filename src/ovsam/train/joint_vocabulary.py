@@ -47,12 +47,16 @@ class JointVocabulary:
     places: Sequence[Sequence[ClassPlace | None]]
 
     def loss(self, class_logits: Tensor, places: Sequence[ClassPlace]) -> Tensor:
-        """The cross-entropy `(N,)` of logits `(N, C)` among the classes that are wrong names."""
+        """The cross-entropy `(N,)` of logits `(N, C)` among the classes that are wrong names.
+
+        Labels are not smoothed: spread over thousands of classes, it would be their mean that is
+        learnt.
+        """
         compared = torch.ones_like(class_logits, dtype=torch.bool)
         for row, place in zip(compared, places, strict=True):
             row[place.others.to(row.device)] = False
         target = torch.tensor([place.target for place in places], device=class_logits.device)
-        return name_loss(class_logits, target, compared)
+        return name_loss(class_logits, target, compared, smoothing=0.0)
 
 
 def joint_vocabulary(

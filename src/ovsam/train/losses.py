@@ -84,26 +84,30 @@ def prompt_loss(
     return (first + best).mean() + F.mse_loss(predicted_iou, iou)
 
 
-def name_loss(class_logits: Tensor, target: Tensor, verified: Tensor | None) -> Tensor:
-    """Cross-entropy with labels smoothed by 0.05, among the verified classes.
+def name_loss(
+    class_logits: Tensor,
+    target: Tensor,
+    verified: Tensor | None,
+    smoothing: float = LABEL_SMOOTHING,
+) -> Tensor:
+    """Cross-entropy with smoothed labels, among the verified classes.
 
     Args:
         class_logits: `(N, C)`.
         target: `(N,)` the class that the object has.
         verified: `(N, C)` bool, as `verified_rows` gives it; None = all. The target is always one.
+        smoothing: the part of a label that is spread evenly over the classes.
 
     Returns:
         `(N,)`.
     """
     if verified is None:
-        return F.cross_entropy(
-            class_logits, target, reduction="none", label_smoothing=LABEL_SMOOTHING
-        )
+        return F.cross_entropy(class_logits, target, reduction="none", label_smoothing=smoothing)
     kept = verified.scatter(1, target[:, None], True)
     logs = class_logits.masked_fill(~kept, -torch.inf).log_softmax(1)
     of_target = logs.gather(1, target[:, None])[:, 0]
     of_all = logs.masked_fill(~kept, 0).sum(1) / kept.sum(1)
-    return -(1 - LABEL_SMOOTHING) * of_target - LABEL_SMOOTHING * of_all
+    return -(1 - smoothing) * of_target - smoothing * of_all
 
 
 def verified_rows(

@@ -59,8 +59,9 @@ class StartSettings:
     """A checkpoint of ovsam, or `lite` for the one that ships."""
     reinitialise: tuple[Literal["adapter", "region_head", "mask_decoder"], ...] = ()
     """Parts of it that begin with random weights nevertheless."""
-    region_head: Literal["pyramid", "token", "token+clip"] | None = None
-    """A region head of this kind, which begins with random weights (Table 6); None = as it is."""
+    region_head: Literal["pyramid", "token", "token+clip", "context"] | None = None
+    """A region head of this kind, which begins with random weights (Table 6; `context` is beyond
+    the paper); None = as it is."""
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the checkpoint's own weights in the finished ones, so that what it could is not
     lost for what it learns (Wortsman et al. 2022, "Robust fine-tuning")."""

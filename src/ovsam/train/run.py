@@ -196,8 +196,10 @@ def _joint(
         settings = source.settings
         drawn.append(CropSource(photos, settings.share, settings.balance, settings.cutouts))
         left_out += wrong
+    sees = start.model.names_see_surroundings and "names" in recipe.learn
+    whole_size = start.model.config.image_size if sees else None
     kinds = {
-        kind: ObjectCrops(drawn, vocabularies, config, recipe.engine.seed + i, kind)
+        kind: ObjectCrops(drawn, vocabularies, config, recipe.engine.seed + i, kind, whole_size)
         for i, (kind, config) in enumerate(recipe.crops.items())
         if kind in recipe.cycle
     }

@@ -6,6 +6,7 @@ mask is wrong, once or more often, and names the objects that have names.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,9 +19,10 @@ from ovsam.data.object_crops import ObjectCropBatch, ObjectCrops
 from ovsam.data.prompts import next_click
 from ovsam.formats.skipped import Skipped
 from ovsam.model.ovsam import OVSAM, Features
+from ovsam.model.pixels import normalised
 from ovsam.model.prompt import region_mask_logits
 from ovsam.model.prompt_batch import PromptBatch
-from ovsam.model.region import class_logits
+from ovsam.model.region import Surroundings, class_logits, scenes_of
 from ovsam.text.bank import Bank
 from ovsam.train.joint_vocabulary import JointVocabulary
 from ovsam.train.losses import name_loss, prompt_loss, verified_rows
@@ -73,6 +75,7 @@ class JointStage(ModelStage):
             model.requires_grad_(False)
         model.region_head.requires_grad_(self.names)
         self.banks = list(banks)
+        self._scenes: dict[bytes, Tensor] = {}  # of the photos so far, for the trunk is frozen
 
     def heavy_modules(self) -> Iterable[nn.Module]:
         """The trunk and the adapter; the decoder's prompts change their number."""
@@ -189,7 +192,13 @@ class JointStage(ModelStage):
         if self.model.names_see_masks:
             true = F.avg_pool2d(batch.masks[named, None].float() / 255, 4)
             masks = region_mask_logits(true, batch.has_mask[named], boxes, features.input_hw)
-        embeddings = self.model.embed_regions(features, boxes, batch.crop[named], masks).float()
+        crop, around = batch.crop[named], None
+        if batch.photo_hw is not None:
+            around = Surroundings(self._scenes_of(batch)[crop], batch.photo_hw[crop])
+        devices = [] if boxes.device.type == "cpu" else [boxes.device]
+        with torch.random.fork_rng(devices):  # what drops out depends on the batch alone
+            torch.manual_seed(batch.seed)
+            embeddings = self.model.embed_regions(features, boxes, crop, masks, around).float()
         losses = {}
         count = max(1, len(named))
         with torch.autocast(embeddings.device.type, enabled=False):  # close names are close
@@ -205,6 +214,21 @@ class JointStage(ModelStage):
                 loss = each.loss(logits, [place for place in found if place is not None])
                 losses[f"name_{each.name}"] = each.weight * loss.sum() / count
         return losses
+
+    @torch.no_grad()
+    def _scenes_of(self, batch: ObjectCropBatch) -> Tensor:
+        """The scenes `(B, C5)` of the photos that the crops are of."""
+        assert batch.wholes is not None and batch.wholes_hw is not None
+        found = []
+        for whole, size_hw in zip(batch.wholes, batch.wholes_hw, strict=True):
+            key = hashlib.blake2b(whole.cpu().numpy().tobytes(), digest_size=16).digest()
+            if key not in self._scenes:  # each alone, so that it does not depend on the batch
+                with torch.autocast(whole.device.type, enabled=False):
+                    pixels = normalised(whole[None], size_hw[None], self.mean, self.std)
+                    c5 = self.model.encoder(pixels)[3]
+                    self._scenes[key] = scenes_of(c5, size_hw[None])[0]
+            found.append(self._scenes[key])
+        return torch.stack(found)
 
     def _own_name_losses(
         self, embeddings: Tensor, named: Tensor, batch: ObjectCropBatch

@@ -24,6 +24,8 @@ from ovsam.data.object_crops import (
 from ovsam.errors import AnnotationError
 from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import encode_rle
+from ovsam.images.frame import Frame
+from ovsam.images.read import read_photo
 from photo_folder import write_coco, write_photo
 
 
@@ -282,3 +284,22 @@ def test_cutouts_alone_have_nothing_to_be_pasted_on(records: list[AnchoredPhoto]
     config = ObjectCropConfig(size=SIZE, count=1, prompts=1, boxes=1)
     with pytest.raises(AnnotationError, match="nothing to draw 'box' batches from"):
         ObjectCrops([CropSource(records, cutouts=True)], ["coco"], config, 0, "box")
+
+
+def test_the_photos_around_the_crops(records: list[AnchoredPhoto]) -> None:
+    config = ObjectCropConfig(size=SIZE, count=3, prompts=1, boxes=1, zoomed=1)
+    drawn = ObjectCrops([CropSource(records[:1])], ["coco"], config, 0, "box", whole_size=96)
+    batch = drawn[0]
+    assert batch.wholes is not None and batch.wholes_hw is not None and batch.photo_hw is not None
+    assert batch.wholes.shape == (3, 96, 96, 3) and batch.wholes_hw.tolist() == [[72, 96]] * 3
+    assert (batch.wholes[:, 72:] == 127).all(), "the rest is grey"
+    content = Frame.whole_photo((120, 160), 96).cut(read_photo(records[0].photo.open()))
+    assert (batch.wholes[0, :72].numpy() == content).all(), "neither flipped nor recoloured"
+    # The photo is as many times larger than the object there as in the photo itself.
+    sides = batch.boxes_xyxy[:, 2:] - batch.boxes_xyxy[:, :2]
+    expected = [a.box_xyxy for a in records[0].anchors]
+    shares = {(160 / (x1 - x0), 120 / (y1 - y0)) for x0, y0, x1, y1 in expected}
+    for (width, height), (high, wide) in zip(sides.tolist(), batch.photo_hw.tolist(), strict=True):
+        nearest = min(abs(wide / width - a) / a + abs(high / height - b) / b for a, b in shares)
+        assert nearest < 0.4, "but for the noise of boxes"
+    assert crops(records)[0].wholes is None, "nobody asked for them"

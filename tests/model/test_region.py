@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -10,9 +11,16 @@ from torch import Tensor
 from ovsam.config import RegionConfig
 from ovsam.model import region as label
 from ovsam.model.features import covers_c5
-from ovsam.model.region import RegionHead, class_logits, fuse
+from ovsam.model.region import (
+    ContextHead,
+    RegionHead,
+    Surroundings,
+    class_logits,
+    fuse,
+    scenes_of,
+)
 from ovsam.text.bank import Bank
-from tiny_model import region_head
+from tiny_model import TINY, region_head, tiny_model
 
 
 def test_the_best_synonym_speaks_for_its_class() -> None:
@@ -189,3 +197,56 @@ def test_a_layer_of_the_class_token_adds_what_it_finds() -> None:
     last.bias.fill_(0.5)
     token = torch.randn(3, 1, 8)
     torch.testing.assert_close(layer(token, torch.randn(3, 4, 8)), token + torch.arange(8.0) + 0.5)
+
+
+# What is around
+
+
+def test_a_scene_leaves_the_padding_out() -> None:
+    c5 = torch.zeros(2, 1, 2, 4)
+    c5[0, 0, 0, :2] = torch.tensor([3.0, 5.0])  # 32 x 64 pixels of photo
+    c5[0, 0, 1] = 100.0
+    c5[1] = torch.arange(8.0).reshape(2, 4)  # all of 64 x 128
+    found = scenes_of(c5, torch.tensor([[32, 64], [64, 128]]))
+    torch.testing.assert_close(found, torch.tensor([[4.0], [3.5]]))
+    # A photo of a few pixels has one cell.
+    assert scenes_of(c5[:1], torch.tensor([[3, 5]])).tolist() == [[3.0]]
+
+
+def context_head() -> tuple[ContextHead, tuple[Tensor, ...]]:
+    torch.manual_seed(0)
+    head = ContextHead((4, 4, 8, 8), 16, RegionConfig(kind="context", fpn_dim=8, levels=(2, 3)))
+    pyramid = [torch.rand(1, channels, side, side) for channels, side in ((8, 8), (8, 4))]
+    return head.eval(), head.pyramid([pyramid[0], pyramid[0], *pyramid])
+
+
+def test_surroundings_change_what_a_region_is() -> None:
+    head, maps = context_head()
+    boxes, first = torch.tensor([[16.0, 32.0, 80.0, 96.0]]), torch.zeros(1, dtype=torch.long)
+
+    def embedded(scene: Tensor, size: float, boxes: Tensor = boxes) -> Tensor:
+        around = Surroundings(scene, torch.full((len(boxes), 2), size))
+        with torch.no_grad():
+            return head(maps, boxes, first.expand(len(boxes)), None, around)
+
+    scene = torch.rand(1, 8)
+    one = embedded(scene, 128)
+    assert one.shape == (1, 16)
+    assert not torch.allclose(one, embedded(scene.flip(1), 128), atol=1e-3), "another scene"
+    assert not torch.allclose(one, embedded(scene, 1280), atol=1e-3), "a smaller part of its photo"
+    # A scene is normalised, so its brightness says nothing; regions do not depend on each other.
+    torch.testing.assert_close(embedded(3 * scene, 128), one, rtol=1e-3, atol=1e-3)
+    both = embedded(scene.expand(2, -1), 128, torch.cat([boxes, boxes / 2]))
+    torch.testing.assert_close(both[:1], one)
+
+
+def test_a_picture_is_the_photo_where_nothing_else_is_said() -> None:
+    model = tiny_model(replace(TINY, region=RegionConfig(kind="context", levels=(2, 3))))
+    pixels = torch.rand(1, 3, 64, 96)
+    features = model.encode(pixels, content_hw=torch.tensor([[64, 64]]))
+    assert features.c5 is not None
+    boxes, first = torch.tensor([[8.0, 8.0, 40.0, 56.0]]), torch.zeros(1, dtype=torch.long)
+    scene = features.c5[:, :, :, :2].mean((2, 3))
+    around = Surroundings(scene, torch.tensor([[64.0, 64.0]]))
+    found = model.embed_regions(features, boxes, first, None)
+    torch.testing.assert_close(found, model.embed_regions(features, boxes, first, None, around))

@@ -48,7 +48,9 @@ def test_its_steps_are_the_models() -> None:
         np.testing.assert_allclose(found[i], masks[0], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(predicted_iou[i], scores[0], rtol=1e-3, atol=1e-3)
 
-    scores_of = backend.score(features, BOXES, found[:, 0], INDEX, prototypes())
+    scores_of = backend.score(
+        features, BOXES, found[:, 0], INDEX, prototypes(), features, np.ones((5, 2))
+    )
     labelled = model.label(
         features,
         torch.from_numpy(BOXES).float(),

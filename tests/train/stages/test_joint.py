@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ovsam.config import RegionConfig
 from ovsam.data.anchors import anchored_photos
 from ovsam.data.crop_source import CropSource
 from ovsam.data.object_crops import ObjectCropBatch, ObjectCropConfig, ObjectCrops
@@ -333,3 +334,31 @@ def test_weights_that_are_not_finite_stop_the_run(sources: list[Source], tmp_pat
     with pytest.raises(TrainingError, match=r"Step 0 is not finite \(box nan.*\.jpg"):
         run(sources, tmp_path, model=model)
     assert not (tmp_path / "checkpoints").exists()
+
+
+# Names in the light of the photo around
+
+
+def context_stage(sources: list[Source]) -> tuple[JointStage, OVSAM]:
+    torch.manual_seed(0)
+    region = RegionConfig(kind="context", fpn_dim=8, levels=(2, 3), roi_size=2)
+    model = tiny_model(replace(TINY, region=region))
+    return stage(sources, model, learn=["names"]), model
+
+
+def test_names_learn_from_the_photos_around_crops(sources: list[Source]) -> None:
+    drawn = [CropSource(anchored_photos(source.data_set, source.is_whole)[0]) for source in sources]
+    names = [source.data_set.name for source in sources]
+    batch = ObjectCrops(drawn, names, CROPS["box"], 0, "box", whole_size=128)[0]
+    learner, model = context_stage(sources)
+    learner.train()
+    loss = learner.losses(batch)["name"]
+    again = learner.losses(batch)["name"]
+    assert loss == again, "what drops out is of the batch"
+    loss.backward()
+    assert model.region_head is not None
+    assert all(p.grad is not None and p.grad.any() for p in model.region_head.parameters())
+    grey = replace(batch, wholes=torch.full_like(batch.wholes, 127))  # type: ignore[type-var]
+    assert learner.losses(grey)["name"] != loss, "the scenes count"
+    other, _ = context_stage(sources)  # which has not met these photos before
+    assert other.train().losses(batch)["name"] == loss

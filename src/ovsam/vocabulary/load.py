@@ -146,6 +146,6 @@ def _builtin(name: str) -> Vocabulary:
         return Vocabulary(name, entries).with_unseen(COCO_NOVEL)
     listed, templates = read_lines(builtin_text(name), name)
     if weights := builtin_weights(name):
-        listed = [replace(e, weight=weights.get(e.name, 1.0)) for e in listed]
+        listed = [replace(e, weight=weights[e.name]) if e.name in weights else e for e in listed]
     made = Vocabulary(name, tuple(listed), tuple(templates))
     return made.with_unseen(lvis_groups()["rare"]) if name == "lvis" else made

@@ -121,5 +121,6 @@ def test_a_weight_that_is_none(weight: Any) -> None:
 
 
 def test_a_weight_may_be_any_number() -> None:
-    for weight in (3, np.float32(3), np.int64(3)):
+    numbers: list[Any] = [3, np.float32(3), np.int64(3)]
+    for weight in numbers:
         assert type(Entry("cat", ("cat",), weight=weight).weight) is float

@@ -88,7 +88,27 @@ def test_evaluate_writes_a_report(run: Run) -> None:
         "model": {"name": "lite", "sha256": hashlib.sha256(SHIPPED.read_bytes()).hexdigest()},
         "limit": None,
         "crowds": "left-out",
+        "prior": True,
     }
+
+
+@pytest.mark.usefixtures("fake")
+def test_weights_count_unless_no_prior_is_given(run: Run, fake: FakePredictor) -> None:
+    write_annotations()
+    Path("mine.txt").write_text("*3 cat\ndog\n")
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "mine.txt")
+    reports = []
+    for more in ((), ("--no-prior",)):
+        result = run(*call, "--journal", "all.jsonl", "--json", "report.json", *more)
+        if more:  # another vocabulary: its journal is another's
+            assert_error(result, "vocabulary", 1)
+            result = run(*call, "--json", "report.json", *more)
+        assert result.exit_code == 0, result.output
+        reports.append(json.loads(Path("report.json").read_text()))
+        assert (fake.vocabulary.log_weights is None) == bool(more)
+    assert [report["vocabulary"] for report in reports] == ["mine", "mine, without prior"]
+    assert [report["provenance"]["prior"] for report in reports] == [True, False]
+    assert_error(run(*call, "--clicks", "2", "--no-prior"), "leave out --prior, or --clicks", 2)
 
 
 @pytest.mark.usefixtures("fake")

@@ -251,3 +251,11 @@ def test_overlay_shows_the_object(run: Run) -> None:
         difference = np.abs(np.asarray(photo).astype(int) - np.asarray(drawn)).sum(axis=2)
     assert difference[150, 150] > 30
     assert difference[195, 150] == 0
+
+
+def test_segment_without_the_prior(run: Run, fake: FakePredictor) -> None:
+    words = ("segment", "photo.jpg", "--point", "50,50", "--vocabulary", "*3 cat, dog")
+    for more, name in (((), "custom"), (("--no-prior",), "custom, without prior")):
+        assert run(*words, *more, "--json", "out.json").exit_code == 0
+        assert json.loads(Path("out.json").read_text())["vocabulary"]["name"] == name
+        assert (fake.vocabulary.log_weights is None) == bool(more)

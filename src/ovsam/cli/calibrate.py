@@ -33,6 +33,7 @@ def calibrate(
     ],
     images: options.ImagesBeside = None,
     vocabulary: options.Vocabulary = "coco",
+    prior: options.Prior = True,
     crowds: options.Crowds = "left-out",
     json_path: options.Json = None,
     model: options.Model = "lite",
@@ -54,7 +55,7 @@ def calibrate(
     check_output(output, (".safetensors",), [annotations, Path(model)])
     check_outputs(json_path, [annotations, Path(vocabulary)])
     content, images_dir = read_annotated(annotations, images, crowds)
-    names = load_vocabulary(vocabulary)
+    names = options.narrowed(load_vocabulary(vocabulary), None, prior=prior)
 
     import ovsam
     from ovsam.evaluate.objects import evaluated_objects

@@ -51,6 +51,7 @@ def evaluate(
         ),
     ] = None,
     vocabulary: options.Vocabulary = "coco",
+    prior: options.Prior = True,
     unseen: Annotated[
         str | None,
         options.option(
@@ -103,7 +104,7 @@ def evaluate(
         check_plottable()
     measure: Callable[..., Report | ClickReport]
     if clicks is None:
-        names = _vocabulary(vocabulary, unseen)
+        names = options.narrowed(_vocabulary(vocabulary, unseen), None, prior=prior)
         measure = partial(evaluate_instances, prompts=prompts, oracle_names=oracle_names)
     else:
         _refuse_beside_clicks(context)
@@ -124,7 +125,7 @@ def evaluate(
         write_report(
             json_path,
             report.as_dict(),
-            {"crowds": crowds},
+            {"crowds": crowds, "prior": prior},
             annotations=annotations,
             model=model,
             vocabulary=None if names is None else vocabulary,
@@ -162,7 +163,7 @@ def _vocabulary(name: str, unseen: str | None) -> Vocabulary:
 
 def _refuse_beside_clicks(context: typer.Context) -> None:
     """Refuse options that would change nothing: clicks measure masks, and choose where to click."""
-    unused = ("prompts", "by_class", "reliability", "unseen", "oracle_names")
+    unused = ("prompts", "prior", "by_class", "reliability", "unseen", "oracle_names")
     given = [f"--{name.replace('_', '-')}" for name in unused if options.is_given(context, name)]
     if given:
         raise UsageError(

@@ -149,6 +149,14 @@ Vocabulary = Annotated[
         autocompletion=complete_vocabularies,
     ),
 ]
+Prior = Annotated[
+    bool,
+    typer.Option(
+        "--prior/--no-prior",
+        help="Whether the weights of the vocabulary's classes count, which say how ordinary each "
+        "is; `22k`, `imagenet21k` and lists of your own may have some.",
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(
@@ -235,17 +243,18 @@ Workers = Annotated[
 
 
 def narrowed(
-    vocabulary: vocabularies.Vocabulary, kinds: list[str] | None
+    vocabulary: vocabularies.Vocabulary, kinds: list[str] | None, *, prior: bool = True
 ) -> vocabularies.Vocabulary:
-    """The classes that `--only` leaves.
+    """The classes that `--only` leaves, with the weights that `--no-prior` leaves.
 
     Raises:
         UsageError: a kind is unknown, or no class is of these kinds.
     """
     try:
-        return vocabulary.only(*kinds) if kinds else vocabulary
+        kept = vocabulary.only(*kinds) if kinds else vocabulary
     except VocabularyError as error:
         raise UsageError(str(error)) from error
+    return kept if prior else kept.unweighted()
 
 
 def is_given(context: typer.Context, name: str) -> bool:

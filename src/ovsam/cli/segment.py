@@ -39,6 +39,7 @@ def segment(
         ),
     ] = None,
     vocabulary: options.Vocabulary = "coco",
+    prior: options.Prior = True,
     only: options.Only = None,
     top: Annotated[
         int, typer.Option(min=1, help="How many names for each object.", metavar="N")
@@ -105,7 +106,7 @@ def segment(
     elif output is not None:
         check_output(output, PICTURE_SUFFIXES, [photo])
     check_outputs(json_path, [photo, Path(vocabulary)])
-    names = options.narrowed(load_vocabulary(vocabulary), only)
+    names = options.narrowed(load_vocabulary(vocabulary), only, prior=prior)
     pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
     size_hw = (pixels.shape[0], pixels.shape[1])
     for prompt in prompts:

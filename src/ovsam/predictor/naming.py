@@ -211,7 +211,7 @@ class Namer:
         """Log scores `(M, C + 1)`, background last -> names of M masks."""
         vocabulary = query.vocabulary
         # The temperature comes after the mean of the views, so that it leaves the ranks alone.
-        probabilities = _softmax(scores, self._calibration.temperature)
+        probabilities = _softmax(scores, self._calibration.temperature, vocabulary.log_weights)
         classes = probabilities[:, :-1]
         best = classes.max(-1)
         count = min(query.top, _answers(vocabulary))
@@ -227,9 +227,17 @@ class Namer:
         )
 
 
-def _softmax(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Exponentials of scores `(M, C)` over a temperature that sum to 1 for each of M."""
-    odds = scores / np.float32(temperature)  # in place from here on: rows may have 22,000 classes
+def _softmax(
+    scores: NDArray[np.float32], temperature: float, log_weights: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Exponentials of log scores `(M, C + 1)` over a temperature that sum to 1 for each of M.
+
+    Before, the C classes' log weights `(C,)` are added; the background, last, has none.
+    """
+    divisor = np.float32(temperature)
+    odds = scores / divisor  # in place from here on: rows may have 22,000 classes
+    if log_weights is not None:
+        odds[:, :-1] += log_weights / divisor
     odds -= odds.max(-1, keepdims=True)
     np.exp(odds, out=odds)
     odds /= odds.sum(-1, keepdims=True)

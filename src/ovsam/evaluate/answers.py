@@ -16,6 +16,7 @@ from ovsam.evaluate.objects import NamedInstance
 from ovsam.evaluate.prompts import annotated_prompt
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Label, Prompt
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 AT_ONCE = 64  # prompts; bounds the memory of masks. Without zoom as many are decoded together
 
@@ -29,12 +30,14 @@ class Answer:
         mask: `(H, W)` bool, photo pixels.
         labels: its names with scores, best first.
         none_score: of "none of these", in [0, 1].
+        more_labels: its names over further vocabularies, as `labels`.
     """
 
     prompt: Prompt
     mask: NDArray[np.bool_]
     labels: tuple[Label, ...]
     none_score: float = 0.0
+    more_labels: tuple[tuple[Label, ...], ...] = ()
 
 
 def answer_instances(
@@ -45,6 +48,7 @@ def answer_instances(
     *,
     oracle_names: bool = False,
     top: int = 5,
+    more_vocabularies: Sequence[Vocabulary] = (),
 ) -> Iterator[Answer]:
     """Point at instances of a photo as a kind of evaluation does, some at a time.
 
@@ -56,6 +60,7 @@ def answer_instances(
         oracle_names: whether the annotated name is the answer, with a score of 1; then the model
             only segments.
         top: how many names.
+        more_vocabularies: what the same masks are named from, too; none with oracle names.
 
     Raises:
         AnnotationError: a mask is malformed.
@@ -81,10 +86,18 @@ def answer_instances(
             boxes = None
             if kind == "point-true-box":
                 boxes = [instance.box_xyxy for instance, _ in some]
-            predictions = predictor.predict(encoded, prompts, top=top, name_boxes_xyxy=boxes)
+            predictions = predictor.predict(
+                encoded,
+                prompts,
+                top=top,
+                name_boxes_xyxy=boxes,
+                more_vocabularies=more_vocabularies,
+            )
             for prompt, found in zip(prompts, predictions, strict=True):
-                _check_finite(predictor, found.labels[0])
-                yield Answer(prompt, found.mask, found.labels[0], float(found.none_scores[0]))
+                labels, more = found.labels[0], tuple(one.labels[0] for one in found.more_names)
+                for some_labels in (labels, *more):
+                    _check_finite(predictor, some_labels)
+                yield Answer(prompt, found.mask, labels, float(found.none_scores[0]), more)
 
 
 def _with_oracle_names(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ovsam.errors import AnnotationError, PromptError, quoted
+from ovsam.evaluate.meaning import Meanings, annotated_synsets
 from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.structures import Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary
@@ -22,11 +23,13 @@ class EvaluatedObjects:
         by_photo: by photo id the instances that count, each with its annotated name.
         left_out: how many do not, being of classes that are never answered.
         merged: a sentence for each class of the vocabulary that is several of the file's.
+        kinds_alone: the file's classes of which the vocabulary has kinds and not the class itself.
     """
 
     by_photo: dict[int, list[NamedInstance]]
     left_out: int
     merged: tuple[str, ...]
+    kinds_alone: tuple[str, ...] = ()
 
 
 def evaluated_objects(
@@ -34,12 +37,18 @@ def evaluated_objects(
 ) -> EvaluatedObjects:
     """The instances of the photos with their annotated names.
 
+    A class that the vocabulary does not have by name is its class of the same meaning; where there
+    are only kinds of it, the name is the file's own.
+
     Raises:
-        AnnotationError: a class is not in the vocabulary, or no instance counts.
+        AnnotationError: a class is not in the vocabulary, nor a kind of it, or no instance counts.
         PromptError: an annotated box lies outside its photo.
     """
     answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
-    names = annotations.names_in(vocabulary)
+    names = {
+        **annotations.names_in(vocabulary),
+        **_names_by_meaning(annotations, photos, vocabulary),
+    }
     kept: dict[int, list[NamedInstance]] = {}
     own: dict[str, dict[str, None]] = {}  # the file's classes by ours, in the order of objects
     left_out = 0
@@ -48,7 +57,7 @@ def evaluated_objects(
             _check_box(annotations, photo, instance)
             name = name_in(annotations, instance, vocabulary, names)
             own.setdefault(name, {})[instance.category] = None
-            if answerable[name]:
+            if answerable.get(name, True):
                 kept.setdefault(photo.id, []).append((instance, name))
             else:
                 left_out += 1
@@ -65,7 +74,25 @@ def evaluated_objects(
         for name, classes in own.items()
         if len(classes) > 1
     ]
-    return EvaluatedObjects(kept, left_out, tuple(merged))
+    kinds_alone = tuple(name for name in own if name not in answerable)
+    return EvaluatedObjects(kept, left_out, tuple(merged), kinds_alone)
+
+
+def _names_by_meaning(
+    annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary
+) -> dict[str, str]:
+    """Names for the classes on these photos that the vocabulary does not have by name."""
+    names = annotations.names_in(vocabulary)
+    there = {one.category for photo in photos for one in annotations.by_photo[photo.id]}
+    unknown = [one for one in annotations.categories if one.name in there and not names[one.name]]
+    found = {}
+    if unknown:
+        synsets, meanings = annotated_synsets(annotations.categories), Meanings(vocabulary)
+        for category in unknown:
+            name = meanings.own_name(category.synonyms[0], synsets[category.name])
+            if name is not None:
+                found[category.name] = name
+    return found
 
 
 def _check_box(annotations: Annotations, photo: Photo, instance: Instance) -> None:

@@ -15,7 +15,6 @@ from ovsam.errors import AnnotationError
 from ovsam.evaluate.answers import Answer, answer_instances
 from ovsam.evaluate.calibration import Calibration, calibrate
 from ovsam.evaluate.left_out import NOTHING, LeftOut
-from ovsam.evaluate.metrics import Outcome
 from ovsam.evaluate.objects import EvaluatedObjects, NamedInstance, evaluated_objects
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.annotations import Annotations, Photo
@@ -78,12 +77,7 @@ class Scores:
 
     def calibration(self, temperature: float) -> Calibration:
         """How far the probabilities of first names can be trusted."""
-        return calibrate(
-            [
-                Outcome("", 0.0, 0.0, 0.0, 0 if correct else -1, float(score))
-                for score, correct in zip(*self.first(temperature), strict=True)
-            ]
-        )
+        return calibrate(*self.first(temperature))
 
 
 def objects_to_fit(

@@ -94,7 +94,7 @@ def evaluate(
     from ovsam.evaluate.calibration import check_plottable, draw_reliability
     from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
     from ovsam.evaluate.instances import evaluate_vocabularies
-    from ovsam.evaluate.objects import evaluated_objects
+    from ovsam.evaluate.objects import objects_by_vocabulary
     from ovsam.evaluate.photos import chosen_photos
     from ovsam.files import check_output
     from ovsam.formats.layouts import read_annotated
@@ -111,8 +111,8 @@ def evaluate(
         names = []  # masks alone are measured
     content, photos_dir = read_annotated(annotations, images, crowds)
     photos = chosen_photos(content, photos_dir, limit)  # all checks come before the model
-    for one in names:
-        evaluated_objects(content, photos, one)
+    if names:
+        objects_by_vocabulary(content, photos, names)
 
     load = loader(model, names[0] if names else None, device=device, zoom=zoom)
     predictor = load()

@@ -35,7 +35,7 @@ from ovsam.evaluate.metrics import (
     summarise_by_novelty,
     summarise_by_size,
 )
-from ovsam.evaluate.objects import EvaluatedObjects, evaluated_objects
+from ovsam.evaluate.objects import EvaluatedObjects, objects_by_vocabulary
 from ovsam.evaluate.photos import chosen_photos, photos_left_out, read_annotated_photo
 from ovsam.formats.annotations import Annotations, Instance, Photo
 from ovsam.geometry import mask_iou
@@ -190,8 +190,8 @@ def evaluate_vocabularies(
         A report for each vocabulary.
 
     Raises:
-        AnnotationError: a photo is missing or of another size, a class is neither in a vocabulary
-            nor by any of its kinds, or there is nothing to evaluate.
+        AnnotationError: a photo is missing or of another size, no vocabulary has a class or a kind
+            of it, or there is nothing to evaluate.
         OvsamError: the model makes masks alone, and the names are not an oracle's; or its scores
             are no numbers.
         PromptError: an annotated box lies outside its photo.
@@ -202,7 +202,7 @@ def evaluate_vocabularies(
     if photos is None:
         photos = chosen_photos(annotations, images_dir)
     left_out = photos_left_out(annotations, photos)
-    objects = [evaluated_objects(annotations, photos, one) for one in vocabularies]
+    objects = objects_by_vocabulary(annotations, photos, vocabularies)
     items = {photo.id: _item(photo, objects) for photo in photos}
     items = {photo_id: item for photo_id, item in items.items() if item.instances}
     done = photo_by_photo(
@@ -238,7 +238,9 @@ def evaluate_vocabularies(
             oracle_names=oracle_names,
             zoom=predictor.zoom,
             photos=len(found.by_photo),
-            not_counted=replace(left_out, objects_never_answered=found.left_out),
+            not_counted=replace(
+                left_out, objects_never_answered=found.left_out, objects_unlisted=found.unlisted
+            ),
             seconds=done.seconds,
             outcomes=tuple(row for row in done.rows if row.vocabulary == number),
             novel=vocabulary.novel,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ovsam.errors import AnnotationError, PromptError, quoted
@@ -24,12 +24,33 @@ class EvaluatedObjects:
         left_out: how many do not, being of classes that are never answered.
         merged: a sentence for each class of the vocabulary that is several of the file's.
         kinds_alone: the file's classes of which the vocabulary has kinds and not the class itself.
+        unlisted: how many are of classes that it does not have at all.
     """
 
     by_photo: dict[int, list[NamedInstance]]
     left_out: int
     merged: tuple[str, ...]
     kinds_alone: tuple[str, ...] = ()
+    unlisted: int = 0
+
+
+def objects_by_vocabulary(
+    annotations: Annotations, photos: Sequence[Photo], vocabularies: Sequence[Vocabulary]
+) -> list[EvaluatedObjects]:
+    """What is evaluated with each vocabulary.
+
+    Of several, one may lack a class that another has: its objects do not count there.
+
+    Raises:
+        AnnotationError: no vocabulary has a class, nor a kind of it; or in one no instance counts.
+        PromptError: an annotated box lies outside its photo.
+    """
+    names = [_names_in(annotations, photos, one) for one in vocabularies]
+    known = {category for one in names for category, name in one.items() if name is not None}
+    return [
+        _evaluated(annotations, photos, vocabulary, own, known)
+        for vocabulary, own in zip(vocabularies, names, strict=True)
+    ]
 
 
 def evaluated_objects(
@@ -44,17 +65,27 @@ def evaluated_objects(
         AnnotationError: a class is not in the vocabulary, nor a kind of it, or no instance counts.
         PromptError: an annotated box lies outside its photo.
     """
+    return objects_by_vocabulary(annotations, photos, [vocabulary])[0]
+
+
+def _evaluated(
+    annotations: Annotations,
+    photos: Sequence[Photo],
+    vocabulary: Vocabulary,
+    names: Mapping[str, str | None],
+    known: Collection[str],
+) -> EvaluatedObjects:
+    """What is evaluated; `known` are the classes that this vocabulary or another has."""
     answerable = dict(zip(vocabulary.classes, vocabulary.answerable, strict=True))
-    names = {
-        **annotations.names_in(vocabulary),
-        **_names_by_meaning(annotations, photos, vocabulary),
-    }
     kept: dict[int, list[NamedInstance]] = {}
     own: dict[str, dict[str, None]] = {}  # the file's classes by ours, in the order of objects
-    left_out = 0
+    left_out = unlisted = 0
     for photo in photos:
         for instance in annotations.by_photo[photo.id]:
             _check_box(annotations, photo, instance)
+            if names[instance.category] is None and instance.category in known:
+                unlisted += 1
+                continue
             name = name_in(annotations, instance, vocabulary, names)
             own.setdefault(name, {})[instance.category] = None
             if answerable.get(name, True):
@@ -64,8 +95,8 @@ def evaluated_objects(
     if not kept:
         raise AnnotationError(
             f"There is no instance to evaluate in {annotations.source!r}: the vocabulary "
-            f"{vocabulary.name!r} never answers the classes of its {left_out:,} instances. Give "
-            "another with --vocabulary."
+            f"{vocabulary.name!r} never answers the classes of its {left_out + unlisted:,} "
+            "instances. Give another with --vocabulary."
         )
     merged = [
         f"{' and '.join(map(quoted, classes))} are both {quoted(name)}"
@@ -75,24 +106,22 @@ def evaluated_objects(
         if len(classes) > 1
     ]
     kinds_alone = tuple(name for name in own if name not in answerable)
-    return EvaluatedObjects(kept, left_out, tuple(merged), kinds_alone)
+    return EvaluatedObjects(kept, left_out, tuple(merged), kinds_alone, unlisted)
 
 
-def _names_by_meaning(
+def _names_in(
     annotations: Annotations, photos: Sequence[Photo], vocabulary: Vocabulary
-) -> dict[str, str]:
-    """Names for the classes on these photos that the vocabulary does not have by name."""
+) -> dict[str, str | None]:
+    """What the vocabulary calls each class that is on the photos; None = it does not have it."""
     names = annotations.names_in(vocabulary)
     there = {one.category for photo in photos for one in annotations.by_photo[photo.id]}
     unknown = [one for one in annotations.categories if one.name in there and not names[one.name]]
-    found = {}
     if unknown:
         synsets, meanings = annotated_synsets(annotations.categories), Meanings(vocabulary)
         for category in unknown:
-            name = meanings.own_name(category.synonyms[0], synsets[category.name])
-            if name is not None:
-                found[category.name] = name
-    return found
+            written, synset = category.synonyms[0], synsets[category.name]
+            names[category.name] = meanings.own_name(written, synset)
+    return names
 
 
 def _check_box(annotations: Annotations, photo: Photo, instance: Instance) -> None:

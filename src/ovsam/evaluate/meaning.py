@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from ovsam.formats.annotations import Category
-from ovsam.vocabulary.entry import Entry
 from ovsam.vocabulary.load import load_vocabulary
 from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.vocabulary.wordnet import hierarchy
@@ -20,8 +19,8 @@ from ovsam.vocabulary.wordnet import hierarchy
 def annotated_synsets(categories: Sequence[Category]) -> dict[str, str | None]:
     """The synset that each class of an annotation file means, by its name; None = not known.
 
-    A class means what WordNet's word for it does, as a class of `22k` of that name; but where the
-    file has all classes of Objects365, what they mean there.
+    A class means what a class of `22k` of its name does, or where there is none of its synonyms in
+    the file; but in a file with all classes of Objects365, what they mean there.
     """
     names = {category.name: category.synonyms for category in categories}
     objects365 = load_vocabulary("objects365")
@@ -29,7 +28,14 @@ def annotated_synsets(categories: Sequence[Category]) -> dict[str, str | None]:
     if set(known.values()) >= set(objects365.classes):
         synsets = dict(zip(objects365.classes, objects365.synsets, strict=True))
         return {name: synsets.get(known[name] or "") for name in names}
-    return {name: Entry(synonyms[0], synonyms).synset for name, synonyms in names.items()}
+    return {name: _synset(synonyms) for name, synonyms in names.items()}
+
+
+def _synset(synonyms: Sequence[str]) -> str | None:
+    """What the first means; where it is unknown, what the others do, if all known ones agree."""
+    first, *others = map(hierarchy().find, synonyms)
+    known = {first} if first else set(others) - {None}
+    return known.pop() if len(known) == 1 else None
 
 
 class Meanings:

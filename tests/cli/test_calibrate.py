@@ -31,9 +31,10 @@ def test_calibrate_writes_the_model_with_what_it_found(
     assert "42 instances, 5 classes" in result.stdout
     report = json.loads(Path("out.json").read_text())
     config, tensors = load_checkpoint("out.safetensors")
-    assert config.calibration.temperature == report["temperature"] != 1
-    assert config.calibration.threshold == report["threshold"]
-    assert config.calibration.classes == report["classes"] == 5
+    [fit] = config.calibration.fits
+    assert fit.temperature == report["temperature"] != 1
+    assert fit.threshold == report["threshold"]
+    assert fit.classes == report["classes"] == 5
     assert [half["instances"] for half in report["halves"]] == [20, 22]
     assert min(half["right"] for half in report["halves"]) < 20
     assert "warning: the model names only" in result.stderr

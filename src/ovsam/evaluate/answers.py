@@ -15,7 +15,7 @@ from ovsam.evaluate.kinds import POINTS, EvaluationKind, PromptKind
 from ovsam.evaluate.objects import NamedInstance
 from ovsam.evaluate.prompts import annotated_prompt
 from ovsam.segmenter import Segmenter
-from ovsam.structures import Label, Prompt
+from ovsam.structures import Label, Names, Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary
 
 AT_ONCE = 64  # prompts; bounds the memory of masks. Without zoom as many are decoded together
@@ -30,14 +30,14 @@ class Answer:
         mask: `(H, W)` bool, photo pixels.
         labels: its names with scores, best first.
         none_score: of "none of these", in [0, 1].
-        more_labels: its names over further vocabularies, as `labels`.
+        more_names: those over further vocabularies, of the same mask.
     """
 
     prompt: Prompt
     mask: NDArray[np.bool_]
     labels: tuple[Label, ...]
     none_score: float = 0.0
-    more_labels: tuple[tuple[Label, ...], ...] = ()
+    more_names: tuple[Names, ...] = ()
 
 
 def answer_instances(
@@ -94,8 +94,8 @@ def answer_instances(
                 more_vocabularies=more_vocabularies,
             )
             for prompt, found in zip(prompts, predictions, strict=True):
-                labels, more = found.labels[0], tuple(one.labels[0] for one in found.more_names)
-                for some_labels in (labels, *more):
+                labels, more = found.labels[0], found.more_names
+                for some_labels in (labels, *(names.labels[0] for names in more)):
                     _check_finite(predictor, some_labels)
                 yield Answer(prompt, found.mask, labels, float(found.none_scores[0]), more)
 

@@ -308,7 +308,7 @@ def _photo_outcomes(
     rows = []
     for instance, names, answer in zip(instances, named, answers, strict=True):
         of_mask = _mask_outcome(instance, instance.mask(photo.size_hw), answer.mask)
-        labels = (answer.labels, *answer.more_labels)
+        labels = (answer.labels, *(more.labels[0] for more in answer.more_names))
         for which, name in enumerate(names):
             if name is not None:
                 below = [

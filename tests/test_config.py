@@ -45,9 +45,8 @@ def test_any_other_model_names(change: dict[str, Any]) -> None:
 def test_a_calibration_was_once_one_fit() -> None:
     one = {"temperature": 0.789, "threshold": 0.245, "classes": 80}
     older = {**as_json(TINY), "calibration": one}
-    assert JSON.validate_python(older).calibration == CalibrationConfig(
-        fits=(CalibrationFit(**one),)
-    )
+    fit = CalibrationFit(temperature=0.789, threshold=0.245, classes=80)
+    assert JSON.validate_python(older).calibration == CalibrationConfig(fits=(fit,))
     never = {"temperature": 1.0, "threshold": 0.0, "classes": 0}
     assert JSON.validate_python({**as_json(TINY), "calibration": never}) == TINY
 

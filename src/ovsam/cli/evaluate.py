@@ -251,7 +251,7 @@ def _print_reports(reports: Sequence[Report], by_class: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("", *_COLUMNS, box=boxes.SIMPLE_HEAD)
+    table = Table("", *_COLUMNS, box=boxes.SIMPLE_HEAD, padding=0)
 
     def add(name: str, summary: Summary) -> None:
         values = (getattr(summary, field) for field in _COLUMNS.values())
@@ -288,13 +288,13 @@ def _print_reports(reports: Sequence[Report], by_class: bool) -> None:
 
 _COLUMNS = {
     "IoU": "iou",
-    "boundary IoU": "boundary_iou",
-    "IoU < 0.2": "share_below20",
-    "IoU < 0.5": "share_below50",
+    "boundary\nIoU": "boundary_iou",
+    "IoU\n<0.2": "share_below20",
+    "IoU\n<0.5": "share_below50",
     "top-1": "accuracy",
     "top-5": "accuracy_top5",
-    "top-1 by meaning": "accuracy_by_meaning",
-    "top-5 by meaning": "accuracy_by_meaning_top5",
+    "top-1 by\nmeaning": "accuracy_by_meaning",
+    "top-5 by\nmeaning": "accuracy_by_meaning_top5",
     "instances": "instances",
 }
 

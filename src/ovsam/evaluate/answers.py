@@ -48,7 +48,7 @@ def answer_instances(
     *,
     oracle_names: bool = False,
     top: int = 5,
-    more_vocabularies: Sequence[Vocabulary] = (),
+    vocabularies: Sequence[Vocabulary] = (),
 ) -> Iterator[Answer]:
     """Point at instances of a photo as a kind of evaluation does, some at a time.
 
@@ -60,7 +60,8 @@ def answer_instances(
         oracle_names: whether the annotated name is the answer, with a score of 1; then the model
             only segments.
         top: how many names.
-        more_vocabularies: what the same masks are named from, too; none with oracle names.
+        vocabularies: what each mask is named from; none = the predictor's own. With oracle names
+            they do not matter.
 
     Raises:
         AnnotationError: a mask is malformed.
@@ -89,9 +90,10 @@ def answer_instances(
             predictions = predictor.predict(
                 encoded,
                 prompts,
+                vocabulary=vocabularies[0] if vocabularies else None,
                 top=top,
                 name_boxes_xyxy=boxes,
-                more_vocabularies=more_vocabularies,
+                more_vocabularies=vocabularies[1:],
             )
             for prompt, found in zip(prompts, predictions, strict=True):
                 labels, more = found.labels[0], found.more_names

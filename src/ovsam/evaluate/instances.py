@@ -177,8 +177,8 @@ def evaluate_vocabularies(
         predictor: of the model.
         annotations: the ground truth.
         images_dir: the folder of the photos.
-        vocabularies: as `Predictor.prepare` gives them; the first is the predictor's own. Each
-            object is segmented once, and named from each.
+        vocabularies: as `Predictor.prepare` gives them. Each object is segmented once, and named
+            from each.
         prompts: how instances are pointed at, see `prompts`.
         oracle_names: whether masks alone are measured and the annotated name of each counts as the
             first, with a score of 1. Then no text model is needed, and the one vocabulary only says
@@ -302,7 +302,7 @@ def _photo_outcomes(
         list(zip(instances, first, strict=True)),
         kind,
         oracle_names=oracle_names,
-        more_vocabularies=vocabularies[1:],
+        vocabularies=vocabularies,
     )
     meanings = [Meanings(one) for one in vocabularies]
     rows = []

@@ -45,7 +45,7 @@ class Scores:
         not_counted: what more there was.
     """
 
-    logs: NDArray[np.float32]
+    logs: NDArray[np.floating]
     annotated: NDArray[np.int64]
     right: NDArray[np.bool_]
     photos: NDArray[np.int64]
@@ -57,7 +57,7 @@ class Scores:
     @property
     def classes(self) -> int:
         """C."""
-        return self.right.shape[1]
+        return int(self.right.shape[1])
 
     def where(self, chosen: NDArray[np.bool_]) -> Scores:
         """The objects for which `chosen` `(N,)` is True."""
@@ -127,7 +127,7 @@ def collect_scores(
         predictor: of the model.
         annotations: the ground truth; crowds, and classes that are never answered, are left out.
         images_dir: the folder of the photos.
-        vocabularies: as `Predictor.prepare` gives them; the first is the predictor's own.
+        vocabularies: as `Predictor.prepare` gives them.
         photos: what `chosen_photos` gave for these; None = all with instances, checked now.
         progress: called with (photos done, photos in all) after each photo.
 
@@ -211,7 +211,7 @@ def _photo_scores(
         [(one, one.category) for one in instances.values()],
         "box",
         top=max(map(len, columns)),
-        more_vocabularies=vocabularies[1:],
+        vocabularies=vocabularies,
     )
     rows = []
     for (key, instance), answer in zip(instances.items(), answers, strict=True):

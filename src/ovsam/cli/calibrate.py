@@ -62,14 +62,15 @@ def calibrate(
 
     import ovsam
     from ovsam.config import CalibrationConfig
+    from ovsam.evaluate.objects import objects_by_vocabulary
     from ovsam.evaluate.photos import chosen_photos
-    from ovsam.evaluate.scores import collect_scores, objects_to_fit
+    from ovsam.evaluate.scores import collect_scores
     from ovsam.evaluate.temperature import fit
     from ovsam.hub import fetch_model
     from ovsam.model.checkpoint import save_with_config
 
     photos = chosen_photos(content, images_dir, limit)
-    objects_to_fit(content, photos, names)
+    objects_by_vocabulary(content, photos, names)
     predictor = ovsam.load(model, vocabulary=names[0], device=device)
     if not predictor.names_objects:
         raise OvsamError(

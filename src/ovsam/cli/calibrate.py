@@ -47,7 +47,7 @@ def calibrate(
     which an object is none of the vocabulary's classes, for each vocabulary: a model's scores over
     80 names and over 22,000 need their own. Masks and the order of names stay.
 
-    Example: `ovsam calibrate val.json --images photos --vocabulary 22k -o my.safetensors`
+    Example: `ovsam calibrate val.json --images photos -o mine.safetensors`
     """
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.layouts import read_annotated

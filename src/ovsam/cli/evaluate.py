@@ -89,7 +89,7 @@ def evaluate(
     A name is right by meaning if it is the annotated class or a kind of it, as of 22,000 names
     "tiger cat" for a cat.
 
-    Example: `ovsam evaluate val.json --images photos --vocabulary coco --vocabulary 22k`
+    Example: `ovsam evaluate val.json --images photos --vocabulary 22k`
     """
     from ovsam.evaluate.calibration import check_plottable, draw_reliability
     from ovsam.evaluate.clicks import ClickReport, evaluate_clicks

@@ -8,6 +8,7 @@ here has, and low enough that a model within them can be laid out, without its w
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -208,16 +209,62 @@ class ZoomConfig:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class CalibrationConfig:
-    """What makes probabilities of a model's scores (Guo et al., ICML 2017); `ovsam calibrate`."""
+class CalibrationFit:
+    """What was fitted with a vocabulary of one size."""
 
     temperature: float = Field(default=1.0, ge=0.001, le=1000)
-    """Divides the log scores before the softmax. 1 = not calibrated."""
+    """Divides the log scores before the softmax."""
     threshold: Share = 0.0
     """An object whose first name is less probable is none of the vocabulary's classes."""
     classes: int = Field(default=0, ge=0, le=10_000_000)
-    """How many classes the vocabulary had that both were fitted with. Probabilities shrink as a
-    vocabulary grows, so the threshold is for vocabularies of at most so many."""
+    """How many classes of the vocabulary may be the answer."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class CalibrationConfig:
+    """What makes probabilities of a model's scores (Guo et al., ICML 2017); `ovsam calibrate`."""
+
+    fits: Annotated[tuple[CalibrationFit, ...], Field(max_length=16)] = ()
+    """By the number of classes, the fewest first; none = the model was never calibrated."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_single(cls, fields: Any) -> Any:
+        """Checkpoints of earlier versions have the numbers of one fit here."""
+        if isinstance(fields, dict) and "fits" not in fields:
+            fields = {"fits": (fields,) if fields.get("classes", 0) else ()}
+        return fields
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if any(b.classes <= a.classes for a, b in pairwise(self.fits)):
+            raise ValueError("fits must be of different numbers of classes and ascend")
+        return self
+
+    def temperature(self, classes: int) -> float:
+        """For a vocabulary of so many classes: that of the fit whose number is the nearest.
+
+        Near is in proportion: 1,000 is nearer to 100 than to 20,000. 1 where nothing was fitted.
+        """
+        if not self.fits:
+            return 1.0
+        near = min(self.fits, key=lambda fit: abs(math.log(max(1, fit.classes) / max(1, classes))))
+        return near.temperature
+
+    def threshold(self, classes: int) -> float:
+        """For a vocabulary of so many classes: that of the next larger fit.
+
+        Probabilities shrink as a vocabulary grows, so a fit's threshold is for no longer ones: 0
+        where none is as large.
+        """
+        return next((fit.threshold for fit in self.fits if fit.classes >= classes), 0.0)
+
+    def holds(self, classes: int) -> bool:
+        """Whether scores over so many classes are probabilities: a fit has up to twice as many.
+
+        Scores say too much of what a much shorter list lacks.
+        """
+        return any(classes <= fit.classes <= 2 * classes for fit in self.fits)
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

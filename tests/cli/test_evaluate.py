@@ -232,3 +232,35 @@ def test_an_oracle_names_what_a_model_cannot(run: Run, fake: FakePredictor) -> N
     assert report["outcomes"][0]["rank"] == 0
     assert report["outcomes"][0]["score"] == 1.0
     assert "names by an oracle" in result.stdout.replace("\n", " ")
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_with_several_vocabularies(run: Run) -> None:
+    write_annotations()
+    Path("long.txt").write_text("tiger cat\ndog\n")
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json")
+    result = run(*call, "--vocabulary", "long.txt", "--json", "report.json")
+    assert result.exit_code == 0, result.output
+    assert "has kinds of 'cat' but not the class itself" in result.stderr
+    assert "0.0% are the annotated class itself" in result.stdout.replace("\n", " ")
+    report = json.loads(Path("report.json").read_text())
+    assert list(report["by_vocabulary"]) == ["instances.json", "long.txt"]
+    one, other = report["by_vocabulary"].values()
+    assert (report["accuracy"], report["accuracy_by_meaning"]) == (1.0, 1.0)
+    assert (one["accuracy"], one["iou"]) == (1.0, 1.0)
+    assert (other["accuracy"], other["accuracy_by_meaning"], other["iou"]) == (0.0, 1.0, 1.0)
+    assert other["right_levels_below"] == 2.0
+    digest = hashlib.sha256(Path("long.txt").read_bytes()).hexdigest()
+    known = report["provenance"]
+    assert known["vocabulary"]["name"] == "instances.json"
+    assert known["more_vocabularies"] == [{"name": "long.txt", "sha256": digest}]
+    for words, message in (
+        (("--vocabulary", "instances.json"), "'instances.json' is given twice"),
+        (("--vocabulary", "long.txt", "--oracle-names"), "--oracle-names goes with one vocabulary"),
+        (("--vocabulary", "long.txt", "--unseen", "cat"), "--unseen goes with one vocabulary"),
+        (
+            ("--vocabulary", "long.txt", "--reliability", "trust.png"),
+            "--reliability goes with one vocabulary",
+        ),
+    ):
+        assert_error(run(*call, *words), message, 2)

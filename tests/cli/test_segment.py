@@ -13,7 +13,7 @@ from PIL import Image
 import ovsam
 from cli.commands import Run, assert_error
 from fakes import FakePredictor
-from ovsam.config import CalibrationConfig
+from ovsam.config import CalibrationConfig, CalibrationFit
 from ovsam.geometry import decode_rle
 from ovsam.structures import Label
 
@@ -234,10 +234,12 @@ def test_segment_says_where_scores_are_no_probabilities(run: Run, fake: FakePred
     said = result.stdout.replace("\n", " ")
     assert "only rank them: the model was never calibrated, see 'ovsam calibrate'. None is" in said
     assert json.loads(Path("out.json").read_text())["objects"][0]["calibrated"] is False
-    fake.calibration = CalibrationConfig(classes=2)
+    fake.calibration = CalibrationConfig(fits=(CalibrationFit(classes=2),))
     said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
     assert "only rank them: the model was calibrated with 2 names, not with 80. None is" in said
-    fake.calibration = CalibrationConfig(classes=200)  # of which the threshold holds
+    fake.calibration = CalibrationConfig(
+        fits=(CalibrationFit(classes=200),)
+    )  # of which the threshold holds
     said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
     assert "was calibrated with 200 names, not with 80. wrote" in said
     fake.calibrated = True

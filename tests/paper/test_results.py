@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from made_run import SET, folders, outcome, write_report
+from ovsam.paper.commands import report_command
 from ovsam.paper.complexity import complexity
 from ovsam.paper.order import pairs
 from ovsam.paper.reports import Reports
 from ovsam.paper.results import Results
 from ovsam.paper.table_set import Folders, TableSet, read_table_set
+from ovsam.vocabulary.load import load_vocabulary
 
 counted = cache(complexity)
 OUTCOMES = [outcome(1, "person", 0.5, 0), outcome(2, "person", 0.7, 3), outcome(3, "cat", 0.1, -1)]
@@ -194,3 +196,48 @@ def test_order_of_near_ones_is_open(where: Folders, tables: TableSet) -> None:
     table = tables.tables[0]
     [pair] = pairs(Results(Reports(tables, where)), table, table.columns[1])
     assert (pair.difference, pair.error, pair.verdict) == (0.25, 0.25, "open")
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ([{"name": "22k", "sha256": load_vocabulary("22k").fingerprint}], None),
+        ([{"name": "22k", "sha256": "0"}], "vocabulary 22k of another content"),
+        ([{"name": "lvis", "sha256": "0"}], "no vocabulary 22k"),
+        (None, "no vocabulary 22k"),
+    ],
+)
+def test_names_by_meaning_of_a_longer_list(
+    tmp_path: Path, where: Folders, more: object, problem: str | None
+) -> None:
+    figure = "by_vocabulary.22k.accuracy_by_meaning"
+    content = SET.replace('figure = "accuracy"', f'figure = "{figure}"')
+    content = content.replace("zoom = false", 'zoom = false\nmore_vocabularies = ["22k"]')
+    (tmp_path / "set.toml").write_text(content)
+    tables = read_table_set(str(tmp_path / "set.toml"))
+    path = write_report(
+        where, "plain/box", OUTCOMES, by_vocabulary={"22k": {"accuracy_by_meaning": 0.625}}
+    )
+    report = json.loads(path.read_text())
+    if more is not None:
+        report["provenance"]["more_vocabularies"] = more
+    path.write_text(json.dumps(report))
+    row = Results(Reports(tables, where)).fill(tables.tables[0]).rows[0]
+    assert row.cells[1].value == (0.625 if problem is None else None)
+    assert [str(problem) in gap for gap in row.gaps] == ([] if problem is None else [True])
+    command = report_command(tables, "plain/box", where)
+    assert "--vocabulary coco-ov --vocabulary 22k --model" in command
+
+
+def test_names_by_meaning_are_compared_object_by_object(tmp_path: Path, where: Folders) -> None:
+    """Two of three are right by meaning with the plain model, one with the other."""
+    (tmp_path / "set.toml").write_text(
+        SET.replace('figure = "accuracy"', 'figure = "accuracy_by_meaning"')
+    )
+    tables = read_table_set(str(tmp_path / "set.toml"))
+    for name, ranks in (("plain/box", (0, 0, 3)), ("trained/box", (0, 2, -1))):
+        rows = [one | {"rank_by_meaning": r} for one, r in zip(OUTCOMES, ranks, strict=True)]
+        write_report(where, name, rows, accuracy_by_meaning=0.5)
+    [pair] = pairs(Results(Reports(tables, where)), tables.tables[0], tables.tables[0].columns[1])
+    assert (pair.better, pair.worse) == ("Trained", "Plain")
+    assert pair.difference == pytest.approx(-1 / 3)

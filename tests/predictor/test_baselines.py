@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ovsam
-from ovsam.config import BaselineConfig, CalibrationConfig, ModelConfig
+from ovsam.config import BaselineConfig, CalibrationConfig, CalibrationFit, ModelConfig
 from ovsam.errors import CheckpointError
 from ovsam.geometry import mask_to_box_xyxy
 from ovsam.hub import SHIPPED
@@ -182,5 +182,10 @@ def test_a_baseline_has_no_baseline() -> None:
 
 def test_a_baseline_is_not_calibrated_as_the_model_is() -> None:
     """Its scores are others: no temperature and no threshold of theirs fits them."""
-    config = replace(TINY, calibration=CalibrationConfig(temperature=2, threshold=0.4, classes=80))
+    config = replace(
+        TINY,
+        calibration=CalibrationConfig(
+            fits=(CalibrationFit(temperature=2, threshold=0.4, classes=80),)
+        ),
+    )
     assert as_baseline(config, "-image-crop").calibration == CalibrationConfig()

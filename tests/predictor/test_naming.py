@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ovsam.config import CalibrationConfig, ModelConfig
+from ovsam.config import CalibrationConfig, CalibrationFit, ModelConfig
 from ovsam.errors import PromptError, UsageError
 from ovsam.images.frame import Frame
 from ovsam.predictor.naming import Namer, _boxes
@@ -22,7 +22,9 @@ from tiny_model import TINY, HashedText, tiny_model, tiny_predictor
 
 
 def calibrated(temperature: float, threshold: float = 0.0, classes: int = 5) -> ModelConfig:
-    calibration = CalibrationConfig(temperature=temperature, threshold=threshold, classes=classes)
+    calibration = CalibrationConfig(
+        fits=(CalibrationFit(temperature=temperature, threshold=threshold, classes=classes),)
+    )
     return replace(TINY, calibration=calibration)
 
 
@@ -74,6 +76,39 @@ def test_scores_of_a_much_shorter_list_are_no_probabilities() -> None:
     [three] = predictor.predict(photo, PROMPTS["box"], vocabulary="cat, dog, mug")
     assert (two.calibrated, three.calibrated) == (False, True)
     assert (two.none_of_these, three.none_of_these) == ((True,), (True,))
+
+
+def test_each_length_of_list_has_its_own_calibration() -> None:
+    """Two names and five: the log scores over either are divided by its own temperature."""
+    fits = (
+        CalibrationFit(temperature=2.0, threshold=1.0, classes=2),
+        CalibrationFit(temperature=0.5, threshold=0.0, classes=5),
+    )
+    plain = tiny_predictor()
+    fitted = tiny_predictor(replace(TINY, calibration=CalibrationConfig(fits=fits)))
+    photo = plain.encode(blobs(0))
+    for words, temperature, refused in (("cat, dog", 2.0, True), (None, 0.5, False)):
+        [before] = plain.predict(photo, PROMPTS["box"], vocabulary=words)
+        [after] = fitted.predict(photo, PROMPTS["box"], vocabulary=words)
+        first, second = before.labels[0][:2]
+        ratio = (first.score / second.score) ** (1 / temperature)
+        assert after.labels[0][0].score / after.labels[0][1].score == pytest.approx(ratio, rel=1e-3)
+        assert after.none_of_these == (refused,)
+        assert after.calibrated
+
+
+def test_several_vocabularies_name_the_same_masks(
+    predictor: Predictor, photo: EncodedImage
+) -> None:
+    lists = ["cat, dog", "mug, lamp, tree"]
+    [together] = predictor.predict(photo, PROMPTS["box"], more_vocabularies=lists)
+    [own] = predictor.predict(photo, PROMPTS["box"])
+    assert together.labels == own.labels
+    assert (together.masks == own.masks).all()
+    for words, names in zip(lists, together.more_names, strict=True):
+        [alone] = predictor.predict(photo, PROMPTS["box"], vocabulary=words)
+        assert names.labels == alone.labels
+        assert names.none_scores == pytest.approx(alone.none_scores)
 
 
 def test_a_model_that_was_never_calibrated_says_so(
@@ -132,7 +167,8 @@ def named(
                 return [np.log(np.array([probabilities], np.float32))]
 
     fixed: Any = Fixed()
-    namer = Namer(fixed, fixed, CalibrationConfig(temperature=temperature))
+    fits = (CalibrationFit(temperature=temperature),)
+    namer = Namer(fixed, fixed, CalibrationConfig(fits=fits))
     nothing: Any = None
     return namer.names(nothing, [], [], namer.query(vocabulary, top, threshold))[0]
 

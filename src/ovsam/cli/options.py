@@ -157,6 +157,17 @@ Prior = Annotated[
         "is; `22k`, `imagenet21k` and lists of your own may have some.",
     ),
 ]
+Vocabularies = Annotated[
+    list[str],
+    typer.Option(
+        "--vocabulary",
+        help="The names to choose from, as for segment: a built-in vocabulary "
+        "(`ovsam vocabulary list`), a file, or names. Repeat for more: a row for each.",
+        metavar="NAMES",
+        callback=lambda given: [typed_names(one) for one in given],
+        autocompletion=complete_vocabularies,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

@@ -184,12 +184,13 @@ def _names(prediction: Prediction) -> list[str]:
 
 
 def _print_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
-    calibrated = predictor.config.calibration.classes
+    calibrated = [fit.classes for fit in predictor.config.calibration.fits]
     classes = sum(predictor.vocabulary.answerable)
     why = "was never calibrated, see 'ovsam calibrate'"
     if calibrated:
-        why = f"was calibrated with {calibrated:,} names, not with {classes:,}"
+        numbers = " and with ".join(f"{number:,}" for number in calibrated)
+        why = f"was calibrated with {numbers} names, not with {classes:,}"
     line = f"The names' scores only rank them: the model {why}."
-    if classes > calibrated and threshold is None:
+    if classes > max(calibrated, default=0) and threshold is None:
         line += " None is refused unless --threshold says so."
     typer.echo(line)

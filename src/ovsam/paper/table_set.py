@@ -64,6 +64,8 @@ class Measurement:
     oracle_names: bool = False
     """Whether masks alone are measured, and the annotated names count as given."""
     vocabulary: str = "coco"
+    more_vocabularies: tuple[str, ...] = ()
+    """What the same masks are named from, too; their figures are in `by_vocabulary.NAME`."""
     zoom: bool | None = None
     """None = as the model does by default."""
 
@@ -75,6 +77,8 @@ class Measurement:
             raise ValueError("labels go with detections")
         if self.oracle_names and self.prompts is None:
             raise ValueError("oracle_names go with prompts: a detector's boxes have labels")
+        if self.more_vocabularies and (self.oracle_names or self.prompts is None):
+            raise ValueError("more_vocabularies go with prompts and a model's own names")
         return self
 
 
@@ -86,8 +90,9 @@ class Column:
     report: str | None = None
     """Which of the row's reports the figure is from."""
     figure: str | None = None
-    """Its place in the report's JSON, as in `by_novelty.base.iou`; `by_class base` and `by_class
-    novel` are the mean over these classes of COCO's split."""
+    """Its place in the report's JSON, as in `by_novelty.base.iou` or, of several vocabularies,
+    `by_vocabulary.22k.accuracy_by_meaning`; `by_class base` and `by_class novel` are the mean over
+    these classes of COCO's split."""
     cost: Cost | None = None
 
     @model_validator(mode="after")

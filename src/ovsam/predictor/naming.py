@@ -154,12 +154,14 @@ class Query:
         prototypes: of these, for `Backend.score`.
         top: how many names for each mask.
         threshold: a mask whose first name has a lower score is none of the classes.
+        temperature: divides the log scores.
     """
 
     vocabulary: Vocabulary
     prototypes: Any
     top: int
     threshold: float
+    temperature: float
 
 
 class Namer:
@@ -188,13 +190,14 @@ class Namer:
         """
         if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
             raise PromptError(f"top must be a number of names, 1 or more, got {quoted(top)}.")
+        classes = _answers(vocabulary)
         if threshold is None:
-            fits = _answers(vocabulary) <= self._calibration.classes
-            threshold = self._calibration.threshold if fits else 0.0
+            threshold = self._calibration.threshold(classes)
         if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
             raise PromptError(f"threshold must be a probability, 0 to 1, got {quoted(threshold)}.")
         prototypes = self.text.prototypes(vocabulary)
-        return Query(vocabulary, prototypes, int(top), float(threshold))
+        temperature = self._calibration.temperature(classes)
+        return Query(vocabulary, prototypes, int(top), float(threshold), temperature)
 
     def names(
         self,
@@ -211,7 +214,7 @@ class Namer:
         """Log scores `(M, C + 1)`, background last -> names of M masks."""
         vocabulary = query.vocabulary
         # The temperature comes after the mean of the views, so that it leaves the ranks alone.
-        probabilities = _softmax(scores, self._calibration.temperature, vocabulary.log_weights)
+        probabilities = _softmax(scores, query.temperature, vocabulary.log_weights)
         classes = probabilities[:, :-1]
         best = classes.max(-1)
         count = min(query.top, _answers(vocabulary))
@@ -223,7 +226,7 @@ class Namer:
                 None if score >= CERTAIN else _kind(row, vocabulary)
                 for score, row in zip(best.tolist(), classes, strict=True)
             ),
-            calibrated=_is_calibrated(self._calibration, vocabulary),
+            calibrated=self._calibration.holds(_answers(vocabulary)),
         )
 
 
@@ -242,15 +245,6 @@ def _softmax(
     np.exp(odds, out=odds)
     odds /= odds.sum(-1, keepdims=True)
     return odds
-
-
-def _is_calibrated(calibration: CalibrationConfig, vocabulary: Vocabulary) -> bool:
-    """Whether it was with about as many classes as may be the answer: up to twice as many.
-
-    Scores say too much of what a much shorter list lacks.
-    """
-    answers = _answers(vocabulary)
-    return answers <= calibration.classes <= 2 * answers
 
 
 def _answers(vocabulary: Vocabulary) -> int:

@@ -88,6 +88,18 @@ def test_each_vocabulary_has_its_scores(images: Path) -> None:
     np.testing.assert_allclose(three.first(1)[0], alone.first(1)[0], atol=1e-6)
 
 
+def test_scores_have_the_weights(images: Path) -> None:
+    """A class with nine times the weight gets log 9 more, before the temperature."""
+    content = parse_annotations(annotated(0, 1))
+    fits = (CalibrationFit(temperature=3.0, classes=2),)
+    predictor = tiny_predictor(replace(TINY, calibration=CalibrationConfig(fits=fits)))
+    lists = [load_vocabulary("cat, dog"), load_vocabulary("cat, *9 dog")]
+    plain, weighted = collect_scores(predictor, content, images, lists)
+    gained = weighted.logs - plain.logs
+    np.testing.assert_allclose(gained[:, 1] - gained[:, 0], np.log(9), atol=1e-4)
+    np.testing.assert_allclose(gained[:, 2] - gained[:, 0], 0, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("content", "got"),
     [(annotated(0), "20 and 0 in 1"), (annotated(0, 1, each=19), "19 and 19 in")],

@@ -163,7 +163,7 @@ def test_each_name_means_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("lite-oracle", "There is no model 'lite-oracle': .* --oracle-names"),
         ("rn50", "The weights of 'rn50' do not come with ovsam"),
         ("lite0-single", "The weights of 'lite0-single' do not come"),
-        ("sam-vit-b+rn50-image-crop", r"The weights of 'sam-vit-b\+rn50' do not come"),
+        ("sam-b+rn50-image-crop", r"The weights of 'sam-b\+rn50' do not come"),
     ],
 )
 def test_a_name_without_a_file(name: str, message: str) -> None:

@@ -96,13 +96,13 @@ _PAPER: Mapping[str, tuple[float, float]] = {
     "rn50x64": (2098e9, 568e6),
     "convnext-l": (1313e9, 321e6),
     "convnext-l-single": (1280e9, 307e6),
-    "sam-vit-h": (3001e9, 641e6),
+    "sam-h": (3001e9, 641e6),
     "image-crop": (3748e9, 808e6),
     "feature-crop": (3545e9, 808e6),
 }
 _PAPER_BASELINES = {
-    "image-crop": "sam-vit-h+rn50x16-image-crop",
-    "feature-crop": "sam-vit-h+rn50x16-feature-crop",
+    "image-crop": "sam-h+rn50x16-image-crop",
+    "feature-crop": "sam-h+rn50x16-feature-crop",
 }
 
 

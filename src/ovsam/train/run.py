@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ovsam.config import current_name
 from ovsam.data.anchors import anchored_photos
 from ovsam.data.mixture import Mixture
 from ovsam.data.object_crops import ObjectCrops
@@ -199,7 +200,7 @@ def _distill(
         for cache, source in zip(caches, sources, strict=True):
             wanted = [photo_name(photo, source.root) for photo in source.data_set.photos.listed]
             cache.require(wanted, recipe.image_size, caches[0].header.fingerprint)
-            if cache.header.teacher != Path(recipe.teacher).stem:
+            if current_name(cache.header.teacher) != current_name(Path(recipe.teacher).stem):
                 raise TrainingError(
                     f"'{cache.folder}' holds what '{cache.header.teacher}' taught, the recipe "
                     f"names '{recipe.teacher}': set teacher, or give another cache."

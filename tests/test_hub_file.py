@@ -99,7 +99,7 @@ def test_without_a_known_content_the_hubs_word_counts(tmp_path: Path, hub: Stand
 
 def test_less_than_the_hub_promised(tmp_path: Path, hub: StandIn) -> None:
     hub.spoilt = CONTENT[:1000]
-    with pytest.raises(CheckpointError, match="could not be fetched from the hub .*1048576"):
+    with pytest.raises(CheckpointError, match=r"could not be fetched from the hub .*1048576"):
         downloaded(FILE, tmp_path / "cache")
     assert not kept(tmp_path / "cache")
 
@@ -142,9 +142,8 @@ def test_without_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert waited == [hub_file.PROBE_SECONDS], "the hub is asked once, and not for long"
 
 
-def test_whatever_else_breaks_a_download_off_is_said(
-    tmp_path: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("hub")
+def test_whatever_else_breaks_a_download_off_is_said(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the cache's folder should be")
     with pytest.raises(CheckpointError, match="could not be fetched from the hub") as caught:
         downloaded(FILE, tmp_path / "cache" / "within")

@@ -20,8 +20,9 @@ from ovsam.paper.table_set import Column
 
 GAP = "–"
 _LEGEND = (
-    "A cell has what was measured or counted and, in brackets, the paper's figure. IoU, top-1 and "
-    f"AP are in per cent. {GAP} is a gap; the reason is below the table."
+    "A cell has what was measured here or counted and, in brackets, the published figure: the "
+    "paper's, unless another source is named below the table. IoU, top-1 and AP are in per cent. "
+    f"{GAP} is a gap; the reason is below the table."
 )
 
 

@@ -37,6 +37,12 @@ def test_masks_alone_were_once_a_baseline_named_by_an_oracle(config: ModelConfig
     assert not config.names_objects
 
 
+def test_sams_were_once_named_for_their_vit() -> None:
+    config = named_config("sam-b+rn50-image-crop")
+    older = {**as_json(config), "name": "sam-vit-b+rn50-image-crop"}
+    assert JSON.validate_python(older) == config
+
+
 @pytest.mark.parametrize("change", [{"baseline": None}, {"baseline": {"cuts": "image"}}])
 def test_any_other_model_names(change: dict[str, Any]) -> None:
     assert JSON.validate_python({**as_json(TINY), **change}).names_objects

@@ -1,7 +1,8 @@
 """A set of tables as data: rows, the paper's figures, and how each report comes about.
 
 Three sets ship in `ovsam/paper/sets/`: `paper`, the paper's own tables, `lite`, the same in small,
-and `released`, models of others beside `lite`. A report is known as MODEL/MEASUREMENT, both described once in the set, and lies in the run
+and `released`, models of others beside `lite`. A report is known as MODEL/MEASUREMENT, both
+described once in the set, and lies in the run
 folder as `reports/MODEL/MEASUREMENT.json`. The command that makes it and the settings that it is
 checked for are the same description.
 """

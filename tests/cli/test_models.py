@@ -29,21 +29,20 @@ def test_each_model_with_what_it_can_do_and_where_it_is(run: Run, own_cache: Pat
         "what": "SAM ViT-B",
         "megabytes": 375,
         "terms": "Apache-2.0",
-        "multimask": True,
-        "names": False,
-        "zooms": False,
+        "can": ["points", "boxes", "masks", "multimask", "zoom"],
         "here": "cached",
         "path": str(own_cache / "sam-b.safetensors"),
     }
     both = found["sam-h+rn50x16"]
     assert both["what"] == "SAM ViT-H, names by CLIP RN50x16"
     assert (both["megabytes"], both["terms"]) == (2565 + 1164, "Apache-2.0; MIT")
-    assert (both["names"], both["multimask"], both["here"]) == (True, True, "to fetch")
+    assert both["can"] == ["points", "boxes", "masks", "multimask", "names", "zoom"]
+    assert both["here"] == "to fetch"
     lite = found["lite"]
-    assert (lite["here"], lite["megabytes"], lite["zooms"]) == ("shipped", 0, True)
+    assert (lite["here"], lite["megabytes"]) == ("shipped", 0)
     assert "non-commercial" in lite["terms"]
     release = found["rn50x16-lvis"]
-    assert (release["names"], release["multimask"]) == (True, False)
+    assert release["can"] == ["points", "boxes", "masks", "names", "zoom"]
     assert "S-Lab License 1.0, non-commercial use only" in release["terms"]
 
 

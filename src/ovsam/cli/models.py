@@ -9,6 +9,7 @@ import typer
 
 from ovsam.cli import options
 from ovsam.cli.streams import print_file, print_table
+from ovsam.config import ModelConfig
 
 app = typer.Typer(
     cls=options.Group, invoke_without_command=True, rich_markup_mode="markdown"
@@ -24,12 +25,8 @@ class Listed(TypedDict):
     """To download for it; 0 for one that ships."""
     terms: str
     """The licences of its weights."""
-    multimask: bool
-    """Whether it gives several masks for a prompt."""
-    names: bool
-    """Whether it names what it segments."""
-    zooms: bool
-    """Whether it zooms unless told not to; all can be told to."""
+    can: list[str]
+    """The prompts that it takes, and `multimask`, `names`, `zoom` where it has them."""
     here: str
     """`shipped`, `cached` or `to fetch`."""
     path: str
@@ -56,7 +53,7 @@ def models(
 
     table = Table("model", "what it is", box=boxes.SIMPLE_HEAD)
     table.add_column("download", justify="right")
-    for heading in ("here", "beside masks", "its weights are for"):
+    for heading in ("here", "can", "terms of its weights"):
         table.add_column(heading)
     for model in found:
         table.add_row(
@@ -64,13 +61,13 @@ def models(
             model["what"],
             f"{model['megabytes']:,} MB" if model["megabytes"] else "",
             model["here"],
-            _abilities(model),
+            ", ".join(model["can"]),
             model["terms"],
         )
     print_table(table)
     typer.echo(
-        "All segment by points, boxes and masks, and zoom with --zoom. Behind SAM+CLIP "
-        "-image-crop names in another way (docs/baselines.md). 'to fetch': at first use, or by "
+        "lite zooms unless told not to, the others with --zoom. A SAM and a CLIP name in another "
+        "way with -image-crop behind them (docs/baselines.md). 'to fetch': at first use, or by "
         "'ovsam models fetch'. A checkpoint of your own is given by its path."
     )
 
@@ -107,9 +104,7 @@ def listed() -> list[Listed]:
             what=_what(name),
             megabytes=sum(file.megabytes for file in files),
             terms="; ".join(licences) or "research, non-commercial (THIRD_PARTY.md)",
-            multimask=config.decoder.mask_tokens > 1,
-            names=config.names_objects,
-            zooms=config.zoom is not None,
+            can=_abilities(config),
             here=here if files else "shipped",
             path=str(path),
         )
@@ -129,11 +124,8 @@ def _what(name: str) -> str:
     return ", names by ".join(file.what for file in FETCHED[name].values())
 
 
-def _abilities(model: Listed) -> str:
-    """What a model does that not all do."""
-    can = {
-        "names": model["names"],
-        "several masks": model["multimask"],
-        "zooms unasked": model["zooms"],
-    }
-    return ", ".join(ability for ability, has in can.items() if has)
+def _abilities(config: ModelConfig) -> list[str]:
+    """What a model takes and gives."""
+    multimask = ["multimask"] if config.decoder.mask_tokens > 1 else []
+    names = ["names"] if config.names_objects else []
+    return ["points", "boxes", "masks", *multimask, *names, "zoom"]

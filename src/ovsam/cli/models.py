@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
 from ovsam.cli import options
 from ovsam.cli.streams import print_file, print_table
-from ovsam.config import ModelConfig
+
+if TYPE_CHECKING:
+    from ovsam.config import ModelConfig
 
 app = typer.Typer(
     cls=options.Group, invoke_without_command=True, rich_markup_mode="markdown"

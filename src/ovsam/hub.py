@@ -66,7 +66,7 @@ def _authors(name: str, megabytes: int, what: str) -> HubFile:
         name=name,
         megabytes=megabytes,
         what=what,
-        licence="S-Lab License 1.0, non-commercial use only",
+        licence="S-Lab 1.0: non-commercial only",
     )
 
 

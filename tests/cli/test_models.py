@@ -43,7 +43,7 @@ def test_each_model_with_what_it_can_do_and_where_it_is(run: Run, own_cache: Pat
     assert "non-commercial" in lite["terms"]
     release = found["rn50x16-lvis"]
     assert release["can"] == ["points", "boxes", "masks", "names", "zoom"]
-    assert "S-Lab License 1.0, non-commercial use only" in release["terms"]
+    assert "S-Lab 1.0: non-commercial only" in release["terms"]
 
 
 def test_the_table_has_a_line_for_each(run: Run) -> None:

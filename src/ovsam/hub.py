@@ -149,7 +149,7 @@ class ModelFile:
     """What a model's name means.
 
     Attributes:
-        name: as it was given, without the ending of a baseline.
+        name: as it was given, without the ending of a baseline; of a SAM the present one.
         baseline: that ending, one of `ovsam.model.presets.BASELINES`; empty if there is none.
         path: of the checkpoint; one that comes from the hub is not there before it is fetched.
     """

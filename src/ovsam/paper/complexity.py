@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
+from ovsam.config import DecoderConfig, ModelConfig, RegionConfig, current_name
 from ovsam.errors import UnknownModelError
 from ovsam.hub import find_model
 from ovsam.model.baselines.conv_adapter import ConvAdapter
@@ -139,6 +139,7 @@ def complexity(name: str, *, zoom: bool = True, naming: bool = True) -> Complexi
 
 
 def _config(name: str) -> ModelConfig:
+    name = current_name(name)
     own, _ = split_baseline(name)
     if own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
         return named_config(name)

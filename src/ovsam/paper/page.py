@@ -114,10 +114,10 @@ def _order_sentences(order: dict[str, list[Pair]]) -> list[str]:
         if counts["none"]:
             parts.append(f"{counts['none']} are not compared, the same object by object")
         sentences.append(
-            f"{heading}: of {len(pairs)} pairs that the paper orders, {', '.join(parts)}."
+            f"{heading}: of {len(pairs)} pairs that are published in an order, {', '.join(parts)}."
         )
         sentences += [
-            f"{heading}, against the paper: {pair.worse} is better than {pair.better} by "
+            f"{heading}, against what is published: {pair.worse} is better than {pair.better} by "
             f"{-100 * pair.difference:.1f} ± {100 * pair.error:.1f}."
             for pair in pairs
             if pair.verdict == "opposite"

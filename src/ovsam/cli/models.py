@@ -68,7 +68,7 @@ def models(
         )
     print_table(table)
     typer.echo(
-        "lite zooms unless told not to, the others with --zoom. A SAM and a CLIP name in another "
+        "Any of them zooms with --zoom, lite by itself. A SAM and a CLIP name in another "
         "way with -image-crop behind them (docs/baselines.md). 'to fetch': at first use, or by "
         "'ovsam models fetch'. A checkpoint of your own is given by its path."
     )

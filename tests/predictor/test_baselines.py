@@ -166,7 +166,7 @@ def test_by_name_and_by_path(tmp_path: Path) -> None:
 
 
 def test_models_without_weights_say_how_to_get_them() -> None:
-    for name in ("sam-h", "sam-b+rn50-feature-crop", "rn50", "rn50-single"):
+    for name in ("rn50", "rn50-single"):
         with pytest.raises(CheckpointError, match=r"do not come with ovsam.*'ovsam convert'"):
             ovsam.load(name)
     with pytest.raises(CheckpointError, match=r"nothing to name with: choose 'sam-h'"):

@@ -78,7 +78,7 @@ def models(
 def fetch(
     names: Annotated[
         list[str],
-        options.argument("MODEL...", "Their names.", autocompletion=options.complete_models),
+        options.argument("MODEL", "Their names.", autocompletion=options.complete_models),
     ],
 ) -> None:
     """Download models and convert them, so that their first use needs no network.

@@ -189,7 +189,8 @@ def test_converting_takes_the_memory_of_the_model_once(tmp_path: Path) -> None:
         "before = peak(); c.convert(sys.argv[1], sam=sys.argv[2], model='sam-b');"
         "print(peak() - before)"
     )
-    line = [sys.executable, "-c", code, tmp_path / "out.safetensors", tmp_path / "sam.pth"]
+    paths = [str(tmp_path / "out.safetensors"), str(tmp_path / "sam.pth")]
+    line = [sys.executable, "-c", code, *paths]
     environment = {**os.environ, "PYTHONPATH": str(Path(ovsam.__file__).parents[1])}
     result = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
     assert int(result.stdout) < 1.5 * size

@@ -29,12 +29,18 @@ def test_the_scales_of_the_zoom_were_once_its_contexts() -> None:
         JSON.validate_python(config)
 
 
-@pytest.mark.parametrize("config", [named_config("sam-vit-b"), replace(TINY, region=None)])
+@pytest.mark.parametrize("config", [named_config("sam-b"), replace(TINY, region=None)])
 def test_masks_alone_were_once_a_baseline_named_by_an_oracle(config: ModelConfig) -> None:
     older = {**as_json(config), "name": f"{config.name}-oracle", "baseline": ORACLE}
     older["region"] = as_json(TINY)["region"]
     assert JSON.validate_python(older) == config
     assert not config.names_objects
+
+
+def test_sams_were_once_named_for_their_vit() -> None:
+    config = named_config("sam-b+rn50-image-crop")
+    older = {**as_json(config), "name": "sam-vit-b+rn50-image-crop"}
+    assert JSON.validate_python(older) == config
 
 
 @pytest.mark.parametrize("change", [{"baseline": None}, {"baseline": {"cuts": "image"}}])

@@ -26,6 +26,16 @@ def _printable(name: str) -> str:
     return name
 
 
+def current_name(name: str) -> str:
+    """A model's name as it is now: `sam-vit-b` and its like of earlier versions are `sam-b` today.
+
+    Example:
+        >>> current_name("sam-vit-h+rn50x16-feature-crop")
+        'sam-h+rn50x16-feature-crop'
+    """
+    return name.replace("sam-vit-", "sam-", 1) if name.startswith("sam-vit-") else name
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Width = Annotated[int, Field(ge=1, le=16384)]
 """Channels of a layer."""
@@ -303,6 +313,15 @@ class ModelConfig:
     def names_objects(self) -> bool:
         """Whether it names what it segments; SAM alone does not."""
         return self.baseline is not None or self.region is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_name(cls, fields: Any) -> Any:
+        """Checkpoints of earlier versions have other names of SAMs."""
+        match fields:
+            case {"name": str(name)}:
+                fields = {**fields, "name": current_name(name)}
+        return fields
 
     @model_validator(mode="before")
     @classmethod

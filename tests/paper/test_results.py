@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def test_figures_costs_and_gaps(where: Folders, tables: TableSet) -> None:
     assert [cell.value for cell in plain.cells[2:]] == [costs.total, costs.parameters]
     assert [cell.paper for cell in plain.cells] == [50, 40, 3000, None]
     assert plain.gaps == ()
-    assert plain.sources == (f"{where.report('plain/box')}: 3 instances, 2 photos",)
+    assert plain.sources == (f"measured here: {where.report('plain/box')}: 3 instances, 2 photos",)
     missing = f"not measured: {where.report('trained/box')} is missing"
     assert [cell.value for cell in trained.cells] == [None, None, costs.total, costs.parameters]
     assert trained.gaps == (missing,)
@@ -122,12 +123,25 @@ def test_run_folder_can_move(tmp_path: Path, where: Folders, tables: TableSet) -
     assert row.cells[1].value == pytest.approx(1 / 3)
 
 
+def test_published_figures_of_others_have_their_source(where: Folders, tables: TableSet) -> None:
+    table = tables.tables[0]
+    cited = replace(table.rows[0], source="Segment Anything, Table 5")
+    found = Results(Reports(tables, where)).fill(replace(table, rows=(cited, *table.rows[1:])))
+    assert [row.sources for row in found.rows] == [
+        ("published: Segment Anything, Table 5",),
+        (),
+        (),
+    ]
+    with pytest.raises(ValueError, match="source is of published figures"):
+        replace(cited, paper=())
+
+
 def test_what_a_report_left_out_stands_beside_its_source(where: Folders, tables: TableSet) -> None:
     """Reports of older versions, as all the others here, do not say."""
     left_out = {"crowd_regions": 2, "photos_beyond_limit": 0}
     path = write_report(where, "plain/box", OUTCOMES, not_counted=left_out)
     [source] = Results(Reports(tables, where)).fill(tables.tables[0]).rows[0].sources
-    assert source == f"{path}: 3 instances, 2 photos; do not count: 2 crowd regions"
+    assert source == f"measured here: {path}: 3 instances, 2 photos; do not count: 2 crowd regions"
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def convert(
         clip2sam: the authors' decoder and region head, `clip2sam_*.pth`; None likewise.
         sam: SAM ViT-H, `sam_vit_h_4b8939.pth`, or the SAM that `model` names.
         clip: CLIP, `open_clip_model.safetensors` of the same trunk; None for SAM alone.
-        model: see `named_config`; with "+" in it a baseline of a SAM and a CLIP, "sam-vit-h" and
+        model: see `named_config`; with "+" in it a baseline of a SAM and a CLIP, "sam-h" and
             its like SAM alone, which has masks and no names.
         sam_decoder: take SAM's own decoder in place of the authors'.
         seen_classes: names of the classes that the region head was trained on.

@@ -1,7 +1,8 @@
 """A set of tables as data: rows, the paper's figures, and how each report comes about.
 
-Two sets ship in `ovsam/paper/sets/`: `paper`, the paper's own tables, and `lite`, the same in
-small. A report is known as MODEL/MEASUREMENT, both described once in the set, and lies in the run
+Three sets ship in `ovsam/paper/sets/`: `paper`, the paper's own tables, `lite`, the same in small,
+and `released`, models of others beside `lite`. A report is known as MODEL/MEASUREMENT, both
+described once in the set, and lies in the run
 folder as `reports/MODEL/MEASUREMENT.json`. The command that makes it and the settings that it is
 checked for are the same description.
 """
@@ -114,7 +115,9 @@ class Row:
     reports: dict[str, str] = field(default_factory=dict)
     """Its reports, as MODEL/MEASUREMENT, by the names that the columns have for them."""
     paper: tuple[float, ...] = ()
-    """The paper's figures in the columns' order; nan where it has none, left out where none has."""
+    """Published figures in the columns' order; nan where there is none, left out without any."""
+    source: str = ""
+    """Where these are published; empty = in the paper's table of the same name."""
     gap: str | None = None
     """Why there is nothing to measure, for a row without reports."""
     cost: str | None = None
@@ -124,6 +127,8 @@ class Row:
     def _belongs_together(self) -> Row:
         if bool(self.reports) == (self.gap is not None):
             raise ValueError("a row has reports, or a gap that says why not")
+        if self.source and not self.paper:
+            raise ValueError("source is of published figures: give them as paper")
         return self
 
 

@@ -64,9 +64,7 @@ class _ConvNorm(nn.Module):
         self, in_dim: int, out_dim: int, kernel: int, stride: int = 1, groups: int = 1
     ) -> None:
         super().__init__()
-        self.c = nn.Conv2d(
-            in_dim, out_dim, kernel, stride, kernel // 2, groups=groups, bias=False
-        )
+        self.c = nn.Conv2d(in_dim, out_dim, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,7 +133,8 @@ class _Block(nn.Module):
         tokens = tokens + in_windows(tokens, self.window, self.attn)
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         tokens = tokens + self.mlp(tokens)
-        return tokens.permute(0, 3, 1, 2)
+        x = tokens.permute(0, 3, 1, 2)
+        return x
 
 
 class _Mlp(nn.Module):

@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ovsam.config import DecoderConfig
+from ovsam.config import DecoderConfig, TinyViTConfig
 from ovsam.errors import CheckpointError
-from ovsam.model.build import expected_state
+from ovsam.model import presets
+from ovsam.model.build import build, expected_state
 from ovsam.model.convert import (
     KEY_MAP,
     KEY_MAP_SAM_DECODER,
@@ -164,3 +165,25 @@ def test_seen_classes_of_lvis_are_those_not_rare(tmp_path: Path) -> None:
     assert seen_classes_of(tmp_path / "names.txt") == ("cat", "dog")
     (tmp_path / "list.json").write_text('["cat", {"name": "Dog", "synonyms": ["puppy"]}]')
     assert seen_classes_of(tmp_path / "list.json") == ("cat", "dog")
+
+
+def test_mobile_sam_is_its_file_under_other_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trunk's own classifier is of no use; everything else is, and nothing changes."""
+    small = TinyViTConfig(dims=(8, 8, 8, 8), depths=(1, 1, 1, 1), heads=(1, 2, 2))
+    monkeypatch.setitem(presets.SAMS, "mobile-sam", small)
+    model = build(named_config("mobile-sam"))
+    theirs = {
+        key.replace("sam.", "image_encoder.", 1) if key.startswith("sam.") else key: tensor
+        for key, tensor in model.state_dict().items()
+    }
+    head = {"norm_head.weight": 8, "norm_head.bias": 8, "head.weight": (1000, 8), "head.bias": 1000}
+    unused = {f"image_encoder.{key}": torch.zeros(shape) for key, shape in head.items()}
+    torch.save({**theirs, **unused}, tmp_path / "mobile_sam.pt")
+    output = tmp_path / "mobile-sam.safetensors"
+    config = convert(output, sam=tmp_path / "mobile_sam.pt", model="mobile-sam")
+    assert (config.sam, config.names_objects) == (small, False)
+    assert "SAM: Apache-2.0." in read_metadata(output)["licence"]
+    restored = restore(output).model
+    torch.testing.assert_close(dict(restored.state_dict()), dict(model.state_dict()))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ovsam.config import DecoderConfig, TinyViTConfig
 from ovsam.errors import CheckpointError, UnknownModelError
 from ovsam.model.presets import (
     BASELINES,
@@ -49,11 +50,21 @@ def test_sam_alone_names_nothing() -> None:
             as_baseline(config, ending)
 
 
+def test_mobile_sam_is_a_sam() -> None:
+    alone, named = named_config("mobile-sam"), named_config("mobile-sam+rn50-feature-crop")
+    assert (alone.image_size, alone.names_objects) == (1024, False)
+    assert alone.decoder == DecoderConfig()
+    assert alone.sam == named.sam == TinyViTConfig()
+    assert named.encoder == MODELS["rn50"].encoder
+
+
 def test_a_sam_and_a_clip_are_joined_by_a_baseline() -> None:
     config = named_config("sam-vit-b+rn50-image-crop")
     assert (config.sam, config.encoder) == (SAMS["sam-vit-b"], MODELS["rn50"].encoder)
     with pytest.raises(CheckpointError, match="without what joins them: put one of -image-crop"):
         named_config("sam-vit-b+rn50")
     for name in ("sam-vit-x+rn50-image-crop", "sam-vit-b+lite-image-crop"):
-        with pytest.raises(UnknownModelError, match=r"Before the \+ choose one of sam-vit-b"):
+        with pytest.raises(
+            UnknownModelError, match=r"Before the \+ choose one of sam-vit-b"
+        ):
             named_config(name)

@@ -66,6 +66,21 @@ def test_is_timms(size_hw: tuple[int, int]) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_names_are_those_of_mobile_sam_s_file() -> None:
+    shapes = {name: tuple(t.shape) for name, t in TinyViTEncoder(SMALL, 16).state_dict().items()}
+    expected = {
+        "patch_embed.seq.2.c.weight": (8, 4, 3, 3),
+        "layers.0.blocks.0.conv2.bn.running_mean": (32,),
+        "layers.0.downsample.conv1.c.weight": (16, 8, 1, 1),
+        "layers.1.blocks.1.attn.attention_biases": (2, 9),
+        "layers.2.blocks.0.attn.qkv.bias": (72,),
+        "layers.3.blocks.0.local_conv.c.weight": (40, 1, 3, 3),
+        "layers.3.blocks.0.mlp.fc1.weight": (160, 40),
+        "neck.3.weight": (16,),
+    }
+    assert expected == {name: shapes.get(name) for name in expected}
+
+
 def test_neck_gives_the_embedding_and_nothing_learns() -> None:
     encoder = TinyViTEncoder(SMALL, 16)
     assert encoder(torch.zeros(1, 3, 64, 96)).shape == (1, 16, 4, 6)

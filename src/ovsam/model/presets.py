@@ -100,10 +100,10 @@ BASELINES: dict[str, BaselineConfig] = {
 """After a model's name: its masks, named as a baseline of Table 1 does."""
 
 SAMS: dict[str, SamConfig | TinyViTConfig] = {
-    "mobile-sam": TinyViTConfig(),
     "sam-vit-b": SamConfig(dim=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
     "sam-vit-l": SamConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
     "sam-vit-h": SamConfig(dim=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
+    "mobile-sam": TinyViTConfig(),
 }
 """Alone: SAM itself, which has masks and no names. With `+`, a CLIP and one of `BASELINES` behind
 it: a baseline whose masks are SAM's."""

@@ -64,7 +64,5 @@ def test_a_sam_and_a_clip_are_joined_by_a_baseline() -> None:
     with pytest.raises(CheckpointError, match="without what joins them: put one of -image-crop"):
         named_config("sam-vit-b+rn50")
     for name in ("sam-vit-x+rn50-image-crop", "sam-vit-b+lite-image-crop"):
-        with pytest.raises(
-            UnknownModelError, match=r"Before the \+ choose one of sam-vit-b"
-        ):
+        with pytest.raises(UnknownModelError, match=r"Before the \+ choose one of sam-vit-b"):
             named_config(name)

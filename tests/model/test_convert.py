@@ -178,7 +178,7 @@ def test_mobile_sam_is_its_file_under_other_names(
         key.replace("sam.", "image_encoder.", 1) if key.startswith("sam.") else key: tensor
         for key, tensor in model.state_dict().items()
     }
-    head = {"norm_head.weight": 8, "norm_head.bias": 8, "head.weight": (1000, 8), "head.bias": 1000}
+    head = {"norm_head.weight": (8,), "norm_head.bias": (8,), "head.weight": (1000, 8)}
     unused = {f"image_encoder.{key}": torch.zeros(shape) for key, shape in head.items()}
     torch.save({**theirs, **unused}, tmp_path / "mobile_sam.pt")
     output = tmp_path / "mobile-sam.safetensors"

@@ -39,6 +39,7 @@ def current_name(name: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Width = Annotated[int, Field(ge=1, le=16384)]
 """Channels of a layer."""
+EvenWidth = Annotated[int, Field(ge=2, le=16384, multiple_of=2)]
 NoneOrWidth = Annotated[int, Field(ge=0, le=16384)]
 Depth = Annotated[int, Field(ge=1, le=128)]
 """Blocks behind each other."""
@@ -128,6 +129,28 @@ class AdapterConfig(ViTConfig):
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class SamConfig(ViTConfig):
     """SAM's own image encoder (Kirillov et al. 2023), in place of the adapter."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class TinyViTConfig:
+    """MobileSAM's image encoder, a TinyViT (Wu et al. 2022), in place of SAM's and the adapter."""
+
+    dims: tuple[EvenWidth, Width, Width, Width] = (64, 128, 160, 320)
+    """Channels of the four stages; the first is of convolutions alone."""
+    depths: tuple[Depth, Depth, Depth, Depth] = (2, 2, 6, 2)
+    """Blocks of the stages."""
+    heads: tuple[Width, Width, Width] = (4, 5, 10)
+    """Attention heads of the second to the fourth stage."""
+    windows: tuple[Cells, Cells, Cells] = (7, 14, 7)
+    """Sides of their attention windows, in tokens."""
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> Self:
+        if any(dim % heads for dim, heads in zip(self.dims[1:], self.heads, strict=True)):
+            raise ValueError(
+                f"dims must be multiples of heads after the first, got {self.dims} and {self.heads}"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -286,7 +309,7 @@ class ModelConfig:
     """The photo's longest side as the model sees it, in pixels."""
     encoder: EncoderConfig
     adapter: AdapterConfig = AdapterConfig()
-    sam: SamConfig | None = None
+    sam: SamConfig | TinyViTConfig | None = None
     """What encodes the photo for the masks in place of the adapter, or None."""
     embed_dim: Annotated[int, Field(ge=16, le=16384, multiple_of=16)] = 256
     """Channels of the embedding that adapter, prompt encoder and decoder share."""

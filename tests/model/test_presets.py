@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ovsam.config import DecoderConfig, TinyViTConfig
 from ovsam.errors import CheckpointError, UnknownModelError
 from ovsam.model.presets import (
     BASELINES,
@@ -48,6 +49,14 @@ def test_sam_alone_names_nothing() -> None:
     for ending in BASELINES:
         with pytest.raises(CheckpointError, match="nothing to name with: choose 'sam-b'"):
             as_baseline(config, ending)
+
+
+def test_mobile_sam_is_a_sam() -> None:
+    alone, named = named_config("mobile-sam"), named_config("mobile-sam+rn50-feature-crop")
+    assert (alone.image_size, alone.names_objects) == (1024, False)
+    assert alone.decoder == DecoderConfig()
+    assert alone.sam == named.sam == TinyViTConfig()
+    assert named.encoder == MODELS["rn50"].encoder
 
 
 def test_a_sam_and_a_clip_are_joined_by_a_baseline() -> None:

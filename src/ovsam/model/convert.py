@@ -51,7 +51,10 @@ _RELEASED_DECODER: Table = (
 _NO_RELEASED_DECODER: Table = ((r"mask_decoder\.(mask_decoder|label_token)\..+", None),)
 _SAM_PROMPT: Table = ((r"prompt_encoder\.(.+)", r"prompt_encoder.\1"), (r"image_encoder\..+", None))
 _SAM_DECODER: Table = ((r"mask_decoder\.(.+)", r"mask_decoder.\1"),)
-_SAM_ENCODER: Table = ((r"image_encoder\.(.+)", r"sam.\1"),)
+_SAM_ENCODER: Table = (
+    (r"image_encoder\.(norm_head|head)\..+", None),  # MobileSAM's trunk as a classifier
+    (r"image_encoder\.(.+)", r"sam.\1"),
+)
 _NO_SAM_DECODER: Table = ((r"mask_decoder\..+", None),)
 _CLIP: Table = (
     (r"visual\.(.+)", r"encoder.visual.\1"),

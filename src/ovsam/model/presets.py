@@ -13,6 +13,7 @@ from ovsam.config import (
     ModelConfig,
     RegionConfig,
     SamConfig,
+    TinyViTConfig,
     ZoomConfig,
     current_name,
 )
@@ -99,7 +100,8 @@ BASELINES: dict[str, BaselineConfig] = {
 }
 """After a model's name: its masks, named as a baseline of Table 1 does."""
 
-SAMS: dict[str, SamConfig] = {
+SAMS: dict[str, SamConfig | TinyViTConfig] = {
+    "mobile-sam": TinyViTConfig(),
     "sam-b": SamConfig(dim=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
     "sam-l": SamConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
     "sam-h": SamConfig(dim=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),

@@ -64,7 +64,7 @@ def test_a_sam_and_a_clip_are_joined_by_a_baseline() -> None:
     assert (config.sam, config.encoder) == (SAMS["sam-b"], MODELS["rn50"].encoder)
     assert named_config("sam-b+rn50") == named_config("sam-b+rn50-feature-crop")
     for name in ("sam-x+rn50-image-crop", "sam-b+lite-image-crop"):
-        with pytest.raises(UnknownModelError, match=r"Before the \+ choose one of mobile-sam, sam-b"):
+        with pytest.raises(UnknownModelError, match=r"\+ choose one of mobile-sam, sam-b"):
             named_config(name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -135,15 +135,19 @@ class FakePredictor:
         top: int = 5,
         threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | None = None,
+        more_vocabularies: Sequence[Words] = (),
         **_: Any,
     ) -> list[Prediction]:
         found = self.segment(encoded, prompts, multimask=multimask)
         self.named += map(np.asarray, name_boxes_xyxy or ())
-        classes = (self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)).classes
-        return [
-            candidates.painted(self._names(classes, i, top, threshold, len(candidates)))
-            for i, candidates in enumerate(found)
-        ]
+        words = [self.vocabulary if vocabulary is None else vocabulary, *more_vocabularies]
+        lists = [load_vocabulary(one).classes for one in words]
+        predictions = []
+        for i, candidates in enumerate(found):
+            names = [self._names(one, i, top, threshold, len(candidates)) for one in lists]
+            painted = candidates.painted(names[0])
+            predictions.append(replace(painted, more_names=tuple(names[1:])))
+        return predictions
 
     def _names(
         self, classes: tuple[str, ...], index: int, top: int, threshold: float | None, count: int

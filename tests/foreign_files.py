@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ovsam.config import BaselineConfig, ModelConfig, RegionConfig, SamConfig
+from ovsam.config import BaselineConfig, ModelConfig, RegionConfig, SamConfig, TinyViTConfig
 from ovsam.errors import CheckpointError
 from ovsam.model import build as building
 from ovsam.model.checkpoint import save_checkpoint
@@ -32,6 +32,12 @@ CONFIGS = {
     "token": replace(WHOLE, region=RegionConfig(kind="token+clip", fpn_dim=16)),
     "baseline": replace(WHOLE, baseline=BaselineConfig(cuts="features", context_tokens=2)),
     "sam": replace(WHOLE, sam=SamConfig(dim=32, depth=2, heads=4, global_blocks=(1,), window=4)),
+    "mobile-sam": replace(
+        WHOLE,
+        sam=TinyViTConfig(
+            dims=(8, 8, 8, 8), depths=(1, 1, 1, 1), heads=(1, 2, 2), windows=(2, 3, 2)
+        ),
+    ),
 }
 JSON = TypeAdapter(ModelConfig)
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -54,7 +60,7 @@ def write_sound(folder: Path) -> dict[str, Path]:
     paths = {}
     for name, config in CONFIGS.items():
         torch.manual_seed(0)
-        model = building.build(config) if name == "sam" else tiny_model(config)
+        model = building.build(config) if config.sam is not None else tiny_model(config)
         if config.baseline is not None:
             model = building.build(config)
         state = {**model.state_dict(), "text.vectors": torch.eye(TEXT_DIM)[:2]}

@@ -70,9 +70,9 @@ def write_released(folder: Path) -> dict[str, Path]:
 def write_sam_and_clip(
     folder: Path, monkeypatch: pytest.MonkeyPatch, image_size: int = SMALL.image_size
 ) -> tuple[dict[str, Path], SamEncoder]:
-    """SAM's and CLIP's files, and SAM's encoder in them, which "sam-vit-b" then stands for."""
+    """SAM's and CLIP's files, and SAM's encoder in them, which "sam-b" then stands for."""
     sam = SamConfig(dim=32, depth=2, heads=2, global_blocks=(1,))
-    monkeypatch.setitem(presets.SAMS, "sam-vit-b", sam)
+    monkeypatch.setitem(presets.SAMS, "sam-b", sam)
     encoder = SamEncoder(sam, image_size // 16, 256)
     for parameter in encoder.parameters():
         nn.init.normal_(parameter, std=0.1)

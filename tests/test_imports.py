@@ -21,6 +21,7 @@ GROUND = (
     "structures",
     "candidates",
     "files",
+    "hub_file",
     "shipped",
     "geometry",
     "config",

@@ -25,7 +25,9 @@ ANIMALS = """
 """
 
 
-def tiny_wordnet(synsets: str = ANIMALS, plurals: str = "mice mouse\n") -> WordNet:
+def tiny_wordnet(
+    synsets: str = ANIMALS, plurals: str = "mice mouse\n", tagged: str = ""
+) -> WordNet:
     """A line of `synsets` has a number, names, and the numbers of what that is a kind of.
 
     The first of the synsets with a name is the most common sense of the name.
@@ -44,7 +46,7 @@ def tiny_wordnet(synsets: str = ANIMALS, plurals: str = "mice mouse\n") -> WordN
     index = LICENCE + "".join(
         f"{name} n {len(of)} 2 @ ~ {len(of)} 0 {' '.join(of)}\n" for name, of in senses.items()
     )
-    return WordNet(index, data, plurals)
+    return WordNet(index, data, plurals, tagged)
 
 
 def n(number: int) -> str:

@@ -8,6 +8,7 @@ here has, and low enough that a model within them can be laid out, without its w
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -25,9 +26,20 @@ def _printable(name: str) -> str:
     return name
 
 
+def current_name(name: str) -> str:
+    """A model's name as it is now: `sam-vit-b` and its like of earlier versions are `sam-b` today.
+
+    Example:
+        >>> current_name("sam-vit-h+rn50x16-feature-crop")
+        'sam-h+rn50x16-feature-crop'
+    """
+    return name.replace("sam-vit-", "sam-", 1) if name.startswith("sam-vit-") else name
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Width = Annotated[int, Field(ge=1, le=16384)]
 """Channels of a layer."""
+EvenWidth = Annotated[int, Field(ge=2, le=16384, multiple_of=2)]
 NoneOrWidth = Annotated[int, Field(ge=0, le=16384)]
 Depth = Annotated[int, Field(ge=1, le=128)]
 """Blocks behind each other."""
@@ -117,6 +129,28 @@ class AdapterConfig(ViTConfig):
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class SamConfig(ViTConfig):
     """SAM's own image encoder (Kirillov et al. 2023), in place of the adapter."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class TinyViTConfig:
+    """MobileSAM's image encoder, a TinyViT (Wu et al. 2022), in place of SAM's and the adapter."""
+
+    dims: tuple[EvenWidth, Width, Width, Width] = (64, 128, 160, 320)
+    """Channels of the four stages; the first is of convolutions alone."""
+    depths: tuple[Depth, Depth, Depth, Depth] = (2, 2, 6, 2)
+    """Blocks of the stages."""
+    heads: tuple[Width, Width, Width] = (4, 5, 10)
+    """Attention heads of the second to the fourth stage."""
+    windows: tuple[Cells, Cells, Cells] = (7, 14, 7)
+    """Sides of their attention windows, in tokens."""
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> Self:
+        if any(dim % heads for dim, heads in zip(self.dims[1:], self.heads, strict=True)):
+            raise ValueError(
+                f"dims must be multiples of heads after the first, got {self.dims} and {self.heads}"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -210,16 +244,62 @@ class ZoomConfig:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
-class CalibrationConfig:
-    """What makes probabilities of a model's scores (Guo et al., ICML 2017); `ovsam calibrate`."""
+class CalibrationFit:
+    """What was fitted with a vocabulary of one size."""
 
     temperature: float = Field(default=1.0, ge=0.001, le=1000)
-    """Divides the log scores before the softmax. 1 = not calibrated."""
+    """Divides the log scores before the softmax."""
     threshold: Share = 0.0
     """An object whose first name is less probable is none of the vocabulary's classes."""
     classes: int = Field(default=0, ge=0, le=10_000_000)
-    """How many classes the vocabulary had that both were fitted with. Probabilities shrink as a
-    vocabulary grows, so the threshold is for vocabularies of at most so many."""
+    """How many classes of the vocabulary may be the answer."""
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
+class CalibrationConfig:
+    """What makes probabilities of a model's scores (Guo et al., ICML 2017); `ovsam calibrate`."""
+
+    fits: Annotated[tuple[CalibrationFit, ...], Field(max_length=16)] = ()
+    """By the number of classes, the fewest first; none = the model was never calibrated."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_single(cls, fields: Any) -> Any:
+        """Checkpoints of earlier versions have the numbers of one fit here."""
+        if isinstance(fields, dict) and "fits" not in fields:
+            fields = {"fits": (fields,) if fields.get("classes", 0) else ()}
+        return fields
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if any(b.classes <= a.classes for a, b in pairwise(self.fits)):
+            raise ValueError("fits must be of different numbers of classes and ascend")
+        return self
+
+    def temperature(self, classes: int) -> float:
+        """For a vocabulary of so many classes: that of the fit whose number is the nearest.
+
+        Near is in proportion: 1,000 is nearer to 100 than to 20,000. 1 where nothing was fitted.
+        """
+        if not self.fits:
+            return 1.0
+        near = min(self.fits, key=lambda fit: abs(math.log(max(1, fit.classes) / max(1, classes))))
+        return near.temperature
+
+    def threshold(self, classes: int) -> float:
+        """For a vocabulary of so many classes: that of the next larger fit.
+
+        Probabilities shrink as a vocabulary grows, so a fit's threshold is for no longer ones: 0
+        where none is as large.
+        """
+        return next((fit.threshold for fit in self.fits if fit.classes >= classes), 0.0)
+
+    def holds(self, classes: int) -> bool:
+        """Whether scores over so many classes are probabilities: a fit has up to twice as many.
+
+        Scores say too much of what a much shorter list lacks.
+        """
+        return any(classes <= fit.classes <= 2 * classes for fit in self.fits)
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -231,7 +311,7 @@ class ModelConfig:
     """The photo's longest side as the model sees it, in pixels."""
     encoder: EncoderConfig
     adapter: AdapterConfig = AdapterConfig()
-    sam: SamConfig | None = None
+    sam: SamConfig | TinyViTConfig | None = None
     """What encodes the photo for the masks in place of the adapter, or None."""
     embed_dim: Annotated[int, Field(ge=16, le=16384, multiple_of=16)] = 256
     """Channels of the embedding that adapter, prompt encoder and decoder share."""
@@ -258,6 +338,15 @@ class ModelConfig:
     def names_objects(self) -> bool:
         """Whether it names what it segments; SAM alone does not."""
         return self.baseline is not None or self.region is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_name(cls, fields: Any) -> Any:
+        """Checkpoints of earlier versions have other names of SAMs."""
+        match fields:
+            case {"name": str(name)}:
+                fields = {**fields, "name": current_name(name)}
+        return fields
 
     @model_validator(mode="before")
     @classmethod

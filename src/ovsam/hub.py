@@ -1,8 +1,8 @@
 """A model's name -> its file: the only place that says which one it is.
 
-`lite` ships with the package. The authors' releases are fetched from the Hugging Face hub and
-converted once; the weights of their adapter and head are for non-commercial use only (S-Lab
-licence). Anything else is the path of a checkpoint.
+`lite` ships with the package. Others are fetched from the Hugging Face hub and converted once: SAM,
+alone or with a CLIP that names, and the authors' releases, whose adapter and head are for
+non-commercial use only (S-Lab licence). Anything else is the path of a checkpoint.
 """
 
 from __future__ import annotations
@@ -10,16 +10,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
-from ovsam.errors import CheckpointError, UnknownModelError, first_line
+from ovsam.config import ModelConfig, current_name
+from ovsam.errors import CheckpointError, UnknownModelError
 from ovsam.files import sha256_of
-from ovsam.model.presets import MODELS, SAMS, SINGLE, split_baseline
+from ovsam.hub_file import HubFile, downloaded
+from ovsam.model.presets import (
+    MODELS,
+    SAMS,
+    SINGLE,
+    as_usable_baseline,
+    named_config,
+    split_baseline,
+)
 from ovsam.vocabulary.builtin import COCO_BASE, lvis_groups
 from ovsam.vocabulary.load import load_vocabulary
 
@@ -28,35 +35,112 @@ logger = logging.getLogger(__name__)
 SHIPPED = Path(__file__).parent / "weights" / "lite.safetensors"
 """The checkpoint of `lite`."""
 
-PROBE_SECONDS = 5.0  # to find out whether the hub answers at all; its client would try for longer
+
+def _meta(name: str, megabytes: int, what: str, sha256: str) -> HubFile:
+    """SAM as Meta released it, byte for byte, by its published SHA-256."""
+    return HubFile(
+        repository="ybelkada/segment-anything",
+        name=f"checkpoints/{name}",
+        megabytes=megabytes,
+        what=what,
+        licence="Apache-2.0",
+        sha256=sha256,
+    )
 
 
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a repository on the hub."""
-
-    repository: str
-    name: str
-
-    @property
-    def address(self) -> str:
-        """Where a person can download it by hand."""
-        return f"https://huggingface.co/{self.repository}/resolve/main/{self.name}"
+def _openai(name: str, megabytes: int, what: str) -> HubFile:
+    """OpenAI's CLIP as open_clip's authors keep it on the hub."""
+    return HubFile(
+        repository=f"timm/{name}_clip.openai",
+        name="open_clip_model.safetensors",
+        megabytes=megabytes,
+        what=what,
+        licence="MIT",
+    )
 
 
-_AUTHORS = "HarborYuan/ovsam_models"
+def _authors(name: str, megabytes: int, what: str) -> HubFile:
+    """A part of the authors' models."""
+    return HubFile(
+        repository="HarborYuan/ovsam_models",
+        name=name,
+        megabytes=megabytes,
+        what=what,
+        licence="S-Lab 1.0: non-commercial only",
+    )
+
+
+SAM_FILES = {
+    "mobile-sam": HubFile(
+        repository="dhkim2810/MobileSAM",
+        name="mobile_sam.pt",
+        megabytes=41,
+        what="MobileSAM",
+        licence="Apache-2.0",
+        sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+    ),
+    "sam-b": _meta(
+        "sam_vit_b_01ec64.pth",
+        375,
+        "SAM ViT-B",
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    "sam-l": _meta(
+        "sam_vit_l_0b3195.pth",
+        1250,
+        "SAM ViT-L",
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    "sam-h": _meta(
+        "sam_vit_h_4b8939.pth",
+        2565,
+        "SAM ViT-H",
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+}
+"""The weights of `SAMS`."""
+
+CLIP_FILES = {
+    "rn50": _openai("resnet50", 408, "CLIP RN50"),
+    "rn50x16": _openai("resnet50x16", 1164, "CLIP RN50x16"),
+    "rn50x64": _openai("resnet50x64", 2493, "CLIP RN50x64"),
+    "convnext-l": HubFile(
+        repository="laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup",
+        name="open_clip_pytorch_model.bin",
+        megabytes=1407,
+        what="LAION's CLIP ConvNeXt-L",
+        licence="MIT",
+        sha256="4572137af44b2e26f01f638337a59688ec289e9363e15c08dde16640afb86988",
+    ),
+}
+"""The weights of the CLIPs of `MODELS`."""
+
 _SHARED = {
-    "sam2clip": HubFile(_AUTHORS, "sam2clip_vith_rn50x16.pth"),
-    "sam": HubFile("ybelkada/segment-anything", "checkpoints/sam_vit_h_4b8939.pth"),
-    "clip": HubFile("timm/resnet50x16_clip.openai", "open_clip_model.safetensors"),
+    "sam2clip": _authors("sam2clip_vith_rn50x16.pth", 536, "Open-Vocabulary SAM's adapter"),
+    "sam": SAM_FILES["sam-h"],
+    "clip": CLIP_FILES["rn50x16"],
 }
 RELEASES: dict[str, dict[str, HubFile]] = {
-    "rn50x16-coco": {**_SHARED, "clip2sam": HubFile(_AUTHORS, "clip2sam_coco_rn50x16.pth")},
-    "rn50x16-lvis": {**_SHARED, "clip2sam": HubFile(_AUTHORS, "clip2sam_lvis_rn50x16.pth")},
+    f"rn50x16-{data}": {
+        **_SHARED,
+        "clip2sam": _authors(f"clip2sam_{data}_rn50x16.pth", 32, "its head and decoder"),
+    }
+    for data in ("coco", "lvis")
 }
-"""For each released model the files that `ovsam convert` wants."""
+"""The authors' models, and for each the files that `ovsam convert` wants."""
 
-NAMES = ("lite", *RELEASES)
+FETCHED: dict[str, dict[str, HubFile]] = {
+    **{sam: {"sam": SAM_FILES[sam]} for sam in SAMS},
+    **{
+        f"{sam}+{clip}": {"sam": SAM_FILES[sam], "clip": file}
+        for sam in SAMS
+        for clip, file in CLIP_FILES.items()
+    },
+    **RELEASES,
+}
+"""All models that come from the hub, with the files that they are made of."""
+
+NAMES = ("lite", *FETCHED)
 """The models whose weights come with their name; all others are given by path."""
 
 
@@ -65,9 +149,9 @@ class ModelFile:
     """What a model's name means.
 
     Attributes:
-        name: as it was given, without the ending of a baseline.
+        name: as it was given, without the ending of a baseline; of a SAM the present one.
         baseline: that ending, one of `ovsam.model.presets.BASELINES`; empty if there is none.
-        path: of the checkpoint; a release's is not there before it is fetched.
+        path: of the checkpoint; one that comes from the hub is not there before it is fetched.
     """
 
     name: str
@@ -81,7 +165,7 @@ def find_model(name: str, cache_dir: str | Path | None = None) -> ModelFile:
     Args:
         name: one of `NAMES` or the path of a checkpoint; with the ending of a baseline behind it
             or not, unless there is a file of just that name.
-        cache_dir: where releases are kept; by default the user's cache folder.
+        cache_dir: where converted models are kept; by default the user's cache folder.
 
     Raises:
         UnknownModelError: it is neither a name nor a path.
@@ -90,26 +174,30 @@ def find_model(name: str, cache_dir: str | Path | None = None) -> ModelFile:
     own, baseline = (name, "") if name in NAMES or os.path.isfile(name) else split_baseline(name)
     if own == "lite":
         path = SHIPPED
-    elif own in RELEASES:
-        path = _release_path(own, cache_dir)
+    elif current_name(own) in FETCHED:
+        own = current_name(own)
+        path = _cached_path(own, cache_dir)
     elif os.path.exists(own) or Path(own).suffix:  # what is no checkpoint its reader refuses
         path = Path(own)
-    elif own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
+    elif own.removesuffix(SINGLE) in MODELS:
         raise CheckpointError(
             f"The weights of '{own}' do not come with ovsam. Make a checkpoint with 'ovsam "
-            "convert' or 'ovsam train' (docs/baselines.md, docs/train.md) and give its path."
+            "convert' or 'ovsam train' (docs/checkpoints.md, docs/train.md) and give its path."
         )
     else:
+        alone = ", ".join(name for name in NAMES if "+" not in name)
         raise UnknownModelError(
-            f"Unknown model '{own}'. Choose {', '.join(NAMES)}, or give the path of a checkpoint."
+            f"Unknown model '{own}'. Choose {alone}, a SAM with + and a CLIP behind it "
+            f"({', '.join(CLIP_FILES)}), or give the path of a checkpoint."
         )
     return ModelFile(own, baseline, path)
 
 
 def fetch_model(name: str, cache_dir: str | Path | None = None) -> ModelFile:
-    """The file that a model's name means; a release is downloaded and converted at first.
+    """The file that a model's name means; one from the hub is fetched and converted at first.
 
-    Progress is shown, and an interrupted download goes on where it stopped.
+    Progress is shown. A connection that breaks is taken up again; files that are whole are kept for
+    the next try, and for other models that are made of them.
 
     Args:
         name: see `find_model`.
@@ -117,12 +205,19 @@ def fetch_model(name: str, cache_dir: str | Path | None = None) -> ModelFile:
 
     Raises:
         UnknownModelError, CheckpointError: see `find_model`; the hub cannot be reached (says what
-            to do); or the files are not what they should be.
+            to do); the files are not what they should be; or the baseline cannot be had.
     """
     found = find_model(name, cache_dir)
-    if found.name in RELEASES and not found.path.exists():
+    if found.name in FETCHED and not found.path.exists():
+        if found.baseline:  # it is refused before anything is fetched for it
+            as_usable_baseline(config_of(found.name), found.baseline)
         _fetch(found.name, found.path, found.path.parent / "hub" if cache_dir else None)
     return found
+
+
+def config_of(name: str) -> ModelConfig:
+    """The configuration of one of `NAMES`; the shipped and converted files may say more."""
+    return named_config("rn50x16" if name in RELEASES else name)
 
 
 def seen_classes(name: str) -> tuple[str, ...]:
@@ -137,22 +232,36 @@ def seen_classes(name: str) -> tuple[str, ...]:
     return (*groups["common"], *groups["frequent"], *(synonyms[0] for synonyms in coco))
 
 
-def _fetch(release: str, target: Path, downloads: Path | None) -> None:
-    """Download the files of a release and make its checkpoint; see `fetch_model`."""
-    logger.warning("Fetching %s: its weights are for non-commercial use only (S-Lab).", release)
-    paths = {part: _download(release, file, downloads) for part, file in RELEASES[release].items()}
+def _fetch(name: str, target: Path, cache_dir: Path | None) -> None:
+    """Download the files of a model and make its checkpoint; see `fetch_model`."""
+    files = FETCHED[name]
+    paths = {}
+    for part, file in files.items():
+        logger.warning(
+            "Fetching %s (%s MB): %s, %s.",
+            file.address,
+            f"{file.megabytes:,}",
+            file.what,
+            file.licence,
+        )
+        try:
+            paths[part] = downloaded(file, cache_dir)
+        except CheckpointError as error:
+            raise CheckpointError(_advice(name, str(error))) from error
 
     from ovsam.model.convert import convert
 
-    logger.info("Converting %s to %s", release, target)
+    logger.warning("Converting it to %s, once.", target)
+    released = name in RELEASES
     try:
         convert(
             target,
-            sam2clip=paths["sam2clip"],
-            clip2sam=paths["clip2sam"],
+            sam2clip=paths.get("sam2clip"),
+            clip2sam=paths.get("clip2sam"),
             sam=paths["sam"],
-            clip=paths["clip"],
-            seen_classes=seen_classes(release),
+            clip=paths.get("clip"),
+            model="rn50x16" if released else name,
+            seen_classes=seen_classes(name) if released else (),
         )
     except CheckpointError as error:
         raise CheckpointError(
@@ -161,7 +270,7 @@ def _fetch(release: str, target: Path, downloads: Path | None) -> None:
         ) from error
 
 
-def _release_path(name: str, cache_dir: str | Path | None) -> Path:
+def _cached_path(name: str, cache_dir: str | Path | None) -> Path:
     try:
         folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam") / "models"
     except RuntimeError as error:
@@ -171,45 +280,15 @@ def _release_path(name: str, cache_dir: str | Path | None) -> Path:
     return folder / f"{name}.safetensors"
 
 
-def _download(release: str, file: HubFile, folder: Path | None) -> Path:
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:  # what has been downloaded needs no network
-        return Path(
-            hf_hub_download(file.repository, file.name, cache_dir=folder, local_files_only=True)
-        )
-    except LocalEntryNotFoundError:
-        pass
-    if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
-        raise CheckpointError(_advice(release, "The Hugging Face hub cannot be reached"))
-    try:
-        return Path(hf_hub_download(file.repository, file.name, cache_dir=folder))
-    except Exception as error:  # the client passes on what the disk and the net give it
-        reason = f"'{file.name}' could not be fetched from the hub ({first_line(error)})"
-        raise CheckpointError(_advice(release, reason)) from error
-
-
-def _answers(address: str) -> bool:
-    request = urllib.request.Request(address, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
-            return True
-    except urllib.error.HTTPError:
-        return True  # it answered, if only to say no
-    except (OSError, ValueError):
-        return False
-
-
-def _advice(release: str, reason: str) -> str:
-    files = RELEASES[release]
+def _advice(name: str, reason: str) -> str:
+    files = FETCHED[name]
     addresses = " ".join(file.address for file in files.values())
     options = " ".join(f"--{part} {Path(file.name).name}" for part, file in files.items())
+    which = f"--seen {name}" if name in RELEASES else f"--model {name}"
     return (
         f"{reason}: use the model 'lite', which needs no download, or download these files on "
-        f"another machine ({addresses}), run 'ovsam convert {release}.safetensors {options} --seen "
-        f"{release}', and "
-        f"give the path of {release}.safetensors as the model."
+        f"another machine ({addresses}), run 'ovsam convert {name}.safetensors {options} {which}', "
+        f"and give the path of {name}.safetensors as the model."
     )
 
 

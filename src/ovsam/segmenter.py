@@ -107,11 +107,12 @@ class Segmenter(Computer, Protocol):
         zoom: bool | None = None,
         threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | None = None,
+        more_vocabularies: Sequence[Words] = (),
     ) -> list[Prediction]:
         """Masks and names for each prompt, painted: quicker than the two verbs one by one.
 
         `name_boxes_xyxy` has for each prompt the box `(4,)`, photo pixels, that is named in place
-        of its own.
+        of its own. `more_vocabularies` name the same masks, too: `Prediction.more_names`.
         """
 
     def prepare(

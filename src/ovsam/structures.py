@@ -275,6 +275,7 @@ class Prediction:
         calibrated: whether the scores of names are probabilities.
         logits: `(M, H, W)` what the masks were made from, positive = object, photo pixels; None
             unless they were asked for.
+        more_names: the names of the same masks over each further vocabulary that was asked for.
     """
 
     masks: NDArray[np.bool_]
@@ -287,6 +288,7 @@ class Prediction:
     kinds: tuple[Label | None, ...] = ()
     calibrated: bool = False
     logits: NDArray[np.float32] | None = None
+    more_names: tuple[Names, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.masks)

@@ -26,14 +26,18 @@ def test_calibrate_writes_the_model_with_what_it_found(
     files = [f"{number}.png" for number in range(21)]
     write_coco(Path("val.json"), Path("photos"), ["cat", "dog"], files)
     words = ["calibrate", "val.json", "--images", "photos", "--model", "tiny.safetensors"]
+    words += ["--vocabulary", "cat, dog, mug, tree, lamp", "--vocabulary", "tiger cat, cat, dog"]
     result = CliRunner().invoke(cli.app, [*words, "-o", "out.safetensors", "--json", "out.json"])
     assert result.exit_code == 0, result.output
-    assert "42 instances, 5 classes" in result.stdout
+    for count in (5, 3):
+        assert f"42 instances, {count} classes" in result.stdout
     report = json.loads(Path("out.json").read_text())
     config, tensors = load_checkpoint("out.safetensors")
-    assert config.calibration.temperature == report["temperature"] != 1
-    assert config.calibration.threshold == report["threshold"]
-    assert config.calibration.classes == report["classes"] == 5
+    first, second = report["by_vocabulary"].values()
+    assert (first["classes"], second["classes"]) == (report["classes"], 3) == (5, 3)
+    for fit, found in zip(config.calibration.fits, (second, first), strict=True):
+        assert fit.temperature == found["temperature"] != 1
+        assert (fit.threshold, fit.classes) == (found["threshold"], found["classes"])
     assert [half["instances"] for half in report["halves"]] == [20, 22]
     assert min(half["right"] for half in report["halves"]) < 20
     assert "warning: the model names only" in result.stderr
@@ -83,3 +87,12 @@ def test_calibrate_refuses_a_name_before_any_work(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == 2
     assert "must end in .safetensors" in result.stderr
+
+
+def test_calibrate_refuses_two_lists_of_one_length(tmp_path: Path) -> None:
+    write_coco(tmp_path / "val.json", tmp_path / "photos", ["cat", "dog"], ["0.png"])
+    words = ["calibrate", str(tmp_path / "val.json"), "--images", str(tmp_path / "photos")]
+    words += ["--vocabulary", "cat, dog", "--vocabulary", "dog, tiger cat"]
+    result = CliRunner().invoke(cli.app, [*words, "-o", str(tmp_path / "out.safetensors")])
+    assert result.exit_code == 2
+    assert "both have 2 classes, and a model has one calibration for each size" in result.stderr

@@ -59,7 +59,7 @@ def test_sam_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a CLIP: SAM's masks at SAM's size, and no names."""
     paths, encoder = write_sam_and_clip(tmp_path, monkeypatch, image_size=1024)
     output = str(tmp_path / "out.safetensors")
-    line = ["convert", output, "--model", "sam-vit-b", "--sam", str(paths["sam"])]
+    line = ["convert", output, "--model", "sam-b", "--sam", str(paths["sam"])]
     refused = CliRunner().invoke(app, [*line, "--clip", str(paths["clip"])])
     assert refused.exit_code == 2
     assert "is made from sam; got sam, clip" in refused.stderr
@@ -87,7 +87,7 @@ def assert_segments(
     line = ["segment", photo, "--box", "10,10,50,40", "--model", model, "--json", str(written)]
     result = CliRunner().invoke(app, [*line, "-o", str(folder / "drawn.png")])
     assert result.exit_code == 0, result.output
-    assert "sam-vit-b has masks alone, so no object has a name." in result.stdout
+    assert "sam-b has masks alone, so no object has a name." in result.stdout
     assert (folder / "drawn.png").is_file()
     [one] = json.loads(written.read_text())["objects"]
     box = ovsam.Prompt(box_xyxy=[10, 10, 50, 40])
@@ -103,7 +103,7 @@ def test_a_sam_and_a_clip_make_a_baseline(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     offer(monkeypatch)
     paths, encoder = write_sam_and_clip(tmp_path, monkeypatch)
-    name, output = f"sam-vit-b+{NAME}-{cuts}-crop", str(tmp_path / "out.safetensors")
+    name, output = f"sam-b+{NAME}-{cuts}-crop", str(tmp_path / "out.safetensors")
     files = ["--sam", str(paths["sam"]), "--clip", str(paths["clip"])]
     line = ["convert", output, "--model", name, *files]
     refused = CliRunner().invoke(app, [*line, "--clip2sam", str(tmp_path / "clip2sam.pth")])

@@ -71,9 +71,10 @@ def test_our_labels(run: Run, fake: FakePredictor) -> None:
     """Every box is an emu to us, be it one or not."""
     fake.answers = ("emu", "emu")
     result = run(
-        *CALL, "--labels", "ours", "--vocabulary", "person, emu, cup", "--json", "report.json"
+        *CALL, "--labels", "ours", "--vocabulary", "person, emu, *9 cup", "--json", "report.json"
     )
     assert result.exit_code == 0, result.output
+    assert fake.vocabulary.log_weights is None, "weights do not count here"
     assert "names by vocabulary custom" in result.stdout
     content = json.loads(Path("report.json").read_text())
     assert content["by_class"]["person"] == 0

@@ -88,7 +88,27 @@ def test_evaluate_writes_a_report(run: Run) -> None:
         "model": {"name": "lite", "sha256": hashlib.sha256(SHIPPED.read_bytes()).hexdigest()},
         "limit": None,
         "crowds": "left-out",
+        "prior": True,
     }
+
+
+@pytest.mark.usefixtures("fake")
+def test_weights_count_unless_no_prior_is_given(run: Run, fake: FakePredictor) -> None:
+    write_annotations()
+    Path("mine.txt").write_text("*3 cat\ndog\n")
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "mine.txt")
+    reports = []
+    for more in ((), ("--no-prior",)):
+        result = run(*call, "--journal", "all.jsonl", "--json", "report.json", *more)
+        if more:  # another vocabulary: its journal is another's
+            assert_error(result, "vocabulary", 1)
+            result = run(*call, "--json", "report.json", *more)
+        assert result.exit_code == 0, result.output
+        reports.append(json.loads(Path("report.json").read_text()))
+        assert (fake.vocabulary.log_weights is None) == bool(more)
+    assert [report["vocabulary"] for report in reports] == ["mine", "mine, without prior"]
+    assert [report["provenance"]["prior"] for report in reports] == [True, False]
+    assert_error(run(*call, "--clicks", "2", "--no-prior"), "leave out --prior, or --clicks", 2)
 
 
 @pytest.mark.usefixtures("fake")
@@ -212,3 +232,35 @@ def test_an_oracle_names_what_a_model_cannot(run: Run, fake: FakePredictor) -> N
     assert report["outcomes"][0]["rank"] == 0
     assert report["outcomes"][0]["score"] == 1.0
     assert "names by an oracle" in result.stdout.replace("\n", " ")
+
+
+@pytest.mark.usefixtures("fake")
+def test_evaluate_with_several_vocabularies(run: Run) -> None:
+    write_annotations()
+    Path("long.txt").write_text("tiger cat\ndog\n")
+    call = ("evaluate", "instances.json", "--images", ".", "--vocabulary", "instances.json")
+    result = run(*call, "--vocabulary", "long.txt", "--json", "report.json")
+    assert result.exit_code == 0, result.output
+    assert "has kinds of 'cat' but not the class itself" in result.stderr
+    assert "0.0% are the annotated class itself" in result.stdout.replace("\n", " ")
+    report = json.loads(Path("report.json").read_text())
+    assert list(report["by_vocabulary"]) == ["instances.json", "long.txt"]
+    one, other = report["by_vocabulary"].values()
+    assert (report["accuracy"], report["accuracy_by_meaning"]) == (1.0, 1.0)
+    assert (one["accuracy"], one["iou"]) == (1.0, 1.0)
+    assert (other["accuracy"], other["accuracy_by_meaning"], other["iou"]) == (0.0, 1.0, 1.0)
+    assert other["right_levels_below"] == 2.0
+    digest = hashlib.sha256(Path("long.txt").read_bytes()).hexdigest()
+    known = report["provenance"]
+    assert known["vocabulary"]["name"] == "instances.json"
+    assert known["more_vocabularies"] == [{"name": "long.txt", "sha256": digest}]
+    for words, message in (
+        (("--vocabulary", "instances.json"), "'instances.json' is given twice"),
+        (("--vocabulary", "long.txt", "--oracle-names"), "--oracle-names goes with one vocabulary"),
+        (("--vocabulary", "long.txt", "--unseen", "cat"), "--unseen goes with one vocabulary"),
+        (
+            ("--vocabulary", "long.txt", "--reliability", "trust.png"),
+            "--reliability goes with one vocabulary",
+        ),
+    ):
+        assert_error(run(*call, *words), message, 2)

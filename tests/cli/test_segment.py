@@ -13,7 +13,7 @@ from PIL import Image
 import ovsam
 from cli.commands import Run, assert_error
 from fakes import FakePredictor
-from ovsam.config import CalibrationConfig
+from ovsam.config import CalibrationConfig, CalibrationFit
 from ovsam.geometry import decode_rle
 from ovsam.structures import Label
 
@@ -234,10 +234,12 @@ def test_segment_says_where_scores_are_no_probabilities(run: Run, fake: FakePred
     said = result.stdout.replace("\n", " ")
     assert "only rank them: the model was never calibrated, see 'ovsam calibrate'. None is" in said
     assert json.loads(Path("out.json").read_text())["objects"][0]["calibrated"] is False
-    fake.calibration = CalibrationConfig(classes=2)
+    fake.calibration = CalibrationConfig(fits=(CalibrationFit(classes=2),))
     said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
     assert "only rank them: the model was calibrated with 2 names, not with 80. None is" in said
-    fake.calibration = CalibrationConfig(classes=200)  # of which the threshold holds
+    fake.calibration = CalibrationConfig(
+        fits=(CalibrationFit(classes=200),)
+    )  # of which the threshold holds
     said = run("segment", "photo.jpg", "--point", "5,5").stdout.replace("\n", " ")
     assert "was calibrated with 200 names, not with 80. wrote" in said
     fake.calibrated = True
@@ -251,3 +253,11 @@ def test_overlay_shows_the_object(run: Run) -> None:
         difference = np.abs(np.asarray(photo).astype(int) - np.asarray(drawn)).sum(axis=2)
     assert difference[150, 150] > 30
     assert difference[195, 150] == 0
+
+
+def test_segment_without_the_prior(run: Run, fake: FakePredictor) -> None:
+    words = ("segment", "photo.jpg", "--point", "50,50", "--vocabulary", "*3 cat, dog")
+    for more, name in (((), "custom"), (("--no-prior",), "custom, without prior")):
+        assert run(*words, *more, "--json", "out.json").exit_code == 0
+        assert json.loads(Path("out.json").read_text())["vocabulary"]["name"] == name
+        assert (fake.vocabulary.log_weights is None) == bool(more)

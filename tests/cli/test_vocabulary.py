@@ -245,3 +245,20 @@ def assert_one_sentence(result: Any, message: str, code: int) -> None:
     assert len(errors) == 1
     assert errors[0].startswith("error: ")
     assert message in errors[0]
+
+
+def test_weights_are_shown_as_they_are_typed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("!~*3 cat, kitty\n*0.125 dog\n'*2 cup'\n*1 bed\n*1e-6 '!x'\n")
+    shown = output("show", str(path))
+    assert shown.splitlines()[1:] == [
+        "!~*3 cat, kitty", "*0.125 dog", '"*2 cup"', "bed", '*1e-06 "!x"'
+    ]  # fmt: skip
+    (tmp_path / "again.txt").write_text(shown)
+    again = load_vocabulary(tmp_path / "again.txt")
+    assert again.fingerprint == load_vocabulary(path).fingerprint
+
+
+def test_diff_of_weights() -> None:
+    shown = output("diff", "*3 cat, dog", "cat, dog")
+    assert shown.endswith("\nin both, with other weights (1):\n  cat (3, 1)\n")

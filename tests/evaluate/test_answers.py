@@ -109,5 +109,7 @@ def test_a_journal_of_names_is_none_of_masks(images: Path, tmp_path: Path) -> No
     journal = tmp_path / "run.jsonl"
     fake = FakePredictor().as_predictor()
     evaluate(fake, annotated(*TWO), images, prompts="box", job=Job(journal))
-    with pytest.raises(OutputError, match="begun with measures 'masks and names', not 'masks'"):
+    with pytest.raises(
+        OutputError, match="begun with measures 'masks and names, also by meaning', not 'masks'"
+    ):
         evaluate(fake, annotated(*TWO), images, prompts="box", oracle_names=True, job=Job(journal))

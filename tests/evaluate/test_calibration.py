@@ -11,19 +11,13 @@ from PIL import Image
 from ovsam import extras
 from ovsam.errors import OutputError, OvsamError
 from ovsam.evaluate.calibration import Bin, Calibration, calibrate, draw_reliability
-from ovsam.evaluate.metrics import Outcome
-
-
-def named(score: float, rank: int) -> Outcome:
-    return Outcome("cat", area=1.0, iou=1.0, boundary_iou=1.0, rank=rank, score=score)
-
 
 # Two of 0.9, one of them right (off by 0.4); 0.2, which ends the third bin, wrong; 1.0 right.
-FOUR = [named(0.9, 0), named(0.2, 1), named(0.9, -1), named(1.0, 0)]
+FOUR = ([0.9, 0.2, 0.9, 1.0], [True, False, False, True])
 
 
 def test_four_by_hand() -> None:
-    calibration = calibrate(FOUR)
+    calibration = calibrate(*FOUR)
     assert len(calibration.bins) == 15
     filled = {i: part for i, part in enumerate(calibration.bins) if part.instances}
     assert filled == {
@@ -36,7 +30,7 @@ def test_four_by_hand() -> None:
 
 
 def test_bins_touch_and_take_every_score() -> None:
-    calibration = calibrate([named(i / 30, 0) for i in range(31)])
+    calibration = calibrate([i / 30 for i in range(31)], [True] * 31)
     assert [part.instances for part in calibration.bins] == [3, *[2] * 14], "0 is in the first"
     assert calibration.bins[0].low == 0
     assert calibration.bins[-1].high == 1
@@ -45,17 +39,16 @@ def test_bins_touch_and_take_every_score() -> None:
 
 
 def test_scores_that_can_be_trusted_have_no_error() -> None:
-    right_in_four = [named(0.75, 0), named(0.75, 0), named(0.75, 0), named(0.75, 2)]
-    assert calibrate(right_in_four).error == 0
+    assert calibrate([0.75] * 4, [True, True, True, False]).error == 0
 
 
 def test_nothing() -> None:
-    assert calibrate([]).error is None
-    assert calibrate([]).bins[3] == Bin(3 / 15, 4 / 15, 0, None, None)
+    assert calibrate([], []).error is None
+    assert calibrate([], []).bins[3] == Bin(3 / 15, 4 / 15, 0, None, None)
 
 
 def test_json() -> None:
-    content = calibrate(FOUR, count=2).as_dict()
+    content = calibrate(*FOUR, count=2).as_dict()
     assert json.loads(json.dumps(content, allow_nan=False)) == {
         "ece": pytest.approx((0.2 + 3 * (2.8 / 3 - 2 / 3)) / 4),
         "bins": [
@@ -74,12 +67,12 @@ def test_json() -> None:
 def test_the_plot_is_the_same_each_time(tmp_path: Path) -> None:
     one, other = tmp_path / "one.png", tmp_path / "other.png"
     for path in (one, other):
-        draw_reliability(calibrate(FOUR), "lite, [box] prompts", path)
+        draw_reliability(calibrate(*FOUR), "lite, [box] prompts", path)
     assert one.read_bytes() == other.read_bytes()
     with Image.open(one) as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 300
-    draw_reliability(calibrate(FOUR[:1]), "lite, [box] prompts", other)
+    draw_reliability(calibrate([0.9], [True]), "lite, [box] prompts", other)
     assert one.read_bytes() != other.read_bytes()
 
 
@@ -91,4 +84,4 @@ def test_a_plot_that_cannot_be_written(tmp_path: Path) -> None:
 def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "_is_installed", lambda module: module != "matplotlib")
     with pytest.raises(OvsamError, match=r"The reliability plot needs matplotlib, .*\[train\]'"):
-        draw_reliability(calibrate(FOUR), "lite", tmp_path / "one.png")
+        draw_reliability(calibrate(*FOUR), "lite", tmp_path / "one.png")

@@ -11,7 +11,7 @@ import pytest
 from coco_rows import polygon, row
 from evaluate.drawn import TWO, annotated
 from fakes import FakePredictor
-from ovsam.evaluate.instances import evaluate
+from ovsam.evaluate.instances import Report, evaluate, evaluate_vocabularies
 from ovsam.evaluate.kinds import EvaluationKind
 from ovsam.evaluate.metrics import Outcome, Summary
 from ovsam.formats.coco import parse_annotations
@@ -42,8 +42,8 @@ def test_box_prompts_by_hand(images: Path) -> None:
     assert content["instances"] == 2
     assert content["photos"] == 2  # the one without instances is not even read
     assert content["by_class"] == {
-        "cat": Summary(1.0, 1.0, 1.0, 1.0, 1).as_dict(),
-        "coffee mug": Summary(0.5, 28 / 64, 0.0, 1.0, 1).as_dict(),
+        "cat": Summary(1.0, 1.0, 1.0, 1.0, 1, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0).as_dict(),
+        "coffee mug": Summary(0.5, 28 / 64, 0.0, 1.0, 1, 0.0, 0.0, 0.0, 1.0).as_dict(),
     }
     assert content["outcomes"] == [
         {
@@ -55,6 +55,8 @@ def test_box_prompts_by_hand(images: Path) -> None:
             "rank": (0, 2)[i],
             "name": "cat",
             "score": 0.5,
+            "rank_by_meaning": (0, 2)[i],
+            "levels_below": (0, None)[i],
         }
         for i in range(2)
     ]
@@ -121,3 +123,48 @@ def test_unseen_classes_are_novel(images: Path) -> None:
     by_novelty = report.groups["by_novelty"]
     assert by_novelty["novel"].iou == 1
     assert by_novelty["base"].iou == 0.5
+
+
+def test_a_kind_of_the_annotated_class_is_right_by_meaning(images: Path) -> None:
+    """Of "dalmatian, tiger cat, coffee mug" the first is wrong for a cat, and the second right."""
+    vocabulary = load_vocabulary("dalmatian, tiger cat, cat, coffee mug")
+    fake = FakePredictor(vocabulary=vocabulary)
+    report = evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
+    assert [(one.rank, one.rank_by_meaning) for one in report.outcomes] == [(2, 1), (3, 3)]
+    fake = FakePredictor(vocabulary=vocabulary, answers=["tiger cat"])
+    report = evaluate(fake.as_predictor(), annotated(*TWO), images, prompts="box")
+    cat, mug = report.outcomes
+    assert (cat.rank, cat.rank_by_meaning, cat.levels_below) == (2, 0, 2)
+    assert (mug.rank_by_meaning, mug.levels_below) == (3, None)
+    content: Any = report.as_dict()
+    assert (content["accuracy"], content["accuracy_by_meaning"]) == (0.0, 0.5)
+    assert (content["right_itself"], content["right_levels_below"]) == (0.0, 2.0)
+    assert content["calibration"]["ece"] == 0.5  # the score 0.5 and never right
+    assert content["calibration_by_meaning"]["ece"] == 0.0
+
+
+def test_several_vocabularies_name_the_same_masks(images: Path, tmp_path: Path) -> None:
+    """The first has no mug, so that object counts in the second alone."""
+    lists = [load_vocabulary("cat, dog"), load_vocabulary("dog, coffee mug, tiger cat")]
+    fake = FakePredictor(vocabulary=lists[0])
+    journal = tmp_path / "run.jsonl"
+
+    def both() -> tuple[Report, ...]:
+        return evaluate_vocabularies(
+            fake.as_predictor(), annotated(*TWO), images, lists, prompts="box", job=Job(journal)
+        )
+
+    reports = both()
+    assert fake.encode_calls == 2
+    assert len(fake.prompts) == 2, "each object is segmented once"
+    first, second = reports
+    assert [(one.annotation_id, one.rank) for one in first.outcomes] == [(1, 0)]
+    assert first.not_counted.objects_unlisted == 1
+    assert [(one.annotation_id, one.rank, one.rank_by_meaning) for one in second.outcomes] == [
+        (1, -1, 2),
+        (2, 1, 1),
+    ]
+    assert [one.iou for one in second.outcomes] == [1.0, 0.5]
+    assert second.kinds_alone == ("cat",)
+    assert [one.outcomes for one in both()] == [first.outcomes, second.outcomes]
+    assert fake.encode_calls == 2, "the journal has them"

@@ -22,8 +22,8 @@ from photo_folder import rectangle
 SIZE = (60, 80)  # a diagonal of 100 pixels, so boundaries are 2 wide
 
 OUTCOMES = [
-    Outcome("person", area=1023.9, iou=0.2, boundary_iou=0.1, rank=0, score=0.9),
-    Outcome("cat", area=1024.0, iou=0.4, boundary_iou=0.2, rank=4, score=0.5),
+    Outcome("person", 1023.9, 0.2, 0.1, rank=0, score=0.9, rank_by_meaning=0, levels_below=0),
+    Outcome("cat", 1024.0, 0.4, 0.2, rank=4, score=0.5, rank_by_meaning=0, levels_below=3),
     Outcome("cat", area=9215.9, iou=0.6, boundary_iou=0.4, rank=5, score=0.5),
     Outcome("person", area=9216.0, iou=1.0, boundary_iou=0.7, rank=-1, score=0.5),
 ]
@@ -45,7 +45,8 @@ def test_sizes_follow_coco_thresholds() -> None:
         "medium": 2,
         "large": 1,
     }
-    assert by_size["small"] == Summary(0.2, 0.1, 1.0, 1.0, 1)
+    assert by_size["small"] == Summary(0.2, 0.1, 1.0, 1.0, 1, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)
+    assert by_size["large"] == Summary(1.0, 0.7, 0.0, 0.0, 1, 0.0, 0.0, 0.0, 0.0)
     assert by_size["medium"].iou == pytest.approx(0.5)
     assert by_size["medium"].accuracy_top5 == 0.5
     assert by_size["large"].accuracy_top5 == 0.0
@@ -54,9 +55,29 @@ def test_sizes_follow_coco_thresholds() -> None:
 def test_classes_in_alphabetical_order() -> None:
     by_class = summarise_by_class(OUTCOMES)
     assert list(by_class) == ["cat", "person"]
-    assert by_class["cat"].as_dict() == pytest.approx(Summary(0.5, 0.3, 0.0, 0.5, 2).as_dict())
-    assert by_class["person"].as_dict() == pytest.approx(Summary(0.6, 0.4, 0.5, 0.5, 2).as_dict())
+    cats = Summary(0.5, 0.3, 0.0, 0.5, 2, 0.0, 0.5, 0.5, 0.5, 0.0, 3.0)
+    people = Summary(0.6, 0.4, 0.5, 0.5, 2, 0.0, 0.5, 0.5, 0.5, 1.0, 0.0)
+    assert by_class["cat"].as_dict() == pytest.approx(cats.as_dict())
+    assert by_class["person"].as_dict() == pytest.approx(people.as_dict())
     assert summarise_by_class([]) == {}
+
+
+def test_by_meaning() -> None:
+    """Two of four are right at first, the class itself and a kind three levels below it."""
+    third = Outcome("cat", 1.0, 0.6, 0.4, rank=-1, score=0.5, rank_by_meaning=2)
+    summary = summarise([*OUTCOMES[:2], third, OUTCOMES[3]])
+    assert (summary.accuracy, summary.accuracy_top5) == (0.25, 0.5)
+    assert (summary.accuracy_by_meaning, summary.accuracy_by_meaning_top5) == (0.5, 0.75)
+    assert (summary.right_itself, summary.right_levels_below) == (0.5, 1.5)
+    wrong = summarise([OUTCOMES[3]])
+    assert (wrong.right_itself, wrong.right_levels_below) == (None, None)
+
+
+def test_shares_of_low_iou() -> None:
+    """An IoU of 0.2 or 0.5 itself is not below."""
+    outcomes = [Outcome("cat", 1.0, iou, 0.0, 0, 0.5) for iou in (0.0, 0.19, 0.2, 0.49, 0.5)]
+    summary = summarise(outcomes)
+    assert (summary.share_below20, summary.share_below50) == (0.4, 0.8)
 
 
 def test_base_and_novel() -> None:

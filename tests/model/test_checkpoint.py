@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ovsam.config import CalibrationConfig
+from ovsam.config import CalibrationConfig, CalibrationFit
 from ovsam.errors import CheckpointError
 from ovsam.model.checkpoint import (
     load_checkpoint,
@@ -61,7 +61,12 @@ def test_another_configuration_leaves_all_else(tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
     save_checkpoint(path, tensors(), SMALL, {"licence": "MIT"}, half=True)
     before, stored = read_metadata(path), load_file(path)
-    config = replace(SMALL, calibration=CalibrationConfig(temperature=2, threshold=0.1, classes=80))
+    config = replace(
+        SMALL,
+        calibration=CalibrationConfig(
+            fits=(CalibrationFit(temperature=2, threshold=0.1, classes=80),)
+        ),
+    )
     save_with_config(path, path, config)
     assert load_checkpoint(path)[0] == config
     after = read_metadata(path)

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ovsam.config import DecoderConfig
+import ovsam
+from ovsam.config import DecoderConfig, TinyViTConfig
 from ovsam.errors import CheckpointError
-from ovsam.model.build import expected_state
+from ovsam.model import presets
+from ovsam.model.build import build, expected_state
 from ovsam.model.convert import (
     KEY_MAP,
     KEY_MAP_SAM_DECODER,
@@ -164,3 +169,51 @@ def test_seen_classes_of_lvis_are_those_not_rare(tmp_path: Path) -> None:
     assert seen_classes_of(tmp_path / "names.txt") == ("cat", "dog")
     (tmp_path / "list.json").write_text('["cat", {"name": "Dog", "synonyms": ["puppy"]}]')
     assert seen_classes_of(tmp_path / "list.json") == ("cat", "dog")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the peak")
+def test_converting_takes_the_memory_of_the_model_once(tmp_path: Path) -> None:
+    """SAM ViT-B at its true size, in a process of its own: 375 MB of weights."""
+    parts = {"sam.": "image_encoder."}
+    state = {}
+    for name, tensor in expected_state(named_config("sam-b")).items():
+        part = next((part for part in parts if name.startswith(part)), "")
+        state[parts.get(part, "") + name.removeprefix(part)] = torch.zeros(tensor.shape)
+    torch.save(state, tmp_path / "sam.pth")
+    size = sum(tensor.nbytes for tensor in state.values())
+    assert size > 370e6
+    code = (
+        "import re, sys, pathlib, ovsam.model.convert as c;"
+        "status = pathlib.Path('/proc/self/status');"
+        "peak = lambda: 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1]);"
+        "before = peak(); c.convert(sys.argv[1], sam=sys.argv[2], model='sam-b');"
+        "print(peak() - before)"
+    )
+    paths = [str(tmp_path / "out.safetensors"), str(tmp_path / "sam.pth")]
+    line = [sys.executable, "-c", code, *paths]
+    environment = {**os.environ, "PYTHONPATH": str(Path(ovsam.__file__).parents[1])}
+    result = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
+    assert int(result.stdout) < 1.5 * size
+
+
+def test_mobile_sam_is_its_file_under_other_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trunk's own classifier is of no use; everything else is, and nothing changes."""
+    small = TinyViTConfig(dims=(8, 8, 8, 8), depths=(1, 1, 1, 1), heads=(1, 2, 2))
+    monkeypatch.setitem(presets.SAMS, "mobile-sam", small)
+    model = build(named_config("mobile-sam"))
+    theirs = {
+        key.replace("sam.", "image_encoder.", 1) if key.startswith("sam.") else key: tensor
+        for key, tensor in model.state_dict().items()
+    }
+    head = {"norm_head.weight": (8,), "norm_head.bias": (8,), "head.weight": (1000, 8)}
+    unused = {f"image_encoder.{key}": torch.zeros(shape) for key, shape in head.items()}
+    torch.save({**theirs, **unused}, tmp_path / "mobile_sam.pt")
+    output = tmp_path / "mobile-sam.safetensors"
+    config = convert(output, sam=tmp_path / "mobile_sam.pt", model="mobile-sam")
+    assert (config.sam, config.names_objects) == (small, False)
+    assert "SAM: Apache-2.0." in read_metadata(output)["licence"]
+    restored = restore(output).model
+    torch.testing.assert_close(dict(restored.state_dict()), dict(model.state_dict()))

@@ -131,7 +131,16 @@ def test_whatever_a_field_holds(
         (("fusion_alpha",), 1.5, "fusion_alpha: Input should be less than or equal to 1"),
         (("logit_scale",), float("inf"), "logit_scale: Input should be a finite number"),
         (("seen_classes",), [1] * 100_000, "seen_classes.0: Input should be a valid string"),
-        (("calibration", "temperature"), 0, "calibration.temperature: Input should be greater"),
+        (
+            ("calibration",),
+            {"temperature": 0, "classes": 80},
+            "calibration.fits.0.temperature: Input should be greater",
+        ),
+        (
+            ("calibration",),
+            {"fits": [{"classes": 80}, {"classes": 80}]},
+            "calibration: fits must be of different numbers of classes and ascend",
+        ),
         ((), {"a" * 500 + str(i): 1 for i in range(5000)}, "5,003 things are wrong with it"),
         ((), {**as_json(WHOLE), "a\nb" * 99: 1}, r"'a\nba\nba"),
     ],

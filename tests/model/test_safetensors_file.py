@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from foreign_files import as_json, packed, refused, replaced, unpacked, with_metadata
@@ -20,7 +22,7 @@ from ovsam.hub import SHIPPED
 from ovsam.model.checkpoint import load_checkpoint
 from ovsam.model.presets import MODELS
 from ovsam.model.restore import restore
-from ovsam.model.safetensors_file import HEADER_BYTES, SafetensorsFile
+from ovsam.model.safetensors_file import HEADER_BYTES, SafetensorsFile, write_safetensors
 
 
 def empty(_: Path, path: Path) -> None:
@@ -201,3 +203,32 @@ def test_what_is_refused_takes_no_memory(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 400
+
+
+def test_what_is_written_is_what_others_read(tmp_path: Path) -> None:
+    """By safetensors itself, too: all kinds of numbers, views, nothing, and any text."""
+    tensors = {
+        "half": torch.arange(3).half(),
+        "turned": torch.arange(6.0).reshape(2, 3).T,
+        "count": torch.tensor(5),
+        "none": torch.zeros(0, 4),
+        "brief": torch.arange(5).bfloat16()[1:4],
+    }
+    metadata = {"said": '«naïve»\n"', "format": "x"}
+    path = tmp_path / "a.safetensors"
+    write_safetensors(path, tensors, metadata)
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata() == metadata
+    with SafetensorsFile(path) as own:
+        for read in (own.tensors(), load_file(path)):
+            assert read.keys() == tensors.keys()
+            for name, tensor in tensors.items():
+                assert read[name].dtype == tensor.dtype and torch.equal(read[name], tensor), name
+    assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").mkdir()
+    with pytest.raises(OSError):
+        write_safetensors(tmp_path / "a.safetensors", {"a": torch.zeros(3)}, {})
+    assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]

@@ -112,12 +112,12 @@ def test_a_checkpoint_s_path_may_have_a_baseline_behind_it() -> None:
 
 
 def test_sam_alone_has_no_trunk() -> None:
-    assert {part.name for part in counted("sam-vit-h").parts} == {
+    assert {part.name for part in counted("sam-h").parts} == {
         "SAM's encoder",
         "prompt encoder",
         "mask decoder",
     }
-    assert counted("sam-vit-h").paper == pytest.approx((2.9986e12, 641.09e6), rel=0.005)
+    assert counted("sam-h").paper == pytest.approx((2.9986e12, 641.09e6), rel=0.005)
 
 
 def test_masks_alone_need_no_region_head() -> None:
@@ -152,7 +152,7 @@ def test_attention_is_counted() -> None:
 
 
 def test_names() -> None:
-    assert {"rn50", "rn50x16", "rn50x64", "convnext-l", "sam-vit-h"} <= set(model_names())
+    assert {"rn50", "rn50x16", "rn50x64", "convnext-l", "sam-h"} <= set(model_names())
     with pytest.raises(CheckpointError, match=r"no model 'resnet'.*rn50x16"):
         complexity("resnet")
 

@@ -50,14 +50,15 @@ def test_markdown(page: Page, tmp_path: Path) -> None:
     assert "- 3: not ours" in text
     assert "\novsam train clip2sam-lite" in text
     assert (
-        "- IoU: of 2 pairs that the paper orders, 0 come out so, 1 the other way round, 1 differ "
-        "by no more than 2 standard errors." in text
+        "- IoU: of 2 pairs that are published in an order, 0 come out so, 1 the other way "
+        "round, 1 differ by no more than 2 standard errors." in text
     )
-    assert "- IoU, against the paper: Plain is better than Trained by 10.0 ± 1.0." in text
+    assert "- IoU, against what is published: Plain is better than Trained by 10.0 ± 1.0." in text
     assert "top-1:" not in text
     assert (
-        "- top-5: of 1 pairs that the paper orders, 0 come out so, 0 the other way round, 0 differ "
-        "by no more than 2 standard errors, 1 are not compared, the same object by object." in text
+        "- top-5: of 1 pairs that are published in an order, 0 come out so, 0 the other way "
+        "round, 0 differ by no more than 2 standard errors, 1 are not compared, the "
+        "same object by object." in text
     )
     for shown in ("(costs.png)", "(both.png)", "Not drawn: it is missing.", "ovsam pictures <y>"):
         assert shown in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 
 from made_run import SET, folders, outcome, write_report
+from ovsam.paper.commands import report_command
 from ovsam.paper.complexity import complexity
 from ovsam.paper.order import pairs
 from ovsam.paper.reports import Reports
 from ovsam.paper.results import Results
 from ovsam.paper.table_set import Folders, TableSet, read_table_set
+from ovsam.vocabulary.load import load_vocabulary
 
 counted = cache(complexity)
 OUTCOMES = [outcome(1, "person", 0.5, 0), outcome(2, "person", 0.7, 3), outcome(3, "cat", 0.1, -1)]
@@ -46,7 +49,7 @@ def test_figures_costs_and_gaps(where: Folders, tables: TableSet) -> None:
     assert [cell.value for cell in plain.cells[2:]] == [costs.total, costs.parameters]
     assert [cell.paper for cell in plain.cells] == [50, 40, 3000, None]
     assert plain.gaps == ()
-    assert plain.sources == (f"{where.report('plain/box')}: 3 instances, 2 photos",)
+    assert plain.sources == (f"measured here: {where.report('plain/box')}: 3 instances, 2 photos",)
     missing = f"not measured: {where.report('trained/box')} is missing"
     assert [cell.value for cell in trained.cells] == [None, None, costs.total, costs.parameters]
     assert trained.gaps == (missing,)
@@ -120,12 +123,25 @@ def test_run_folder_can_move(tmp_path: Path, where: Folders, tables: TableSet) -
     assert row.cells[1].value == pytest.approx(1 / 3)
 
 
+def test_published_figures_of_others_have_their_source(where: Folders, tables: TableSet) -> None:
+    table = tables.tables[0]
+    cited = replace(table.rows[0], source="Segment Anything, Table 5")
+    found = Results(Reports(tables, where)).fill(replace(table, rows=(cited, *table.rows[1:])))
+    assert [row.sources for row in found.rows] == [
+        ("published: Segment Anything, Table 5",),
+        (),
+        (),
+    ]
+    with pytest.raises(ValueError, match="source is of published figures"):
+        replace(cited, paper=())
+
+
 def test_what_a_report_left_out_stands_beside_its_source(where: Folders, tables: TableSet) -> None:
     """Reports of older versions, as all the others here, do not say."""
     left_out = {"crowd_regions": 2, "photos_beyond_limit": 0}
     path = write_report(where, "plain/box", OUTCOMES, not_counted=left_out)
     [source] = Results(Reports(tables, where)).fill(tables.tables[0]).rows[0].sources
-    assert source == f"{path}: 3 instances, 2 photos; do not count: 2 crowd regions"
+    assert source == f"measured here: {path}: 3 instances, 2 photos; do not count: 2 crowd regions"
 
 
 @pytest.mark.parametrize(
@@ -194,3 +210,48 @@ def test_order_of_near_ones_is_open(where: Folders, tables: TableSet) -> None:
     table = tables.tables[0]
     [pair] = pairs(Results(Reports(tables, where)), table, table.columns[1])
     assert (pair.difference, pair.error, pair.verdict) == (0.25, 0.25, "open")
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ([{"name": "22k", "sha256": load_vocabulary("22k").fingerprint}], None),
+        ([{"name": "22k", "sha256": "0"}], "vocabulary 22k of another content"),
+        ([{"name": "lvis", "sha256": "0"}], "no vocabulary 22k"),
+        (None, "no vocabulary 22k"),
+    ],
+)
+def test_names_by_meaning_of_a_longer_list(
+    tmp_path: Path, where: Folders, more: object, problem: str | None
+) -> None:
+    figure = "by_vocabulary.22k.accuracy_by_meaning"
+    content = SET.replace('figure = "accuracy"', f'figure = "{figure}"')
+    content = content.replace("zoom = false", 'zoom = false\nmore_vocabularies = ["22k"]')
+    (tmp_path / "set.toml").write_text(content)
+    tables = read_table_set(str(tmp_path / "set.toml"))
+    path = write_report(
+        where, "plain/box", OUTCOMES, by_vocabulary={"22k": {"accuracy_by_meaning": 0.625}}
+    )
+    report = json.loads(path.read_text())
+    if more is not None:
+        report["provenance"]["more_vocabularies"] = more
+    path.write_text(json.dumps(report))
+    row = Results(Reports(tables, where)).fill(tables.tables[0]).rows[0]
+    assert row.cells[1].value == (0.625 if problem is None else None)
+    assert [str(problem) in gap for gap in row.gaps] == ([] if problem is None else [True])
+    command = report_command(tables, "plain/box", where)
+    assert "--vocabulary coco-ov --vocabulary 22k --model" in command
+
+
+def test_names_by_meaning_are_compared_object_by_object(tmp_path: Path, where: Folders) -> None:
+    """Two of three are right by meaning with the plain model, one with the other."""
+    (tmp_path / "set.toml").write_text(
+        SET.replace('figure = "accuracy"', 'figure = "accuracy_by_meaning"')
+    )
+    tables = read_table_set(str(tmp_path / "set.toml"))
+    for name, ranks in (("plain/box", (0, 0, 3)), ("trained/box", (0, 2, -1))):
+        rows = [one | {"rank_by_meaning": r} for one, r in zip(OUTCOMES, ranks, strict=True)]
+        write_report(where, name, rows, accuracy_by_meaning=0.5)
+    [pair] = pairs(Results(Reports(tables, where)), tables.tables[0], tables.tables[0].columns[1])
+    assert (pair.better, pair.worse) == ("Trained", "Plain")
+    assert pair.difference == pytest.approx(-1 / 3)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ovsam
-from ovsam.config import BaselineConfig, CalibrationConfig, ModelConfig
+from ovsam.config import BaselineConfig, CalibrationConfig, CalibrationFit, ModelConfig
 from ovsam.errors import CheckpointError
 from ovsam.geometry import mask_to_box_xyxy
 from ovsam.hub import SHIPPED
@@ -166,11 +166,11 @@ def test_by_name_and_by_path(tmp_path: Path) -> None:
 
 
 def test_models_without_weights_say_how_to_get_them() -> None:
-    for name in ("sam-vit-h", "sam-vit-b+rn50-feature-crop", "rn50", "rn50-single"):
+    for name in ("rn50", "rn50-single"):
         with pytest.raises(CheckpointError, match=r"do not come with ovsam.*'ovsam convert'"):
             ovsam.load(name)
-    with pytest.raises(CheckpointError, match=r"nothing to name with: choose 'sam-vit-h'"):
-        named_config("sam-vit-h-image-crop")
+    with pytest.raises(CheckpointError, match=r"nothing to name with: choose 'sam-h'"):
+        named_config("sam-h-image-crop")
 
 
 def test_a_baseline_has_no_baseline() -> None:
@@ -182,5 +182,10 @@ def test_a_baseline_has_no_baseline() -> None:
 
 def test_a_baseline_is_not_calibrated_as_the_model_is() -> None:
     """Its scores are others: no temperature and no threshold of theirs fits them."""
-    config = replace(TINY, calibration=CalibrationConfig(temperature=2, threshold=0.4, classes=80))
+    config = replace(
+        TINY,
+        calibration=CalibrationConfig(
+            fits=(CalibrationFit(temperature=2, threshold=0.4, classes=80),)
+        ),
+    )
     assert as_baseline(config, "-image-crop").calibration == CalibrationConfig()

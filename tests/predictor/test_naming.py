@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ovsam.config import CalibrationConfig, ModelConfig
+from ovsam.config import CalibrationConfig, CalibrationFit, ModelConfig
 from ovsam.errors import PromptError, UsageError
 from ovsam.images.frame import Frame
 from ovsam.predictor.naming import Namer, _boxes
@@ -22,7 +22,9 @@ from tiny_model import TINY, HashedText, tiny_model, tiny_predictor
 
 
 def calibrated(temperature: float, threshold: float = 0.0, classes: int = 5) -> ModelConfig:
-    calibration = CalibrationConfig(temperature=temperature, threshold=threshold, classes=classes)
+    calibration = CalibrationConfig(
+        fits=(CalibrationFit(temperature=temperature, threshold=threshold, classes=classes),)
+    )
     return replace(TINY, calibration=calibration)
 
 
@@ -76,6 +78,39 @@ def test_scores_of_a_much_shorter_list_are_no_probabilities() -> None:
     assert (two.none_of_these, three.none_of_these) == ((True,), (True,))
 
 
+def test_each_length_of_list_has_its_own_calibration() -> None:
+    """Two names and five: the log scores over either are divided by its own temperature."""
+    fits = (
+        CalibrationFit(temperature=2.0, threshold=1.0, classes=2),
+        CalibrationFit(temperature=0.5, threshold=0.0, classes=5),
+    )
+    plain = tiny_predictor()
+    fitted = tiny_predictor(replace(TINY, calibration=CalibrationConfig(fits=fits)))
+    photo = plain.encode(blobs(0))
+    for words, temperature, refused in (("cat, dog", 2.0, True), (None, 0.5, False)):
+        [before] = plain.predict(photo, PROMPTS["box"], vocabulary=words)
+        [after] = fitted.predict(photo, PROMPTS["box"], vocabulary=words)
+        first, second = before.labels[0][:2]
+        ratio = (first.score / second.score) ** (1 / temperature)
+        assert after.labels[0][0].score / after.labels[0][1].score == pytest.approx(ratio, rel=1e-3)
+        assert after.none_of_these == (refused,)
+        assert after.calibrated
+
+
+def test_several_vocabularies_name_the_same_masks(
+    predictor: Predictor, photo: EncodedImage
+) -> None:
+    lists = ["cat, dog", "mug, lamp, tree"]
+    [together] = predictor.predict(photo, PROMPTS["box"], more_vocabularies=lists)
+    [own] = predictor.predict(photo, PROMPTS["box"])
+    assert together.labels == own.labels
+    assert (together.masks == own.masks).all()
+    for words, names in zip(lists, together.more_names, strict=True):
+        [alone] = predictor.predict(photo, PROMPTS["box"], vocabulary=words)
+        assert names.labels == alone.labels
+        assert names.none_scores == pytest.approx(alone.none_scores)
+
+
 def test_a_model_that_was_never_calibrated_says_so(
     predictor: Predictor, photo: EncodedImage
 ) -> None:
@@ -110,7 +145,11 @@ def test_an_uncertain_name_comes_with_its_kind(
 
 
 def named(
-    probabilities: list[float], vocabulary: Vocabulary, top: int = 1, threshold: float = 0.0
+    probabilities: list[float],
+    vocabulary: Vocabulary,
+    top: int = 1,
+    threshold: float = 0.0,
+    temperature: float = 1.0,
 ) -> Names:
     """What is said of one mask with these probabilities, the background's last."""
 
@@ -128,7 +167,8 @@ def named(
                 return [np.log(np.array([probabilities], np.float32))]
 
     fixed: Any = Fixed()
-    namer = Namer(fixed, fixed, CalibrationConfig())
+    fits = (CalibrationFit(temperature=temperature),)
+    namer = Namer(fixed, fixed, CalibrationConfig(fits=fits))
     nothing: Any = None
     return namer.names(nothing, [], [], namer.query(vocabulary, top, threshold))[0]
 
@@ -315,3 +355,42 @@ def test_masks_need_no_text_model(zoom: bool) -> None:
     predictor = tiny_predictor(text=text, zoom=zoom)
     predictor.segment(predictor.encode(blobs(0)), list(PROMPTS.values()))
     assert not text.asked
+
+
+def test_weights_are_a_prior_of_names_that_score_alike() -> None:
+    """The two share what none of these leaves as 3 to 1; its own share is weighted against both."""
+    plain, weighted = load_vocabulary("cat, dog"), load_vocabulary("*3 cat, dog")
+    even = [0.25, 0.25, 0.5]
+    assert [score for _, score in named(even, plain, top=2).labels[0]] == pytest.approx([0.25] * 2)
+    found = named(even, weighted, top=2)
+    # 0.75, 0.25 and 0.5 over their sum
+    assert [name for name, _ in found.labels[0]] == ["cat", "dog"]
+    assert [score for _, score in found.labels[0]] == pytest.approx([0.5, 1 / 6])
+    assert found.none_scores.tolist() == pytest.approx([1 / 3])
+    first, second = (score for _, score in found.labels[0])
+    assert first / (first + second) == pytest.approx(0.75)
+    assert named(even, weighted.unweighted(), top=2).labels == named(even, plain, top=2).labels
+
+
+def test_weights_change_which_name_comes_first() -> None:
+    names = load_vocabulary("cat, *0.5 dog, *100 !emu")
+    [[first, second]] = named([0.3, 0.4, 0.0, 0.3], names, top=2).labels
+    assert (first.name, second.name) == ("cat", "dog")
+    assert first.score == pytest.approx(0.3 / (0.3 + 0.2 + 0.3))
+
+
+def test_a_temperature_comes_after_the_weights() -> None:
+    found = named([0.25, 0.25, 0.5], load_vocabulary("*9 cat, dog"), top=2, temperature=2)
+    shares = np.sqrt([2.25, 0.25, 0.5])
+    assert [*(score for _, score in found.labels[0]), *found.none_scores] == pytest.approx(
+        shares / shares.sum()
+    )
+
+
+def test_kinds_add_up_weighted_names() -> None:
+    shares = [0.2, 0.2, 0.4, 0.2]  # 0.4 for dogs, or 0.8 of 1.4 if each is met three times as often
+    assert named(shares, load_vocabulary("beagle, poodle, idea")).kinds == (None,)
+    [kind] = named(shares, load_vocabulary("*3 beagle, *3 poodle, idea")).kinds
+    assert kind is not None
+    assert kind.name == "dog"
+    assert kind.score == pytest.approx(1.2 / 1.8)

@@ -140,3 +140,22 @@ def test_threads_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(ask, range(200)))
+
+
+def test_weights_share_the_embeddings(embedder: ClassEmbedder, encoder: CountingEncoder) -> None:
+    plain = load_vocabulary("cat/kitten, dog")
+    made = embedder.prototypes(plain)
+    for weighted in (load_vocabulary("*3 cat/kitten, dog"), plain.with_weights({"dog": 2})):
+        assert embedder.prototypes(embedder.readable(weighted)) is made
+    assert encoder.embedded == ["cat", "dog", "kitten"]
+
+
+def test_a_built_in_vocabulary_is_read_well_with_any_weights(
+    embedder: ClassEmbedder, encoder: CountingEncoder
+) -> None:
+    for names in (
+        load_vocabulary("22k").unweighted(),
+        load_vocabulary("coco").with_weights({"dog": 2}),
+    ):
+        assert embedder.readable(names) is names
+    assert not encoder.was_read

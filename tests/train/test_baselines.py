@@ -87,7 +87,7 @@ def test_sam_is_fine_tuned(
         "data.0.images=coco_sample/train2017 prompts.count=2 scene.size=256"
     )
     changes = " ".join(f"--set {change}" for change in tiny.split())
-    name = f"sam-vit-b+{NAME}-feature-crop"
+    name = f"sam-b+{NAME}-feature-crop"
     files = "--set start.sam=whole_sam.pth --set start.clip=clip.safetensors"
     line = f"train sam-coco --data . --set model={name} {changes}"
     wrong = CliRunner().invoke(app, f"{line} {files} -o wrong --set scene.size=64".split())
@@ -119,8 +119,8 @@ def test_sam_alone_is_fine_tuned(
         "data.0.images=coco_sample/train2017 start.sam=whole_sam.pth"
     )
     changes = " ".join(f"--set {change}" for change in tiny.split())
-    invoke(f"train sam-coco --data . --set model=sam-vit-b {changes} -o tuned")
-    model = restore(tmp_path / "tuned" / "sam-vit-b.safetensors").model.state_dict()
+    invoke(f"train sam-coco --data . --set model=sam-b {changes} -o tuned")
+    model = restore(tmp_path / "tuned" / "sam-b.safetensors").model.state_dict()
     sam = torch.load(tmp_path / "whole_sam.pth", weights_only=True)
     before = {name.replace("image_encoder.", "sam."): value for name, value in sam.items()}
     assert model.keys() == before.keys()

@@ -14,7 +14,7 @@ from ovsam.train.recipe_file import RECIPES, read_recipe
 DISTILL = """
 stage = "distill"
 model = "rn50"
-teacher = "sam-vit-h"
+teacher = "sam-h"
 
 [[data]]
 path = "sa1b"

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import ovsam
 from ovsam.cli.app import app
-from ovsam.config import CalibrationConfig
+from ovsam.config import CalibrationConfig, CalibrationFit
 from ovsam.errors import TrainingError, VocabularyError
 from ovsam.model.restore import restore
 from ovsam.text.bank import Bank
@@ -113,7 +113,10 @@ def recipe_start(checkpoint: str):  # type: ignore[no-untyped-def]
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(name: str, settings: object) -> InitialModel:  # noqa: ARG001
-        model = tiny_model(replace(TINY, calibration=CalibrationConfig(temperature=2)), seed=5)
+        model = tiny_model(
+            replace(TINY, calibration=CalibrationConfig(fits=(CalibrationFit(temperature=2),))),
+            seed=5,
+        )
         return InitialModel(model, {}, {"licence": "none"}, names_learnt=True)
 
     def prototypes(

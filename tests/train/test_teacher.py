@@ -111,9 +111,9 @@ def test_sam_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return from_file.network.vit  # type: ignore[return-value]
 
     monkeypatch.setattr(timm, "create_model", create_model)
-    teacher = load_teacher("sam-vit-l")
+    teacher = load_teacher("sam-l")
     assert calls == [("samvit_large_patch16", True, 0)]
-    assert (teacher.name, teacher.fingerprint) == ("sam-vit-l", from_file.fingerprint)
+    assert (teacher.name, teacher.fingerprint) == ("sam-l", from_file.fingerprint)
 
 
 def test_no_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +121,8 @@ def test_no_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError("no route")
 
     monkeypatch.setattr(timm, "create_model", create_model)
-    with pytest.raises(CheckpointError, match=r"'sam-vit-h' cannot be fetched .* official \.pth"):
-        load_teacher("sam-vit-h")
+    with pytest.raises(CheckpointError, match=r"'sam-h' cannot be fetched .* official \.pth"):
+        load_teacher("sam-h")
 
 
 def test_every_tensor_that_does_not_fit_is_named(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_every_tensor_that_does_not_fit_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "size", "message"),
     [
-        ("nonesuch", None, "Unknown teacher 'nonesuch'. Choose sam-vit-b, "),
+        ("nonesuch", None, "Unknown teacher 'nonesuch'. Choose sam-b, "),
         ("lite-oracle", None, "Leave '-oracle' out and run 'ovsam evaluate' with --oracle-names"),
         ("missing.pth", None, "There is no file 'missing.pth'"),
         ("missing.safetensors", None, "There is no checkpoint at 'missing.safetensors'"),

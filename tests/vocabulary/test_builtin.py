@@ -12,6 +12,7 @@ from ovsam.vocabulary.builtin import (
     COCO_NOVEL,
     builtin_notes,
     builtin_vocabularies,
+    builtin_weights,
     lvis_groups,
 )
 from ovsam.vocabulary.load import load_vocabulary
@@ -235,8 +236,11 @@ def row_of(vocabulary: str, name: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("name", builtin_vocabularies())
 def test_fingerprints_of_the_built_in_ones(name: str) -> None:
     """Cached vectors are found, and reports compared, by them: they do not change unnoticed."""
+    vocabulary = load_vocabulary(name)
+    is_weighted = name in ("imagenet21k", "22k")
+    assert (vocabulary.fingerprint != vocabulary.names_fingerprint) == is_weighted
     assert (
-        load_vocabulary(name).fingerprint[:12]
+        vocabulary.names_fingerprint[:12]
         == {
             "coco": "8f3d6aeeaf9c",
             "coco-ov": "fde386a4068c",
@@ -252,3 +256,20 @@ def test_fingerprints_of_the_built_in_ones(name: str) -> None:
 @pytest.mark.parametrize("name", ["Dinning Table", "Trash bin Can", "Cutting/chopping Board"])
 def test_objects365_is_known_by_the_spelling_of_its_files(name: str) -> None:
     assert load_vocabulary("objects365").class_of(name) is not None
+
+
+@pytest.mark.parametrize("name", builtin_vocabularies())
+def test_long_vocabularies_know_how_ordinary_things_are(name: str) -> None:
+    """Those that others measure with do not; every weight that ships is of a class."""
+    vocabulary = load_vocabulary(name)
+    weights = {entry.name: entry.weight for entry in vocabulary.entries if entry.weight != 1}
+    assert weights == builtin_weights(name)
+    assert bool(weights) == (name in ("imagenet21k", "22k"))
+
+
+def test_an_ordinary_thing_outweighs_a_rare_one() -> None:
+    names = load_vocabulary("22k")
+    weights = {entry.name: entry.weight for entry in names.entries}
+    assert weights["bus"] > weights["neck brace"]
+    assert weights["cat"] > weights["tiger cat"]
+    assert weights["umbrella"] > weights["umbrella plant"] == 1

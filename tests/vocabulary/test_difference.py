@@ -19,3 +19,11 @@ def test_order_and_case_make_no_difference() -> None:
     first = Vocabulary.from_names(["cat", "dog/hound"])
     second = Vocabulary.from_names(["Dog/Hound", "CAT"])
     assert not Difference.between(first, second)
+
+
+def test_other_weights_are_a_difference() -> None:
+    first = Vocabulary.from_names(["*3 cat", "dog", "*2 cup"])
+    second = Vocabulary.from_names(["*2 cup", "dog", "*0.5 CAT"])
+    found = Difference.between(first, second)
+    assert found.weights == {"cat": (3, 0.5)}
+    assert found

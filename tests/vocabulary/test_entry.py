@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ovsam.errors import VocabularyError
@@ -26,6 +28,12 @@ from ovsam.vocabulary.entry import (
         ("!~cup", Entry("cup", ("cup",), False, True), False),
         ("~ 'bag, paper'", Entry("bag, paper", ("bag, paper",), True, True), True),
         ("bag, 'paper bag'", Entry("bag", ("bag", "paper bag")), False),
+        ("*3 cup", Entry("cup", ("cup",), weight=3), False),
+        (" !*0.5 cup/mug", Entry("cup", ("cup", "mug"), False, weight=0.5), False),
+        ("*1e-6~cup", Entry("cup", ("cup",), unseen=True, weight=1e-6), False),
+        ("*2'*3 cup'", Entry("*3 cup", ("*3 cup",), weight=2), True),
+        ("cup *3", Entry("cup *3", ("cup *3",)), False),
+        ("*3", None, False),
         ("!", None, False),
         ("", None, False),
     ],
@@ -92,3 +100,27 @@ def test_texts_that_are_no_classes() -> None:
         typed_entries("v", ["a", "!"])
     with pytest.raises(VocabularyError, match="new class of vocabulary 'v' has an empty name"):
         new_entry("v", " / ")
+
+
+@pytest.mark.parametrize(
+    "text", ["* cat", "*x cat", "*0 cat", "*-1 cat", "*nan cat", "*2e6 cat", "*3*3 cat", "*3cat"]
+)
+def test_a_typed_weight_that_is_none(text: str) -> None:
+    with pytest.raises(VocabularyError) as caught:
+        typed_entry(text)
+    assert str(caught.value) == (
+        "A * before a name is followed by the weight of the class, a number from 0.000001 to "
+        f"1,000,000, as in '*3 cat'; got {text!r}. In quotes a * is part of the name."
+    )
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, float("nan"), 1e-7, 1_000_001, "3", None, True])
+def test_a_weight_that_is_none(weight: Any) -> None:
+    with pytest.raises(VocabularyError, match=r"Class 'cat' has the weight .*Give a number from"):
+        Entry("cat", ("cat",), weight=weight)
+
+
+def test_a_weight_may_be_any_number() -> None:
+    numbers: list[Any] = [3, np.float32(3), np.int64(3)]
+    for weight in numbers:
+        assert type(Entry("cat", ("cat",), weight=weight).weight) is float

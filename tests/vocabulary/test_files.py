@@ -276,3 +276,44 @@ def test_rare_classes_of_an_lvis_file_are_unseen(tmp_path: Path) -> None:
     ]
     (tmp_path / "lvis.json").write_text(json.dumps({"categories": categories}))
     assert load_vocabulary(tmp_path / "lvis.json").novel == ("yak",)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("v.txt", "*2.5 cat, kitty\n!*4 'mug'\ncup\n"),
+        ("v.csv", "name,weight,synonyms,seen\ncat,2.5,kitty,\n!mug,4,,\ncup,,,\n"),
+        ("v.csv", "name;synonym;weight\ncat;kitty;2.5\n!mug;;4\ncup\n"),
+        (
+            "v.json",
+            '[{"name": "cat", "synonyms": ["kitty"], "weight": 2.5}, {"name": "!mug", "weight": 4},'
+            ' "cup"]',
+        ),
+    ],
+)
+def test_weights_of_files(tmp_path: Path, file: str, content: str) -> None:
+    (tmp_path / file).write_text(content)
+    made = load_vocabulary(tmp_path / file)
+    assert made.synonyms == (("cat", "kitty"), ("mug",), ("cup",))
+    assert [entry.weight for entry in made.entries] == [2.5, 4, 1]
+    assert made.answerable == (True, False, True)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("v.txt", "dog\n*ten cat\n", r"followed by the weight of the class.*got '\*ten cat'"),
+        ("v.csv", "name,weight\ncat,ten\n", "says 'ten' in the column 'weight' of 'cat'"),
+        ("v.csv", "name,weight\ncat,nan\n", "Class 'cat' has the weight nan"),
+        ("v.csv", "name,weight\ncat,3,kitty\n", "which of them is 'weight' cannot be told"),
+        ("v.json", '[{"name": "cat", "weight": "3"}]', "Class 'cat' has the weight '3'"),
+        ("v.json", '[{"name": "cat", "weight": 1e9}]', "Class 'cat' has the weight 1000000000.0"),
+    ],
+)
+def test_weights_of_files_that_are_none(
+    tmp_path: Path, file: str, content: str, message: str
+) -> None:
+    (tmp_path / file).write_text(content)
+    with pytest.raises(VocabularyError, match=message) as caught:
+        load_vocabulary(tmp_path / file)
+    assert str(tmp_path / file) in str(caught.value)

@@ -104,3 +104,14 @@ def test_marks_that_contradict_each_other(tmp_path: Path) -> None:
         load_vocabulary(path)
     path.write_text("name,synonyms,seen\ncat,kitty,no\nkitty,,no\n")
     assert load_vocabulary(path).novel == ("cat",)
+
+
+def test_one_meaning_has_the_weight_that_is_given() -> None:
+    for names in ("*3 sofa, couch", "sofa, *3 couch", "*3 sofa, *3 couch"):
+        [entry] = load_vocabulary(names).entries
+        assert (entry.synonyms, entry.weight) == (("sofa", "couch"), 3)
+    with pytest.raises(
+        VocabularyError,
+        match=r"'couch' and 'sofa', which mean the same, with the weights 2 and 3\. Give both the",
+    ):
+        load_vocabulary("*3 sofa, *2 couch")

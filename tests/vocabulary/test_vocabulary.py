@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from ovsam.errors import VocabularyError
@@ -165,3 +166,35 @@ def test_several_kinds_may_stand_between_commas() -> None:
     assert coco.only("animal, vehicle").classes == coco.only("animal", "vehicle").classes
     with pytest.raises(VocabularyError, match="no kind to keep"):
         coco.only(" , ")
+
+
+def test_weights_by_name_and_back() -> None:
+    weighted = PETS.with_weights({"cat": 8, "puppy": 0.5})
+    assert [entry.weight for entry in weighted.entries] == [8, 0.5, 1]
+    assert weighted.log_weights is not None
+    np.testing.assert_allclose(weighted.log_weights, [2.0794415, -0.6931472, 0], rtol=1e-6)
+    assert (weighted.name, weighted.classes) == ("pets, edited", PETS.classes)
+    more = weighted.with_weights({"dog": 4})
+    assert [entry.weight for entry in more.entries] == [8, 4, 1], "the others keep theirs"
+    plain = weighted.unweighted()
+    assert (plain.entries, plain.log_weights) == (PETS.entries, None)
+    assert plain.name == "pets, edited, without prior"
+    assert PETS.unweighted() is PETS
+    with pytest.raises(VocabularyError, match="has no class 'cow' to get a weight"):
+        PETS.with_weights({"cow": 2})
+    with pytest.raises(VocabularyError, match="Class 'dog' has the weight 0"):
+        PETS.with_weights({"puppy": 0})
+
+
+def test_only_the_whole_fingerprint_follows_weights() -> None:
+    weighted, other = (PETS.with_weights({"cat": weight}) for weight in (2, 3))
+    assert len({each.fingerprint for each in (PETS, weighted, other)}) == 3
+    assert len({each.names_fingerprint for each in (PETS, weighted, other)}) == 1
+    assert PETS.fingerprint == PETS.names_fingerprint == weighted.unweighted().fingerprint
+
+
+def test_edits_keep_weights() -> None:
+    pets = Vocabulary.from_names(["*3 Cat/kitten", "dog/puppy", "*2 cup"])
+    made = pets.with_class("*5 cow").renamed("cat", "lion").without("dog").only("animal")
+    assert [(entry.name, entry.weight) for entry in made.entries] == [("lion", 3), ("cow", 5)]
+    assert pets.with_unseen(["cat"]).entries[0].weight == 3

@@ -55,6 +55,7 @@ def test_photos_are_dropped_when_they_are_large_together() -> None:
 
 
 def test_vocabulary_is_a_builtin_name_or_class_names() -> None:
+    assert parse_vocabulary("*3 cat, dog").entries[0].weight == 3
     assert len(parse_vocabulary(" coco ")) == 80
     assert parse_vocabulary("cat, dog/puppy\ncoffee mug,").classes == ("cat", "dog", "coffee mug")
     assert parse_vocabulary("cat,").classes == parse_vocabulary("cat").classes == ("cat",)

@@ -8,9 +8,11 @@ Run it in the developers' environment (timm has to be importable), on any Linux 
     python -m tools.vocabularies packages
 
 `coco.txt` and `imagenet1k.txt` are read, these written: `lvis.txt`, `lvis_groups.txt`,
-`objects365.txt`, `objects365_spellings.txt`, `imagenet21k.txt`, `22k.txt`, `synsets.txt`. The
-others are kept by hand. What people decided about names is in `data/`. With the packages in
-OVSAM_DATA/vocabulary_packages, `scripts/test --long` says whether what ships is what is written.
+`objects365.txt`, `objects365_spellings.txt`, `imagenet21k.txt`, `22k.txt`, `synsets.txt`,
+`imagenet21k_weights.txt`, `22k_weights.txt`. The others are kept by hand. What people decided
+about names, and how much each source says of how ordinary a thing is, is in `data/`. With the
+packages in OVSAM_DATA/vocabulary_packages, `scripts/test --long` says whether what ships is what is
+written.
 """
 
 from __future__ import annotations

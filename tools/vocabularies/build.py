@@ -11,6 +11,7 @@ from tools.vocabularies.imagenet import imagenet21k_entries, imagenet_files
 from tools.vocabularies.lvis import lvis_entries, lvis_files
 from tools.vocabularies.meanings import give_synsets, kinds_among, merged_synsets
 from tools.vocabularies.objects365 import objects365_entries, objects365_files
+from tools.vocabularies.prior import Ordinariness, sense_counts, weight_files
 from tools.vocabularies.synsets import synset_files
 from tools.vocabularies.text_file import TextFile
 from tools.vocabularies.union import union_entries, union_files
@@ -60,10 +61,12 @@ def build(packages: Path) -> dict[str, TextFile]:
     left_out = kinds_among(in_21k, people, wordnet) - elsewhere
     united = [entry for entry in imagenet21k if entry.synset not in left_out]
     union = union_entries(vocabularies | {"imagenet21k": united}, merged, choices.names, wordnet)
+    ordinariness = Ordinariness(vocabularies, sense_counts(wordnet.counts, merged), choices.prior)
     return {
         **lvis_files(lvis),
         **objects365_files(objects365, choices.objects365),
         **imagenet_files(imagenet21k),
         **union_files(union, vocabularies, len(left_out)),
         **synset_files(union, vocabularies, people, wordnet),
+        **weight_files(union, imagenet21k, merged, ordinariness),
     }

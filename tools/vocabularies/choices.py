@@ -36,6 +36,16 @@ class Names(_Strict):
     added: dict[str, list[str]]
 
 
+class Prior(_Strict):
+    """`prior.toml`: what the log weights of classes are summed up from."""
+
+    everyday: float
+    objects365_rank: float
+    imagenet1k: float
+    sense_count: float
+    lvis: dict[str, float]
+
+
 class Choices(_Strict):
     """All of them. `senses` has "" for a name that means nothing WordNet has."""
 
@@ -44,6 +54,7 @@ class Choices(_Strict):
     same_senses: dict[str, list[str]]
     people: People
     names: Names
+    prior: Prior
 
 
 def read_choices() -> Choices:

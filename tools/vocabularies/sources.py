@@ -29,7 +29,7 @@ def wordnet(packages: Path) -> WordNet:
         capture_output=True,
     ).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        files = ("index.noun", "data.noun", "noun.exc")
+        files = ("index.noun", "data.noun", "noun.exc", "cntlist.rev")
         return WordNet(*(_text(tar, f"share/wordnet/{name}") for name in files))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,14 +24,16 @@ class WordNet:
         index: `index.noun`, each noun with its senses, the most common first.
         data: `data.noun`, the synsets.
         exceptions: `noun.exc`, irregular plurals.
+        counts: `cntlist.rev`, how often texts that were tagged by hand have a sense.
 
     Attributes:
         senses: for each noun, in lower case, its synsets, the most common sense first.
         synsets: all synsets.
         singulars: for each irregular plural what it is the plural of.
+        counts: how often the tagged texts mean a synset, where they do.
     """
 
-    def __init__(self, index: str, data: str, exceptions: str) -> None:
+    def __init__(self, index: str, data: str, exceptions: str, counts: str) -> None:
         self.senses: dict[str, list[str]] = {}
         for line in _entries(index):
             fields = line.split()
@@ -40,6 +43,13 @@ class WordNet:
         self.singulars = {
             _plain(line.split()[0]): _plain(line.split()[1]) for line in exceptions.splitlines()
         }
+        self.counts: Counter[str] = Counter()
+        for line in counts.splitlines():
+            key, number, times = line.split()  # dog%1:05:00:: 1 42, where 1: says that it is a noun
+            name, _, place = key.rpartition("%")
+            synset = self.find(f"{name}.n.{number}") if place.startswith("1:") else None
+            if synset is not None:  # some senses are of an older WordNet
+                self.counts[synset] += int(times)
 
     def find(self, sense: str) -> str | None:
         """The synset of a sense such as `aerosol.n.02`; None where WordNet has no such noun."""

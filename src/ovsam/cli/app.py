@@ -63,7 +63,8 @@ def _add(panel: str, *commands: Callable[..., None]) -> None:
 
 
 # In the order of the help, whose panels say who needs them.
-_add(options.SEGMENT, segment.segment, serve.demo, models.models)
+_add(options.SEGMENT, segment.segment, serve.demo)
+app.add_typer(models.app, name="models", rich_help_panel=options.SEGMENT)
 app.add_typer(vocabulary.app, name="vocabulary", rich_help_panel=options.SEGMENT)
 _add(options.MEASURE, evaluate.evaluate, compare.compare, detections.evaluate_detections)
 _add(options.MEASURE, detections.detect, calibrate.calibrate)

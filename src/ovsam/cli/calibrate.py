@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +12,11 @@ import typer
 from ovsam.cli import options
 from ovsam.cli.progress import bar, embed_names
 from ovsam.cli.report import check_outputs, print_left_out, print_written
-from ovsam.errors import OvsamError
+from ovsam.errors import OvsamError, UsageError, quoted
 
 if TYPE_CHECKING:
     from ovsam.evaluate.temperature import Fit
+    from ovsam.vocabulary.vocabulary import Vocabulary
 
 
 def calibrate(
@@ -32,7 +34,8 @@ def calibrate(
         ),
     ],
     images: options.ImagesBeside = None,
-    vocabulary: options.Vocabulary = "coco",
+    vocabulary: options.Vocabularies = ["coco"],  # noqa: B006  # which Typer copies
+    prior: options.Prior = True,
     crowds: options.Crowds = "left-out",
     json_path: options.Json = None,
     model: options.Model = "lite",
@@ -42,7 +45,8 @@ def calibrate(
     """Make a model's scores probabilities, by photos that it was not trained on.
 
     Finds the temperature under which the annotated names are most likely, and the score below
-    which an object is none of the vocabulary's classes. Masks and the order of names stay.
+    which an object is none of the vocabulary's classes, for each vocabulary: a model's scores over
+    80 names and over 22,000 need their own. Masks and the order of names stay.
 
     Example: `ovsam calibrate val.json --images photos -o mine.safetensors`
     """
@@ -52,12 +56,14 @@ def calibrate(
     from ovsam.vocabulary.load import load_vocabulary
 
     check_output(output, (".safetensors",), [annotations, Path(model)])
-    check_outputs(json_path, [annotations, Path(vocabulary)])
+    check_outputs(json_path, [annotations, *map(Path, vocabulary)])
     content, images_dir = read_annotated(annotations, images, crowds)
-    names = load_vocabulary(vocabulary)
+    names = [options.narrowed(load_vocabulary(one), None, prior=prior) for one in vocabulary]
+    _check_sizes(names)
 
     import ovsam
-    from ovsam.evaluate.objects import evaluated_objects
+    from ovsam.config import CalibrationConfig
+    from ovsam.evaluate.objects import objects_by_vocabulary
     from ovsam.evaluate.photos import chosen_photos
     from ovsam.evaluate.scores import collect_scores
     from ovsam.evaluate.temperature import fit
@@ -65,8 +71,8 @@ def calibrate(
     from ovsam.model.checkpoint import save_with_config
 
     photos = chosen_photos(content, images_dir, limit)
-    evaluated_objects(content, photos, names)
-    predictor = ovsam.load(model, vocabulary=names, device=device)
+    objects_by_vocabulary(content, photos, names)
+    predictor = ovsam.load(model, vocabulary=names[0], device=device)
     if not predictor.names_objects:
         raise OvsamError(
             f"'{model}' makes masks and has no names: there is no score that could be calibrated."
@@ -77,19 +83,49 @@ def calibrate(
             f"'{model}' has no checkpoint of its own that could be calibrated. Give the file of a "
             f"trained baseline, or the model '{checkpoint.name}' itself."
         )
-    embed_names(predictor)
+    names = embed_names(predictor, names)
+    _check_sizes(names)  # of what the text model reads
     with bar("photos") as progress:
-        scores = collect_scores(predictor, content, images_dir, photos=photos, progress=progress)
-    found = fit(scores)
-    save_with_config(
-        checkpoint.path, output, replace(predictor.config, calibration=found.calibration)
-    )
-    if json_path is not None:
-        write_atomically(
-            json_path, to_json_bytes(_as_dict(found, predictor.model_name, names.name))
+        scores = collect_scores(
+            predictor, content, images_dir, names, photos=photos, progress=progress
         )
-    _print_fit(found)
+    found = [fit(one) for one in scores]
+    # What was fitted to these weights with other numbers of classes stays.
+    fits = {one.classes: one for one in predictor.config.calibration.fits}
+    fits |= {one.calibration.classes: one.calibration for one in found}
+    calibration = CalibrationConfig(fits=tuple(fits[classes] for classes in sorted(fits)))
+    save_with_config(checkpoint.path, output, replace(predictor.config, calibration=calibration))
+    if json_path is not None:
+        reports = {
+            name: _as_dict(one, predictor.model_name, read.name)
+            for name, one, read in zip(vocabulary, found, names, strict=True)
+        }
+        report = dict(next(iter(reports.values())))
+        if len(reports) > 1:
+            report["by_vocabulary"] = reports
+        write_atomically(json_path, to_json_bytes(report))
+    for name, one in zip(names, found, strict=True):
+        if len(names) > 1:
+            typer.echo(f"vocabulary {name.name}:")
+        _print_fit(one)
     print_written(output, json_path)
+
+
+def _check_sizes(vocabularies: Sequence[Vocabulary]) -> None:
+    """Refuse two vocabularies of one size: a model has one calibration for each.
+
+    Raises:
+        UsageError: says which.
+    """
+    by_size: dict[int, str] = {}
+    for one in vocabularies:
+        size = sum(one.answerable)
+        if size in by_size:
+            raise UsageError(
+                f"--vocabulary {quoted(by_size[size])} and {quoted(one.name)} both have {size:,} "
+                "classes, and a model has one calibration for each size. Give one of them."
+            )
+        by_size[size] = one.name
 
 
 def _as_dict(found: Fit, model: str, vocabulary: str) -> dict[str, object]:

@@ -36,7 +36,7 @@ def convert(
         str,
         typer.Option(
             help="The model that these files make up. SAM's and CLIP's alone make up a baseline, "
-            "such as sam-vit-h+rn50x16-feature-crop, SAM's alone sam-vit-h.",
+            "such as sam-h+rn50x16-feature-crop, SAM's alone sam-h.",
             metavar="MODEL",
         ),
     ] = "rn50x16",
@@ -60,7 +60,7 @@ def convert(
 ) -> None:
     """Make one checkpoint of the authors' weights (non-commercial use only), or of SAM and CLIP.
 
-    Example: `ovsam convert sam.safetensors --sam sam.pth --model sam-vit-h`
+    Example: `ovsam convert sam.safetensors --sam sam.pth --model sam-h`
     """
     from ovsam.files import check_output
 

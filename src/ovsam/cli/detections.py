@@ -42,7 +42,8 @@ def evaluate_detections(
         str,
         typer.Option(
             help="With `--labels ours`, the names to choose from: a built-in vocabulary, a text "
-            "file with one class per line, an annotation file (.json), or a list.",
+            "file with one class per line, an annotation file (.json), or a list. Weights of its "
+            "classes do not count here.",
             metavar="NAMES",
             autocompletion=options.complete_vocabularies,
         ),
@@ -85,7 +86,8 @@ def evaluate_detections(
     detections = read_detections(results, ground_truth)
     for sentence in detections.warnings:
         typer.echo(f"warning: {sentence}", err=True)
-    names = load_vocabulary(vocabulary) if labels == "ours" else None
+    # A detector's boxes are labelled as the paper does it: by the names alone.
+    names = load_vocabulary(vocabulary).unweighted() if labels == "ours" else None
     planned = plan(ground_truth, detections, images, names, limit=limit)
 
     load = loader(model, names, device=device, zoom=zoom)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import typer
 from ovsam.cli import options
 from ovsam.cli.progress import embed_names, loader, photo_job
 from ovsam.cli.report import check_outputs, print_left_out, print_written, write_report
-from ovsam.errors import UsageError, VocabularyError, first_few
+from ovsam.errors import UsageError, VocabularyError, first_few, quoted
 from ovsam.evaluate.kinds import EvaluationKind
 
 if TYPE_CHECKING:
@@ -50,7 +49,8 @@ def evaluate(
             min=1,
         ),
     ] = None,
-    vocabulary: options.Vocabulary = "coco",
+    vocabulary: options.Vocabularies = ["coco"],  # noqa: B006  # which Typer copies
+    prior: options.Prior = True,
     unseen: Annotated[
         str | None,
         options.option(
@@ -87,57 +87,104 @@ def evaluate(
 ) -> None:
     """Measure a model on annotated photos: mean IoU of its masks, share of right names.
 
-    Example: `ovsam evaluate annotations.json --images photos --prompts point`
+    A name is right by meaning if it is the annotated class or a kind of it, as of 22,000 names
+    "tiger cat" for a cat.
+
+    Example: `ovsam evaluate val.json --images photos --vocabulary 22k`
     """
     from ovsam.evaluate.calibration import check_plottable, draw_reliability
     from ovsam.evaluate.clicks import ClickReport, evaluate_clicks
-    from ovsam.evaluate.instances import evaluate as evaluate_instances
-    from ovsam.evaluate.objects import evaluated_objects
+    from ovsam.evaluate.instances import evaluate_vocabularies
+    from ovsam.evaluate.objects import objects_by_vocabulary
     from ovsam.evaluate.photos import chosen_photos
     from ovsam.files import check_output
     from ovsam.formats.layouts import read_annotated
 
-    check_outputs(json_path, [annotations, Path(vocabulary)], journal)
+    check_outputs(json_path, [annotations, *map(Path, vocabulary)], journal)
     if reliability is not None:
         check_output(reliability, (".png",), [annotations, *filter(None, [images])])
         check_plottable()
-    measure: Callable[..., Report | ClickReport]
     if clicks is None:
-        names = _vocabulary(vocabulary, unseen)
-        measure = partial(evaluate_instances, prompts=prompts, oracle_names=oracle_names)
+        _check_alone(vocabulary, unseen, oracle_names, reliability)
+        read = [_vocabulary(one, unseen) for one in vocabulary]
+        names = [options.narrowed(one, None, prior=prior) for one in read]
     else:
         _refuse_beside_clicks(context)
-        names = None  # masks alone are measured
-        measure = partial(evaluate_clicks, clicks=clicks)
+        names = []  # masks alone are measured
     content, photos_dir = read_annotated(annotations, images, crowds)
     photos = chosen_photos(content, photos_dir, limit)  # all checks come before the model
-    if names is not None:
-        evaluated_objects(content, photos, names)
+    if names:
+        objects_by_vocabulary(content, photos, names)
 
-    load = loader(model, names, device=device, zoom=zoom)
+    load = loader(model, names[0] if names else None, device=device, zoom=zoom)
     predictor = load()
-    if names is not None and not oracle_names and predictor.names_objects:
-        embed_names(predictor)
+    if names and not oracle_names and predictor.names_objects:
+        names = embed_names(predictor, names)
+    elif names:
+        names = [predictor.vocabulary]
+    report: dict[str, object]
+    found: Sequence[Report] | ClickReport
     with photo_job(journal, workers, load) as job:
-        report = measure(predictor, content, photos_dir, photos=photos, job=job)
+        if clicks is not None:
+            found = evaluate_clicks(
+                predictor, content, photos_dir, clicks=clicks, photos=photos, job=job
+            )
+            report = found.as_dict()
+        else:
+            found = evaluate_vocabularies(
+                predictor,
+                content,
+                photos_dir,
+                names,
+                prompts=prompts,
+                oracle_names=oracle_names,
+                photos=photos,
+                job=job,
+            )
+            report = _as_dict(dict(zip(vocabulary, found, strict=True)))
     if json_path is not None:
         write_report(
             json_path,
-            report.as_dict(),
-            {"crowds": crowds},
+            report,
+            {"crowds": crowds, "prior": prior},
             annotations=annotations,
             model=model,
-            vocabulary=None if names is None else vocabulary,
+            vocabulary=vocabulary[0] if names else None,
+            more_vocabularies=vocabulary[1:] if names else (),
             limit=limit,
         )
-    if isinstance(report, ClickReport):
-        _print_clicks(report)
+    if isinstance(found, ClickReport):
+        _print_clicks(found)
     else:
-        _print_report(report, by_class)
+        _print_reports(found, by_class)
         if reliability is not None:
-            title = f"{report.model}, {report.prompts} prompts, {report.vocabulary}"
-            draw_reliability(report.calibration, title, reliability)
+            title = f"{found[0].model}, {found[0].prompts} prompts, {found[0].vocabulary}"
+            draw_reliability(found[0].calibration_by_meaning, title, reliability)
     print_written(json_path, reliability)
+
+
+def _as_dict(reports: Mapping[str, Report]) -> dict[str, object]:
+    """The report of the first vocabulary; of several all, too, by what was typed for each."""
+    content = next(iter(reports.values())).as_dict()
+    if len(reports) > 1:
+        content["by_vocabulary"] = {name: report.as_dict() for name, report in reports.items()}
+    return content
+
+
+def _check_alone(
+    vocabularies: Sequence[str], unseen: str | None, oracle_names: bool, reliability: Path | None
+) -> None:
+    """Refuse several vocabularies where there can be one only, or that are the same."""
+    twice = next((one for one in vocabularies if vocabularies.count(one) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--vocabulary {quoted(twice)} is given twice. Give each once.")
+    given = {"--unseen": unseen, "--oracle-names": oracle_names, "--reliability": reliability}
+    alone = [name for name, value in given.items() if value]
+    if alone and len(vocabularies) > 1:
+        raise UsageError(
+            f"{' and '.join(alone)} {'go' if len(alone) > 1 else 'goes'} with one vocabulary, got "
+            f"{len(vocabularies)}. Give --vocabulary once."
+        )
 
 
 def _vocabulary(name: str, unseen: str | None) -> Vocabulary:
@@ -162,7 +209,7 @@ def _vocabulary(name: str, unseen: str | None) -> Vocabulary:
 
 def _refuse_beside_clicks(context: typer.Context) -> None:
     """Refuse options that would change nothing: clicks measure masks, and choose where to click."""
-    unused = ("prompts", "by_class", "reliability", "unseen", "oracle_names")
+    unused = ("prompts", "prior", "by_class", "reliability", "unseen", "oracle_names")
     given = [f"--{name.replace('_', '-')}" for name in unused if options.is_given(context, name)]
     if given:
         raise UsageError(
@@ -200,35 +247,76 @@ def _print_clicks(report: ClickReport) -> None:
         )
 
 
-def _print_report(report: Report, by_class: bool) -> None:
+def _print_reports(reports: Sequence[Report], by_class: bool) -> None:
     from rich import box as boxes
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    headings = ("", "IoU", "boundary IoU", "top-1", "top-5", "instances")
-    table = Table(*headings, box=boxes.SIMPLE_HEAD)
+    table = Table("", *_COLUMNS, box=boxes.SIMPLE_HEAD, padding=0)
 
     def add(name: str, summary: Summary) -> None:
-        values = (summary.iou, summary.boundary_iou, summary.accuracy, summary.accuracy_top5)
-        shown = ("-" if value is None else f"{value:.3f}" for value in values)
-        table.add_row(Text(name), *shown, str(summary.instances))
+        values = (getattr(summary, field) for field in _COLUMNS.values())
+        shown = ("-" if value is None else _shown(value) for value in values)
+        table.add_row(Text(name), *shown)
 
-    add("all", report.summary)
-    for group in report.groups.values():
-        for name, summary in group.items():
-            add(name, summary)
-    if by_class:
+    for report in reports:
         table.add_section()
-        for name, summary in report.by_class.items():
-            add(name, summary)
+        add("all" if len(reports) == 1 else report.vocabulary, report.summary)
+        for group in report.groups.values():
+            for name, summary in group.items():
+                add(name, summary)
+        if by_class:
+            table.add_section()
+            for name, summary in report.by_class.items():
+                add(name, summary)
     Console().print(table)
+    first = reports[0]
     typer.echo(
-        f"{report.model}, {report.prompts} prompts, vocabulary {report.vocabulary}, "
-        f"{'names by an oracle, ' if report.oracle_names else ''}"
-        f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
-        f"calibration (ECE) {report.calibration.error:.3f}"
+        f"{first.model}, {first.prompts} prompts, "
+        f"{'names by an oracle, ' if first.oracle_names else ''}"
+        f"zoom {'on' if first.zoom else 'off'}: {first.photos} photos in {first.seconds:.1f} s"
     )
+    for report in reports:
+        _print_names(report)
+    if first.problems:
+        typer.echo(
+            f"warning: {len(first.problems):,} of these objects are annotated wrong, and the "
+            f"figures count them all the same; first: {first.problems[0]} 'ovsam data check' "
+            "lists all that is wrong; correct them or take them out.",
+            err=True,
+        )
+
+
+_COLUMNS = {
+    "IoU": "iou",
+    "boundary\nIoU": "boundary_iou",
+    "IoU\n<0.2": "share_below20",
+    "IoU\n<0.5": "share_below50",
+    "top-1": "accuracy",
+    "top-5": "accuracy_top5",
+    "top-1 by\nmeaning": "accuracy_by_meaning",
+    "top-5 by\nmeaning": "accuracy_by_meaning_top5",
+    "instances": "instances",
+}
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _print_names(report: Report) -> None:
+    """What there is to say of one vocabulary's names."""
+    line = f"vocabulary {report.vocabulary}: calibration (ECE) {report.calibration.error:.3f}"
+    line += f", by meaning {report.calibration_by_meaning.error:.3f}"
+    summary = report.summary
+    if summary.right_itself is not None:
+        line += (
+            f"; of the first names that are right by meaning {summary.right_itself:.1%} are the "
+            f"annotated class itself, all are {summary.right_levels_below:.2f} levels below it on "
+            "average"
+        )
+    typer.echo(line)
     print_left_out(report.not_counted, len(report.outcomes))
     if report.merged:
         typer.echo(
@@ -237,10 +325,10 @@ def _print_report(report: Report, by_class: bool) -> None:
             "itself with --vocabulary to tell them apart.",
             err=True,
         )
-    if report.problems:
+    if report.kinds_alone:
         typer.echo(
-            f"warning: {len(report.problems):,} of these objects are annotated wrong, and the "
-            f"figures count them all the same; first: {report.problems[0]} 'ovsam data check' "
-            "lists all that is wrong; correct them or take them out.",
+            f"warning: vocabulary {report.vocabulary} has kinds of "
+            f"{first_few(list(map(quoted, report.kinds_alone)), 3)} but not the class itself: "
+            "there a name can be right by meaning alone.",
             err=True,
         )

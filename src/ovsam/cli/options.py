@@ -149,6 +149,25 @@ Vocabulary = Annotated[
         autocompletion=complete_vocabularies,
     ),
 ]
+Prior = Annotated[
+    bool,
+    typer.Option(
+        "--prior/--no-prior",
+        help="Whether the weights of the vocabulary's classes count, which say how ordinary each "
+        "is; `22k`, `imagenet21k` and lists of your own may have some.",
+    ),
+]
+Vocabularies = Annotated[
+    list[str],
+    typer.Option(
+        "--vocabulary",
+        help="The names to choose from, as for segment: a built-in vocabulary "
+        "(`ovsam vocabulary list`), a file, or names. Repeat for more: a row for each.",
+        metavar="NAMES",
+        callback=lambda given: [typed_names(one) for one in given],
+        autocompletion=complete_vocabularies,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(
@@ -235,17 +254,18 @@ Workers = Annotated[
 
 
 def narrowed(
-    vocabulary: vocabularies.Vocabulary, kinds: list[str] | None
+    vocabulary: vocabularies.Vocabulary, kinds: list[str] | None, *, prior: bool = True
 ) -> vocabularies.Vocabulary:
-    """The classes that `--only` leaves.
+    """The classes that `--only` leaves, with the weights that `--no-prior` leaves.
 
     Raises:
         UsageError: a kind is unknown, or no class is of these kinds.
     """
     try:
-        return vocabulary.only(*kinds) if kinds else vocabulary
+        kept = vocabulary.only(*kinds) if kinds else vocabulary
     except VocabularyError as error:
         raise UsageError(str(error)) from error
+    return kept if prior else kept.unweighted()
 
 
 def is_given(context: typer.Context, name: str) -> bool:

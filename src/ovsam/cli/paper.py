@@ -202,6 +202,7 @@ def pictures(
         typer.echo(f"{apart:,} objects are not in all reports and are not shown", err=True)
 
     import ovsam
+    from ovsam.vocabulary.load import load_vocabulary
 
     drawn = []
     shown = {photos[key] for key in chosen}
@@ -209,9 +210,10 @@ def pictures(
     with bar("photos") as progress:
         for one in answers:
             provenance = one.content["provenance"]
+            names = load_vocabulary(provenance["vocabulary"]["name"])
             predictor = ovsam.load(
                 provenance["model"]["name"],
-                vocabulary=provenance["vocabulary"]["name"],
+                vocabulary=options.narrowed(names, None, prior=one.prior),
                 device=device,
                 zoom=one.content["zoom"],
             )
@@ -224,6 +226,6 @@ def pictures(
                 progress=lambda *_: progress(next(counter), total),
             )
             drawn.append((one.label, found))
-    names = {key: answers[0].outcomes[key]["category"] for key in chosen}
-    write_picture(output, draw_side_by_side(cases, content, images_dir, drawn, names), reports)
+    annotated = {key: answers[0].outcomes[key]["category"] for key in chosen}
+    write_picture(output, draw_side_by_side(cases, content, images_dir, drawn, annotated), reports)
     typer.echo(f"wrote {output}: {len(chosen)} objects")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -81,7 +81,17 @@ def load_predictor(
     return predictor
 
 
-def embed_names(predictor: Predictor) -> None:
-    """Compute the embeddings of names that are new, with a bar where it takes a while."""
+def embed_names(
+    predictor: Predictor, vocabularies: Sequence[Vocabulary | None] = (None,)
+) -> list[Vocabulary]:
+    """Compute the embeddings of names that are new, with a bar where it takes a while.
+
+    Args:
+        predictor: what answers.
+        vocabularies: of names; None = its own.
+
+    Returns:
+        Each vocabulary as it is answered from.
+    """
     with bar("names embedded", from_start=False) as progress:
-        predictor.prepare(progress=progress)
+        return [predictor.prepare(one, progress) for one in vocabularies]

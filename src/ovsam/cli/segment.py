@@ -39,6 +39,7 @@ def segment(
         ),
     ] = None,
     vocabulary: options.Vocabulary = "coco",
+    prior: options.Prior = True,
     only: options.Only = None,
     top: Annotated[
         int, typer.Option(min=1, help="How many names for each object.", metavar="N")
@@ -105,7 +106,7 @@ def segment(
     elif output is not None:
         check_output(output, PICTURE_SUFFIXES, [photo])
     check_outputs(json_path, [photo, Path(vocabulary)])
-    names = options.narrowed(load_vocabulary(vocabulary), only)
+    names = options.narrowed(load_vocabulary(vocabulary), only, prior=prior)
     pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
     size_hw = (pixels.shape[0], pixels.shape[1])
     for prompt in prompts:
@@ -183,12 +184,13 @@ def _names(prediction: Prediction) -> list[str]:
 
 
 def _print_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
-    calibrated = predictor.config.calibration.classes
+    calibrated = [fit.classes for fit in predictor.config.calibration.fits]
     classes = sum(predictor.vocabulary.answerable)
     why = "was never calibrated, see 'ovsam calibrate'"
     if calibrated:
-        why = f"was calibrated with {calibrated:,} names, not with {classes:,}"
+        numbers = " and with ".join(f"{number:,}" for number in calibrated)
+        why = f"was calibrated with {numbers} names, not with {classes:,}"
     line = f"The names' scores only rank them: the model {why}."
-    if classes > calibrated and threshold is None:
+    if classes > max(calibrated, default=0) and threshold is None:
         line += " None is refused unless --threshold says so."
     typer.echo(line)

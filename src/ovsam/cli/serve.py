@@ -22,6 +22,7 @@ def demo(
     ] = 7860,
     model: options.Model = "lite",
     vocabulary: options.Vocabulary = "coco",
+    prior: options.Prior = True,
     token: Annotated[
         str | None,
         options.option(
@@ -44,7 +45,7 @@ def demo(
     from ovsam.vocabulary.load import load_vocabulary
     from ovsam.web.server import serve
 
-    names = load_vocabulary(vocabulary)
+    names = options.narrowed(load_vocabulary(vocabulary), None, prior=prior)
     limit = max_pixels or DEFAULT_MAX_PIXELS
     if photo is not None:
         read_photo(photo, max_pixels=limit)  # refuse a bad one before the model loads

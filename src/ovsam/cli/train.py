@@ -145,11 +145,11 @@ def cache_features(
     teacher: Annotated[
         str,
         typer.Option(
-            help='"sam-vit-h", "sam-vit-l", "sam-vit-b" (fetched from the hub), SAM\'s official '
+            help='"sam-h", "sam-l", "sam-b" (fetched from the hub), SAM\'s official '
             '.pth, "lite", or an ovsam checkpoint.',
             metavar="MODEL",
         ),
-    ] = "sam-vit-h",
+    ] = "sam-h",
     images: options.ImagesBeside = None,
     size: Annotated[
         int | None,

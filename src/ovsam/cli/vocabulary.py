@@ -69,7 +69,8 @@ def show(
 ) -> None:
     """Print a vocabulary as a text file: its source and licence, then one class on each line.
 
-    A `!` marks a class that is never the answer, a `~` one that was held back in training.
+    A `!` marks a class that is never the answer, a `~` one that was held back in training, `*3`
+    one that is met three times as often as a class without.
 
     Example: `ovsam vocabulary show lvis > mine.txt`
     """
@@ -78,10 +79,11 @@ def show(
     counts = f"{names.name}: {_counts(names)}"
     lines = [f"# {line}" for line in (counts, *notes.splitlines())]
     lines += names.templates
-    every = zip(names.classes, names.synonyms, names.answerable, names.unseen, strict=True)
-    for name, texts, may, unseen in every:
-        marks = ("" if may else "!") + ("~" if unseen else "")
-        lines.append(marks + ", ".join(map(typed_name, (name, *_others(name, texts)))))
+    for entry in names.entries:
+        marks = ("" if entry.answerable else "!") + ("~" if entry.unseen else "")
+        marks += "" if entry.weight == 1 else f"*{str(entry.weight).removesuffix('.0')} "
+        every = entry.name, *_others(entry.name, entry.synonyms)
+        lines.append(marks + ", ".join(map(typed_name, every)))
     print_file("\n".join([*lines, ""]))
 
 
@@ -164,6 +166,8 @@ def diff(
     _print_list("in both, with other names", changes, everything)
     _print_list("the answer in one of them only", found.answers, everything)
     _print_list("unseen in one of them only", found.unseen, everything)
+    weights = [f"{name} ({one:g}, {other:g})" for name, (one, other) in found.weights.items()]
+    _print_list("in both, with other weights", weights, everything)
 
 
 @app.command(cls=options.Command)

@@ -15,7 +15,8 @@ from ovsam.evaluate.kinds import POINTS, EvaluationKind, PromptKind
 from ovsam.evaluate.objects import NamedInstance
 from ovsam.evaluate.prompts import annotated_prompt
 from ovsam.segmenter import Segmenter
-from ovsam.structures import Label, Prompt
+from ovsam.structures import Label, Names, Prompt
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 AT_ONCE = 64  # prompts; bounds the memory of masks. Without zoom as many are decoded together
 
@@ -29,12 +30,14 @@ class Answer:
         mask: `(H, W)` bool, photo pixels.
         labels: its names with scores, best first.
         none_score: of "none of these", in [0, 1].
+        more_names: those over further vocabularies, of the same mask.
     """
 
     prompt: Prompt
     mask: NDArray[np.bool_]
     labels: tuple[Label, ...]
     none_score: float = 0.0
+    more_names: tuple[Names, ...] = ()
 
 
 def answer_instances(
@@ -45,6 +48,7 @@ def answer_instances(
     *,
     oracle_names: bool = False,
     top: int = 5,
+    vocabularies: Sequence[Vocabulary] = (),
 ) -> Iterator[Answer]:
     """Point at instances of a photo as a kind of evaluation does, some at a time.
 
@@ -56,6 +60,8 @@ def answer_instances(
         oracle_names: whether the annotated name is the answer, with a score of 1; then the model
             only segments.
         top: how many names.
+        vocabularies: what each mask is named from; none = the predictor's own. With oracle names
+            they do not matter.
 
     Raises:
         AnnotationError: a mask is malformed.
@@ -81,10 +87,19 @@ def answer_instances(
             boxes = None
             if kind == "point-true-box":
                 boxes = [instance.box_xyxy for instance, _ in some]
-            predictions = predictor.predict(encoded, prompts, top=top, name_boxes_xyxy=boxes)
+            predictions = predictor.predict(
+                encoded,
+                prompts,
+                vocabulary=vocabularies[0] if vocabularies else None,
+                top=top,
+                name_boxes_xyxy=boxes,
+                more_vocabularies=vocabularies[1:],
+            )
             for prompt, found in zip(prompts, predictions, strict=True):
-                _check_finite(predictor, found.labels[0])
-                yield Answer(prompt, found.mask, found.labels[0], float(found.none_scores[0]))
+                labels, more = found.labels[0], found.more_names
+                for some_labels in (labels, *(names.labels[0] for names in more)):
+                    _check_finite(predictor, some_labels)
+                yield Answer(prompt, found.mask, labels, float(found.none_scores[0]), more)
 
 
 def _with_oracle_names(

@@ -9,13 +9,12 @@ reliability plot shows both, bin by bin.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ovsam.evaluate.metrics import Outcome
 from ovsam.extras import check_installed
 from ovsam.files import write_atomically
 
@@ -74,10 +73,15 @@ class Calibration:
         }
 
 
-def calibrate(outcomes: Sequence[Outcome], count: int = BINS) -> Calibration:
-    """Put outcomes into `count` bins of one width by the score of their first name."""
-    scores = np.array([outcome.score for outcome in outcomes], dtype=np.float64)
-    correct = np.array([outcome.rank == 0 for outcome in outcomes], dtype=np.float64)
+def calibrate(scores: ArrayLike, correct: ArrayLike, count: int = BINS) -> Calibration:
+    """Put objects into `count` bins of one width by the score of their first name.
+
+    Args:
+        scores: `(N,)` of the first names, in [0, 1].
+        correct: `(N,)` whether each is right.
+        count: of bins.
+    """
+    scores, correct = np.asarray(scores, np.float64), np.asarray(correct, np.float64)
     edges = [i / count for i in range(count + 1)]
     places = np.digitize(scores, edges[1:-1], right=True)
     bins = []

@@ -27,6 +27,11 @@ class LeftOut:
         "object of a class that is never answered", "objects of classes that are never answered"
     )
     """Of classes that the vocabulary never answers."""
+    objects_unlisted: int = _count(
+        "object of a class that is not in the vocabulary",
+        "objects of classes that are not in the vocabulary",
+    )
+    """Nor is a kind of it; of several vocabularies another has it."""
     objects_without_pixel: int = _count(
         "object whose mask covers no pixel", "objects whose masks cover no pixel"
     )

@@ -39,6 +39,11 @@ class Outcome:
         score: of the first predicted name, right or wrong, in [0, 1].
         name: the first predicted name.
         annotation_id: of the instance in its file; 0 where that plays no part.
+        rank_by_meaning: place of the first predicted name that is the annotated class or a kind of
+            it, as `rank`.
+        levels_below: how many hypernyms below the annotated class the first name is, 0 for the
+            class itself; None where it is neither the class nor a kind of it.
+        vocabulary: which of several the names are of, counted from 0.
         problem: one sentence if its annotated mask, box and photo do not belong together, see
             `ovsam.data.check`.
     """
@@ -52,33 +57,51 @@ class Outcome:
     name: str = ""
     annotation_id: int = 0
     problem: str = ""
+    rank_by_meaning: Annotated[int, Field(ge=-1, lt=5)] = -1
+    levels_below: Annotated[int, Field(ge=0)] | None = None
+    vocabulary: int = 0
 
     def as_dict(self) -> dict[str, object]:
-        """Plain JSON values, without the problem."""
+        """Plain JSON values, without the problem and the number of the vocabulary."""
         content = asdict(self)
-        del content["problem"]
+        del content["problem"], content["vocabulary"]
         return content
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Means over instances as fractions; None where there is no instance."""
+    """Means over instances as fractions; None where there is no instance.
+
+    Attributes:
+        iou: mean IoU.
+        boundary_iou: mean boundary IoU.
+        accuracy: share whose first name is the annotated one.
+        accuracy_top5: share whose name is among the first five.
+        instances: how many.
+        share_below20: share with an IoU of less than 0.2: another thing was segmented, or a part.
+        share_below50: the same with less than 0.5.
+        accuracy_by_meaning: share whose first name is the annotated class or a kind of it.
+        accuracy_by_meaning_top5: share that has such a name among the first five.
+        right_itself: of the first names that are right by meaning, the share that is the annotated
+            class itself; None where none is right, as in the next.
+        right_levels_below: how many hypernyms below the class they are on average.
+    """
 
     iou: float | None
     boundary_iou: float | None
     accuracy: float | None
     accuracy_top5: float | None
     instances: int
+    share_below20: float | None = None
+    share_below50: float | None = None
+    accuracy_by_meaning: float | None = None
+    accuracy_by_meaning_top5: float | None = None
+    right_itself: float | None = None
+    right_levels_below: float | None = None
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Plain JSON values."""
-        return {
-            "iou": self.iou,
-            "boundary_iou": self.boundary_iou,
-            "accuracy": self.accuracy,
-            "accuracy_top5": self.accuracy_top5,
-            "instances": self.instances,
-        }
+        return asdict(self)
 
 
 def summarise(outcomes: Sequence[Outcome]) -> Summary:
@@ -86,19 +109,28 @@ def summarise(outcomes: Sequence[Outcome]) -> Summary:
 
     Example:
         >>> cat, dog = Outcome("cat", 9, 0.5, 0.25, 0, 0.9), Outcome("dog", 9, 1.0, 0.75, 3, 0.4)
-        >>> summarise([cat, dog])
-        Summary(iou=0.75, boundary_iou=0.5, accuracy=0.5, accuracy_top5=1.0, instances=2)
+        >>> summary = summarise([cat, dog])
+        >>> summary.iou, summary.boundary_iou, summary.accuracy, summary.accuracy_top5
+        (0.75, 0.5, 0.5, 1.0)
     """
     if not outcomes:
         return Summary(None, None, None, None, 0)
     ious = np.array([outcome.iou for outcome in outcomes])
     ranks = np.array([outcome.rank for outcome in outcomes])
+    by_meaning = np.array([outcome.rank_by_meaning for outcome in outcomes])
+    below = [outcome.levels_below for outcome in outcomes if outcome.levels_below is not None]
     return Summary(
         iou=float(ious.mean()),
         boundary_iou=float(np.mean([outcome.boundary_iou for outcome in outcomes])),
         accuracy=float((ranks == 0).mean()),
         accuracy_top5=float(((ranks >= 0) & (ranks < 5)).mean()),
         instances=len(outcomes),
+        share_below20=float((ious < 0.2).mean()),
+        share_below50=float((ious < 0.5).mean()),
+        accuracy_by_meaning=float((by_meaning == 0).mean()),
+        accuracy_by_meaning_top5=float((by_meaning >= 0).mean()),
+        right_itself=float(np.mean([level == 0 for level in below])) if below else None,
+        right_levels_below=float(np.mean(below)) if below else None,
     )
 
 

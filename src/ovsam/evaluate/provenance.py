@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ def provenance(
     vocabulary: str | None = None,
     detections: Path | None = None,
     teacher: str | None = None,
+    more_vocabularies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Plain JSON values: names as they were typed, and the digest of what each stood for.
 
@@ -34,6 +35,7 @@ def provenance(
         vocabulary: a built-in one's name, a path, or names; None = names play no part.
         detections: a detector's boxes, where they are the prompts.
         teacher: the model that another is compared with.
+        more_vocabularies: what the same masks were named from, too.
     """
     names = {
         "annotations": str(annotations),
@@ -47,6 +49,10 @@ def provenance(
         for what, name in names.items()
         if name is not None
     }
+    if more_vocabularies:
+        described["more_vocabularies"] = [
+            {"name": name, "sha256": vocabulary_sha256(name)} for name in more_vocabularies
+        ]
     return {**described, "limit": limit}
 
 

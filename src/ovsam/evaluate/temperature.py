@@ -1,8 +1,9 @@
 """Fitting what makes probabilities of a model's scores (Guo et al., ICML 2017, section 4.2).
 
 The log scores of an object are divided by one temperature before the softmax. It is the one under
-which held-out objects are most likely to have their right names: the mean negative log-likelihood
-is convex in its inverse. The order of the names stays.
+which held-out objects are most likely to be what they are annotated as: the probability of that is
+the sum over the annotated class and its kinds, of which a long vocabulary has many. The order of
+the names stays.
 
 The threshold of "none of these" goes with it: `KEPT` of the right first names reach it.
 
@@ -12,23 +13,26 @@ no photo is in its own evaluation. What a model gets is fitted on all of them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.optimize import minimize_scalar
 
-from ovsam.config import CalibrationConfig
+from ovsam.config import CalibrationFit
 from ovsam.evaluate.left_out import LeftOut
 from ovsam.evaluate.scores import Scores
 
 KEPT = 0.95
 MAX_TEMPERATURE = 100.0  # temperatures are looked for between this and its inverse
+_STEPS = 41  # at first, between the two
 
 
 @dataclass(frozen=True)
 class HalfFit:
     """What was fitted on one half of the photos, evaluated on the other.
+
+    A name is right if it is the annotated class or a kind of it.
 
     Attributes:
         fitted: temperature and threshold of the one half.
@@ -38,11 +42,11 @@ class HalfFit:
         error: the same at the fitted one.
         kept: share of right first names that reach the threshold; None where there is none.
         refused_wrong: share of wrong first names that do not; None where there is none.
-        refused_unlisted: share of objects whose first name does not, once their class is no longer
-            in the vocabulary.
+        refused_unlisted: share of objects whose first name does not, once their class and its
+            kinds are no longer in the vocabulary.
     """
 
-    fitted: CalibrationConfig
+    fitted: CalibrationFit
     correct: int
     instances: int
     error_before: float
@@ -70,7 +74,7 @@ class HalfFit:
 class Fit:
     """What `fit` found: on all photos, for the model, and on each half, evaluated on the other."""
 
-    calibration: CalibrationConfig
+    calibration: CalibrationFit
     instances: int
     halves: tuple[HalfFit, HalfFit]
     not_counted: LeftOut
@@ -88,14 +92,14 @@ def fit(scores: Scores) -> Fit:
     )
 
 
-def _fitted(scores: Scores) -> CalibrationConfig:
-    temperature = fit_temperature(scores.logs, scores.ground_truth)
+def _fitted(scores: Scores) -> CalibrationFit:
+    temperature = fit_temperature(scores)
     first, correct = scores.first(temperature)
     threshold = np.quantile(first[correct], 1 - KEPT, method="lower") if correct.any() else 0.0
-    return CalibrationConfig(
+    return CalibrationFit(
         temperature=temperature,
         threshold=float(threshold),
-        classes=len(scores.classes),
+        classes=scores.classes,
     )
 
 
@@ -117,28 +121,36 @@ def _half_fit(half: Scores, other: Scores) -> HalfFit:
     )
 
 
-def fit_temperature(logs: NDArray[np.float64], ground_truth: NDArray[np.int64]) -> float:
-    """The temperature that makes the annotated classes of N objects most likely.
-
-    Args:
-        logs: `(N, K)` finite log scores, each row up to a constant.
-        ground_truth: `(N,)` column of the annotated class.
+def fit_temperature(scores: Scores) -> float:
+    """The temperature that makes what N objects are annotated as most likely.
 
     Returns:
         A number between 1 / `MAX_TEMPERATURE` and `MAX_TEMPERATURE`; one of these ends if there is
         no better one, as where every first name is right.
     """
-    below = logs - logs.max(1, keepdims=True)
-    annotated = below[np.arange(len(ground_truth)), ground_truth]
+    below = scores.logs.astype(np.float64)
+    below -= below.max(1, keepdims=True)
+    right = [
+        row[:-1][scores.right[which]] for row, which in zip(below, scores.annotated, strict=True)
+    ]
 
-    def slope(inverse: float) -> float:
-        """How the mean negative log-likelihood grows with the inverse temperature; it rises."""
-        shares = np.exp(inverse * below)
-        expected = (shares * below).sum(1) / shares.sum(1)
-        return float((expected - annotated).mean())
+    def loss(log_temperature: float) -> float:
+        """The mean negative log-likelihood."""
+        inverse = math.exp(-log_temperature)
+        totals = [np.log(np.exp(inverse * row).sum()) for row in below]
+        # Beside the best of them, which may be far below the first name.
+        parts = [
+            inverse * row.max() + np.log(np.exp(inverse * (row - row.max())).sum()) for row in right
+        ]
+        return float(np.mean(totals) - np.mean(parts))
 
-    if slope(1 / MAX_TEMPERATURE) > 0:
-        return MAX_TEMPERATURE
-    if slope(MAX_TEMPERATURE) <= 0:
-        return 1 / MAX_TEMPERATURE
-    return float(1 / brentq(slope, 1 / MAX_TEMPERATURE, MAX_TEMPERATURE))
+    # Not convex where several names are right: a coarse search comes first.
+    end = math.log(MAX_TEMPERATURE)
+    steps = np.linspace(-end, end, _STEPS)
+    best = int(np.argmin([loss(step) for step in steps]))
+    if best in (0, _STEPS - 1):
+        return math.exp(steps[best])
+    found = minimize_scalar(
+        loss, bounds=(steps[best - 1], steps[best + 1]), method="bounded", options={"xatol": 1e-9}
+    )
+    return math.exp(found.x)

@@ -6,6 +6,8 @@ attention itself left to PyTorch. Parameter names are SAM's, so that its weights
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -121,20 +123,29 @@ class ViTBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(B, H, W, dim)` tokens, same shape out."""
         y = self.norm1(x)
-        x = x + (self._attend_windows(y) if self.window else self.attn(y))
+        x = x + (in_windows(y, self.window, self.attn) if self.window else self.attn(y))
         x = x + self.mlp(self.norm2(x))
         return x
 
-    def _attend_windows(self, x: Tensor) -> Tensor:
-        b, h, w, c = x.shape
-        side = self.window
-        x = F.pad(x, (0, 0, 0, -w % side, 0, -h % side))
-        rows, columns = x.shape[1] // side, x.shape[2] // side
-        x = x.reshape(b, rows, side, columns, side, c).transpose(2, 3)
-        x = self.attn(x.reshape(-1, side, side, c))
-        x = x.reshape(b, rows, columns, side, side, c).transpose(2, 3)
-        x = x.reshape(b, rows * side, columns * side, c)[:, :h, :w]
-        return x
+
+def in_windows(x: Tensor, side: int, attend: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `attend` makes of each window of a grid of tokens, put together again.
+
+    Args:
+        x: `(B, H, W, dim)`; filled up with zeros to whole windows.
+        side: of a window, in tokens.
+        attend: `(N, side, side, dim)`, same shape out.
+
+    Returns:
+        `(B, H, W, dim)`.
+    """
+    b, h, w, c = x.shape
+    x = F.pad(x, (0, 0, 0, -w % side, 0, -h % side))
+    rows, columns = x.shape[1] // side, x.shape[2] // side
+    x = x.reshape(b, rows, side, columns, side, c).transpose(2, 3)
+    x = attend(x.reshape(-1, side, side, c))
+    x = x.reshape(b, rows, columns, side, side, c).transpose(2, 3)
+    return x.reshape(b, rows * side, columns * side, c)[:, :h, :w]
 
 
 def vit_blocks(config: ViTConfig, grid: int) -> list[ViTBlock]:

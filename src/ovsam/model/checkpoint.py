@@ -18,14 +18,12 @@ from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ovsam.bounded_json import JsonError, parse_json
 from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError, first_line, quoted
-from ovsam.files import replace_file
-from ovsam.model.safetensors_file import Header, SafetensorsFile
+from ovsam.model.safetensors_file import DTYPES, Header, SafetensorsFile, write_safetensors
 from ovsam.model.state_dict import check_finite, listed
 
 FORMAT = "ovsam-1"
@@ -70,23 +68,16 @@ def save_checkpoint(
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not save_file: it writes under a name of its own first, which stays when it is killed.
-        replace_file(path, save(tensors, metadata))
+        write_safetensors(path, tensors, metadata)
     except OSError as error:
         raise CheckpointError(f"Cannot write the checkpoint '{path}': {error}.") from error
 
 
 def _storable(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu()
-    if half and tensor.is_floating_point():
-        tensor = tensor.half()
-    return tensor.clone(memory_format=torch.contiguous_format) if _is_view(tensor) else tensor
-
-
-def _is_view(tensor: Tensor) -> bool:
-    # safetensors stores whole, contiguous tensors only.
-    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-    return not (whole and tensor.is_contiguous())
+    if tensor.dtype not in DTYPES.values():  # of double precision, or a short counter
+        tensor = tensor.float() if tensor.is_floating_point() else tensor.long()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
 def lacks(config: ModelConfig) -> list[str]:

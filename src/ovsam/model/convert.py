@@ -51,7 +51,10 @@ _RELEASED_DECODER: Table = (
 _NO_RELEASED_DECODER: Table = ((r"mask_decoder\.(mask_decoder|label_token)\..+", None),)
 _SAM_PROMPT: Table = ((r"prompt_encoder\.(.+)", r"prompt_encoder.\1"), (r"image_encoder\..+", None))
 _SAM_DECODER: Table = ((r"mask_decoder\.(.+)", r"mask_decoder.\1"),)
-_SAM_ENCODER: Table = ((r"image_encoder\.(.+)", r"sam.\1"),)
+_SAM_ENCODER: Table = (
+    (r"image_encoder\.(norm_head|head)\..+", None),  # MobileSAM's trunk as a classifier
+    (r"image_encoder\.(.+)", r"sam.\1"),
+)
 _NO_SAM_DECODER: Table = ((r"mask_decoder\..+", None),)
 _CLIP: Table = (
     (r"visual\.(.+)", r"encoder.visual.\1"),
@@ -104,7 +107,7 @@ def convert(
         clip2sam: the authors' decoder and region head, `clip2sam_*.pth`; None likewise.
         sam: SAM ViT-H, `sam_vit_h_4b8939.pth`, or the SAM that `model` names.
         clip: CLIP, `open_clip_model.safetensors` of the same trunk; None for SAM alone.
-        model: see `named_config`; with "+" in it a baseline of a SAM and a CLIP, "sam-vit-h" and
+        model: see `named_config`; with "+" in it a baseline of a SAM and a CLIP, "sam-h" and
             its like SAM alone, which has masks and no names.
         sam_decoder: take SAM's own decoder in place of the authors'.
         seen_classes: names of the classes that the region head was trained on.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ovsam.config import ModelConfig
+from ovsam.config import ModelConfig, SamConfig, TinyViTConfig
 from ovsam.model.adapter import Adapter
 from ovsam.model.baselines.conv_adapter import conv_adapter
 from ovsam.model.baselines.coop import CoOpTokens
@@ -27,6 +27,7 @@ from ovsam.model.mask import HighResolution, MaskDecoder
 from ovsam.model.prompt import PromptEncoder
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import Surroundings, class_logits, fuse, region_head, scenes_of
+from ovsam.model.tiny_vit import TinyViTEncoder
 from ovsam.text.prototypes import ClassPrototypes as ClassPrototypes
 
 
@@ -70,9 +71,14 @@ class OVSAM(nn.Module):
             if config.sam is None
             else None
         )
-        self.sam = (
-            SamEncoder(config.sam, grid, config.embed_dim) if config.sam is not None else None
-        )
+        self.sam: SamEncoder | TinyViTEncoder | None
+        match config.sam:
+            case SamConfig():
+                self.sam = SamEncoder(config.sam, grid, config.embed_dim)
+            case TinyViTConfig():
+                self.sam = TinyViTEncoder(config.sam, config.embed_dim)
+            case None:
+                self.sam = None
         self.prompt_encoder = PromptEncoder(config.embed_dim)
         self.mask_decoder = MaskDecoder(config.embed_dim, config.decoder)
         self.high_resolution = (

@@ -13,7 +13,9 @@ from ovsam.config import (
     ModelConfig,
     RegionConfig,
     SamConfig,
+    TinyViTConfig,
     ZoomConfig,
+    current_name,
 )
 from ovsam.errors import CheckpointError, UnknownModelError, quoted
 from ovsam.vocabulary.load import load_vocabulary
@@ -98,13 +100,16 @@ BASELINES: dict[str, BaselineConfig] = {
 }
 """After a model's name: its masks, named as a baseline of Table 1 does."""
 
-SAMS: dict[str, SamConfig] = {
-    "sam-vit-b": SamConfig(dim=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
-    "sam-vit-l": SamConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
-    "sam-vit-h": SamConfig(dim=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
+SAMS: dict[str, SamConfig | TinyViTConfig] = {
+    "mobile-sam": TinyViTConfig(),
+    "sam-b": SamConfig(dim=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
+    "sam-l": SamConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
+    "sam-h": SamConfig(dim=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
 }
-"""Alone: SAM itself, which has masks and no names. With `+`, a CLIP and one of `BASELINES` behind
-it: a baseline whose masks are SAM's."""
+"""Alone: SAM itself, which has masks and no names. With `+` and a CLIP behind it: a baseline whose
+masks are SAM's, one of `BASELINES` if its ending follows, else `DEFAULT_BASELINE`."""
+
+DEFAULT_BASELINE = "-feature-crop"  # one pass of CLIP for a photo, not one for each object
 
 
 def split_baseline(name: str) -> tuple[str, str]:
@@ -129,9 +134,14 @@ def split_baseline(name: str) -> tuple[str, str]:
 def as_baseline(config: ModelConfig, ending: str) -> ModelConfig:
     """A model with the naming of a baseline, one of `BASELINES`, in place of its own.
 
+    A SAM with a CLIP has no naming of its own: it may change from one to another that learns
+    nothing.
+
     Raises:
         CheckpointError: it is a baseline already, or has no encoder that could name.
     """
+    if config.sam is not None and config.baseline is not None and not config.baseline.learns:
+        config = replace(config, name=split_baseline(config.name)[0], baseline=None)
     if config.baseline is not None:
         raise CheckpointError(
             f"'{config.name}' is a baseline already: leave '{ending}' out of the model's name."
@@ -139,7 +149,7 @@ def as_baseline(config: ModelConfig, ending: str) -> ModelConfig:
     if config.encoder.kind == "none":
         raise CheckpointError(
             f"'{config.name}{ending}' has nothing to name with: choose '{config.name}', which has "
-            "masks alone, or put + and a CLIP behind a SAM, as in sam-vit-h+rn50x16-feature-crop."
+            "masks alone, or put + and a CLIP behind a SAM, as in sam-h+rn50x16-feature-crop."
         )
     return replace(
         config,
@@ -152,36 +162,47 @@ def as_baseline(config: ModelConfig, ending: str) -> ModelConfig:
     )
 
 
+def as_usable_baseline(config: ModelConfig, ending: str) -> ModelConfig:
+    """As `as_baseline`, for one that is to be used as it is.
+
+    Raises:
+        CheckpointError: see `as_baseline`; or it has weights of its own.
+    """
+    config = as_baseline(config, ending)
+    if BASELINES[ending].learns:
+        raise CheckpointError(
+            f"'{config.name}' has to be trained before it is used: run 'ovsam train' with one "
+            "of its recipes (docs/baselines.md), and give the path of what it writes."
+        )
+    return config
+
+
 def named_config(name: str) -> ModelConfig:
     """The configuration of a model by its name.
 
     Args:
         name: one of `MODELS`; with `SINGLE` or one of `BASELINES` behind it, or both in this order;
-            one of `SAMS`; or one of `SAMS`, `+`, a CLIP of `MODELS` and one of `BASELINES`.
+            one of `SAMS`; or one of `SAMS`, `+`, a CLIP of `MODELS` and, if not
+            `DEFAULT_BASELINE`, one of `BASELINES`. Names of earlier versions are understood.
 
     Raises:
         UnknownModelError: unknown name; the message lists the valid ones.
-        CheckpointError: a SAM and a CLIP without a baseline, or a SAM alone with one.
+        CheckpointError: a SAM alone with a baseline.
 
     Example:
         >>> named_config("rn50").encoder.channels
         (256, 512, 1024, 2048)
         >>> named_config("rn50-image-crop").baseline.cuts
         'image'
-        >>> named_config("sam-vit-b+rn50-feature-crop").sam.depth
-        12
-        >>> named_config("sam-vit-b").names_objects
+        >>> named_config("sam-b+rn50").name
+        'sam-b+rn50-feature-crop'
+        >>> named_config("sam-b").names_objects
         False
     """
-    own, ending = split_baseline(name)
+    own, ending = split_baseline(current_name(name))
     sam, plus, clip = own.partition("+")
     if plus:
-        config = _sam_and_clip(name, sam, clip)
-        if not ending:
-            raise CheckpointError(
-                f"'{name}' is a SAM and a CLIP without what joins them: put one of "
-                f"{', '.join(BASELINES)} behind it."
-            )
+        config, ending = _sam_and_clip(name, sam, clip), ending or DEFAULT_BASELINE
     elif own in SAMS:
         config = _sam_alone(own)
     else:

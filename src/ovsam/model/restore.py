@@ -19,7 +19,7 @@ from ovsam.model.build import build, build_text_encoder, expected_state
 from ovsam.model.checkpoint import load_checkpoint
 from ovsam.model.clip import ClipTextEncoder
 from ovsam.model.ovsam import OVSAM
-from ovsam.model.presets import as_baseline
+from ovsam.model.presets import as_usable_baseline
 from ovsam.model.safetensors_file import Header, read_metadata
 from ovsam.model.state_dict import check_shapes, fill, shapes_of
 
@@ -56,12 +56,7 @@ def restore(path: str | Path, baseline: str = "") -> Restored:
     """
     config, state = read_model(path)
     if baseline:
-        config = as_baseline(config, baseline)
-        if config.baseline is not None and config.baseline.learns:
-            raise CheckpointError(
-                f"'{config.name}' has to be trained before it is used: run 'ovsam train' with one "
-                "of its recipes (docs/baselines.md), and give the path of what it writes."
-            )
+        config = as_usable_baseline(config, baseline)
         state = {k: tensor for k, tensor in state.items() if not k.startswith("region_head.")}
     text_state = {name: tensor for name, tensor in state.items() if name.startswith("text.")}
     with torch.device("meta"):  # no time and memory for weights that are replaced at once

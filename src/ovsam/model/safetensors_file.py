@@ -1,4 +1,4 @@
-"""Reading a safetensors file that may come from anybody.
+"""Reading a safetensors file that may come from anybody, and writing one.
 
 Its header is read within bounds and held against the file's size before memory is taken for any
 tensor, and tensors are copied out of the file: one that is written over later changes no model that
@@ -7,8 +7,10 @@ is in use.
 
 from __future__ import annotations
 
+import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from ovsam.bounded_json import parse_json
 from ovsam.errors import CheckpointError, first_line, quoted
+from ovsam.files import unfinished
 from ovsam.model.state_dict import listed
 
 HEADER_BYTES = 8 * 2**20  # at most, of a file's header; `lite` has 50 kB
@@ -130,6 +133,46 @@ class SafetensorsFile:
                     f"The checkpoint '{self._path}' ends before its tensor {name}."
                 )
         return tensor
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write a safetensors file, whole or not at all, one tensor after another.
+
+    So no second copy of the weights is in memory, where safetensors' own functions make one.
+
+    Args:
+        path: where to.
+        tensors: by name, on the CPU, of `DTYPES`.
+        metadata: strings by name.
+
+    Raises:
+        OSError: the system refused.
+    """
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    # The widest numbers first, so that each tensor begins at a multiple of its number's size.
+    ordered = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name in ordered:
+        tensor, start = tensors[name], end
+        end += tensor.nbytes
+        header[name] = {
+            "dtype": names[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with unfinished(path) as temporary:
+        with temporary.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for name in ordered:
+                file.write(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

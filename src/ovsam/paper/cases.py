@@ -41,6 +41,7 @@ class Provenance(TypedDict):
     model: Named
     vocabulary: Named
     crowds: NotRequired[Crowds]
+    prior: NotRequired[bool]
 
 
 class AnsweredObject(TypedDict):
@@ -103,6 +104,11 @@ class Answers:
     def oracle_names(self) -> bool:
         """Whether the model only segmented; older reports, which do not say, have its names."""
         return self.content.get("oracle_names", False)
+
+    @property
+    def prior(self) -> bool:
+        """Whether the vocabulary's weights counted; older reports, which do not say, had none."""
+        return self.content["provenance"].get("prior", True)
 
     @property
     def label(self) -> str:

@@ -34,7 +34,8 @@ def report_command(tables: TableSet, name: str, folders: Folders) -> str:
     if how.labels is not None:
         words += ["--labels", how.labels]
     if how.labels != "detector":
-        words += ["--vocabulary", how.vocabulary]
+        for vocabulary in (how.vocabulary, *how.more_vocabularies):
+            words += ["--vocabulary", vocabulary]
     words += ["--model", str(folders.path(tables.models[model].model))]
     if how.oracle_names:
         words.append("--oracle-names")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ovsam.config import DecoderConfig, ModelConfig, RegionConfig
+from ovsam.config import DecoderConfig, ModelConfig, RegionConfig, current_name
 from ovsam.errors import UnknownModelError
 from ovsam.hub import find_model
 from ovsam.model.baselines.conv_adapter import ConvAdapter
@@ -96,13 +96,13 @@ _PAPER: Mapping[str, tuple[float, float]] = {
     "rn50x64": (2098e9, 568e6),
     "convnext-l": (1313e9, 321e6),
     "convnext-l-single": (1280e9, 307e6),
-    "sam-vit-h": (3001e9, 641e6),
+    "sam-h": (3001e9, 641e6),
     "image-crop": (3748e9, 808e6),
     "feature-crop": (3545e9, 808e6),
 }
 _PAPER_BASELINES = {
-    "image-crop": "sam-vit-h+rn50x16-image-crop",
-    "feature-crop": "sam-vit-h+rn50x16-feature-crop",
+    "image-crop": "sam-h+rn50x16-image-crop",
+    "feature-crop": "sam-h+rn50x16-feature-crop",
 }
 
 
@@ -139,6 +139,7 @@ def complexity(name: str, *, zoom: bool = True, naming: bool = True) -> Complexi
 
 
 def _config(name: str) -> ModelConfig:
+    name = current_name(name)
     own, _ = split_baseline(name)
     if own.removesuffix(SINGLE) in MODELS or own.partition("+")[0] in SAMS:
         return named_config(name)

@@ -18,6 +18,13 @@ from ovsam.paper.results import Results
 from ovsam.paper.table_set import Column, Measurement, Row, Table
 
 CLEAR = 2.0  # standard errors
+_RANKS = {
+    "accuracy": "rank",
+    "accuracy_top5": "rank",
+    "accuracy_by_meaning": "rank_by_meaning",
+    "accuracy_by_meaning_top5": "rank_by_meaning",
+}
+"""Shares of objects, and the place of the right name that each goes by."""
 _GROUPS: tuple[list[str], ...] = ([], ["by_novelty", "base"], ["by_novelty", "novel"])
 
 
@@ -86,7 +93,7 @@ def _values(results: Results, row: Row, column: Column) -> dict[int, float]:
         novel = report.get("novel", [])
         wanted = group[1] == "novel"
         outcomes = [one for one in outcomes if (one["category"] in novel) == wanted]
-    wanted_field = "rank" if what.startswith("accuracy") else what
+    wanted_field = _RANKS.get(what, what)
     if len(outcomes) < 2 or not all(
         isinstance(one.get(wanted_field), int | float) for one in outcomes
     ):
@@ -95,9 +102,6 @@ def _values(results: Results, row: Row, column: Column) -> dict[int, float]:
 
 
 def _value(outcome: Mapping[str, Any], what: str) -> float:
-    match what:
-        case "accuracy":
-            return float(outcome["rank"] == 0)
-        case "accuracy_top5":
-            return float(0 <= outcome["rank"] < 5)
+    if what in _RANKS:
+        return float(0 <= outcome[_RANKS[what]] < (5 if what.endswith("_top5") else 1))
     return float(outcome[what])

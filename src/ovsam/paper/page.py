@@ -20,8 +20,9 @@ from ovsam.paper.table_set import Column
 
 GAP = "–"
 _LEGEND = (
-    "A cell has what was measured or counted and, in brackets, the paper's figure. IoU, top-1 and "
-    f"AP are in per cent. {GAP} is a gap; the reason is below the table."
+    "A cell has what was measured here or counted and, in brackets, the published figure: the "
+    "paper's, unless another source is named below the table. IoU, top-1 and AP are in per cent. "
+    f"{GAP} is a gap; the reason is below the table."
 )
 
 
@@ -113,10 +114,10 @@ def _order_sentences(order: dict[str, list[Pair]]) -> list[str]:
         if counts["none"]:
             parts.append(f"{counts['none']} are not compared, the same object by object")
         sentences.append(
-            f"{heading}: of {len(pairs)} pairs that the paper orders, {', '.join(parts)}."
+            f"{heading}: of {len(pairs)} pairs that are published in an order, {', '.join(parts)}."
         )
         sentences += [
-            f"{heading}, against the paper: {pair.worse} is better than {pair.better} by "
+            f"{heading}, against what is published: {pair.worse} is better than {pair.better} by "
             f"{-100 * pair.difference:.1f} ± {100 * pair.error:.1f}."
             for pair in pairs
             if pair.verdict == "opposite"

@@ -97,6 +97,7 @@ class Reports:
                 ("prompts", report.get("prompts"), how.prompts),
                 ("labels", report.get("labels"), how.labels),
                 ("oracle names", report.get("oracle_names", False), how.oracle_names),
+                ("prior", made_from.get("prior", True), True),
                 ("limit", made_from.get("limit"), None),
                 ("crowds", made_from.get("crowds", "left-out"), "left-out"),
             )
@@ -106,6 +107,8 @@ class Reports:
             wrong.append(f"zoom {'off' if how.zoom else 'on'}")
         if how.labels != "detector":
             wrong += self._difference("vocabulary", made_from, Path(how.vocabulary), 1)
+            for name in how.more_vocabularies:
+                wrong += self._without_vocabulary(name, made_from)
         wrong += self._difference("annotations", made_from, self.folders.data / how.annotations, 1)
         if how.detections is not None:
             boxes = self.folders.data / how.detections
@@ -114,6 +117,14 @@ class Reports:
         parts = len(Path(model_path).parts) - ("{" in model_path)  # those below the run folder
         wrong += self._difference("model", made_from, self.folders.path(model_path), parts)
         return wrong
+
+    def _without_vocabulary(self, wanted: str, made_from: Mapping[str, Any]) -> list[str]:
+        """What is wrong where a further vocabulary is not among those of a report."""
+        more = made_from.get("more_vocabularies")
+        for used in more if isinstance(more, list) else ():
+            if isinstance(used, dict) and used.get("name") == wanted:
+                return self._difference("vocabulary", {"vocabulary": used}, Path(wanted), 1)
+        return [f"no vocabulary {wanted}"]
 
     def _difference(
         self, what: str, made_from: Mapping[str, Any], wanted: Path, parts: int

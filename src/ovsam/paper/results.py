@@ -25,7 +25,7 @@ class Cell:
     Attributes:
         value: as it was measured, a fraction, or counted.
         gap: why there is no value; None too where the row has none by its nature.
-        paper: the paper's, as the paper writes it; None where it has none.
+        paper: the published one, as it is written there; None where there is none.
     """
 
     value: float | None
@@ -40,7 +40,8 @@ class FilledRow:
     Attributes:
         method: its name.
         cells: in the columns' order.
-        sources: for each report, what it is, or why there is none.
+        sources: where published figures are from, if not from the paper's table; for each report
+            that is there, what it is.
         commands: all that makes the row, in order.
     """
 
@@ -94,7 +95,8 @@ class Results:
             for line in model_commands(self.tables, name.partition("/")[0], self.folders)
         ]
         commands += [report_command(self.tables, name, self.folders) for name in names]
-        sources = [self._source(name) for name in names]
+        sources = [f"published: {row.source}" if row.source else None]
+        sources += [self._source(name) for name in names]
         return FilledRow(
             method=row.method,
             cells=tuple(cells),
@@ -153,4 +155,5 @@ class Results:
         unit = "boxes" if "boxes" in report else "instances"
         left_out = report.get("not_counted", {})  # which older reports do not have
         parts = [f"{report[unit]:,} {unit}, {report['photos']:,} photos", sentence_of(left_out)]
-        return f"{self.folders.report(name)}: {'; '.join(part for part in parts if part)}"
+        found = "; ".join(part for part in parts if part)
+        return f"measured here: {self.folders.report(name)}: {found}"

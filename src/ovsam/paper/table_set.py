@@ -1,7 +1,8 @@
 """A set of tables as data: rows, the paper's figures, and how each report comes about.
 
-Two sets ship in `ovsam/paper/sets/`: `paper`, the paper's own tables, and `lite`, the same in
-small. A report is known as MODEL/MEASUREMENT, both described once in the set, and lies in the run
+Three sets ship in `ovsam/paper/sets/`: `paper`, the paper's own tables, `lite`, the same in small,
+and `released`, models of others beside `lite`. A report is known as MODEL/MEASUREMENT, both
+described once in the set, and lies in the run
 folder as `reports/MODEL/MEASUREMENT.json`. The command that makes it and the settings that it is
 checked for are the same description.
 """
@@ -64,6 +65,8 @@ class Measurement:
     oracle_names: bool = False
     """Whether masks alone are measured, and the annotated names count as given."""
     vocabulary: str = "coco"
+    more_vocabularies: tuple[str, ...] = ()
+    """What the same masks are named from, too; their figures are in `by_vocabulary.NAME`."""
     zoom: bool | None = None
     """None = as the model does by default."""
 
@@ -75,6 +78,8 @@ class Measurement:
             raise ValueError("labels go with detections")
         if self.oracle_names and self.prompts is None:
             raise ValueError("oracle_names go with prompts: a detector's boxes have labels")
+        if self.more_vocabularies and (self.oracle_names or self.prompts is None):
+            raise ValueError("more_vocabularies go with prompts and a model's own names")
         return self
 
 
@@ -86,8 +91,9 @@ class Column:
     report: str | None = None
     """Which of the row's reports the figure is from."""
     figure: str | None = None
-    """Its place in the report's JSON, as in `by_novelty.base.iou`; `by_class base` and `by_class
-    novel` are the mean over these classes of COCO's split."""
+    """Its place in the report's JSON, as in `by_novelty.base.iou` or, of several vocabularies,
+    `by_vocabulary.22k.accuracy_by_meaning`; `by_class base` and `by_class novel` are the mean over
+    these classes of COCO's split."""
     cost: Cost | None = None
 
     @model_validator(mode="after")
@@ -109,7 +115,9 @@ class Row:
     reports: dict[str, str] = field(default_factory=dict)
     """Its reports, as MODEL/MEASUREMENT, by the names that the columns have for them."""
     paper: tuple[float, ...] = ()
-    """The paper's figures in the columns' order; nan where it has none, left out where none has."""
+    """Published figures in the columns' order; nan where there is none, left out without any."""
+    source: str = ""
+    """Where these are published; empty = in the paper's table of the same name."""
     gap: str | None = None
     """Why there is nothing to measure, for a row without reports."""
     cost: str | None = None
@@ -119,6 +127,8 @@ class Row:
     def _belongs_together(self) -> Row:
         if bool(self.reports) == (self.gap is not None):
             raise ValueError("a row has reports, or a gap that says why not")
+        if self.source and not self.paper:
+            raise ValueError("source is of published figures: give them as paper")
         return self
 
 

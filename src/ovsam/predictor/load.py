@@ -31,12 +31,12 @@ def load(
     cache_dir: str | Path | None = None,
     zoom: bool | None = None,
 ) -> Predictor:
-    """A predictor by name ("lite", "rn50x16-coco", "rn50x16-lvis") or from a checkpoint's path.
+    """A predictor by name, such as "lite" or "sam-b+rn50x16", or from a checkpoint's path.
 
     Args:
-        name_or_path: "lite" ships with the package; the others are fetched and converted once.
-            With "-image-crop" or "-feature-crop" behind it, a path too, a baseline of the paper
-            names the model's masks.
+        name_or_path: "lite" ships with the package; the others that `ovsam models` lists are
+            fetched and converted once. With "-image-crop" or "-feature-crop" behind it, a path
+            too, a baseline of the paper names the model's masks.
         vocabulary: what the predictor answers from unless a call says otherwise.
         device: "cpu", "cuda", "mps".
         cache_dir: for downloads and text embeddings; by default the user's cache folder.

@@ -162,12 +162,14 @@ class Query:
         prototypes: of these, for `Backend.score`.
         top: how many names for each mask.
         threshold: a mask whose first name has a lower score is none of the classes.
+        temperature: divides the log scores.
     """
 
     vocabulary: Vocabulary
     prototypes: Any
     top: int
     threshold: float
+    temperature: float
 
 
 class Namer:
@@ -196,13 +198,14 @@ class Namer:
         """
         if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
             raise PromptError(f"top must be a number of names, 1 or more, got {quoted(top)}.")
+        classes = _answers(vocabulary)
         if threshold is None:
-            fits = _answers(vocabulary) <= self._calibration.classes
-            threshold = self._calibration.threshold if fits else 0.0
+            threshold = self._calibration.threshold(classes)
         if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
             raise PromptError(f"threshold must be a probability, 0 to 1, got {quoted(threshold)}.")
         prototypes = self.text.prototypes(vocabulary)
-        return Query(vocabulary, prototypes, int(top), float(threshold))
+        temperature = self._calibration.temperature(classes)
+        return Query(vocabulary, prototypes, int(top), float(threshold), temperature)
 
     def names(
         self,
@@ -219,7 +222,7 @@ class Namer:
         """Log scores `(M, C + 1)`, background last -> names of M masks."""
         vocabulary = query.vocabulary
         # The temperature comes after the mean of the views, so that it leaves the ranks alone.
-        probabilities = _softmax(scores, self._calibration.temperature)
+        probabilities = _softmax(scores, query.temperature, vocabulary.log_weights)
         classes = probabilities[:, :-1]
         best = classes.max(-1)
         count = min(query.top, _answers(vocabulary))
@@ -231,26 +234,25 @@ class Namer:
                 None if score >= CERTAIN else _kind(row, vocabulary)
                 for score, row in zip(best.tolist(), classes, strict=True)
             ),
-            calibrated=_is_calibrated(self._calibration, vocabulary),
+            calibrated=self._calibration.holds(_answers(vocabulary)),
         )
 
 
-def _softmax(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Exponentials of scores `(M, C)` over a temperature that sum to 1 for each of M."""
-    odds = scores / np.float32(temperature)  # in place from here on: rows may have 22,000 classes
+def _softmax(
+    scores: NDArray[np.float32], temperature: float, log_weights: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Exponentials of log scores `(M, C + 1)` over a temperature that sum to 1 for each of M.
+
+    Before, the C classes' log weights `(C,)` are added; the background, last, has none.
+    """
+    divisor = np.float32(temperature)
+    odds = scores / divisor  # in place from here on: rows may have 22,000 classes
+    if log_weights is not None:
+        odds[:, :-1] += log_weights / divisor
     odds -= odds.max(-1, keepdims=True)
     np.exp(odds, out=odds)
     odds /= odds.sum(-1, keepdims=True)
     return odds
-
-
-def _is_calibrated(calibration: CalibrationConfig, vocabulary: Vocabulary) -> bool:
-    """Whether it was with about as many classes as may be the answer: up to twice as many.
-
-    Scores say too much of what a much shorter list lacks.
-    """
-    answers = _answers(vocabulary)
-    return answers <= calibration.classes <= 2 * answers
 
 
 def _answers(vocabulary: Vocabulary) -> int:

@@ -195,25 +195,31 @@ class Predictor:
         threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | NDArray[Any] | None = None,
         return_logits: bool = False,
+        more_vocabularies: Sequence[Words] = (),
     ) -> list[Prediction]:
         """`segment` and `name` in one, and the masks painted: one prediction for each prompt.
 
         Args and errors are theirs; at most 64 prompts, or as many as have masks of 4 GiB.
         `name_boxes_xyxy`: for each prompt a box `(4,)`, photo pixels, whose content is named in
         place of its own. `return_logits`: whether predictions have `logits`, too.
+        `more_vocabularies`: what the same masks are named from as well, see `more_names`; nothing
+        is encoded again for them.
         """
         namer = self._namer_for("predict")
         checked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=True)
         boxes = boxes_to_name(name_boxes_xyxy, checked, encoded.size_hw)
-        query = namer.query(self._readable(vocabulary), top, threshold)
+        words = (vocabulary, *more_vocabularies)
+        queries = [namer.query(self._readable(one), top, threshold) for one in words]
         zooms, named = self._zoom_for(zoom), namer.scorer.reads_squares
         found = find_masks(self._backend, encoded, checked, zooms, multimask=multimask, named=named)
         predictions: list[Prediction] = []
         for group in found:
             candidates = [replace(each, box_xyxy=next(boxes)) for each, _ in group]
-            names = namer.names(encoded, candidates, [views for _, views in group], query)
-            pairs = zip(candidates, names, strict=True)
-            predictions += [one.painted(names, with_logits=return_logits) for one, names in pairs]
+            views = [views for _, views in group]
+            names = zip(*(namer.names(encoded, candidates, views, q) for q in queries), strict=True)
+            for one, (first, *more) in zip(candidates, names, strict=True):
+                painted = one.painted(first, with_logits=return_logits)
+                predictions.append(replace(painted, more_names=tuple(more)) if more else painted)
         return predictions
 
     def prepare(

@@ -71,7 +71,7 @@ class ClassEmbedder:
         """
         if is_builtin(vocabulary):  # whose names are read well
             return vocabulary
-        key = f"{vocabulary.fingerprint} {vocabulary.name}"
+        key = f"{vocabulary.names_fingerprint} {vocabulary.name}"
         read = self._readable.get(key)
         if read is None:
             read = readable_vocabulary(replace(vocabulary, notes=()), self._encoder)
@@ -98,7 +98,7 @@ class ClassEmbedder:
             vocabulary: `C` classes.
             progress: called while names are embedded, not when all are known.
         """
-        key = vocabulary.fingerprint
+        key = vocabulary.names_fingerprint
         known = self._prototypes.get(key)
         if known is not None:
             return known

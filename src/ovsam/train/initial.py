@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovsam.config import DecoderConfig, ModelConfig
+from ovsam.config import DecoderConfig, ModelConfig, current_name
 from ovsam.errors import CheckpointError, TrainingError
 from ovsam.extras import missing
 from ovsam.hub import fetch_model
@@ -74,6 +74,8 @@ def initial_model(name: str, start: StartSettings) -> InitialModel:
         CheckpointError: a file is missing or does not fit.
         TrainingError: neither a checkpoint nor files, or a checkpoint of another model.
     """
+    # As checkpoints have it: a SAM and a CLIP with what joins them, no name of earlier versions.
+    name = named_config(name).name if "+" in name else current_name(name)
     if start.checkpoint is not None:
         return _from_checkpoint(name, start)
     config = named_config(name)

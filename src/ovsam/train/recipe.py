@@ -177,7 +177,7 @@ class DistillRecipe(_AnyRecipe):
 
     stage: Literal["distill"]
     teacher: str
-    """sam-vit-b, -l or -h, SAM's `.pth`, or a checkpoint of ovsam."""
+    """sam-b, -l or -h, SAM's `.pth`, or a checkpoint of ovsam."""
     image_size: Annotated[int, Field(gt=0, multiple_of=32)] = 1024
     batch: Positive = 16
     """Photos of a step, over all processes."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovsam.config import current_name
 from ovsam.data.anchors import anchored_photos
 from ovsam.data.crop_source import CropSource
 from ovsam.data.mixture import Mixture
@@ -232,7 +233,7 @@ def _distill(
         for cache, source in zip(caches, sources, strict=True):
             wanted = [photo_name(photo, source.root) for photo in source.data_set.photos.listed]
             cache.require(wanted, recipe.image_size, caches[0].header.fingerprint)
-            if cache.header.teacher != Path(recipe.teacher).stem:
+            if current_name(cache.header.teacher) != current_name(Path(recipe.teacher).stem):
                 raise TrainingError(
                     f"'{cache.folder}' holds what '{cache.header.teacher}' taught, the recipe "
                     f"names '{recipe.teacher}': set teacher, or give another cache."

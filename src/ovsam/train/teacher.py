@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ovsam.config import current_name
 from ovsam.errors import CheckpointError, TrainingError, UnknownModelError
 from ovsam.extras import missing
 from ovsam.hub import NAMES, fetch_model
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
 STRIDE = 16
 SAMS = {
-    "sam-vit-b": "samvit_base_patch16",
-    "sam-vit-l": "samvit_large_patch16",
-    "sam-vit-h": "samvit_huge_patch16",
+    "sam-b": "samvit_base_patch16",
+    "sam-l": "samvit_large_patch16",
+    "sam-h": "samvit_huge_patch16",
 }
 """timm's names of SAM's image encoders, whose weights it fetches from the hub."""
 
@@ -98,7 +99,7 @@ def load_teacher(source: str, image_size: int | None = None, device: str = "cpu"
     """A teacher by name or from a file.
 
     Args:
-        source: "sam-vit-b", "sam-vit-l" or "sam-vit-h" (fetched from the hub at first), SAM's
+        source: "sam-b", "sam-l" or "sam-h" (fetched from the hub at first), SAM's
             official `.pth`, one of our models by name ("lite"), or an ovsam checkpoint.
         image_size: the photo's longest side as the teacher sees it, in pixels; None = its own.
             SAM has one size only.
@@ -111,6 +112,7 @@ def load_teacher(source: str, image_size: int | None = None, device: str = "cpu"
         OvsamError: there is no such device; see `check_device`.
     """
     check_device(device)
+    source = current_name(source)
     if source in SAMS:
         teacher = _sam(source, _pretrained(source))
     elif Path(source).suffix in (".pth", ".pt", ".bin"):

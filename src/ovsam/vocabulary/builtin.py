@@ -28,6 +28,8 @@ _DESCRIPTIONS = {
     "22k": "all of these, each meaning once: 21,185 classes, with synonyms",
 }
 
+WEIGHTED = ("imagenet21k", "22k")  # those with a file of weights
+
 
 def builtin_vocabularies() -> dict[str, str]:
     """Names of the built-in vocabularies, each with one line that describes it."""
@@ -58,6 +60,17 @@ def lvis_groups() -> dict[str, tuple[str, ...]]:
         wanted: tuple(name for name, group in pairs if group == wanted)
         for wanted in ("rare", "common", "frequent")
     }
+
+
+def builtin_weights(name: str) -> dict[str, float]:
+    """The weights of a built-in vocabulary's classes that are not 1: how ordinary a thing is.
+
+    Long vocabularies have them; those that others measure with have none.
+    """
+    if name not in WEIGHTED:
+        return {}
+    pairs = (line.rsplit(", ", 1) for line in _lines(f"{name}_weights"))
+    return {shown: float(weight) for shown, weight in pairs}
 
 
 @cache

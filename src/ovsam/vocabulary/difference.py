@@ -21,6 +21,7 @@ class Difference:
             has, where there are any.
         answers: classes that both have, which may be the answer in one of the two only.
         unseen: classes that both have, which are marked as unseen in one of the two only.
+        weights: for classes that both have with different weights: the first's and the second's.
     """
 
     only_first: tuple[str, ...]
@@ -29,6 +30,7 @@ class Difference:
     names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
     answers: tuple[str, ...]
     unseen: tuple[str, ...]
+    weights: dict[str, tuple[float, float]]
 
     @classmethod
     def between(cls, first: Vocabulary, second: Vocabulary) -> Difference:
@@ -37,6 +39,7 @@ class Difference:
         names: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         answers: list[str] = []
         unseen: list[str] = []
+        weights: dict[str, tuple[float, float]] = {}
         only_first: list[str] = []
         same = set()
         for here, there in enumerate(_same_classes(first, second)):
@@ -55,15 +58,19 @@ class Difference:
                 answers.append(name)
             if first.unseen[here] != second.unseen[there]:
                 unseen.append(name)
+            both = first.entries[here].weight, second.entries[there].weight
+            if both[0] != both[1]:
+                weights[name] = both
         back = _same_classes(second, first)
         only_second = tuple(
             name for row, name in enumerate(second.classes) if back[row] is None and row not in same
         )
-        return cls(tuple(only_first), only_second, shown, names, tuple(answers), tuple(unseen))
+        marks = tuple(answers), tuple(unseen), weights
+        return cls(tuple(only_first), only_second, shown, names, *marks)
 
     def __bool__(self) -> bool:
         classes = (self.only_first, self.only_second, self.shown)
-        return any((*classes, self.names, self.answers, self.unseen))
+        return any((*classes, self.names, self.answers, self.unseen, self.weights))
 
 
 def all_names(vocabulary: Vocabulary, row: int) -> tuple[str, ...]:

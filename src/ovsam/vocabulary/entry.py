@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from numbers import Real
 
 from ovsam.errors import VocabularyError, quoted
 from ovsam.vocabulary.names import (
@@ -16,9 +17,12 @@ from ovsam.vocabulary.names import (
     spaced_name,
     split_marks,
     split_names,
+    split_typed_marks,
 )
 from ovsam.vocabulary.wordnet import hierarchy
 
+LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6
+_WEIGHTS = f"a number from {LEAST_WEIGHT:f} to {MOST_WEIGHT:,.0f}"
 _LONGEST = 1000  # characters; text models read some 70 words of a text, or 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")  # half a pair is no text
 
@@ -35,6 +39,11 @@ class Entry:
             novel; a model's scores do not depend on it.
         apart: whether it was given in quotes: it stays a class of its own where another means the
             same.
+        weight: how often it is met beside a class of weight 1, its prior: in naming the logarithm
+            is added to the log score. From `LEAST_WEIGHT` to `MOST_WEIGHT`.
+
+    Raises:
+        VocabularyError: the weight is none.
     """
 
     name: str
@@ -42,8 +51,21 @@ class Entry:
     answerable: bool = True
     unseen: bool = False
     apart: bool = field(default=False, compare=False)
+    weight: float = 1.0
     # Found when it is first asked for; "" = none. A cached_property would make 22,000 dictionaries.
     _synset: str | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        weight = self.weight
+        if type(weight) is not float or not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+            if isinstance(weight, bool) or not (
+                isinstance(weight, Real) and LEAST_WEIGHT <= weight <= MOST_WEIGHT
+            ):
+                raise VocabularyError(
+                    f"Class '{self.name[:60]}' has the weight {quoted(weight)}. Give {_WEIGHTS}; "
+                    "1 makes no difference."
+                )
+            object.__setattr__(self, "weight", float(weight))
 
     @property
     def synset(self) -> str | None:
@@ -57,16 +79,39 @@ class Entry:
 def typed_entry(text: str) -> Entry | None:
     """A class by its marks and names, as a person types them; None without a name.
 
-    >>> typed_entry("!coffee_mug/cup")
+    >>> typed_entry("!*3 coffee_mug/cup")
     Entry(name='coffee mug', synonyms=('coffee mug', 'cup'), answerable=False, unseen=False, \
-apart=False)
+apart=False, weight=3.0)
+
+    Raises:
+        VocabularyError: its weight is none.
     """
-    marks, bare = split_marks(text)
+    marks, bare = split_typed_marks(text)
+    weight = _typed_weight(marks, text) if "*" in marks else 1.0
     if not (names := split_names(bare)):
         return None
     return Entry(
-        names[0], plain_names(names), "!" not in marks, "~" in marks, begins_in_quotes(bare)
+        names[0],
+        plain_names(names),
+        "!" not in marks,
+        "~" in marks,
+        begins_in_quotes(bare),
+        weight,
     )
+
+
+def _typed_weight(marks: str, text: str) -> float:
+    """The weight among the marks of a class, such as `*3`."""
+    try:
+        [weight] = map(float, re.findall(r"\*([^\s!~*]*)", marks))
+    except ValueError:
+        weight = 0.0
+    if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+        raise VocabularyError(
+            f"A * before a name is followed by the weight of the class, {_WEIGHTS}, as in "
+            f"'*3 cat'; got {text.strip()[:60]!r}. In quotes a * is part of the name."
+        )
+    return weight
 
 
 def typed_entries(vocabulary: str, texts: Iterable[str]) -> list[Entry]:
@@ -77,7 +122,8 @@ def typed_entries(vocabulary: str, texts: Iterable[str]) -> list[Entry]:
         texts: see `typed_entry`.
 
     Raises:
-        VocabularyError: they are one text, or one of them is none or has no name.
+        VocabularyError: they are one text, or one of them is none, has no name, or a weight that
+            is none.
     """
     if isinstance(texts, str):
         raise VocabularyError(
@@ -103,7 +149,7 @@ def new_entry(vocabulary: str, text: str) -> Entry:
     """A class that a person adds to a vocabulary.
 
     Raises:
-        VocabularyError: it has no name.
+        VocabularyError: it has no name, or a weight that is none.
     """
     entry = typed_entry(text)
     if entry is None:
@@ -114,13 +160,16 @@ def new_entry(vocabulary: str, text: str) -> Entry:
     return entry
 
 
-def whole_entry(names: Sequence[str], *, seen: bool = True) -> Entry:
-    """A class by its names, which may hold any character; marks are as a person types them."""
+def whole_entry(names: Sequence[str], *, seen: bool = True, weight: float = 1.0) -> Entry:
+    """A class by its names, which may hold any character; `!` and `~` are as a person types them.
+
+    Raises:
+        VocabularyError: the weight is none.
+    """
     marks, bare = split_marks(names[0])
     first = spaced_name(bare)
-    return Entry(
-        first, plain_names([first, *names[1:]]), "!" not in marks, not seen or "~" in marks
-    )
+    synonyms = plain_names([first, *names[1:]])
+    return Entry(first, synonyms, "!" not in marks, not seen or "~" in marks, weight=weight)
 
 
 def checked_entries(vocabulary: str, entries: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -26,7 +26,8 @@ _HEADINGS = tuple(  # what the first row of a table may begin with
     "name,names,class,classes,class name,category,categories,category name,label,labels,"
     "label name".split(",")
 )
-_KEYS = ("name", "synonyms", "seen")  # of a class in a JSON list
+_MARKS = ("seen", "weight")  # columns of a table behind name and synonyms
+_KEYS = ("name", "synonyms", *_MARKS)  # of a class in a JSON list
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def read_lines(text: str, name: str) -> tuple[list[Entry], list[str]]:
 
 
 def _read_table(text: str, name: str) -> list[Entry]:
-    """A class in each row: its name, its synonyms in the cells after it, and if it is seen."""
+    """A class in each row: its name, its synonyms in the cells after it, and its `_MARKS`."""
     # A table's first line tells what its cells are separated by; names may hold the others.
     separator = next((s for s in ",;\t" if s in text.partition("\n")[0]), ",")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
@@ -121,40 +122,41 @@ def _read_table(text: str, name: str) -> list[Entry]:
     if any(headed[1:]) and not headed[0]:
         raise VocabularyError(
             f"Vocabulary '{name}' has its names in column {headed.index(True) + 1}. Leave "
-            "no columns but the class's name, first, and its synonyms and seen after it."
+            "no columns but the class's name, first, and its synonyms, seen and weight after it."
         )
     heading = rows.pop(0) if any(headed) else []
-    seen_column = _seen_column(heading, name)
+    columns = _mark_columns(heading, name)
+    last = next((mark for mark, column in columns.items() if column + 1 == len(heading)), None)
     entries = []
     for number, cells in enumerate(rows, start=2 if heading else 1):
-        is_last = seen_column is not None and seen_column + 1 == len(heading)
-        if is_last and any(cells[len(heading) :]):
+        if last is not None and any(cells[len(heading) :]):
             raise VocabularyError(
                 f"Row {number} of vocabulary '{name}' has {len(cells)} cells, its heading "
-                f"{len(heading)}: which of them is 'seen' cannot be told. Give the heading a "
+                f"{len(heading)}: which of them is '{last}' cannot be told. Give the heading a "
                 "column for each synonym, or the synonyms one cell, a semicolon between them."
             )
-        mark = ""
-        if seen_column is not None and seen_column < len(cells):
-            mark = cells.pop(seen_column)
+        marks = {mark: cells[at] for mark, at in columns.items() if at < len(cells)}
+        cells = [cell for at, cell in enumerate(cells) if at not in columns.values()]
         if heading:  # a column of synonyms may hold several
             several = (re.split("[;|]", cell) for cell in cells[1:])
             cells = [*cells[:1], *(spaced_name(part) for parts in several for part in parts)]
         if names := [cell for cell in cells if cell]:
-            entries.append(whole_entry(names, seen=_seen(mark, names[0], name)))
+            seen = _seen(marks.get("seen", ""), names[0], name)
+            weight = _weight(marks.get("weight", ""), names[0], name)
+            entries.append(whole_entry(names, seen=seen, weight=weight))
     return entries
 
 
-def _seen_column(heading: Sequence[str], name: str) -> int | None:
-    """Which column says what is seen; None if there is none."""
-    found = None
+def _mark_columns(heading: Sequence[str], name: str) -> dict[str, int]:
+    """Which columns have `_MARKS`, where there are any."""
+    found: dict[str, int] = {}
     for number, cell in enumerate(heading[1:], start=1):
-        if cell.lower() == "seen" and found is None:
-            found = number
-        elif cell and not cell.lower().startswith("synonym"):
+        if (mark := cell.lower()) in _MARKS and mark not in found:
+            found[mark] = number
+        elif cell and not mark.startswith("synonym"):
             raise VocabularyError(
                 f"Vocabulary '{name}' has a column {cell[:60]!r}. Leave no columns but the class's "
-                "name and, after it, its synonyms and one called seen."
+                "name and, after it, its synonyms, seen and weight."
             )
     return found
 
@@ -169,6 +171,17 @@ def _seen(mark: str, display: str, name: str) -> bool:
         f"Vocabulary '{name}' says {mark[:60]!r} in the column 'seen' of '{display[:60]}'. Write "
         "yes or no."
     )
+
+
+def _weight(written: str, display: str, name: str) -> float:
+    """The weight in a cell; an empty one says 1."""
+    try:
+        return float(written or 1)
+    except ValueError as error:
+        raise VocabularyError(
+            f"Vocabulary '{name}' says {written[:60]!r} in the column 'weight' of "
+            f"'{display[:60]}'. Write a number such as 3."
+        ) from error
 
 
 def _from_data_set(path: Path) -> Vocabulary:
@@ -195,8 +208,8 @@ def _from_json(text: str, path: Path) -> Vocabulary:
     if not isinstance(categories, list) or not all(map(_is_category, categories)):
         raise VocabularyError(
             f"Vocabulary file '{path}' must have a list 'categories' of {{id, name}}, as COCO's "
-            "annotation files have, or be a list of names or of {name, synonyms, seen}. Give such "
-            "a file, or a .txt with one class on each line."
+            "annotation files have, or be a list of names or of {name, synonyms, seen, weight}. "
+            "Give such a file, or a .txt with one class on each line."
         )
     if not categories:
         raise VocabularyError(f"Vocabulary file '{path}' is empty: it lists no categories.")
@@ -209,7 +222,8 @@ def _listed_entries(content: Sequence[Any], path: Path) -> list[Entry]:
         if not _is_class(item):
             raise VocabularyError(
                 f"Class {number} of vocabulary file '{path}' must be a name, or like "
-                f'{{"name": "cat", "synonyms": ["kitty"], "seen": true}}, got {quoted(item)}.'
+                f'{{"name": "cat", "synonyms": ["kitty"], "seen": true, "weight": 1}}, got '
+                f"{quoted(item)}."
             )
     entries = []
     for number, item in enumerate(content, start=1):
@@ -220,7 +234,8 @@ def _listed_entries(content: Sequence[Any], path: Path) -> list[Entry]:
                 f"none of {', '.join(_KEYS)}. Rename it or take it out."
             )
         names = list(map(spaced_name, [fields["name"], *fields.get("synonyms", ())]))
-        entries.append(whole_entry(names, seen=fields.get("seen", True)))
+        marks = {mark: fields[mark] for mark in _MARKS if mark in fields}
+        entries.append(whole_entry(names, **marks))
     return entries
 
 

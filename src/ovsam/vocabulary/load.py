@@ -16,6 +16,7 @@ from ovsam.vocabulary.builtin import (
     COCO_NOVEL,
     builtin_text,
     builtin_vocabularies,
+    builtin_weights,
     known_choices,
     lvis_groups,
 )
@@ -47,14 +48,15 @@ def load_vocabulary(spec: str | Path | Sequence[str] | Vocabulary) -> Vocabulary
     sides, "TV / PC", it always does, and in quotes nothing separates: '"bag, paper"' is one name.
 
     A text file has one class on each line: its name and, after commas, its synonyms. A leading
-    `!` marks a class that is never the answer, a `~` one that was held back in training; lines
-    that start with `#` are comments. A line with `{}` is a template in place of the model's own,
+    `!` marks a class that is never the answer, a `~` one that was held back in training, `*3` one
+    that is met three times as often as a class without (its weight, see `Entry`); lines that start
+    with `#` are comments. A line with `{}` is a template in place of the model's own,
     "a photo of a {}."; so is one of `TEMPLATE_SETS`. A table has the same in cells,
     `name,synonym,synonym`, a JSON list has names or
-    `{"name": "cat", "synonyms": ["kitty"], "seen": false}`; there, as in annotation files, a name
-    is taken whole, with its commas and slashes. In a table with a heading (name, synonyms, seen) a
-    cell of synonyms may hold several, separated by semicolons or bars, and the column `seen` says
-    yes or no.
+    `{"name": "cat", "synonyms": ["kitty"], "seen": false, "weight": 3}`; there, as in annotation
+    files, a name is taken whole, with its commas and slashes. In a table with a heading (name,
+    synonyms, seen, weight) a cell of synonyms may hold several, separated by semicolons or bars,
+    and the column `seen` says yes or no.
 
     In a list of names each meaning is one class: "sofa, couch" is a sofa that is also called
     couch, and the log and `notes` say so. Two classes mean the same if the first name of one is a
@@ -111,9 +113,12 @@ def typed_vocabulary(text: str) -> Vocabulary:
 
 
 def is_builtin(vocabulary: Vocabulary) -> bool:
-    """Whether it is one of `builtin_vocabularies`, as it is."""
-    name = vocabulary.name
-    return name in builtin_vocabularies() and _builtin(name) is vocabulary
+    """Whether it has the names of one of `builtin_vocabularies` as they are, whatever weights."""
+    name = vocabulary.source
+    if name not in builtin_vocabularies():
+        return False
+    known = _builtin(name)
+    return known is vocabulary or known.names_fingerprint == vocabulary.names_fingerprint
 
 
 def _check_single(name: str) -> None:
@@ -140,5 +145,7 @@ def _builtin(name: str) -> Vocabulary:
         )
         return Vocabulary(name, entries).with_unseen(COCO_NOVEL)
     listed, templates = read_lines(builtin_text(name), name)
+    if weights := builtin_weights(name):
+        listed = [replace(e, weight=weights[e.name]) if e.name in weights else e for e in listed]
     made = Vocabulary(name, tuple(listed), tuple(templates))
     return made.with_unseen(lvis_groups()["rare"]) if name == "lvis" else made

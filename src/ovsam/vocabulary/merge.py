@@ -35,7 +35,8 @@ def merge_meanings(
         The classes, and a sentence for each that became part of another.
 
     Raises:
-        VocabularyError: of two that mean the same one is marked as unseen.
+        VocabularyError: of two that mean the same one is marked as unseen, or they have different
+            weights.
     """
     owners: dict[str, int] = {}  # the number of the class that has a name or a synset, in `kept`
     firsts: dict[str, int] = {}  # the same of first names alone
@@ -90,4 +91,11 @@ def _merged(vocabulary: str, first: Entry, other: Entry) -> Entry:
             f"Vocabulary '{vocabulary}' has '{other.name}' and '{first.name}', which mean "
             "the same, one seen and one not. Mark both alike."
         )
-    return replace(first, synonyms=tuple(dict.fromkeys((*first.synonyms, *other.synonyms))))
+    weights = {first.weight, other.weight} - {1.0} or {1.0}  # one that is given is the class's
+    if len(weights) > 1:
+        raise VocabularyError(
+            f"Vocabulary '{vocabulary}' has '{other.name}' and '{first.name}', which mean "
+            f"the same, with the weights {other.weight:g} and {first.weight:g}. Give both the same."
+        )
+    synonyms = tuple(dict.fromkeys((*first.synonyms, *other.synonyms)))
+    return replace(first, synonyms=synonyms, weight=weights.pop())

@@ -16,15 +16,17 @@ _DRAWN_ALIKE = str.maketrans(
     | dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4`", "'")
     | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
 )
+_QUOTES = "\"'“‘"
+_MARKS = rf"(?:[!~\s]|\*[^\s,!~*{_QUOTES}]*)*"  # ! and ~, and *3, a weight
+_TYPED_MARKS = re.compile(_MARKS)
 # A name in quotes, perhaps with marks before it, or what stands between two commas. The bounds keep
 # many quotes without an end from being read to the end of the text, each of them.
 _ITEM = re.compile(
-    r"""(?P<marks>[!~\s]*)(?:"(?P<a>[^"]{,1000})"|'(?P<b>[^']{,1000})'"""
+    rf"""(?P<marks>{_MARKS})(?:"(?P<a>[^"]{{,1000}})"|'(?P<b>[^']{{,1000}})'"""
     r"""|“(?P<c>[^”]{,1000})”|‘(?P<d>[^’]{,1000})’)"""
     r"""\s*(?=,|$)|[^,]+"""
 )
-_QUOTES = "\"'“‘"
-_NEEDS_QUOTES = f"{_QUOTES}!~#{{"  # what a name may not begin with where it is typed
+_NEEDS_QUOTES = f"{_QUOTES}!~*#{{"  # what a name may not begin with where it is typed
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _JOINING = frozenset(  # words that are no name: a slash beside one is part of a name
     "and,or,on,off,in,out,up,down,yes,no,with,without,his,her,he,she".split(",")
@@ -96,6 +98,16 @@ def split_marks(text: str) -> tuple[str, str]:
     text = text.strip()
     bare = text.lstrip("!~")
     return text.removesuffix(bare), bare
+
+
+def split_typed_marks(text: str) -> tuple[str, str]:
+    """All marks before a name that a person types, weights such as `*3` among them, and the rest.
+
+    >>> split_typed_marks("!*3 cat")
+    ('!*3 ', 'cat')
+    """
+    end = _TYPED_MARKS.match(text).end()  # type: ignore[union-attr]  # it matches nothing, too
+    return text[:end], text[end:]
 
 
 def split_names(names: str) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ovsam.errors import VocabularyError, first_few
 from ovsam.vocabulary.builtin import builtin_vocabularies, objects365_spellings
@@ -19,6 +22,7 @@ TEMPLATE_SETS = ("{openai}", "{simple}")
 """open_clip's sets of templates for ImageNet, of 80 and of 7."""
 
 _EDITED = ", edited"  # after the name of a vocabulary that is no more what it was
+_UNWEIGHTED = ", without prior"  # after the name of one whose weights were taken away
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +101,16 @@ class Vocabulary:
         """For each class whether it was held back in training."""
         return tuple(entry.unseen for entry in self.entries)
 
+    @cached_property
+    def log_weights(self) -> NDArray[np.float32] | None:
+        """`(C,)` what the classes' log scores get by their weights; None where all of these are 1.
+
+        >>> Vocabulary.from_names(["*1e3 cup", "ewer"]).log_weights.round(2).tolist()
+        [6.91, 0.0]
+        """
+        weights = self._weights
+        return np.log(weights).astype(np.float32) if (weights != 1).any() else None
+
     @property
     def novel(self) -> tuple[str, ...]:
         """The classes that are marked as unseen."""
@@ -105,7 +119,7 @@ class Vocabulary:
     @cached_property
     def synsets(self) -> tuple[str | None, ...]:
         """For each class its synset of WordNet 3.0, `n02084071`; None where none is known."""
-        own = hierarchy().exceptions(self._source)
+        own = hierarchy().exceptions(self.source)
         return tuple(own.get(entry.name.lower()) or entry.synset for entry in self.entries)
 
     @cached_property
@@ -116,6 +130,14 @@ class Vocabulary:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that scores depend on: neither the name nor what is unseen."""
+        if self.log_weights is None:
+            return self.names_fingerprint
+        weights = self._weights.astype("<f8").tobytes()
+        return hashlib.sha256(self.names_fingerprint.encode() + weights).hexdigest()
+
+    @cached_property
+    def names_fingerprint(self) -> str:
+        """SHA-256 of all that embeddings and prototypes depend on: the same but for the weights."""
         # Names have no control characters: these tell where each ends.
         synonyms = "\n".join(map("\t".join, self.synonyms))
         answerable = str(bytes(map(bool, self.answerable)))
@@ -148,7 +170,7 @@ class Vocabulary:
         """
         new = new_entry(self.name, name)
         self._check_new(len(self), new)
-        return self._edited(len(self), Entry(new.name, new.synonyms))
+        return self._edited(len(self), Entry(new.name, new.synonyms, weight=new.weight))
 
     def without(self, name: str) -> Vocabulary:
         """Without the class that is shown by this name, whatever its case.
@@ -181,7 +203,7 @@ class Vocabulary:
         stay = [text for text in old.synonyms if text != plain_name(old.name)]
         synonyms = plain_names([*given.synonyms, *stay])
         return self._edited(
-            number, Entry(given.name, synonyms, old.answerable, old.unseen, given.apart)
+            number, replace(old, name=given.name, synonyms=synonyms, apart=given.apart)
         )
 
     def with_unseen(self, names: Iterable[str]) -> Vocabulary:
@@ -196,19 +218,37 @@ class Vocabulary:
         Raises:
             VocabularyError: there is no such class.
         """
-        found = {name: self.class_of(name) for name in names}
-        for name, known in found.items():
-            if known is None:
-                raise VocabularyError(
-                    f"Vocabulary '{self.name}' has no class '{name[:60]}' to be marked as unseen. "
-                    "Give names of its classes."
-                )
-        chosen = set(found.values())
+        chosen = {self._known(name, "be marked as unseen") for name in names}
         marked = ((entry, entry.name in chosen) for entry in self.entries)
         entries = tuple(
             e if e.unseen == unseen else replace(e, unseen=unseen) for e, unseen in marked
         )
         return replace(self, entries=entries)
+
+    def with_weights(self, weights: Mapping[str, float]) -> Vocabulary:
+        """With these weights of some classes, see `Entry`; the others keep theirs.
+
+        >>> Vocabulary.from_names(["mug/cup", "ewer"]).with_weights({"cup": 100}).entries[0].weight
+        100.0
+
+        Args:
+            weights: by what the classes are shown by or a synonym.
+
+        Raises:
+            VocabularyError: there is no such class, or a weight is none.
+        """
+        chosen = {self._known(name, "get a weight"): weight for name, weight in weights.items()}
+        entries = tuple(
+            replace(e, weight=chosen[e.name]) if e.name in chosen else e for e in self.entries
+        )
+        return replace(self, name=self._edited_name, entries=entries)
+
+    def unweighted(self) -> Vocabulary:
+        """With all weights 1, so that its classes are scored by their names alone."""
+        if self.log_weights is None:
+            return self
+        entries = tuple(e if e.weight == 1 else replace(e, weight=1.0) for e in self.entries)
+        return replace(self, name=f"{self.name}{_UNWEIGHTED}", entries=entries)
 
     def only(self, *kinds: str) -> Vocabulary:
         """The classes that are kinds of any of these, by WordNet's hypernyms.
@@ -242,7 +282,7 @@ class Vocabulary:
             )
         unknown = [f"'{entry.name}'" for entry, synset in pairs if synset is None]
         notes = self.notes
-        if unknown and self._source not in builtin_vocabularies():
+        if unknown and self.source not in builtin_vocabularies():
             note = (
                 f"Of vocabulary '{self.name}' {first_few(unknown)} "
                 f"{'are' if len(unknown) > 1 else 'is'} left out: what kind of thing that is is "
@@ -254,13 +294,30 @@ class Vocabulary:
         return replace(self, name=name, entries=entries, notes=notes)
 
     @property
-    def _source(self) -> str:
+    def source(self) -> str:
         """The name of the vocabulary that it is, or is made of by edits."""
         return self.name.partition(",")[0]
 
+    @cached_property
+    def _weights(self) -> NDArray[np.float64]:
+        return np.fromiter((entry.weight for entry in self.entries), np.float64, len(self))
+
+    @property
+    def _edited_name(self) -> str:
+        return f"{self.name.removesuffix(_EDITED)}{_EDITED}"
+
+    def _known(self, name: str, purpose: str) -> str:
+        """The class that is meant by a name, or else a sentence on what it was to be or get."""
+        if (known := self.class_of(name)) is None:
+            raise VocabularyError(
+                f"Vocabulary '{self.name}' has no class '{name[:60]}' to {purpose}. "
+                "Give names of its classes."
+            )
+        return known
+
     def _class_named(self, written: str) -> str | None:
         whole = plain_name(written.replace("_", " "))
-        if self._source == "objects365":
+        if self.source == "objects365":
             whole = objects365_spellings().get(whole, whole)
         wanted = [plain_name(written), whole, *map(plain_name, split_names(written)[:1])]
         known = (known[text] for known in self._by_name for text in wanted if text in known)
@@ -306,7 +363,7 @@ class Vocabulary:
         """With the classes that are given in place of class `number`."""
         return replace(
             self,
-            name=f"{self.name.removesuffix(_EDITED)}{_EDITED}",
+            name=self._edited_name,
             notes=(),  # which were about the names as they were given
             entries=(*self.entries[:number], *given, *self.entries[number + 1 :]),
         )

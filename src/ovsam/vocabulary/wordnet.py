@@ -114,6 +114,21 @@ class Hierarchy:
             self._above[synset] = frozenset({synset}.union(*parents))
         return self._above[synset]
 
+    def levels_below(self, synset: str, kind: str) -> int | None:
+        """How many hypernyms up from a synset a kind is, by the shortest way; None = it is none.
+
+        >>> tree = hierarchy()
+        >>> [tree.levels_below(tree.find(word), tree.find("dog")) for word in ("dog", "dalmatian")]
+        [0, 1]
+        """
+        level, reached = 0, {synset}
+        while kind not in reached:
+            reached = {parent for one in reached for parent in self._kinds[one]}
+            if not reached:
+                return None
+            level += 1
+        return level
+
     def named(self, kind: str) -> frozenset[str]:
         """The synsets of a kind that a person asks for.
 

@@ -57,6 +57,7 @@ def test_wordnet_is_in_a_debian_package(tmp_path: Path) -> None:
     (folder / "index.noun").write_text("dog n 1 1 @ 1 0 02084071\n")
     (folder / "data.noun").write_text("02084071 05 n 01 dog 0 001 @ 02083346 n 0000 | barks\n")
     (folder / "noun.exc").write_text("mice mouse\n")
+    (folder / "cntlist.rev").write_text("dog%1:05:00:: 1 42\n")
     (root / "DEBIAN").mkdir()
     (root / "DEBIAN/control").write_text(
         "Package: wordnet-base\nVersion: 3.0-37\nArchitecture: all\nMaintainer: A <a@b.c>\n"
@@ -70,6 +71,7 @@ def test_wordnet_is_in_a_debian_package(tmp_path: Path) -> None:
     assert wordnet.find("dog.n.01") == "n02084071"
     assert wordnet.synsets["n02084071"].hypernyms == ("n02083346",)
     assert wordnet.singulars == {"mice": "mouse"}
+    assert wordnet.counts == {"n02084071": 42}
 
 
 def test_a_package_that_is_not_there_or_twice_is_refused(tmp_path: Path) -> None:

@@ -19,10 +19,15 @@ DATA = (
     "07697537 13 n 0a hotdog 0 hot_dog 1 red_hot 0 a 0 b 0 c 0 d 0 e 0 f 0 g 0 002 @ 07695965 n"
     " 0000 @i 07643981 n 0000 | a | frankfurter\n"
 )
+# Of an older WordNet are a ninth meaning of mouse and cursor; a verb is no noun.
+COUNTS = (
+    "Mouse%1:05:00:: 1 7\nhot_dog%1:13:00:: 2 5\nmouse%1:26:00:: 9 2\nmouse%2:35:00:: 1 3\n"
+    "hot_dog%1:13:01:: 2 1\ncursor%1:06:00:: 1 4\n"
+)
 
 
 def test_reads_the_database_files() -> None:
-    wordnet = WordNet(INDEX, DATA, "mice mouse\nattorneys_general attorney_general\n")
+    wordnet = WordNet(INDEX, DATA, "mice mouse\nattorneys_general attorney_general\n", COUNTS)
     assert wordnet.senses == {
         "hot dog": ["n10192361", "n07697537", "n07676602"],
         "mouse": ["n02330245", "n14299637", "n10335931", "n03793489"],
@@ -36,6 +41,7 @@ def test_reads_the_database_files() -> None:
         ),
     }
     assert wordnet.singulars == {"mice": "mouse", "attorneys general": "attorney general"}
+    assert wordnet.counts == {"n02330245": 7, "n07697537": 6}  # neither of verbs nor of no sense
 
 
 def test_a_sense_is_a_noun_and_the_number_of_its_meaning() -> None:

@@ -2,8 +2,8 @@
 
 A click is decoded in squares of several sizes around it, so that speck, part, object and
 surroundings are all among the masks. What a mask has in common with the others, and how it lies in
-its square, tells them apart; a small network that was fitted on annotated objects
-(`python -m tools.click_ranking`) makes one score of it. It sees no pixel of the photo.
+its square, tells them apart; of that a small network makes a score, which was fitted on annotated
+objects (`python -m tools.click_ranking`). It sees no pixel of the photo.
 """
 
 from __future__ import annotations
@@ -143,11 +143,18 @@ def _place(mask: NDArray[np.bool_], clicks_xy: NDArray[np.float64]) -> tuple[flo
     return float(away / np.sqrt(len(xs))), float(at_click.min() / depth.max())
 
 
-def scores(ranking: ClickRanking, features: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of K masks with F features each, `(K, F)` -> `(K,)`; the highest is the object."""
+def expected_iou(
+    ranking: ClickRanking, features: NDArray[np.float64], common: Overlaps
+) -> NDArray[np.float64]:
+    """The IoU `(K,)` that each of K masks with features `(K, F)` is expected to have.
+
+    The softmax of the network's scores is how likely each of the masks is the object.
+    """
     hidden = np.tanh(features @ np.array(ranking.weights) + np.array(ranking.biases))
-    ranked: NDArray[np.float64] = hidden @ np.array(ranking.output)
-    return ranked
+    scores = hidden @ np.array(ranking.output)
+    odds = np.exp(scores - scores.max())
+    expected: NDArray[np.float64] = common.iou @ (odds / odds.sum())
+    return expected
 
 
 def agreement(

@@ -16,7 +16,7 @@ from ovsam.candidates import SIZES, FramedMasks
 from ovsam.config import ModelConfig, ZoomConfig
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
-from ovsam.predictor.click_ranking import agreement, distinct, features, overlaps, scores
+from ovsam.predictor.click_ranking import agreement, distinct, expected_iou, features, overlaps
 from ovsam.predictor.views import (
     SQUARES_AT_ONCE,
     EncodedImage,
@@ -142,7 +142,7 @@ class Zoom:
         if ranking is None:
             return squares, agreement(squares, predicted_iou, common)
         seen = features(squares, predicted_iou, common, points, encoded.size_hw)
-        return squares, scores(ranking, seen)
+        return squares, expected_iou(ranking, seen, common)
 
 
 def averaged(found: Sequence[FramedMasks]) -> FramedMasks:

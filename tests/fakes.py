@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.candidates import Candidates, FramedMasks
+from ovsam.candidates import Candidates, FramedMasks, Sizes
 from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
 from ovsam.images.frame import STRIDE, Frame
 from ovsam.segmenter import Words
@@ -51,6 +51,7 @@ class FakePredictor:
     threads: int = 1
     fingerprint: str = "f00d"
     zoom: bool = False
+    clean: bool = True
     iou_head: bool = True
     mask_tokens: Literal[1, 4] = 4
     radius: float = 10.0
@@ -104,6 +105,17 @@ class FakePredictor:
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self.prompts += prompts
         return [self._candidates(encoded.size_hw, prompt, multimask) for prompt in prompts]
+
+    def sizes(
+        self, encoded: FakeEncodedImage, prompts: Prompt | Sequence[Prompt], **_: Any
+    ) -> list[Sizes]:
+        """Disks of half the radius, of the radius and of twice of it."""
+        prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+        scaled = [replace(self, radius=self.radius * by) for by in (0.5, 1, 2)]
+        return [
+            Sizes(tuple(one._candidates(encoded.size_hw, prompt, False) for one in scaled), best=1)
+            for prompt in prompts
+        ]
 
     def name(
         self,

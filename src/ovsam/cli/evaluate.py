@@ -80,6 +80,7 @@ def evaluate(
     ] = None,
     model: options.Model = "lite",
     zoom: options.Zoom = None,
+    clean: options.Clean = True,
     limit: options.Limit = None,
     journal: options.Journal = None,
     workers: options.Workers = None,
@@ -114,7 +115,7 @@ def evaluate(
     if names is not None:
         evaluated_objects(content, photos, names)
 
-    load = loader(model, names, device=device, zoom=zoom)
+    load = loader(model, names, device=device, zoom=zoom, clean=clean)
     predictor = load()
     if names is not None and not oracle_names and predictor.names_objects:
         embed_names(predictor)
@@ -229,6 +230,11 @@ def _print_report(report: Report, by_class: bool) -> None:
         f"zoom {'on' if report.zoom else 'off'}: {report.photos} photos in {report.seconds:.1f} s; "
         f"calibration (ECE) {report.calibration.error:.3f}"
     )
+    if (oracle := report.summary.iou_best_of_sizes) is not None:
+        typer.echo(
+            f"IoU of the best of each click's sizes (small, medium, large), an oracle's choice: "
+            f"{oracle:.3f}"
+        )
     print_left_out(report.not_counted, len(report.outcomes))
     if report.merged:
         typer.echo(

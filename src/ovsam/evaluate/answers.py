@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ovsam.candidates import Candidates
 from ovsam.errors import OvsamError
 from ovsam.evaluate.kinds import POINTS, EvaluationKind, PromptKind
 from ovsam.evaluate.objects import NamedInstance
@@ -29,12 +30,15 @@ class Answer:
         mask: `(H, W)` bool, photo pixels.
         labels: its names with scores, best first.
         none_score: of "none of these", in [0, 1].
+        sizes: of a click, all that it may mean; none of other prompts, and of models that have one
+            mask for a prompt.
     """
 
     prompt: Prompt
     mask: NDArray[np.bool_]
     labels: tuple[Label, ...]
     none_score: float = 0.0
+    sizes: tuple[Candidates, ...] = ()
 
 
 def answer_instances(
@@ -75,16 +79,19 @@ def answer_instances(
             annotated_prompt(instance, mask, prompt_kind, size_hw, image_size)
             for (instance, _), mask in zip(some, masks, strict=True)
         ]
+        sizes: list[tuple[Candidates, ...]] = [()] * len(prompts)
+        if prompt_kind in POINTS and predictor.config.decoder.mask_tokens > 1:
+            sizes = [each.masks for each in predictor.sizes(encoded, prompts)]
         if oracle_names:
-            yield from _with_oracle_names(predictor, encoded, prompts, some)
+            yield from _with_oracle_names(predictor, encoded, prompts, some, sizes)
         else:
             boxes = None
             if kind == "point-true-box":
                 boxes = [instance.box_xyxy for instance, _ in some]
             predictions = predictor.predict(encoded, prompts, top=top, name_boxes_xyxy=boxes)
-            for prompt, found in zip(prompts, predictions, strict=True):
+            for prompt, found, each in zip(prompts, predictions, sizes, strict=True):
                 _check_finite(predictor, found.labels[0])
-                yield Answer(prompt, found.mask, found.labels[0], float(found.none_scores[0]))
+                yield Answer(prompt, found.mask, found.labels[0], float(found.none_scores[0]), each)
 
 
 def _with_oracle_names(
@@ -92,10 +99,12 @@ def _with_oracle_names(
     encoded: Any,
     prompts: Sequence[Prompt],
     instances: Sequence[NamedInstance],
+    sizes: Sequence[tuple[Candidates, ...]],
 ) -> Iterator[Answer]:
     candidates = predictor.segment(encoded, prompts)
-    for prompt, found, (_, name) in zip(prompts, candidates, instances, strict=True):
-        yield Answer(prompt, found.mask, (Label(name, 1.0),))
+    rows = zip(prompts, candidates, instances, sizes, strict=True)
+    for prompt, found, (_, name), each in rows:
+        yield Answer(prompt, found.mask, (Label(name, 1.0),), sizes=each)
 
 
 def _check_finite(predictor: Segmenter, labels: Iterable[Label]) -> None:

@@ -172,6 +172,7 @@ def evaluate(
                 "vocabulary": predictor.vocabulary.fingerprint,
                 "prompts": prompts,
                 "zoom": predictor.zoom,
+                "clean": predictor.clean,
             },
             fits=_fits,
         ),
@@ -218,17 +219,20 @@ def _outcome(
 ) -> Outcome:
     mask = answer.mask
     names = [label.name for label in answer.labels]
+    iou = mask_iou(mask, ground_truth)
+    of_sizes = [mask_iou(one.mask, ground_truth) for one in answer.sizes]
     area = float(ground_truth.sum()) if np.isnan(instance.area) else instance.area
     return Outcome(
         category=name,
         area=area,
-        iou=mask_iou(mask, ground_truth),
+        iou=iou,
         boundary_iou=boundary_iou(mask, ground_truth),
         rank=names.index(name) if name in names else -1,
         score=answer.labels[0].score if answer.labels else 0.0,
         name=names[0] if names else "",
         annotation_id=instance.id,
         problem=_problem(instance, ground_truth),
+        iou_best_of_sizes=max(iou, *of_sizes) if of_sizes else None,
     )
 
 

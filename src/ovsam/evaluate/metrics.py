@@ -41,6 +41,8 @@ class Outcome:
         annotation_id: of the instance in its file; 0 where that plays no part.
         problem: one sentence if its annotated mask, box and photo do not belong together, see
             `ovsam.data.check`.
+        iou_best_of_sizes: of a click, the largest IoU that one of its sizes has, an oracle's
+            choice; None for other prompts.
     """
 
     category: str
@@ -52,32 +54,41 @@ class Outcome:
     name: str = ""
     annotation_id: int = 0
     problem: str = ""
+    iou_best_of_sizes: Share | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON values, without the problem."""
         content = asdict(self)
         del content["problem"]
+        if self.iou_best_of_sizes is None:
+            del content["iou_best_of_sizes"]
         return content
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Means over instances as fractions; None where there is no instance."""
+    """Means over instances as fractions; None where there is no instance.
+
+    `iou_best_of_sizes` is None for prompts other than clicks, too.
+    """
 
     iou: float | None
     boundary_iou: float | None
     accuracy: float | None
     accuracy_top5: float | None
     instances: int
+    iou_best_of_sizes: float | None = None
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Plain JSON values."""
+        oracle = self.iou_best_of_sizes
         return {
             "iou": self.iou,
             "boundary_iou": self.boundary_iou,
             "accuracy": self.accuracy,
             "accuracy_top5": self.accuracy_top5,
             "instances": self.instances,
+            **({} if oracle is None else {"iou_best_of_sizes": oracle}),
         }
 
 
@@ -87,18 +98,22 @@ def summarise(outcomes: Sequence[Outcome]) -> Summary:
     Example:
         >>> cat, dog = Outcome("cat", 9, 0.5, 0.25, 0, 0.9), Outcome("dog", 9, 1.0, 0.75, 3, 0.4)
         >>> summarise([cat, dog])
-        Summary(iou=0.75, boundary_iou=0.5, accuracy=0.5, accuracy_top5=1.0, instances=2)
+        Summary(iou=0.75, boundary_iou=0.5, accuracy=0.5, accuracy_top5=1.0, instances=2,
+                iou_best_of_sizes=None)
     """
     if not outcomes:
         return Summary(None, None, None, None, 0)
     ious = np.array([outcome.iou for outcome in outcomes])
     ranks = np.array([outcome.rank for outcome in outcomes])
+    best = [outcome.iou_best_of_sizes for outcome in outcomes]
+    oracle = [iou for iou in best if iou is not None]
     return Summary(
         iou=float(ious.mean()),
         boundary_iou=float(np.mean([outcome.boundary_iou for outcome in outcomes])),
         accuracy=float((ranks == 0).mean()),
         accuracy_top5=float(((ranks >= 0) & (ranks < 5)).mean()),
         instances=len(outcomes),
+        iou_best_of_sizes=float(np.mean(oracle)) if len(oracle) == len(outcomes) else None,
     )
 
 

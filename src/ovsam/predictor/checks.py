@@ -128,7 +128,7 @@ def checked_prompts(
     return [prompt.clipped(encoded.size_hw) for prompt in prompts]
 
 
-def check_size(size: object, *, multimask: bool) -> None:
+def check_size(size: object, *, multimask: bool = False) -> None:
     """Refuse what is no size, or one beside `multimask`.
 
     Raises:

@@ -108,9 +108,10 @@ def _candidates(
     ]
     found = averaged(masks)
     if clean:
-        found, *masks = (
+        tidy = [
             FramedMasks(each.frame, cleaned(each.mask_logits, each.frame, prompt))
-            for each in (found, *masks)
-        )
+            for each in ([found, *masks] if len(masks) > 1 else masks)
+        ]
+        found, masks = tidy[0], tidy[1:] or tidy
     predicted_iou = np.clip(decoded[0].predicted_iou[tokens], 0, 1)
     return Candidates(found, predicted_iou, encoded.frame, tuple(masks), prompt.box_xyxy)

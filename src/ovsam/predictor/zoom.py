@@ -103,7 +103,8 @@ class Zoom:
         if prompt.mask_logits is not None:
             return [FramedMasks(encoded.frame, prompt.mask_logits[None])]
         if self._searches and (prompt.point_labels == 1).any():
-            squares, ranks = self._search(encoded, prompt)
+            squares, predicted_iou = self.search(encoded, prompt)
+            ranks = self._ranks(encoded, prompt, squares, predicted_iou)
         else:
             [decoded] = decode(self._backend, [(whole_view(encoded), prompt)])
             squares = [FramedMasks(encoded.frame, decoded.mask_logits)]
@@ -113,14 +114,13 @@ class Zoom:
             return [masks[int(np.argmax(ranks))]]
         return [masks[i] for i in distinct(ranks, overlaps(squares), most)]
 
-    def _search(
+    def search(
         self, encoded: EncodedImage, prompt: Prompt
-    ) -> tuple[list[FramedMasks], NDArray[np.float64]]:
+    ) -> tuple[list[FramedMasks], NDArray[np.float32]]:
         """The masks under clicks, whatever their size, in squares of several sizes around these.
 
         Returns:
-            For each square, the narrowest first, its masks; and `(K,)` how likely each of all of
-            them is the object, only to be compared.
+            For each square, the narrowest first, its masks; and the predicted IoU `(K,)` of all.
         """
         size, longest = self._config.click_size, max(encoded.size_hw)
         points = prompt.points_xy[prompt.point_labels == 1]
@@ -137,12 +137,22 @@ class Zoom:
             FramedMasks(view.frame, each.mask_logits)
             for view, each in zip(views, decoded, strict=True)
         ]
-        predicted_iou = np.concatenate([each.predicted_iou for each in decoded])
+        return squares, np.concatenate([each.predicted_iou for each in decoded])
+
+    def _ranks(
+        self,
+        encoded: EncodedImage,
+        prompt: Prompt,
+        squares: Sequence[FramedMasks],
+        predicted_iou: NDArray[np.float32],
+    ) -> NDArray[np.float64]:
+        """How likely each of K masks that `search` found is the object, only to be compared."""
         common, ranking = overlaps(squares), self._config.click_ranking
         if ranking is None:
-            return squares, agreement(squares, predicted_iou, common)
-        seen = features(squares, predicted_iou, common, points, encoded.size_hw)
-        return squares, expected_iou(ranking, seen, common)
+            return agreement(squares, predicted_iou, common)
+        clicks = prompt.points_xy[prompt.point_labels == 1]
+        seen = features(squares, predicted_iou, common, clicks, encoded.size_hw)
+        return expected_iou(ranking, seen, common)
 
 
 def averaged(found: Sequence[FramedMasks]) -> FramedMasks:

@@ -16,6 +16,7 @@ from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Prompt
 from predictor.scenes import BOX, HEIGHT, PROMPTS, WIDTH, blobs
+from tiny_model import ONE_TOKEN, tiny_predictor
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """`python -m tools.click_ranking OUTPUT ANNOTATIONS PHOTOS [ANNOTATIONS PHOTOS ...]`.
 
-Clicks the centre of every annotated object as `ovsam evaluate --prompts point` does, fits what tells
-which of the masks found there is the object, and writes the model with it to OUTPUT. Take photos
-that the model's masks were not trained on.
+Clicks the centre of every annotated object as `ovsam evaluate --prompts point` does, fits what
+tells which of the masks found there is the object, and writes the model with it to OUTPUT. Take
+photos that the model's masks were not trained on.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--model", default="lite")
     given = parser.parse_args()
     predictor, rows = load(given.model), list[tuple[Floats, Floats]]()
-    for annotations, photos in zip(given.data[::2], given.data[1::2], strict=True):
-        rows += _objects(predictor, annotations, photos)
+    for file, photos in zip(given.data[::2], given.data[1::2], strict=True):
+        rows += _objects(predictor, file, photos)
     ranking = fit(np.stack([seen for seen, _ in rows]), np.stack([iou for _, iou in rows]))
     config = predictor.config
     assert config.zoom is not None, "the model does not zoom"
@@ -65,13 +65,10 @@ def _objects(
             prompt = annotated_prompt(instance, truth, "point", photo.size_hw, side)
             squares, sure = zoom.search(encoded, prompt)
             seen = features(squares, sure, overlaps(squares), prompt.points_xy, photo.size_hw)
-            painted = [
-                mask
-                for square in squares
-                for mask in Candidates(
-                    square, np.ones(len(square.mask_logits)), encoded.frame
-                ).masks
+            found = [
+                Candidates(one, sure[: len(one.mask_logits)], encoded.frame) for one in squares
             ]
+            painted = [mask for each in found for mask in each.masks]
             yield seen, np.array([mask_iou(mask, truth) for mask in painted])
 
 

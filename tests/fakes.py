@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.candidates import Candidates, FramedMasks, Sizes
+from ovsam.candidates import Candidates, FramedMasks, Size, Sizes
 from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
 from ovsam.images.frame import STRIDE, Frame
 from ovsam.segmenter import Words
@@ -100,10 +100,13 @@ class FakePredictor:
         prompts: Prompt | Sequence[Prompt],
         *,
         multimask: bool = False,
+        size: Size | None = None,
         **_: Any,
     ) -> list[Candidates]:
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self.prompts += prompts
+        if size is not None:
+            return [sizes.of(size) for sizes in self.sizes(encoded, prompts)]
         return [self._candidates(encoded.size_hw, prompt, multimask) for prompt in prompts]
 
     def sizes(
@@ -147,9 +150,10 @@ class FakePredictor:
         top: int = 5,
         threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | None = None,
+        size: Size | None = None,
         **_: Any,
     ) -> list[Prediction]:
-        found = self.segment(encoded, prompts, multimask=multimask)
+        found = self.segment(encoded, prompts, multimask=multimask, size=size)
         self.named += map(np.asarray, name_boxes_xyxy or ())
         classes = (self.vocabulary if vocabulary is None else load_vocabulary(vocabulary)).classes
         return [

@@ -64,6 +64,27 @@ def test_segment_prints_a_table_and_writes_the_default_picture(run: Run) -> None
     assert sorted(os.listdir()) == ["photo.jpg", "photo_ovsam.png"]
 
 
+@pytest.mark.parametrize(("size", "radius"), [("small", 5), ("medium", 10), ("large", 20)])
+def test_segment_a_thing_of_a_size(run: Run, size: str, radius: int) -> None:
+    result = run("segment", "photo.jpg", "--point", "120,80", "--size", size, "--json", "out.json")
+    assert result.exit_code == 0, result.output
+    [found] = json.loads(Path("out.json").read_text())["objects"]
+    assert decode_rle(found["segmentation"]).sum() == pytest.approx(np.pi * radius**2, rel=0.1)
+
+
+def test_segment_refuses_a_size_that_says_nothing(run: Run) -> None:
+    boxed = run("segment", "photo.jpg", "--box", "10,20,200,180", "--size", "large")
+    assert_error(boxed, "a box says itself how large the object is")
+    unknown = run("segment", "photo.jpg", "--point", "120,80", "--size", "huge")
+    assert_error(unknown, "size must be one of small, medium, large, got 'huge'")
+
+
+def test_segment_leaves_masks_as_they_are_if_told_to(run: Run, fake: FakePredictor) -> None:
+    assert run("segment", "photo.jpg", "--point", "120,80").exit_code == 0 and fake.clean
+    run("segment", "photo.jpg", "--point", "120,80", "--no-clean")
+    assert not fake.clean
+
+
 def test_segment_json(run: Run, fake: FakePredictor) -> None:
     fake.answers = ("dog", "cat")
     result = run(

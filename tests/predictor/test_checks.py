@@ -169,7 +169,7 @@ def test_sizes_are_of_clicks(predictor: Predictor, photo: EncodedImage) -> None:
         predictor.sizes(photo, [Prompt([[60, 70]]), mask])
     click: Any = {"encoded": photo, "prompts": Prompt([[60, 70]])}
     with pytest.raises(PromptError, match="one of small, medium, large, got 'huge'"):
-        predictor.predict(**click, size="huge")
+        predictor.predict(**click, size="huge")  # type: ignore[arg-type]
     with pytest.raises(PromptError, match="leave one of them out"):
         predictor.segment(**click, size="small", multimask=True)
     single = tiny_predictor(ONE_TOKEN)

@@ -98,12 +98,12 @@ def segment(
     from ovsam.formats.prediction import photo_to_json, to_json_bytes
     from ovsam.images.draw import draw_overlay
     from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
-    from ovsam.predictor.checks import check_clicks, check_size
+    from ovsam.predictor.checks import check_clicks, checked_size
     from ovsam.vocabulary.load import load_vocabulary
 
     prompts = parse_prompts(box or [], point or [])
-    if size is not None:
-        check_size(size)
+    wanted = None if size is None else checked_size(size)
+    if wanted is not None:
         check_clicks(prompts)
     if not prompts:
         raise PromptError(
@@ -134,9 +134,11 @@ def segment(
     has_names = predictor.names_objects and unread is None
     encoded = predictor.encode(pixels)
     if has_names:
-        predictions = predictor.predict(encoded, prompts, size=size, top=top, threshold=threshold)
+        predictions = predictor.predict(encoded, prompts, size=wanted, top=top, threshold=threshold)
     else:
-        predictions = [found.painted() for found in predictor.segment(encoded, prompts, size=size)]
+        predictions = [
+            found.painted() for found in predictor.segment(encoded, prompts, size=wanted)
+        ]
 
     if json_path is not None:
         document = photo_to_json(

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.candidates import SIZES
+from ovsam.candidates import SIZES, Size
 from ovsam.config import ModelConfig
 from ovsam.errors import PhotoError, PromptError, quoted
 from ovsam.geometry import DEFAULT_MAX_PIXELS
@@ -128,19 +128,21 @@ def checked_prompts(
     return [prompt.clipped(encoded.size_hw) for prompt in prompts]
 
 
-def check_size(size: object, *, multimask: bool = False) -> None:
-    """Refuse what is no size, or one beside `multimask`.
+def checked_size(size: object, *, multimask: bool = False) -> Size:
+    """The size; refuse what is no size, or one beside `multimask`.
 
     Raises:
         PromptError: says what to do instead.
     """
-    if size not in SIZES:
+    found = next((each for each in SIZES if each == size), None)
+    if found is None:
         raise PromptError(f"size must be one of {', '.join(SIZES)}, got {quoted(size)}.")
     if multimask:
         raise PromptError(
             "multimask asks for three masks and size for one: leave one of them out. sizes(...) "
             "gives those of every size."
         )
+    return found
 
 
 def check_clicks(prompts: Sequence[Prompt]) -> None:

@@ -93,7 +93,8 @@ def features(
     weight = np.sqrt(sure)
 
     def mean(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return (values * chosen) @ sure / np.maximum(chosen.sum(1), 1)
+        found: NDArray[np.float64] = (values * chosen) @ sure / np.maximum(chosen.sum(1), 1)
+        return found
 
     rim = np.ones(masks.shape[1:], bool)
     rim[1:-1, 1:-1] = False

@@ -22,9 +22,9 @@ from ovsam.predictor.backend import Backend
 from ovsam.predictor.checks import (
     check_clicks,
     check_encoded,
-    check_size,
     checked_photo,
     checked_prompts,
+    checked_size,
 )
 from ovsam.predictor.masks import find_masks, find_sizes
 from ovsam.predictor.naming import Namer
@@ -153,7 +153,7 @@ class Predictor:
                 what is no click.
         """
         if size is not None:
-            check_size(size, multimask=multimask)
+            size = checked_size(size, multimask=multimask)
             checked = self._clicks(encoded, prompts)
             return [self._sizes(encoded, prompt, zoom).of(size) for prompt in checked]
         checked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=False)
@@ -240,7 +240,7 @@ class Predictor:
         checked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=True)
         boxes = boxes_to_name(name_boxes_xyxy, checked, encoded.size_hw)
         query = namer.query(self._readable(vocabulary), top, threshold)
-        found: Iterable[tuple[list[Candidates], list[list[View]] | None]]
+        found: Iterable[tuple[Sequence[Candidates], list[list[View]] | None]]
         if size is not None:
             chosen = self.segment(encoded, checked, multimask=multimask, size=size, zoom=zoom)
             found = ((group, None) for group in grouped(chosen, self._zoom.prompts_at_once))

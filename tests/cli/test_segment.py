@@ -77,9 +77,9 @@ def test_segment_a_thing_of_a_size(run: Run) -> None:
 
 def test_segment_refuses_a_size_that_says_nothing(run: Run) -> None:
     boxed = run("segment", "photo.jpg", "--box", "10,20,200,180", "--size", "large")
-    assert_error(boxed, "a box says itself how large the object is")
+    assert_error(boxed, "a box says itself how large the object is", code=2)
     unknown = run("segment", "photo.jpg", "--point", "120,80", "--size", "huge")
-    assert_error(unknown, "size must be one of small, medium, large, got 'huge'")
+    assert_error(unknown, "size must be one of small, medium, large, got 'huge'", code=2)
 
 
 def test_segment_leaves_masks_as_they_are_if_told_to(run: Run, fake: FakePredictor) -> None:

@@ -97,7 +97,7 @@ def summarise(outcomes: Sequence[Outcome]) -> Summary:
 
     Example:
         >>> cat, dog = Outcome("cat", 9, 0.5, 0.25, 0, 0.9), Outcome("dog", 9, 1.0, 0.75, 3, 0.4)
-        >>> summarise([cat, dog])
+        >>> summarise([cat, dog])  # doctest: +NORMALIZE_WHITESPACE
         Summary(iou=0.75, boundary_iou=0.5, accuracy=0.5, accuracy_top5=1.0, instances=2,
                 iou_best_of_sizes=None)
     """

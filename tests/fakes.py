@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.candidates import Candidates, FramedMasks
+from ovsam.candidates import Candidates, FramedMasks, Size, Sizes
 from ovsam.config import CalibrationConfig, DecoderConfig, ModelConfig
 from ovsam.images.frame import STRIDE, Frame
 from ovsam.segmenter import Words
@@ -51,6 +51,7 @@ class FakePredictor:
     threads: int = 1
     fingerprint: str = "f00d"
     zoom: bool = False
+    clean: bool = True
     iou_head: bool = True
     mask_tokens: Literal[1, 4] = 4
     radius: float = 10.0
@@ -99,11 +100,25 @@ class FakePredictor:
         prompts: Prompt | Sequence[Prompt],
         *,
         multimask: bool = False,
+        size: Size | None = None,
         **_: Any,
     ) -> list[Candidates]:
         prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self.prompts += prompts
+        if size is not None:
+            return [sizes.of(size) for sizes in self.sizes(encoded, prompts)]
         return [self._candidates(encoded.size_hw, prompt, multimask) for prompt in prompts]
+
+    def sizes(
+        self, encoded: FakeEncodedImage, prompts: Prompt | Sequence[Prompt], **_: Any
+    ) -> list[Sizes]:
+        """Disks of half the radius, of the radius and of twice of it."""
+        prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
+        scaled = [replace(self, radius=self.radius * by) for by in (0.5, 1, 2)]
+        return [
+            Sizes(tuple(one._candidates(encoded.size_hw, prompt, False) for one in scaled), best=1)
+            for prompt in prompts
+        ]
 
     def name(
         self,
@@ -136,9 +151,10 @@ class FakePredictor:
         threshold: float | None = None,
         name_boxes_xyxy: Sequence[ArrayLike] | None = None,
         more_vocabularies: Sequence[Words] = (),
+        size: Size | None = None,
         **_: Any,
     ) -> list[Prediction]:
-        found = self.segment(encoded, prompts, multimask=multimask)
+        found = self.segment(encoded, prompts, multimask=multimask, size=size)
         self.named += map(np.asarray, name_boxes_xyxy or ())
         words = [self.vocabulary if vocabulary is None else vocabulary, *more_vocabularies]
         lists = [load_vocabulary(one).classes for one in words]

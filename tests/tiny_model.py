@@ -156,6 +156,7 @@ def tiny_predictor(
     text: HashedText | None = None,
     vocabulary: str = "cat, dog, coffee mug, tree, lamp",
     zoom: bool | None = None,
+    clean: bool = True,
 ) -> Predictor:
     """A predictor of the tiny model that keeps its text embeddings in memory."""
     return torch_predictor(
@@ -165,6 +166,7 @@ def tiny_predictor(
         TextStore(None),
         load_vocabulary(vocabulary),
         zoom=zoom,
+        clean=clean,
     )
 
 

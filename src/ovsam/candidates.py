@@ -7,6 +7,7 @@ So candidates keep these, and paint masks at the photo's size each time they are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from ovsam.images.frame import (
     whole_photo_logits,
 )
 from ovsam.structures import Label, Names, Prediction
+
+Size = Literal["small", "medium", "large"]
+SIZES: tuple[Size, ...] = get_args(Size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,3 +182,26 @@ class Candidates:
             return paste_logits(low_res, self.frame, self.size_hw)
         [whole] = whole_photo_logits(low_res[None], self.frame, self.size_hw)
         return (slice(None), slice(None)), whole
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """What clicks may mean, from small to large: a part, a thing, what it is part of.
+
+    Attributes:
+        masks: one to three, each with a single mask; no two of them are alike.
+        best: which of them is the one that is meant if nobody says which.
+    """
+
+    masks: tuple[Candidates, ...]
+    best: int
+
+    def of(self, size: Size) -> Candidates:
+        """The smallest, the largest, or the one between; of two the best stands between."""
+        match size:
+            case "small":
+                return self.masks[0]
+            case "large":
+                return self.masks[-1]
+            case "medium":
+                return self.masks[1 if len(self.masks) > 2 else self.best]

@@ -53,6 +53,8 @@ Grey = Annotated[float, Field(ge=0, le=255)]
 _Deviation = Annotated[float, Field(ge=0.001, le=255)]
 _CropScale = Annotated[float, Field(ge=0.1, le=100)]
 _Scale = Annotated[float, Field(ge=0.001, le=100)]
+_Weight = Annotated[float, Field(ge=-10_000, le=10_000)]
+_Row = Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=64)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """A fraction, score or IoU."""
 Area = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -219,6 +221,27 @@ class BaselineConfig:
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
+class ClickRanking:
+    """A network of one hidden layer that ranks the masks found under a click.
+
+    See `predictor/click_ranking.py`, whose features it takes.
+    """
+
+    weights: Annotated[tuple[_Row, ...], Field(min_length=1, max_length=64)]
+    """A row for each feature with a number for each hidden unit."""
+    biases: _Row
+    """Of the hidden units."""
+    output: _Row
+    """What the hidden units' tanh is weighted with in the score."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if any(len(row) != len(self.biases) for row in (*self.weights, self.output)):
+            raise ValueError("weights, biases and output must have as many hidden units each")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT, kw_only=True)
 class ZoomConfig:
     """Encoding the square around an object again (ZoomIn of f-BRS, Sofiiuk et al., CVPR 2020)."""
 
@@ -233,6 +256,9 @@ class ZoomConfig:
     photo's longer side; none = decode a click in the whole photo only."""
     click_size: Side = 128
     """Side of these squares as the model sees them, in pixels; a multiple of 32."""
+    click_ranking: ClickRanking | None = None
+    """What tells which of the masks in these squares is the object; None = the one that most
+    others agree with."""
 
     @model_validator(mode="before")
     @classmethod

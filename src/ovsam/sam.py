@@ -93,7 +93,7 @@ class Sam:
     def predictor(self) -> Predictor:
         """The predictor behind it."""
         if self._predictor is None:
-            self._predictor = load(self._checkpoint, device=self._device)
+            self._predictor = load(self._checkpoint, device=self._device, clean=False)
         return self._predictor
 
 

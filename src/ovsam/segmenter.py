@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.candidates import Candidates
+from ovsam.candidates import Candidates, Size, Sizes
 from ovsam.config import ModelConfig
 from ovsam.structures import Names, Prediction, Prompt
 from ovsam.vocabulary.vocabulary import Vocabulary
@@ -63,6 +63,10 @@ class Segmenter(Computer, Protocol):
     def zoom(self) -> bool:
         """Whether it zooms where a call does not say."""
 
+    @property
+    def clean(self) -> bool:
+        """Whether masks come without specks and small holes."""
+
     def encode(self, image: NDArray[np.uint8], /) -> Any:
         """Encode an RGB photo `(H, W, 3)`; the result serves any number of prompts and threads."""
 
@@ -73,9 +77,15 @@ class Segmenter(Computer, Protocol):
         /,
         *,
         multimask: bool = False,
+        size: Size | None = None,
         zoom: bool | None = None,
     ) -> list[Candidates]:
         """Masks for each prompt; no text model and no vocabulary is needed."""
+
+    def sizes(
+        self, encoded: Any, prompts: Prompt | Sequence[Prompt], /, *, zoom: bool | None = None
+    ) -> list[Sizes]:
+        """For each click all that it may mean: a part, a thing, what it is part of."""
 
     def name(
         self,
@@ -103,6 +113,7 @@ class Segmenter(Computer, Protocol):
         *,
         vocabulary: Words | None = None,
         multimask: bool = False,
+        size: Size | None = None,
         top: int = 5,
         zoom: bool | None = None,
         threshold: float | None = None,

@@ -27,12 +27,13 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakePredictor:
         vocabulary: Vocabulary | None = None,
         device: str,
         zoom: bool | None = None,
+        clean: bool = True,
     ) -> Any:
         assert device == "cpu"
         predictor.model_name = name
         if vocabulary is not None:
             predictor.vocabulary = vocabulary
-        predictor.zoom = bool(zoom)
+        predictor.zoom, predictor.clean = bool(zoom), clean
         return predictor
 
     monkeypatch.setattr(ovsam, "load", load, raising=False)

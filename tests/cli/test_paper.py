@@ -29,11 +29,25 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """In a folder with a set of tables, its data and an empty run folder."""
     monkeypatch.chdir(tmp_path)
 
-    def load(name: str, *, vocabulary: Vocabulary, device: str, zoom: bool | None = None) -> Any:
+    def load(
+        name: str,
+        *,
+        vocabulary: Vocabulary,
+        device: str,
+        zoom: bool | None = None,
+        clean: bool = True,  # noqa: ARG001
+    ) -> Any:
         assert device == "cpu"
         return FakePredictor(vocabulary=vocabulary, model_name=name, zoom=bool(zoom))
 
-    def load_any(name: str, *, vocabulary: Any, device: str, zoom: bool | None = None) -> Any:
+    def load_any(
+        name: str,
+        *,
+        vocabulary: Any,
+        device: str,
+        zoom: bool | None = None,
+        clean: bool = True,  # noqa: ARG001
+    ) -> Any:
         return load(name, vocabulary=ovsam.load_vocabulary(vocabulary), device=device, zoom=zoom)
 
     monkeypatch.setattr(ovsam, "load", load_any, raising=False)

@@ -64,6 +64,30 @@ def test_segment_prints_a_table_and_writes_the_default_picture(run: Run) -> None
     assert sorted(os.listdir()) == ["photo.jpg", "photo_ovsam.png"]
 
 
+def test_segment_a_thing_of_a_size(run: Run) -> None:
+    areas = []
+    for size in ("small", "medium", "large"):
+        click = ("--point", "120,80", "--size", size)
+        result = run("segment", "photo.jpg", *click, "--json", "out.json")
+        assert result.exit_code == 0, result.output
+        [found] = json.loads(Path("out.json").read_text())["objects"]
+        areas.append(decode_rle(found["segmentation"]).sum())
+    assert areas[0] < areas[1] < areas[2]
+
+
+def test_segment_refuses_a_size_that_says_nothing(run: Run) -> None:
+    boxed = run("segment", "photo.jpg", "--box", "10,20,200,180", "--size", "large")
+    assert_error(boxed, "a box says itself how large the object is", code=2)
+    unknown = run("segment", "photo.jpg", "--point", "120,80", "--size", "huge")
+    assert_error(unknown, "size must be one of small, medium, large, got 'huge'", code=2)
+
+
+def test_segment_leaves_masks_as_they_are_if_told_to(run: Run, fake: FakePredictor) -> None:
+    assert run("segment", "photo.jpg", "--point", "120,80").exit_code == 0 and fake.clean
+    run("segment", "photo.jpg", "--point", "120,80", "--no-clean")
+    assert not fake.clean
+
+
 def test_segment_json(run: Run, fake: FakePredictor) -> None:
     fake.answers = ("dog", "cat")
     result = run(

@@ -227,7 +227,8 @@ def test_surroundings_change_what_a_region_is() -> None:
     def embedded(scene: Tensor, size: float, boxes: Tensor = boxes) -> Tensor:
         around = Surroundings(scene, torch.full((len(boxes), 2), size))
         with torch.no_grad():
-            return head(maps, boxes, first.expand(len(boxes)), None, around)
+            found: Tensor = head(maps, boxes, first.expand(len(boxes)), None, around)
+        return found
 
     scene = torch.rand(1, 8)
     one = embedded(scene, 128)

@@ -16,6 +16,7 @@ from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Prompt
 from predictor.scenes import BOX, HEIGHT, PROMPTS, WIDTH, blobs
+from tiny_model import ONE_TOKEN, tiny_predictor
 
 
 @pytest.mark.parametrize(
@@ -157,3 +158,20 @@ def test_the_middle_of_a_photo_of_one_pixel_is_no_share(
     photo = predictor.encode(blobs(0, (1, 1)))
     predictor.predict(photo, [Prompt([[0.5, 0.5]]), Prompt(box_xyxy=[0, 0, 1, 1])])
     assert not caplog.records
+
+
+def test_sizes_are_of_clicks(predictor: Predictor, photo: EncodedImage) -> None:
+    box = Prompt(box_xyxy=[30, 40, 120, 110])
+    with pytest.raises(PromptError, match="a box says itself how large"):
+        predictor.segment(photo, box, size="large")
+    mask = Prompt([[60, 70]], mask_logits=np.ones((32, 32)))
+    with pytest.raises(PromptError, match="a mask says itself how large"):
+        predictor.sizes(photo, [Prompt([[60, 70]]), mask])
+    click: Any = {"encoded": photo, "prompts": Prompt([[60, 70]])}
+    with pytest.raises(PromptError, match="one of small, medium, large, got 'huge'"):
+        predictor.predict(**click, size="huge")  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match="leave one of them out"):
+        predictor.segment(**click, size="small", multimask=True)
+    single = tiny_predictor(ONE_TOKEN)
+    with pytest.raises(PromptError, match="no multimask output"):
+        single.sizes(single.encode(blobs(0)), Prompt([[60, 70]]))

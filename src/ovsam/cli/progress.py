@@ -59,23 +59,28 @@ def photo_job(journal: Path | None, workers: int | None, load: Callable[[], Any]
 
 
 def loader(
-    model: str, vocabulary: Vocabulary | None, *, device: str, zoom: bool | None = None
+    model: str,
+    vocabulary: Vocabulary | None,
+    *,
+    device: str,
+    zoom: bool | None = None,
+    clean: bool = True,
 ) -> Callable[[], Predictor]:
     """`ovsam.load` of these, to be called here or in a worker; None = no name is wanted."""
     import ovsam
 
-    load = partial(ovsam.load, model, device=device, zoom=zoom)
+    load = partial(ovsam.load, model, device=device, zoom=zoom, clean=clean)
     return load if vocabulary is None else partial(load, vocabulary=vocabulary)
 
 
 def load_predictor(
-    model: str, vocabulary: Vocabulary, *, device: str, zoom: bool | None = None
+    model: str, vocabulary: Vocabulary, *, device: str, zoom: bool | None = None, clean: bool = True
 ) -> Predictor:
     """`ovsam.load`, with a bar while the embeddings of new names are computed.
 
     A model that has masks alone needs none.
     """
-    predictor = loader(model, vocabulary, device=device, zoom=zoom)()
+    predictor = loader(model, vocabulary, device=device, zoom=zoom, clean=clean)()
     if predictor.names_objects:
         embed_names(predictor)
     return predictor

@@ -67,7 +67,16 @@ def segment(
     ] = None,
     json_path: options.Json = None,
     model: options.Model = "lite",
+    size: Annotated[
+        str | None,
+        options.option(
+            "SIZE",
+            "Which of the things under a point is meant: small (a part), medium or large (the "
+            "whole). Left out: the likeliest.",
+        ),
+    ] = None,
     zoom: options.Zoom = None,
+    clean: options.Clean = True,
     max_pixels: options.MaxPixels = None,
     device: options.Device = "cpu",
 ) -> None:
@@ -90,9 +99,13 @@ def segment(
     from ovsam.formats.prediction import photo_to_json, to_json_bytes
     from ovsam.images.draw import draw_overlay
     from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
+    from ovsam.predictor.checks import check_clicks, checked_size
     from ovsam.vocabulary.load import load_vocabulary
 
     prompts = parse_prompts(box or [], point or [])
+    wanted = None if size is None else checked_size(size)
+    if wanted is not None:
+        check_clicks(prompts)
     if not prompts:
         raise PromptError(
             "Nothing to segment: point at an object with --point x,y or draw a box around it with "
@@ -114,17 +127,19 @@ def segment(
 
     unread: UnreadableNamesError | None = None
     try:
-        predictor = load_predictor(model, names, device=device, zoom=zoom)
+        predictor = load_predictor(model, names, device=device, zoom=zoom, clean=clean)
     except UnreadableNamesError as error:  # outlines need no names: they are not lost
         import ovsam
 
-        predictor, unread = ovsam.load(model, device=device, zoom=zoom), error
+        predictor, unread = ovsam.load(model, device=device, zoom=zoom, clean=clean), error
     has_names = predictor.names_objects and unread is None
     encoded = predictor.encode(pixels)
     if has_names:
-        predictions = predictor.predict(encoded, prompts, top=top, threshold=threshold)
+        predictions = predictor.predict(encoded, prompts, size=wanted, top=top, threshold=threshold)
     else:
-        predictions = [found.painted() for found in predictor.segment(encoded, prompts)]
+        predictions = [
+            found.painted() for found in predictor.segment(encoded, prompts, size=wanted)
+        ]
 
     if json_path is not None:
         document = photo_to_json(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ovsam.candidates import Candidates
 from ovsam.errors import OvsamError
 from ovsam.evaluate.kinds import POINTS, EvaluationKind, PromptKind
 from ovsam.evaluate.objects import NamedInstance
@@ -31,6 +32,8 @@ class Answer:
         labels: its names with scores, best first.
         none_score: of "none of these", in [0, 1].
         more_names: those over further vocabularies, of the same mask.
+        sizes: of a click, all that it may mean; none of other prompts, and of models that have one
+            mask for a prompt.
     """
 
     prompt: Prompt
@@ -38,6 +41,7 @@ class Answer:
     labels: tuple[Label, ...]
     none_score: float = 0.0
     more_names: tuple[Names, ...] = ()
+    sizes: tuple[Candidates, ...] = ()
 
 
 def answer_instances(
@@ -81,8 +85,11 @@ def answer_instances(
             annotated_prompt(instance, mask, prompt_kind, size_hw, image_size)
             for (instance, _), mask in zip(some, masks, strict=True)
         ]
+        sizes: list[tuple[Candidates, ...]] = [()] * len(prompts)
+        if prompt_kind in POINTS and predictor.config.decoder.mask_tokens > 1:
+            sizes = [each.masks for each in predictor.sizes(encoded, prompts)]
         if oracle_names:
-            yield from _with_oracle_names(predictor, encoded, prompts, some)
+            yield from _with_oracle_names(predictor, encoded, prompts, some, sizes)
         else:
             boxes = None
             if kind == "point-true-box":
@@ -95,11 +102,12 @@ def answer_instances(
                 name_boxes_xyxy=boxes,
                 more_vocabularies=vocabularies[1:],
             )
-            for prompt, found in zip(prompts, predictions, strict=True):
+            for prompt, found, each in zip(prompts, predictions, sizes, strict=True):
                 labels, more = found.labels[0], found.more_names
                 for some_labels in (labels, *(names.labels[0] for names in more)):
                     _check_finite(predictor, some_labels)
-                yield Answer(prompt, found.mask, labels, float(found.none_scores[0]), more)
+                none_score = float(found.none_scores[0])
+                yield Answer(prompt, found.mask, labels, none_score, more, each)
 
 
 def _with_oracle_names(
@@ -107,10 +115,12 @@ def _with_oracle_names(
     encoded: Any,
     prompts: Sequence[Prompt],
     instances: Sequence[NamedInstance],
+    sizes: Sequence[tuple[Candidates, ...]],
 ) -> Iterator[Answer]:
     candidates = predictor.segment(encoded, prompts)
-    for prompt, found, (_, name) in zip(prompts, candidates, instances, strict=True):
-        yield Answer(prompt, found.mask, (Label(name, 1.0),))
+    rows = zip(prompts, candidates, instances, sizes, strict=True)
+    for prompt, found, (_, name), each in rows:
+        yield Answer(prompt, found.mask, (Label(name, 1.0),), sizes=each)
 
 
 def _check_finite(predictor: Segmenter, labels: Iterable[Label]) -> None:

@@ -124,6 +124,7 @@ def evaluate_clicks(
                 "annotations": annotations.fingerprint,
                 "clicks": clicks,
                 "zoom": predictor.zoom,
+                "clean": predictor.clean,
             },
             fits=lambda item, rows: len(rows) == len(_clickable_masks(*item)),
         ),

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ovsam.candidates import Candidates
 from ovsam.data.check import check_instance
 from ovsam.errors import AnnotationError
 from ovsam.evaluate.answers import answer_instances, check_names_objects
@@ -226,6 +227,7 @@ def evaluate_vocabularies(
                 "vocabulary": [one.fingerprint for one in vocabularies],
                 "prompts": prompts,
                 "zoom": predictor.zoom,
+                "clean": predictor.clean,
             },
             fits=_fits,
         ),
@@ -307,7 +309,8 @@ def _photo_outcomes(
     meanings = [Meanings(one) for one in vocabularies]
     rows = []
     for instance, names, answer in zip(instances, named, answers, strict=True):
-        of_mask = _mask_outcome(instance, instance.mask(photo.size_hw), answer.mask)
+        truth = instance.mask(photo.size_hw)
+        of_mask = _mask_outcome(instance, truth, answer.mask, answer.sizes)
         labels = (answer.labels, *(more.labels[0] for more in answer.more_names))
         for which, name in enumerate(names):
             if name is not None:
@@ -320,18 +323,24 @@ def _photo_outcomes(
 
 
 def _mask_outcome(
-    instance: Instance, ground_truth: NDArray[np.bool_], mask: NDArray[np.bool_]
+    instance: Instance,
+    ground_truth: NDArray[np.bool_],
+    mask: NDArray[np.bool_],
+    sizes: Sequence[Candidates],
 ) -> Outcome:
     """What became of the mask; no name counts yet."""
+    iou = mask_iou(mask, ground_truth)
+    of_sizes = [mask_iou(one.mask, ground_truth) for one in sizes]
     return Outcome(
         category="",
         area=float(ground_truth.sum()) if np.isnan(instance.area) else instance.area,
-        iou=mask_iou(mask, ground_truth),
+        iou=iou,
         boundary_iou=boundary_iou(mask, ground_truth),
         rank=-1,
         score=0.0,
         annotation_id=instance.id,
         problem=_problem(instance, ground_truth),
+        iou_best_of_sizes=max(iou, *of_sizes) if of_sizes else None,
     )
 
 

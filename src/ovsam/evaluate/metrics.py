@@ -46,6 +46,8 @@ class Outcome:
         vocabulary: which of several the names are of, counted from 0.
         problem: one sentence if its annotated mask, box and photo do not belong together, see
             `ovsam.data.check`.
+        iou_best_of_sizes: of a click, the largest IoU that one of its sizes has, an oracle's
+            choice; None for other prompts.
     """
 
     category: str
@@ -60,11 +62,14 @@ class Outcome:
     rank_by_meaning: Annotated[int, Field(ge=-1, lt=5)] = -1
     levels_below: Annotated[int, Field(ge=0)] | None = None
     vocabulary: int = 0
+    iou_best_of_sizes: Share | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON values, without the problem and the number of the vocabulary."""
         content = asdict(self)
         del content["problem"], content["vocabulary"]
+        if self.iou_best_of_sizes is None:
+            del content["iou_best_of_sizes"]
         return content
 
 
@@ -85,6 +90,8 @@ class Summary:
         right_itself: of the first names that are right by meaning, the share that is the annotated
             class itself; None where none is right, as in the next.
         right_levels_below: how many hypernyms below the class they are on average.
+        iou_best_of_sizes: mean of the best of what each click may mean, an oracle's choice; None
+            for prompts other than clicks, too.
     """
 
     iou: float | None
@@ -98,10 +105,14 @@ class Summary:
     accuracy_by_meaning_top5: float | None = None
     right_itself: float | None = None
     right_levels_below: float | None = None
+    iou_best_of_sizes: float | None = None
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values; the oracle of clicks only where there is one."""
+        content = asdict(self)
+        if self.iou_best_of_sizes is None:
+            del content["iou_best_of_sizes"]
+        return content
 
 
 def summarise(outcomes: Sequence[Outcome]) -> Summary:
@@ -119,6 +130,8 @@ def summarise(outcomes: Sequence[Outcome]) -> Summary:
     ranks = np.array([outcome.rank for outcome in outcomes])
     by_meaning = np.array([outcome.rank_by_meaning for outcome in outcomes])
     below = [outcome.levels_below for outcome in outcomes if outcome.levels_below is not None]
+    best = [outcome.iou_best_of_sizes for outcome in outcomes]
+    oracle = [iou for iou in best if iou is not None]
     return Summary(
         iou=float(ious.mean()),
         boundary_iou=float(np.mean([outcome.boundary_iou for outcome in outcomes])),
@@ -131,6 +144,7 @@ def summarise(outcomes: Sequence[Outcome]) -> Summary:
         accuracy_by_meaning_top5=float((by_meaning >= 0).mean()),
         right_itself=float(np.mean([level == 0 for level in below])) if below else None,
         right_levels_below=float(np.mean(below)) if below else None,
+        iou_best_of_sizes=float(np.mean(oracle)) if len(oracle) == len(outcomes) else None,
     )
 
 

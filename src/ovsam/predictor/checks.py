@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ovsam.candidates import SIZES, Size
 from ovsam.config import ModelConfig
 from ovsam.errors import PhotoError, PromptError, quoted
 from ovsam.geometry import DEFAULT_MAX_PIXELS
@@ -125,6 +126,38 @@ def checked_prompts(
     check_memory(encoded, len(prompts), multimask=multimask, paints=paints)
     warn_of_normalised(prompts, encoded.size_hw)
     return [prompt.clipped(encoded.size_hw) for prompt in prompts]
+
+
+def checked_size(size: object, *, multimask: bool = False) -> Size:
+    """The size; refuse what is no size, or one beside `multimask`.
+
+    Raises:
+        PromptError: says what to do instead.
+    """
+    found = next((each for each in SIZES if each == size), None)
+    if found is None:
+        raise PromptError(f"size must be one of {', '.join(SIZES)}, got {quoted(size)}.")
+    if multimask:
+        raise PromptError(
+            "multimask asks for three masks and size for one: leave one of them out. sizes(...) "
+            "gives those of every size."
+        )
+    return found
+
+
+def check_clicks(prompts: Sequence[Prompt]) -> None:
+    """Refuse prompts that say themselves how large the object is.
+
+    Raises:
+        PromptError: says what to do instead.
+    """
+    for prompt in prompts:
+        what = "box" if prompt.box_xyxy is not None else "mask"
+        if prompt.box_xyxy is not None or prompt.mask_logits is not None:
+            raise PromptError(
+                f"A size is for clicks, which may mean a part or the whole; a {what} says itself "
+                "how large the object is. Give points alone, or leave the size out."
+            )
 
 
 def check_memory(encoded: EncodedImage, count: int, *, multimask: bool, paints: bool) -> None:

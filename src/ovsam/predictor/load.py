@@ -30,6 +30,7 @@ def load(
     device: str = "cpu",
     cache_dir: str | Path | None = None,
     zoom: bool | None = None,
+    clean: bool = True,
 ) -> Predictor:
     """A predictor by name, such as "lite" or "sam-b+rn50x16", or from a checkpoint's path.
 
@@ -41,6 +42,7 @@ def load(
         device: "cpu", "cuda", "mps".
         cache_dir: for downloads and text embeddings; by default the user's cache folder.
         zoom: see `Predictor.segment`; None = the model's own default.
+        clean: whether masks come without specks and small holes.
 
     Raises:
         CheckpointError: no such model or file, or a file that cannot be used.
@@ -65,7 +67,7 @@ def load(
     if (context := restored.model.context) is not None:
         encoder, templates = InContext(encoder, context.tokens), PLAIN_TEMPLATES
     store = TextStore(_text_file(cache_dir), seed=restored.text_vectors)
-    return torch_predictor(restored.model, encoder, templates, store, names, device, zoom)
+    return torch_predictor(restored.model, encoder, templates, store, names, device, zoom, clean)
 
 
 def torch_predictor(
@@ -76,6 +78,7 @@ def torch_predictor(
     vocabulary: Vocabulary,
     device: str = "cpu",
     zoom: bool | None = None,
+    clean: bool = True,
 ) -> Predictor:
     """A predictor that computes with torch.
 
@@ -87,6 +90,7 @@ def torch_predictor(
         vocabulary: the one that answers where none is given.
         device: where the model computes.
         zoom: see `Predictor`.
+        clean: see `Predictor`.
     """
     config, backend = model.config, TorchBackend(model, device)
     text = ClassEmbedder(
@@ -99,7 +103,7 @@ def torch_predictor(
     )
     scorer = _scorer(backend, config)
     namer = None if scorer is None else Namer(scorer, text, config.calibration)
-    return Predictor(config, backend, namer, vocabulary, zoom)
+    return Predictor(config, backend, namer, vocabulary, zoom, clean)
 
 
 def _scorer(backend: Backend, config: ModelConfig) -> Scorer | None:

@@ -6,7 +6,7 @@ It keeps nothing between calls but the embeddings of vocabularies, so threads ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -14,16 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovsam.candidates import Candidates
+from ovsam.candidates import Candidates, Size, Sizes
 from ovsam.config import ModelConfig
 from ovsam.errors import UsageError
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
-from ovsam.predictor.checks import check_encoded, checked_photo, checked_prompts
-from ovsam.predictor.masks import find_masks
+from ovsam.predictor.checks import (
+    check_clicks,
+    check_encoded,
+    checked_photo,
+    checked_prompts,
+    checked_size,
+)
+from ovsam.predictor.masks import find_masks, find_sizes
 from ovsam.predictor.naming import Namer
 from ovsam.predictor.own_masks import boxes_to_name, candidates_to_name, grouped
-from ovsam.predictor.views import EncodedImage
+from ovsam.predictor.views import EncodedImage, View
 from ovsam.predictor.zoom import Zoom
 from ovsam.segmenter import Words
 from ovsam.structures import Names, Prediction, Prompt
@@ -40,6 +46,7 @@ class Predictor:
         namer: what names masks; None for a model that has masks alone.
         vocabulary: the one that answers where none is given.
         zoom: whether to zoom by default; None = as the model's configuration says.
+        clean: whether masks come without specks and small holes.
     """
 
     def __init__(
@@ -49,8 +56,9 @@ class Predictor:
         namer: Namer | None,
         vocabulary: Vocabulary,
         zoom: bool | None = None,
+        clean: bool = True,
     ) -> None:
-        self.config = config
+        self.config, self.clean = config, clean
         self.zoom = (config.zoom is not None) if zoom is None else zoom
         self._backend = backend
         self._zoom = Zoom(backend, config)
@@ -121,6 +129,7 @@ class Predictor:
         prompts: Prompt | Sequence[Prompt],
         *,
         multimask: bool = False,
+        size: Size | None = None,
         zoom: bool | None = None,
     ) -> list[Candidates]:
         """Masks for prompts about an encoded photo, without names.
@@ -130,7 +139,9 @@ class Predictor:
         Args:
             encoded: what `encode` gave.
             prompts: one for each object, in photo pixels.
-            multimask: three masks for each prompt instead of one, best first.
+            multimask: the decoder's three masks for each prompt instead of one, best first.
+            size: which of the things under a click is meant: "small", a part; "medium"; or "large",
+                the whole. None = the likeliest. See `sizes`, which gives them all.
             zoom: whether to encode the square around each object again; None = the default.
 
         Returns:
@@ -138,12 +149,34 @@ class Predictor:
 
         Raises:
             PromptError: a prompt lies outside the photo, a mask is of another resolution, there are
-                too many prompts, or the checkpoint has no multimask output.
+                too many prompts, the checkpoint has no multimask output, or a size is wanted of
+                what is no click.
         """
+        if size is not None:
+            size = checked_size(size, multimask=multimask)
+            checked = self._clicks(encoded, prompts)
+            return [self._sizes(encoded, prompt, zoom).of(size) for prompt in checked]
         checked = checked_prompts(encoded, prompts, self.config, multimask=multimask, paints=False)
-        zooms = self._zoom_for(zoom)
-        found = find_masks(self._backend, encoded, checked, zooms, multimask=multimask)
+        found = find_masks(
+            self._backend,
+            encoded,
+            checked,
+            self._zoom_for(zoom),
+            multimask=multimask,
+            clean=self.clean,
+        )
         return [candidates for group in found for candidates, _ in group]
+
+    def sizes(
+        self, encoded: EncodedImage, prompts: Prompt | Sequence[Prompt], *, zoom: bool | None = None
+    ) -> list[Sizes]:
+        """For clicks all that each may mean: a part, a thing, what it is part of.
+
+        Args and errors are those of `segment`; a prompt must be points alone. The best of a click's
+        sizes is what `segment` gives for it.
+        """
+        checked = self._clicks(encoded, prompts)
+        return [self._sizes(encoded, prompt, zoom) for prompt in checked]
 
     def name(
         self,
@@ -190,6 +223,7 @@ class Predictor:
         *,
         vocabulary: Words | None = None,
         multimask: bool = False,
+        size: Size | None = None,
         top: int = 5,
         zoom: bool | None = None,
         threshold: float | None = None,
@@ -210,12 +244,24 @@ class Predictor:
         boxes = boxes_to_name(name_boxes_xyxy, checked, encoded.size_hw)
         words = (vocabulary, *more_vocabularies)
         queries = [namer.query(self._readable(one), top, threshold) for one in words]
-        zooms, named = self._zoom_for(zoom), namer.scorer.reads_squares
-        found = find_masks(self._backend, encoded, checked, zooms, multimask=multimask, named=named)
+        found: Iterable[tuple[Sequence[Candidates], list[list[View]] | None]]
+        if size is not None:
+            chosen = self.segment(encoded, checked, multimask=multimask, size=size, zoom=zoom)
+            found = ((group, None) for group in grouped(chosen, self._zoom.prompts_at_once))
+        else:
+            groups = find_masks(
+                self._backend,
+                encoded,
+                checked,
+                self._zoom_for(zoom),
+                multimask=multimask,
+                clean=self.clean,
+                named=namer.scorer.reads_squares,
+            )
+            found = (([c for c, _ in group], [v for _, v in group]) for group in groups)
         predictions: list[Prediction] = []
-        for group in found:
-            candidates = [replace(each, box_xyxy=next(boxes)) for each, _ in group]
-            views = [views for _, views in group]
+        for group, views in found:
+            candidates = [replace(each, box_xyxy=next(boxes)) for each in group]
             names = zip(*(namer.names(encoded, candidates, views, q) for q in queries), strict=True)
             for one, (first, *more) in zip(candidates, names, strict=True):
                 painted = one.painted(first, with_logits=return_logits)
@@ -237,6 +283,15 @@ class Predictor:
         text, readable = self._namer_for("prepare").text, self._readable(vocabulary)
         text.prototypes(readable, progress)
         return readable
+
+    def _clicks(self, encoded: EncodedImage, prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+        checked = checked_prompts(encoded, prompts, self.config, multimask=True, paints=False)
+        check_clicks(checked)
+        return checked
+
+    def _sizes(self, encoded: EncodedImage, prompt: Prompt, zoom: bool | None) -> Sizes:
+        zooms = self._zoom_for(zoom)
+        return find_sizes(self._backend, encoded, prompt, zooms, clean=self.clean)
 
     def _zoom_for(self, zoom: bool | None) -> Zoom | None:
         return self._zoom if (self.zoom if zoom is None else zoom) else None

@@ -88,6 +88,11 @@ class Decoded:
     mask_logits: NDArray[np.float32]
     predicted_iou: NDArray[np.float32]
 
+    @property
+    def clear_mask_first(self) -> NDArray[np.float64]:
+        """`(T,)` what ranks them: the clear mask before all, the others by predicted IoU."""
+        return np.array([np.inf, *self.predicted_iou[1:]])
+
 
 def decode(backend: Backend, pairs: Sequence[tuple[View, Prompt]]) -> list[Decoded]:
     """Decode prompts, each in its view; views share features, prompts of a kind go together."""

@@ -12,11 +12,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ovsam.candidates import FramedMasks
+from ovsam.candidates import SIZES, FramedMasks
 from ovsam.config import ModelConfig, ZoomConfig
-from ovsam.geometry import masks_to_boxes_xyxy
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
+from ovsam.predictor.click_ranking import agreement, distinct, expected_iou, features, overlaps
 from ovsam.predictor.views import (
     SQUARES_AT_ONCE,
     EncodedImage,
@@ -28,7 +28,6 @@ from ovsam.predictor.views import (
 from ovsam.structures import Prompt
 
 CROP_SCALE = 1.6  # for models that zoom only with `zoom=True`
-AGREEMENT_POWER = 3  # of the overlap with which one coarse mask supports another
 
 
 class Zoom:
@@ -64,11 +63,12 @@ class Zoom:
         """
         crops: list[tuple[int, Frame, Prompt]] = []
         for i, prompt in enumerate(prompts):
-            mask = self._coarse_mask(encoded, prompt)
-            frames = self.frames_around(_object_box(encoded.size_hw, prompt, mask))
-            for frame in frames if mask is None and not multimask else frames[-1:]:
-                logits = None if mask is None else mask.in_frame(frame)[0]
-                crops.append((i, frame, replace(prompt, mask_logits=logits)))
+            if prompt.box_xyxy is not None and prompt.mask_logits is None:
+                frames = self.frames_around(prompt.box_xyxy)
+                crops += [(i, frame, prompt) for frame in (frames[-1:] if multimask else frames)]
+            else:
+                [mask] = self.coarse_masks(encoded, prompt)
+                crops.append((i, *self._around(encoded.size_hw, prompt, mask)))
         squares = [frame for _, frame, _ in crops]
         views = encode_frames(self._backend, encoded.photo, squares, named=named)
         found: list[list[tuple[View, Prompt]]] = [[] for _ in prompts]
@@ -76,42 +76,83 @@ class Zoom:
             found[i].append((view, prompt))
         return found
 
-    def _coarse_mask(self, encoded: EncodedImage, prompt: Prompt) -> FramedMasks | None:
-        """The mask that tells where to zoom; None for a box, which tells itself."""
+    def views_of_sizes(self, encoded: EncodedImage, prompt: Prompt) -> list[tuple[View, Prompt]]:
+        """The squares around what clicks may mean, the likeliest first, each with its prompt."""
+        masks = self.coarse_masks(encoded, prompt, len(SIZES))
+        crops = [self._around(encoded.size_hw, prompt, mask) for mask in masks]
+        views = encode_frames(self._backend, encoded.photo, [f for f, _ in crops], named=False)
+        return [(view, refined) for view, (_, refined) in zip(views, crops, strict=True)]
+
+    def _around(
+        self, size_hw: tuple[int, int], prompt: Prompt, mask: FramedMasks
+    ) -> tuple[Frame, Prompt]:
+        """The square around a coarse mask, and the prompt to decode in it."""
+        frame = self.frames_around(_object_box(size_hw, prompt, mask))[-1]
+        return frame, replace(prompt, mask_logits=mask.in_frame(frame)[0])
+
+    def coarse_masks(
+        self, encoded: EncodedImage, prompt: Prompt, most: int = 1
+    ) -> list[FramedMasks]:
+        """What tells where to zoom, a mask each: the likeliest one, then others unlike it.
+
+        Args:
+            encoded: the photo.
+            prompt: points, or a mask.
+            most: how many are wanted; there may be fewer.
+        """
         if prompt.mask_logits is not None:
-            return FramedMasks(encoded.frame, prompt.mask_logits[None])
-        if prompt.box_xyxy is not None:
-            return None
+            return [FramedMasks(encoded.frame, prompt.mask_logits[None])]
         if self._searches and (prompt.point_labels == 1).any():
-            return self._search(encoded, prompt)
-        [decoded] = decode(self._backend, [(whole_view(encoded), prompt)])
-        return FramedMasks(encoded.frame, decoded.mask_logits[:1])
+            squares, predicted_iou = self.search(encoded, prompt)
+            ranks = self._ranks(encoded, prompt, squares, predicted_iou)
+        else:
+            [decoded] = decode(self._backend, [(whole_view(encoded), prompt)])
+            squares = [FramedMasks(encoded.frame, decoded.mask_logits)]
+            ranks = decoded.clear_mask_first
+        masks = [FramedMasks(s.frame, mask[None]) for s in squares for mask in s.mask_logits]
+        if most == 1:
+            return [masks[int(np.argmax(ranks))]]
+        return [masks[i] for i in distinct(ranks, overlaps(squares), most)]
 
-    def _search(self, encoded: EncodedImage, prompt: Prompt) -> FramedMasks:
-        """The object under a click, whatever its size.
+    def search(
+        self, encoded: EncodedImage, prompt: Prompt
+    ) -> tuple[list[FramedMasks], NDArray[np.float32]]:
+        """The masks under clicks, whatever their size, in squares of several sizes around these.
 
-        Prompts are decoded in squares of several sizes around the click; of all their masks the
-        one is taken that the others agree with most.
+        Returns:
+            For each square, the narrowest first, its masks; and the predicted IoU `(K,)` of all.
         """
         size, longest = self._config.click_size, max(encoded.size_hw)
         points = prompt.points_xy[prompt.point_labels == 1]
         low, high = points.min(0), points.max(0)
         middle, spread = (low + high) / 2, float((high - low).max())
-        scales = self._config.click_scales
-        sides = dict.fromkeys(max(scale * longest, 1.5 * spread) for scale in scales)
+        sides = {max(scale * longest, 1.5 * spread) for scale in self._config.click_scales}
         frames = [
             Frame.square_around((*(middle - side / 2), *(middle + side / 2)), 1.0, size)
-            for side in sides
+            for side in sorted(sides)
         ]
         views = encode_frames(self._backend, encoded.photo, frames, named=False)
         decoded = decode(self._backend, [(view, prompt) for view in views])
-        found = [
-            FramedMasks(view.frame, mask[None])
+        squares = [
+            FramedMasks(view.frame, each.mask_logits)
             for view, each in zip(views, decoded, strict=True)
-            for mask in each.mask_logits
         ]
-        predicted_iou = np.concatenate([each.predicted_iou for each in decoded])
-        return found[most_agreed(found, predicted_iou, encoded.frame)]
+        return squares, np.concatenate([each.predicted_iou for each in decoded])
+
+    def _ranks(
+        self,
+        encoded: EncodedImage,
+        prompt: Prompt,
+        squares: Sequence[FramedMasks],
+        predicted_iou: NDArray[np.float32],
+    ) -> NDArray[np.float64]:
+        """How likely each of K masks that `search` found is the object, only to be compared."""
+        common, ranking = overlaps(squares), self._config.click_ranking
+        if ranking is None:
+            return agreement(squares, predicted_iou, common)
+        clicks = prompt.points_xy[prompt.point_labels == 1]
+        seen = features(squares, predicted_iou, common, clicks, encoded.size_hw)
+        return expected_iou(ranking, seen, common)
 
 
 def averaged(found: Sequence[FramedMasks]) -> FramedMasks:
@@ -125,36 +166,12 @@ def averaged(found: Sequence[FramedMasks]) -> FramedMasks:
     return FramedMasks(first.frame, masks)
 
 
-def most_agreed(
-    masks: Sequence[FramedMasks], predicted_iou: NDArray[np.float32], frame: Frame
-) -> int:
-    """Which of K single masks has the most others like it, each with its predicted IoU `(K,)`.
-
-    A high power of the overlap counts near copies alone: what squares of different sizes agree
-    upon is an object, while parts and surroundings, which overlap too, differ from one to the next.
-    A mask as wide as its square is cut off by it, so it is neither chosen nor counted.
-    """
-    seen = np.stack([mask.in_frame(frame)[0] > 0 for mask in masks]).reshape(len(masks), -1)
-    boxes = masks_to_boxes_xyxy(np.stack([mask.mask_logits[0] > 0 for mask in masks]))
-    extent = (boxes[:, 2:] - boxes[:, :2]).max(1)
-    votes = np.sqrt(np.clip(predicted_iou, 0, None)) * (extent < masks[0].mask_logits.shape[1])
-    if not votes.any():
-        votes = np.sqrt(np.clip(predicted_iou, 1e-6, None))
-    pixels = seen.astype(np.float32)
-    overlap = pixels @ pixels.T
-    area = pixels.sum(1)
-    iou = overlap / np.maximum(area[:, None] + area - overlap, 1)
-    return int(np.argmax(iou**AGREEMENT_POWER @ votes * (votes > 0)))
-
-
-def _object_box(
-    size_hw: tuple[int, int], prompt: Prompt, mask: FramedMasks | None
-) -> NDArray[np.float64]:
+def _object_box(size_hw: tuple[int, int], prompt: Prompt, mask: FramedMasks) -> NDArray[np.float64]:
     """The box to zoom on, photo pixels: the prompt's own, or around coarse mask and points."""
     if prompt.box_xyxy is not None:
         return prompt.box_xyxy
     corners = prompt.points_xy[prompt.point_labels == 1]
-    if mask is not None and (mask.mask_logits > 0).any():
+    if (mask.mask_logits > 0).any():
         corners = np.concatenate([corners, mask.boxes_xyxy.reshape(2, 2)])
     if not len(corners):
         height, width = size_hw

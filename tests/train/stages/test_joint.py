@@ -355,10 +355,11 @@ def test_names_learn_from_the_photos_around_crops(sources: list[Source]) -> None
     loss = learner.losses(batch)["name"]
     again = learner.losses(batch)["name"]
     assert loss == again, "what drops out is of the batch"
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert model.region_head is not None
     assert all(p.grad is not None and p.grad.any() for p in model.region_head.parameters())
-    grey = replace(batch, wholes=torch.full_like(batch.wholes, 127))  # type: ignore[type-var]
+    assert batch.wholes is not None
+    grey = replace(batch, wholes=torch.full_like(batch.wholes, 127))
     assert learner.losses(grey)["name"] != loss, "the scenes count"
     other, _ = context_stage(sources)  # which has not met these photos before
     assert other.train().losses(batch)["name"] == loss

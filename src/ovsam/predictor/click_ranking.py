@@ -1,0 +1,191 @@
+"""Which of the masks found under a click is the object that a person means.
+
+A click is decoded in squares of several sizes around it, so that speck, part, object and
+surroundings are all among the masks. What a mask has in common with the others, and how it lies in
+its square, tells them apart; of that a small network makes a score, which was fitted on annotated
+objects (`python -m tools.click_ranking`). It sees no pixel of the photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.candidates import FramedMasks
+from ovsam.config import ClickRanking
+from ovsam.geometry import masks_to_boxes_xyxy
+from ovsam.images.frame import STRIDE
+
+LARGER = 1.5  # a mask that contains another has at least so many times its area
+CONTAINED = 0.85  # and at least this share of it
+AGREEMENT_POWER = 3  # of the overlap with which one mask supports another
+UNLIKE = 0.7  # masks that overlap less are not the same object
+
+
+@dataclass(frozen=True, eq=False)
+class Overlaps:
+    """What K masks of nested squares have in common.
+
+    Attributes:
+        area: `(K,)` photo pixels.
+        shared: `(K, K)` photo pixels that two masks both have.
+        iou_within: `(K, K)` their IoU in the narrower of their two squares.
+    """
+
+    area: NDArray[np.float64]
+    shared: NDArray[np.float64]
+    iou_within: NDArray[np.float64]
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """`(K, K)` their IoU, 0 for empty masks."""
+        union = self.area[:, None] + self.area - self.shared
+        return self.shared / np.maximum(union, 1e-9)
+
+
+def overlaps(squares: Sequence[FramedMasks]) -> Overlaps:
+    """Of the masks of squares with one centre, the narrowest first; each at its own resolution."""
+    counts = [len(square.mask_logits) for square in squares]
+    ends = np.cumsum([0, *counts])
+    shared, within = np.zeros((2, ends[-1], ends[-1]))
+    area = np.zeros(ends[-1])
+    for i, square in enumerate(squares):
+        seen = np.concatenate([wider.in_frame(square.frame) for wider in squares[i:]]) > 0
+        cells = seen.reshape(len(seen), -1).astype(np.float32)
+        mine, others = slice(ends[i], ends[i + 1]), slice(ends[i], None)
+        of_cell = float(np.prod(STRIDE / square.frame.scale_xy))
+        both, each = cells[: counts[i]] @ cells.T, cells.sum(1)
+        area[mine] = each[: counts[i]] * of_cell
+        shared[mine, others] = both * of_cell
+        within[mine, others] = both / np.maximum(each[: counts[i], None] + each - both, 1)
+        shared[others, mine], within[others, mine] = shared[mine, others].T, within[mine, others].T
+    return Overlaps(area, shared, within)
+
+
+def features(
+    squares: Sequence[FramedMasks],
+    predicted_iou: NDArray[np.float32],
+    common: Overlaps,
+    clicks_xy: NDArray[np.float64],
+    size_hw: tuple[int, int],
+) -> NDArray[np.float64]:
+    """What tells the masks apart, `(K, F)`.
+
+    Args:
+        squares: with one centre, the narrowest first.
+        predicted_iou: `(K,)` of their masks, in this order.
+        common: what `overlaps` found.
+        clicks_xy: `(N, 2)` those on the object, photo pixels, in all squares.
+        size_hw: the photo's, in pixels.
+    """
+    sure = np.clip(predicted_iou, 0, 1).astype(np.float64)
+    logits = np.concatenate([square.mask_logits for square in squares])
+    masks = logits > 0
+    which = np.repeat(np.arange(len(squares)), [len(square.mask_logits) for square in squares])
+    narrower, wider = which[None] < which[:, None], which[None] > which[:, None]
+    iou, area = common.iou, common.area
+    alike = np.where(np.eye(len(area), dtype=bool), 0, iou)
+    inside = (common.shared > CONTAINED * area[:, None]) & (area > LARGER * area[:, None])
+    weight = np.sqrt(sure)
+
+    def mean(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = (values * chosen) @ sure / np.maximum(chosen.sum(1), 1)
+        return found
+
+    rim = np.ones(masks.shape[1:], bool)
+    rim[1:-1, 1:-1] = False
+    boxes = masks_to_boxes_xyxy(masks)
+    of_box = boxes[:, 2:] - boxes[:, :2]
+    firm = (logits > 1).sum((1, 2)) / np.maximum((logits > -1).sum((1, 2)), 1)
+    places = [square.frame.to_model(clicks_xy) / STRIDE for square in squares]
+    where = np.array([_place(m, places[i]) for m, i in zip(masks, which, strict=True)])
+    sides = np.array([max(square.frame.window_hw) for square in squares])
+    columns = (
+        alike**3 @ weight,
+        alike @ weight,
+        mean(common.iou_within**2, narrower),
+        mean(common.iou_within**2, wider),
+        inside @ sure,
+        inside.T @ sure,
+        sure,
+        np.log(area / (size_hw[0] * size_hw[1]) + 1e-5),
+        masks.mean((1, 2)),
+        masks[:, rim].mean(1),
+        of_box.max(1) / masks.shape[2],
+        firm,
+        where[:, 0],
+        where[:, 1],
+        np.log(sides / max(size_hw))[which],
+    )
+    return np.stack(columns, 1)
+
+
+def _place(mask: NDArray[np.bool_], clicks_xy: NDArray[np.float64]) -> tuple[float, float]:
+    """Where clicks `(N, 2)`, in cells, lie in a mask `(L, L)`.
+
+    Returns:
+        How far the mask's mean is from theirs, in square roots of its area; and how deep in the
+        mask the outermost lies, as a share of the depth that its deepest cell has.
+    """
+    ys, xs = np.nonzero(mask)
+    if not len(xs):
+        return 0.0, 0.0
+    away = np.hypot(*(np.array([xs.mean(), ys.mean()]) + 0.5 - clicks_xy.mean(0)))
+    padded = np.pad(mask, 1).astype(np.uint8)  # what is cut off by the square ends there
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_3)[1:-1, 1:-1]
+    # A click in the middle of the square lies on a corner of four cells.
+    low = np.clip(np.ceil(clicks_xy).astype(int) - 1, 0, len(mask) - 1)
+    high = np.clip(np.floor(clicks_xy).astype(int), 0, len(mask) - 1)
+    at_click = np.max([depth[y[1], x[0]] for x in (low.T, high.T) for y in (low.T, high.T)], axis=0)
+    return float(away / np.sqrt(len(xs))), float(at_click.min() / depth.max())
+
+
+def expected_iou(
+    ranking: ClickRanking, features: NDArray[np.float64], common: Overlaps
+) -> NDArray[np.float64]:
+    """The IoU `(K,)` that each of K masks with features `(K, F)` is expected to have.
+
+    The softmax of the network's scores is how likely each of the masks is the object.
+    """
+    hidden = np.tanh(features @ np.array(ranking.weights) + np.array(ranking.biases))
+    scores = hidden @ np.array(ranking.output)
+    odds = np.exp(scores - scores.max())
+    expected: NDArray[np.float64] = common.iou @ (odds / odds.sum())
+    return expected
+
+
+def agreement(
+    squares: Sequence[FramedMasks], predicted_iou: NDArray[np.float32], common: Overlaps
+) -> NDArray[np.float64]:
+    """How many of K masks are like each, `(K,)`: what ranks them for a model without a ranking.
+
+    A high power of the overlap counts near copies alone: what squares of different sizes agree
+    upon is an object, while parts and surroundings, which overlap too, differ from one to the next.
+    A mask as wide as its square is cut off by it, so it is neither chosen nor counted.
+    """
+    masks = np.concatenate([square.mask_logits for square in squares]) > 0
+    boxes = masks_to_boxes_xyxy(masks)
+    whole = (boxes[:, 2:] - boxes[:, :2]).max(1) < masks.shape[2]
+    votes = np.sqrt(np.clip(predicted_iou, 0, None)) * whole
+    if not votes.any():
+        votes = np.sqrt(np.clip(predicted_iou, 1e-6, None))
+    supported: NDArray[np.float64] = common.iou**AGREEMENT_POWER @ votes * (votes > 0)
+    return supported
+
+
+def distinct(ranks: NDArray[np.float64], common: Overlaps, most: int) -> list[int]:
+    """The first of K masks by their ranks `(K,)`, then the next that are unlike all before.
+
+    `most` at most, and at least one; an empty mask only where it is the first.
+    """
+    iou = common.iou
+    first, *others = np.argsort(-ranks, kind="stable").tolist()
+    found = [first]
+    for i in others:
+        if len(found) < most and common.area[i] and (iou[i, found] < UNLIKE).all():
+            found.append(i)
+    return found

@@ -1,0 +1,1 @@
+"""Fits what ranks the masks under a click."""

@@ -1,0 +1,76 @@
+"""`python -m tools.click_ranking OUTPUT ANNOTATIONS PHOTOS [ANNOTATIONS PHOTOS ...]`.
+
+Clicks the centre of every annotated object as `ovsam evaluate --prompts point` does, fits what
+tells which of the masks found there is the object, and writes the model with it to OUTPUT. Take
+photos that the model's masks were not trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.candidates import Candidates
+from ovsam.evaluate.photos import chosen_photos, read_annotated_photo
+from ovsam.evaluate.prompts import annotated_prompt
+from ovsam.formats.layouts import read_annotated
+from ovsam.geometry import mask_iou
+from ovsam.hub import fetch_model
+from ovsam.model.checkpoint import save_with_config
+from ovsam.predictor.click_ranking import features, overlaps
+from ovsam.predictor.load import load
+from ovsam.predictor.predictor import Predictor
+from ovsam.predictor.zoom import Zoom
+from tools.click_ranking.fit import fit
+
+Floats = NDArray[np.float64]
+
+
+def main() -> None:
+    """Fit, and write the model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("--model", default="lite")
+    given = parser.parse_args()
+    predictor, rows = load(given.model), list[tuple[Floats, Floats]]()
+    for file, photos in zip(given.data[::2], given.data[1::2], strict=True):
+        rows += _objects(predictor, file, photos)
+    ranking = fit(np.stack([seen for seen, _ in rows]), np.stack([iou for _, iou in rows]))
+    config = predictor.config
+    assert config.zoom is not None, "the model does not zoom"
+    config = replace(config, zoom=replace(config.zoom, click_ranking=ranking))
+    save_with_config(fetch_model(given.model).path, given.output, config)
+    print(f"fitted on {len(rows):,} objects; wrote {given.output}")
+
+
+def _objects(
+    predictor: Predictor, annotations: Path, photos: Path
+) -> Iterator[tuple[Floats, Floats]]:
+    """For each object the features `(K, F)` of the masks under its click, and their IoU `(K,)`."""
+    content, folder = read_annotated(annotations, photos)
+    zoom = Zoom(predictor._backend, predictor.config)
+    for photo in chosen_photos(content, folder):
+        encoded = predictor.encode(read_annotated_photo(photo, folder))
+        for instance in content.by_photo[photo.id]:
+            truth = instance.mask(photo.size_hw)
+            if not truth.any():
+                continue
+            side = predictor.config.image_size
+            prompt = annotated_prompt(instance, truth, "point", photo.size_hw, side)
+            squares, sure = zoom.search(encoded, prompt)
+            seen = features(squares, sure, overlaps(squares), prompt.points_xy, photo.size_hw)
+            found = [
+                Candidates(one, sure[: len(one.mask_logits)], encoded.frame) for one in squares
+            ]
+            painted = [mask for each in found for mask in each.masks]
+            yield seen, np.array([mask_iou(mask, truth) for mask in painted])
+
+
+if __name__ == "__main__":
+    main()

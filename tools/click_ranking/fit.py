@@ -1,0 +1,90 @@
+"""The network of `predictor/click_ranking.py`, fitted so that the mask it takes overlaps most."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovsam.config import ClickRanking
+
+HIDDEN = 8  # units of one network
+NETWORKS = 3  # of which each starts elsewhere; their scores are averaged
+EPOCHS = 100
+AT_ONCE = 256  # objects of a step
+RATE, WARM_UP, DECAY = 0.03, 30, 0.001  # of AdamW; steps until the rate is reached
+NOISE = 0.1  # standard deviations that features are disturbed by in training
+IMITATION = 0.1  # weight of the cross-entropy with the softmax of `SHARPNESS` times the IoU
+SHARPNESS = 8
+
+Floats = NDArray[np.float64]
+
+
+def fit(features: Floats, iou: Floats) -> ClickRanking:
+    """Maximise the mean IoU of a mask drawn by the softmax of the scores.
+
+    Args:
+        features: `(N, K, F)` of K masks for each of N objects.
+        iou: `(N, K)` of these with the annotated mask.
+    """
+    flat = features.reshape(-1, features.shape[-1])
+    mean, deviation = flat.mean(0), flat.std(0) + 1e-6
+    normal = (features - mean) / deviation
+    networks = [_trained(normal, iou, np.random.default_rng(seed)) for seed in range(NETWORKS)]
+    weights, biases, output = (np.concatenate(part, -1) for part in zip(*networks, strict=True))
+    weights /= deviation[:, None]
+    biases -= mean @ weights
+    return ClickRanking(
+        weights=tuple(_row(row) for row in weights),
+        biases=_row(biases),
+        output=_row(output / NETWORKS),
+    )
+
+
+def _row(values: Floats) -> tuple[float, ...]:
+    return tuple(float(f"{value:.4g}") for value in values)
+
+
+def _trained(features: Floats, iou: Floats, random: np.random.Generator) -> list[Floats]:
+    """Weights `(F, H)`, biases `(H,)` and output `(H,)` of one network."""
+    count = features.shape[-1]
+    parts: list[Floats] = [
+        random.normal(0, count**-0.5, (count, HIDDEN)),
+        np.zeros(HIDDEN),
+        random.normal(0, HIDDEN**-0.5, HIDDEN),
+    ]
+    first, second = [np.zeros_like(p) for p in parts], [np.zeros_like(p) for p in parts]
+    steps, step = EPOCHS * -(-len(iou) // AT_ONCE), 0
+    for _ in range(EPOCHS):
+        order = random.permutation(len(iou))
+        for start in range(0, len(iou), AT_ONCE):
+            some, step = order[start : start + AT_ONCE], step + 1
+            seen = features[some] + NOISE * random.normal(size=features[some].shape)
+            rate = RATE * min(1, step / WARM_UP) * (1 + np.cos(np.pi * step / steps)) / 2
+            for i, gradient in enumerate(_gradients(parts, seen, iou[some])):
+                first[i] = 0.9 * first[i] + 0.1 * gradient
+                second[i] = 0.99 * second[i] + 0.01 * gradient**2
+                ahead = first[i] / (1 - 0.9**step)
+                scale = np.sqrt(second[i] / (1 - 0.99**step)) + 1e-8
+                parts[i] = parts[i] - rate * (ahead / scale + DECAY * parts[i])
+    return parts
+
+
+def _gradients(parts: list[Floats], features: Floats, iou: Floats) -> list[Floats]:
+    weights, biases, output = parts
+    hidden = np.tanh(features @ weights + biases)
+    drawn = _softmax(hidden @ output)
+    expected = (drawn * iou).sum(1, keepdims=True)
+    of_scores = drawn * (expected - iou) + IMITATION * (drawn - _softmax(SHARPNESS * iou))
+    of_scores /= len(iou)
+    of_hidden = of_scores[..., None] * output * (1 - hidden**2)
+    return [
+        np.tensordot(features, of_hidden, ((0, 1), (0, 1))),
+        of_hidden.sum((0, 1)),
+        (hidden * of_scores[..., None]).sum((0, 1)),
+    ]
+
+
+def _softmax(scores: Floats) -> Floats:
+    odds: Floats = np.exp(scores - scores.max(1, keepdims=True))
+    odds /= odds.sum(1, keepdims=True)
+    return odds

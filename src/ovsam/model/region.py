@@ -54,7 +54,8 @@ def scenes_of(c5: Tensor, content_hw: Tensor) -> Tensor:
         torch.arange(c5.shape[3], device=c5.device) < columns[:, None, None]
     )
     weights = inside[:, None].to(c5)
-    return (c5 * weights).sum((2, 3)) / weights.sum((2, 3))
+    means: Tensor = (c5 * weights).sum((2, 3)) / weights.sum((2, 3))
+    return means
 
 
 class FeaturePyramid(nn.Module):

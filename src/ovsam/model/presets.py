@@ -45,8 +45,8 @@ def _lite(size: int, channels: tuple[int, int, int, int]) -> ModelConfig:
         region=RegionConfig(kind="context", levels=(2, 3), finest_scale=112, roi_size=7),
         zoom=ZoomConfig(size=256, crop_scales=(1.35, 2.0), click_scales=(0.06, 0.15, 0.38, 0.95)),
         logit_scale=20.0,
-        fusion_alpha=0.3,
-        fusion_beta=0.5,
+        fusion_alpha=0.15,
+        fusion_beta=0.4,
         seen_classes=tuple(synonyms[0] for synonyms in load_vocabulary("coco").synonyms),
     )
 

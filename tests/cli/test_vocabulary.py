@@ -185,10 +185,11 @@ def test_build(monkeypatch: pytest.MonkeyPatch) -> None:
         predictor.model_name, predictor.vocabulary = name, vocabulary
         return predictor
 
-    def prepare(progress: Callable[[int, int], None]) -> None:
+    def prepare(_: None, progress: Callable[[int, int], None]) -> Vocabulary:
         progress(0, 2)
         progress(2, 2)
         prepared.append(predictor.vocabulary.name)
+        return predictor.vocabulary
 
     monkeypatch.setattr(ovsam, "load", load, raising=False)
     monkeypatch.setattr(predictor, "prepare", prepare)

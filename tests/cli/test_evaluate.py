@@ -89,6 +89,7 @@ def test_evaluate_writes_a_report(run: Run) -> None:
         "limit": None,
         "crowds": "left-out",
         "prior": True,
+        "clean": True,
     }
 
 

@@ -56,16 +56,19 @@ def test_values() -> None:
     assert value_of({}, "by_class base") is None
 
 
-@pytest.mark.parametrize("prior", [None, True, False])
-def test_tables_want_reports_with_the_default_prior(tmp_path: Path, prior: bool | None) -> None:
+@pytest.mark.parametrize("value", [None, True, False])
+@pytest.mark.parametrize("setting", ["prior", "clean"])
+def test_tables_want_reports_with_the_defaults(
+    tmp_path: Path, setting: str, value: bool | None
+) -> None:
     where, tables = folders(tmp_path), read_table_set(written(tmp_path))
     path = write_report(where, "plain/box", OUTCOMES)
     content = json.loads(path.read_text())
-    if prior is not None:
-        content["provenance"]["prior"] = prior
+    if value is not None:
+        content["provenance"][setting] = value
     path.write_text(json.dumps(content))
     report = Reports(tables, where).read("plain/box")
-    if prior is False:
-        assert "was made with prior False instead of True; make it again" in str(report)
+    if value is False:
+        assert f"was made with {setting} False instead of True; make it again" in str(report)
     else:
         assert isinstance(report, dict)

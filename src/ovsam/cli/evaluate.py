@@ -147,7 +147,7 @@ def evaluate(
         write_report(
             json_path,
             report,
-            {"crowds": crowds, "prior": prior},
+            {"crowds": crowds, "prior": prior, "clean": clean},
             annotations=annotations,
             model=model,
             vocabulary=vocabulary[0] if names else None,

@@ -216,6 +216,7 @@ def pictures(
                 vocabulary=options.narrowed(names, None, prior=one.prior),
                 device=device,
                 zoom=one.content["zoom"],
+                clean=one.clean,
             )
             found = answer_again(
                 predictor,

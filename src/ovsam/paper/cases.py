@@ -42,6 +42,7 @@ class Provenance(TypedDict):
     vocabulary: Named
     crowds: NotRequired[Crowds]
     prior: NotRequired[bool]
+    clean: NotRequired[bool]
 
 
 class AnsweredObject(TypedDict):
@@ -109,6 +110,11 @@ class Answers:
     def prior(self) -> bool:
         """Whether the vocabulary's weights counted; older reports, which do not say, had none."""
         return self.content["provenance"].get("prior", True)
+
+    @property
+    def clean(self) -> bool:
+        """Whether masks were cleaned; of older reports, which do not say, they are now."""
+        return self.content["provenance"].get("clean", True)
 
     @property
     def label(self) -> str:

@@ -98,6 +98,7 @@ class Reports:
                 ("labels", report.get("labels"), how.labels),
                 ("oracle names", report.get("oracle_names", False), how.oracle_names),
                 ("prior", made_from.get("prior", True), True),
+                ("clean", made_from.get("clean", True), True),
                 ("limit", made_from.get("limit"), None),
                 ("crowds", made_from.get("crowds", "left-out"), "left-out"),
             )

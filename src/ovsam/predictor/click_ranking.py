@@ -101,8 +101,8 @@ def features(
     boxes = masks_to_boxes_xyxy(masks)
     of_box = boxes[:, 2:] - boxes[:, :2]
     firm = (logits > 1).sum((1, 2)) / np.maximum((logits > -1).sum((1, 2)), 1)
-    places = [square.frame.to_model(clicks_xy) / STRIDE for square in squares]
-    where = np.array([_place(m, places[i]) for m, i in zip(masks, which, strict=True)])
+    places = np.stack([square.frame.to_model(clicks_xy) / STRIDE for square in squares])
+    away, depth = _place(masks, places[which])
     sides = np.array([max(square.frame.window_hw) for square in squares])
     columns = (
         alike**3 @ weight,
@@ -117,31 +117,37 @@ def features(
         masks[:, rim].mean(1),
         of_box.max(1) / masks.shape[2],
         firm,
-        where[:, 0],
-        where[:, 1],
+        away,
+        depth,
         np.log(sides / max(size_hw))[which],
     )
     return np.stack(columns, 1)
 
 
-def _place(mask: NDArray[np.bool_], clicks_xy: NDArray[np.float64]) -> tuple[float, float]:
-    """Where clicks `(N, 2)`, in cells, lie in a mask `(L, L)`.
+def _place(
+    masks: NDArray[np.bool_], clicks_xy: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where clicks `(K, N, 2)`, in cells, lie in masks `(K, L, L)`.
 
     Returns:
-        How far the mask's mean is from theirs, in square roots of its area; and how deep in the
-        mask the outermost lies, as a share of the depth that its deepest cell has.
+        `(K,)` how far the mask's mean is from theirs, in square roots of its area; and how deep in
+        the mask the outermost lies, as a share of the depth that its deepest cell has.
     """
-    ys, xs = np.nonzero(mask)
-    if not len(xs):
-        return 0.0, 0.0
-    away = np.hypot(*(np.array([xs.mean(), ys.mean()]) + 0.5 - clicks_xy.mean(0)))
-    padded = np.pad(mask, 1).astype(np.uint8)  # what is cut off by the square ends there
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_3)[1:-1, 1:-1]
+    count, side = masks.sum((1, 2)), masks.shape[2]
+    middles = np.arange(side) + 0.5
+    mean_xy = np.stack([masks.sum(1) @ middles, masks.sum(2) @ middles], 1)
+    mean_xy /= np.maximum(count, 1)[:, None]
+    away = np.hypot(*(mean_xy - clicks_xy.mean(1)).T) * (count > 0)
+    padded = np.pad(masks.astype(np.uint8), ((0, 0), (1, 1), (1, 1)))  # the square's edge is one
+    depths = [cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_3) for mask in padded]
+    depth = np.stack(depths)[:, 1:-1, 1:-1]
     # A click in the middle of the square lies on a corner of four cells.
-    low = np.clip(np.ceil(clicks_xy).astype(int) - 1, 0, len(mask) - 1)
-    high = np.clip(np.floor(clicks_xy).astype(int), 0, len(mask) - 1)
-    at_click = np.max([depth[y[1], x[0]] for x in (low.T, high.T) for y in (low.T, high.T)], axis=0)
-    return float(away / np.sqrt(len(xs))), float(at_click.min() / depth.max())
+    low = np.clip(np.ceil(clicks_xy).astype(int) - 1, 0, side - 1)
+    high = np.clip(np.floor(clicks_xy).astype(int), 0, side - 1)
+    each = np.arange(len(masks))[:, None]
+    corners = [depth[each, y[..., 1], x[..., 0]] for x in (low, high) for y in (low, high)]
+    deepest = np.where(count > 0, depth.max((1, 2)), 1)
+    return away / np.sqrt(np.maximum(count, 1)), np.max(corners, axis=0).min(1) / deepest
 
 
 def expected_iou(

@@ -6,7 +6,14 @@ from numpy.typing import NDArray
 from ovsam.candidates import FramedMasks
 from ovsam.config import ClickRanking
 from ovsam.images.frame import Frame
-from ovsam.predictor.click_ranking import agreement, distinct, expected_iou, features, overlaps
+from ovsam.predictor.click_ranking import (
+    agreement,
+    distinct,
+    expected_worth,
+    features,
+    overlaps,
+    worth,
+)
 
 NARROW = Frame.square_around((24, 24, 40, 40), 1.0, 32)  # 8 x 8 cells of 2 photo pixels
 WIDE = Frame.square_around((0, 0, 64, 64), 1.0, 32)  # 8 x 8 cells of 8 photo pixels
@@ -85,17 +92,34 @@ def test_a_speck_and_the_whole_differ_in_their_features() -> None:
     assert beside[0, depth] == 0 < beside[2, depth] < 1
 
 
-def test_the_expected_iou_by_hand() -> None:
+def test_the_expected_worth_by_hand() -> None:
     """Two halves and the whole: it has half of either, they have nothing in common."""
     common = overlaps([FramedMasks(WIDE, cells((0, 0, 4, 8), (4, 0, 8, 8), (0, 0, 8, 8)))])
     ranking = ClickRanking(weights=((1.0, 0.0), (0.0, 2.0)), biases=(0.0, 1.0), output=(3.0, -1.0))
     seen = np.array([[0.5, 0.0], [0.0, -0.5], [0.0, 0.0]])
     scores = np.array([3 * np.tanh(0.5) - np.tanh(1), 0, -np.tanh(1)])
     left, right, whole = np.exp(scores) / np.exp(scores).sum()
+    none, half, all_ = worth(np.array([0, 0.5, 1]))
     np.testing.assert_allclose(
-        expected_iou(ranking, seen, common),
-        [left + whole / 2, right + whole / 2, (left + right) / 2 + whole],
+        expected_worth(ranking, seen, common),
+        [
+            all_ * left + none * right + half * whole,
+            none * left + all_ * right + half * whole,
+            half * left + half * right + all_ * whole,
+        ],
     )
+
+
+def test_a_mask_that_misses_the_object_is_worth_little() -> None:
+    """Beyond an IoU of about 0.2 there is 1 more; so a compromise beats the likelier of two."""
+    np.testing.assert_allclose(worth(np.array([0, 0.22, 0.5, 1])), [0, 0.72, 1.5, 2], atol=0.005)
+    # Cells: a part of 9, a thing of 25 and the whole, 64. It is the part or, likelier, the whole,
+    # and the thing has 9/25 of the one and 25/64 of the other, which have 9/64 in common.
+    common = overlaps([FramedMasks(WIDE, cells((2, 2, 5, 5), (2, 2, 7, 7), (0, 0, 8, 8)))])
+    ranking = ClickRanking(weights=((1.0,),), biases=(0.0,), output=(1.0,))
+    expected = expected_worth(ranking, np.arctanh([[0.0], [-0.99], [0.1]]), common)
+    part, _, whole = np.exp([0, -0.99, 0.1]) / np.exp([0, -0.99, 0.1]).sum()
+    assert whole > part and expected.argmax() == 1
 
 
 def test_unlike_masks_in_the_order_of_their_ranks() -> None:

@@ -1,8 +1,8 @@
 """`python -m tools.click_ranking OUTPUT ANNOTATIONS PHOTOS [ANNOTATIONS PHOTOS ...]`.
 
-Clicks the centre of every annotated object as `ovsam evaluate --prompts point` does, fits what
-tells which of the masks found there is the object, and writes the model with it to OUTPUT. Take
-photos that the model's masks were not trained on.
+Clicks every annotated object in its centre and anywhere on it, as `ovsam evaluate --prompts point`
+and `random-point` do, fits what tells which of the masks found there is the object, and writes the
+model with it to OUTPUT. Take photos that the model's masks were not trained on.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--model", default="lite")
     given = parser.parse_args()
-    predictor, rows = load(given.model), list[tuple[Floats, Floats]]()
+    predictor, rows = load(given.model), list[tuple[Floats, Floats, Floats]]()
     for file, photos in zip(given.data[::2], given.data[1::2], strict=True):
         rows += _objects(predictor, file, photos)
-    ranking = fit(np.stack([seen for seen, _ in rows]), np.stack([iou for _, iou in rows]))
+    ranking = fit(*(np.stack(each) for each in zip(*rows, strict=True)))
     config = predictor.config
     assert config.zoom is not None, "the model does not zoom"
     config = replace(config, zoom=replace(config.zoom, click_ranking=ranking))
@@ -51,8 +51,11 @@ def main() -> None:
 
 def _objects(
     predictor: Predictor, annotations: Path, photos: Path
-) -> Iterator[tuple[Floats, Floats]]:
-    """For each object the features `(K, F)` of the masks under its click, and their IoU `(K,)`."""
+) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """For each click the features `(K, F)` of the masks under it, their IoU `(K, K)` and `(K,)`.
+
+    The first is with each other, the second with the annotated mask.
+    """
     content, folder = read_annotated(annotations, photos)
     zoom = Zoom(predictor._backend, predictor.config)
     for photo in chosen_photos(content, folder):
@@ -62,14 +65,16 @@ def _objects(
             if not truth.any():
                 continue
             side = predictor.config.image_size
-            prompt = annotated_prompt(instance, truth, "point", photo.size_hw, side)
-            squares, sure = zoom.search(encoded, prompt)
-            seen = features(squares, sure, overlaps(squares), prompt.points_xy, photo.size_hw)
-            found = [
-                Candidates(one, sure[: len(one.mask_logits)], encoded.frame) for one in squares
-            ]
-            painted = [mask for each in found for mask in each.masks]
-            yield seen, np.array([mask_iou(mask, truth) for mask in painted])
+            for kind in ("point", "random-point"):
+                prompt = annotated_prompt(instance, truth, kind, photo.size_hw, side)
+                squares, sure = zoom.search(encoded, prompt)
+                common = overlaps(squares)
+                seen = features(squares, sure, common, prompt.points_xy, photo.size_hw)
+                found = [
+                    Candidates(one, sure[: len(one.mask_logits)], encoded.frame) for one in squares
+                ]
+                painted = [mask for each in found for mask in each.masks]
+                yield seen, common.iou, np.array([mask_iou(mask, truth) for mask in painted])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The network of `predictor/click_ranking.py`, fitted so that the mask it takes overlaps most."""
+"""The network of `predictor/click_ranking.py`, fitted so that the mask it takes is worth most."""
 
 from __future__ import annotations
 
@@ -6,30 +6,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.config import ClickRanking
+from ovsam.predictor.click_ranking import worth
 
 HIDDEN = 8  # units of one network
-NETWORKS = 3  # of which each starts elsewhere; their scores are averaged
-EPOCHS = 100
+NETWORKS = 6  # of which each starts elsewhere; their scores are averaged
+EPOCHS = 60
 AT_ONCE = 256  # objects of a step
 RATE, WARM_UP, DECAY = 0.03, 30, 0.001  # of AdamW; steps until the rate is reached
-NOISE = 0.1  # standard deviations that features are disturbed by in training
+NOISE = 0.3  # standard deviations that features are disturbed by in training
+CHOOSINESS = 20  # the mask that is taken is drawn by the softmax of so many times what it is worth
 IMITATION = 0.1  # weight of the cross-entropy with the softmax of `SHARPNESS` times the IoU
 SHARPNESS = 8
 
 Floats = NDArray[np.float64]
 
 
-def fit(features: Floats, iou: Floats) -> ClickRanking:
-    """Maximise the mean IoU of a mask drawn by the softmax of the scores.
+def fit(features: Floats, common_iou: Floats, iou: Floats) -> ClickRanking:
+    """Maximise what the mask that `expected_worth` ranks first is worth.
 
     Args:
         features: `(N, K, F)` of K masks for each of N objects.
+        common_iou: `(N, K, K)` of the masks with each other.
         iou: `(N, K)` of these with the annotated mask.
     """
     flat = features.reshape(-1, features.shape[-1])
     mean, deviation = flat.mean(0), flat.std(0) + 1e-6
     normal = (features - mean) / deviation
-    networks = [_trained(normal, iou, np.random.default_rng(seed)) for seed in range(NETWORKS)]
+    networks = [
+        _trained(normal, worth(common_iou), iou, np.random.default_rng(seed))
+        for seed in range(NETWORKS)
+    ]
     weights, biases, output = (np.concatenate(part, -1) for part in zip(*networks, strict=True))
     weights /= deviation[:, None]
     biases -= mean @ weights
@@ -44,7 +50,9 @@ def _row(values: Floats) -> tuple[float, ...]:
     return tuple(float(f"{value:.4g}") for value in values)
 
 
-def _trained(features: Floats, iou: Floats, random: np.random.Generator) -> list[Floats]:
+def _trained(
+    features: Floats, common: Floats, iou: Floats, random: np.random.Generator
+) -> list[Floats]:
     """Weights `(F, H)`, biases `(H,)` and output `(H,)` of one network."""
     count = features.shape[-1]
     parts: list[Floats] = [
@@ -60,7 +68,7 @@ def _trained(features: Floats, iou: Floats, random: np.random.Generator) -> list
             some, step = order[start : start + AT_ONCE], step + 1
             seen = features[some] + NOISE * random.normal(size=features[some].shape)
             rate = RATE * min(1, step / WARM_UP) * (1 + np.cos(np.pi * step / steps)) / 2
-            for i, gradient in enumerate(_gradients(parts, seen, iou[some])):
+            for i, gradient in enumerate(_gradients(parts, seen, common[some], iou[some])):
                 first[i] = 0.9 * first[i] + 0.1 * gradient
                 second[i] = 0.99 * second[i] + 0.01 * gradient**2
                 ahead = first[i] / (1 - 0.9**step)
@@ -69,12 +77,16 @@ def _trained(features: Floats, iou: Floats, random: np.random.Generator) -> list
     return parts
 
 
-def _gradients(parts: list[Floats], features: Floats, iou: Floats) -> list[Floats]:
+def _gradients(parts: list[Floats], features: Floats, common: Floats, iou: Floats) -> list[Floats]:
     weights, biases, output = parts
     hidden = np.tanh(features @ weights + biases)
-    drawn = _softmax(hidden @ output)
-    expected = (drawn * iou).sum(1, keepdims=True)
-    of_scores = drawn * (expected - iou) + IMITATION * (drawn - _softmax(SHARPNESS * iou))
+    likely = _softmax(hidden @ output)
+    taken = _softmax(CHOOSINESS * (common @ likely[..., None])[..., 0])
+    gain = worth(iou)
+    of_expected = CHOOSINESS * taken * ((taken * gain).sum(1, keepdims=True) - gain)
+    of_likely = (of_expected[:, None] @ common)[:, 0]
+    of_scores = likely * (of_likely - (likely * of_likely).sum(1, keepdims=True))
+    of_scores += IMITATION * (likely - _softmax(SHARPNESS * iou))
     of_scores /= len(iou)
     of_hidden = of_scores[..., None] * output * (1 - hidden**2)
     return [

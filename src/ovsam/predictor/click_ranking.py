@@ -23,6 +23,9 @@ from ovsam.images.frame import STRIDE
 LARGER = 1.5  # a mask that contains another has at least so many times its area
 CONTAINED = 0.85  # and at least this share of it
 AGREEMENT_POWER = 3  # of the overlap with which one mask supports another
+BOUND = 6.0  # of logits, beyond which a mask is as sure as it gets
+TOKENS = 4  # masks of a square, each of which learnt to be of another kind
+MISSED, MISSED_WITHIN = 0.22, 0.04  # IoU at which an object counts as missed by half; the slope
 UNLIKE = 0.7  # masks that overlap less are not the same object
 
 
@@ -98,63 +101,96 @@ def features(
 
     rim = np.ones(masks.shape[1:], bool)
     rim[1:-1, 1:-1] = False
+    cells = np.maximum(masks.sum((1, 2)), 1)
     boxes = masks_to_boxes_xyxy(masks)
     of_box = boxes[:, 2:] - boxes[:, :2]
     firm = (logits > 1).sum((1, 2)) / np.maximum((logits > -1).sum((1, 2)), 1)
-    places = [square.frame.to_model(clicks_xy) / STRIDE for square in squares]
-    where = np.array([_place(m, places[i]) for m, i in zip(masks, which, strict=True)])
+    bounded = np.clip(logits, -BOUND, BOUND)
+    places = np.stack([square.frame.to_model(clicks_xy) / STRIDE for square in squares])
+    away, depth = _place(masks, places[which])
     sides = np.array([max(square.frame.window_hw) for square in squares])
+    share = np.log(area / (size_hw[0] * size_hw[1]) + 1e-5)
+    agreed = alike**3 @ weight
+    votes = agreed**2 * sure + 1e-6
+    usual = np.average(share, weights=votes)
+    spread = np.sqrt(np.average((share - usual) ** 2, weights=votes))
+    place = np.concatenate([np.arange(len(square.mask_logits)) for square in squares])
     columns = (
-        alike**3 @ weight,
+        agreed,
         alike @ weight,
         mean(common.iou_within**2, narrower),
         mean(common.iou_within**2, wider),
         inside @ sure,
         inside.T @ sure,
         sure,
-        np.log(area / (size_hw[0] * size_hw[1]) + 1e-5),
+        share,
         masks.mean((1, 2)),
         masks[:, rim].mean(1),
         of_box.max(1) / masks.shape[2],
         firm,
-        where[:, 0],
-        where[:, 1],
+        away,
+        depth,
         np.log(sides / max(size_hw))[which],
+        # Of all masks alike: they say how much the others count.
+        np.full(len(area), usual),
+        np.full(len(area), spread),
+        share - usual,
+        np.full(len(area), agreed.max()),
+        np.abs(bounded).mean((1, 2)),
+        np.where(masks, bounded, 0).sum((1, 2)) / cells,
+        (logits > 2).sum((1, 2)) / cells,
+        *(place == token for token in range(TOKENS)),
     )
-    return np.stack(columns, 1)
+    return np.stack(columns, 1).astype(np.float64)
 
 
-def _place(mask: NDArray[np.bool_], clicks_xy: NDArray[np.float64]) -> tuple[float, float]:
-    """Where clicks `(N, 2)`, in cells, lie in a mask `(L, L)`.
+def _place(
+    masks: NDArray[np.bool_], clicks_xy: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where clicks `(K, N, 2)`, in cells, lie in masks `(K, L, L)`.
 
     Returns:
-        How far the mask's mean is from theirs, in square roots of its area; and how deep in the
-        mask the outermost lies, as a share of the depth that its deepest cell has.
+        `(K,)` how far the mask's mean is from theirs, in square roots of its area; and how deep in
+        the mask the outermost lies, as a share of the depth that its deepest cell has.
     """
-    ys, xs = np.nonzero(mask)
-    if not len(xs):
-        return 0.0, 0.0
-    away = np.hypot(*(np.array([xs.mean(), ys.mean()]) + 0.5 - clicks_xy.mean(0)))
-    padded = np.pad(mask, 1).astype(np.uint8)  # what is cut off by the square ends there
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_3)[1:-1, 1:-1]
+    count, side = masks.sum((1, 2)), masks.shape[2]
+    middles = np.arange(side) + 0.5
+    mean_xy = np.stack([masks.sum(1) @ middles, masks.sum(2) @ middles], 1)
+    mean_xy /= np.maximum(count, 1)[:, None]
+    away = np.hypot(*(mean_xy - clicks_xy.mean(1)).T) * (count > 0)
+    padded = np.pad(masks.astype(np.uint8), ((0, 0), (1, 1), (1, 1)))  # the square's edge is one
+    depths = [cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_3) for mask in padded]
+    depth = np.stack(depths)[:, 1:-1, 1:-1]
     # A click in the middle of the square lies on a corner of four cells.
-    low = np.clip(np.ceil(clicks_xy).astype(int) - 1, 0, len(mask) - 1)
-    high = np.clip(np.floor(clicks_xy).astype(int), 0, len(mask) - 1)
-    at_click = np.max([depth[y[1], x[0]] for x in (low.T, high.T) for y in (low.T, high.T)], axis=0)
-    return float(away / np.sqrt(len(xs))), float(at_click.min() / depth.max())
+    low = np.clip(np.ceil(clicks_xy).astype(int) - 1, 0, side - 1)
+    high = np.clip(np.floor(clicks_xy).astype(int), 0, side - 1)
+    each = np.arange(len(masks))[:, None]
+    corners = [depth[each, y[..., 1], x[..., 0]] for x in (low, high) for y in (low, high)]
+    deepest = np.where(count > 0, depth.max((1, 2)), 1)
+    return away / np.sqrt(np.maximum(count, 1)), np.max(corners, axis=0).min(1) / deepest
 
 
-def expected_iou(
+def worth(iou: NDArray[np.floating]) -> NDArray[np.float64]:
+    """What a mask of such IoU with the object is worth: the IoU, and 1 more unless it misses it.
+
+    A mask that overlaps less than about 0.2 shows another thing, so that one which has a good part
+    of each of two likely objects is preferred to a perfect one of the likelier.
+    """
+    found: NDArray[np.float64] = iou + 1 / (1 + np.exp((MISSED - iou) / MISSED_WITHIN))
+    return found
+
+
+def expected_worth(
     ranking: ClickRanking, features: NDArray[np.float64], common: Overlaps
 ) -> NDArray[np.float64]:
-    """The IoU `(K,)` that each of K masks with features `(K, F)` is expected to have.
+    """What each of K masks with features `(K, F)` is expected to be worth, `(K,)`.
 
     The softmax of the network's scores is how likely each of the masks is the object.
     """
     hidden = np.tanh(features @ np.array(ranking.weights) + np.array(ranking.biases))
     scores = hidden @ np.array(ranking.output)
     odds = np.exp(scores - scores.max())
-    expected: NDArray[np.float64] = common.iou @ (odds / odds.sum())
+    expected: NDArray[np.float64] = worth(common.iou) @ (odds / odds.sum())
     return expected
 
 

@@ -16,7 +16,7 @@ from ovsam.candidates import SIZES, FramedMasks
 from ovsam.config import ModelConfig, ZoomConfig
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
-from ovsam.predictor.click_ranking import agreement, distinct, expected_iou, features, overlaps
+from ovsam.predictor.click_ranking import agreement, distinct, expected_worth, features, overlaps
 from ovsam.predictor.views import (
     SQUARES_AT_ONCE,
     EncodedImage,
@@ -152,7 +152,7 @@ class Zoom:
             return agreement(squares, predicted_iou, common)
         clicks = prompt.points_xy[prompt.point_labels == 1]
         seen = features(squares, predicted_iou, common, clicks, encoded.size_hw)
-        return expected_iou(ranking, seen, common)
+        return expected_worth(ranking, seen, common)
 
 
 def averaged(found: Sequence[FramedMasks]) -> FramedMasks:

@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ovsam.candidates import FramedMasks
+from ovsam.config import ClickRanking
+from ovsam.errors import CheckpointError
 from ovsam.images.frame import Frame
 from ovsam.predictor import zoom as module
 from ovsam.predictor.predictor import Predictor
@@ -180,3 +182,23 @@ def test_a_model_that_does_not_zoom_unless_told_to(photo: EncodedImage) -> None:
     assert Zoom(predictor._backend, TINY)._searches
     without_scores = replace(ONE_TOKEN, zoom=TINY.zoom)
     assert not Zoom(predictor._backend, without_scores)._searches, "masks cannot be compared"
+
+
+def test_a_ranking_of_other_features_is_refused() -> None:
+    assert TINY.zoom is not None
+    ranking = ClickRanking(weights=((1.0,),) * 3, biases=(0.0,), output=(1.0,))
+    with pytest.raises(CheckpointError, match=r"for 26 features of a mask, got 3; fit it again"):
+        tiny_predictor(replace(TINY, zoom=replace(TINY.zoom, click_ranking=ranking)))
+
+
+def test_clicks_are_ranked_by_what_was_fitted(photo: EncodedImage) -> None:
+    """Where the last token alone scores, one of its masks is taken."""
+    assert TINY.zoom is not None
+    rows = np.zeros((26, 1))
+    rows[25] = 1  # of the last token
+    last = ClickRanking(weights=tuple(map(tuple, rows)), biases=(0.0,), output=(1000.0,))
+    predictor = tiny_predictor(replace(TINY, zoom=replace(TINY.zoom, click_ranking=last)))
+    click, zoom = Prompt([[60, 70]]), Zoom(predictor._backend, predictor.config)
+    squares, _ = zoom.search(photo, click)
+    [mask] = zoom.coarse_masks(photo, click)
+    assert any((mask.mask_logits[0] == square.mask_logits[-1]).all() for square in squares)

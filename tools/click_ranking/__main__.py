@@ -2,7 +2,8 @@
 
 Clicks every annotated object in its centre and anywhere on it, as `ovsam evaluate --prompts point`
 and `random-point` do, fits what tells which of the masks found there is the object, and writes the
-model with it to OUTPUT. Take photos that the model's masks were not trained on.
+model with it to OUTPUT. Photos that the model's masks were trained on have better masks than others
+will have: give those behind `--trained-on`, for which they count less.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.candidates import Candidates
+from ovsam.evaluate.kinds import PromptKind
 from ovsam.evaluate.photos import chosen_photos, read_annotated_photo
 from ovsam.evaluate.prompts import annotated_prompt
 from ovsam.formats.layouts import read_annotated
@@ -29,6 +31,9 @@ from ovsam.predictor.zoom import Zoom
 from tools.click_ranking.fit import fit
 
 Floats = NDArray[np.float64]
+# Which clicks, and how much each counts.
+CLICKS: dict[PromptKind, float] = {"point": 1.0, "random-point": 0.4}
+TRAINED_ON = 0.25  # how much objects count that the masks were trained on
 
 
 def main() -> None:
@@ -36,25 +41,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("--trained-on", type=Path, nargs="+", default=[])
     parser.add_argument("--model", default="lite")
     given = parser.parse_args()
-    predictor, rows = load(given.model), list[tuple[Floats, Floats, Floats]]()
-    for file, photos in zip(given.data[::2], given.data[1::2], strict=True):
-        rows += _objects(predictor, file, photos)
+    predictor, rows = load(given.model), list[_Click]()
+    for data, counts in ((given.data, 1.0), (given.trained_on, TRAINED_ON)):
+        for file, photos in zip(data[::2], data[1::2], strict=True):
+            rows += _clicks(predictor, file, photos, counts)
     ranking = fit(*(np.stack(each) for each in zip(*rows, strict=True)))
     config = predictor.config
     assert config.zoom is not None, "the model does not zoom"
     config = replace(config, zoom=replace(config.zoom, click_ranking=ranking))
     save_with_config(fetch_model(given.model).path, given.output, config)
-    print(f"fitted on {len(rows):,} objects; wrote {given.output}")
+    print(f"fitted on {len(rows):,} clicks; wrote {given.output}")
 
 
-def _objects(
-    predictor: Predictor, annotations: Path, photos: Path
-) -> Iterator[tuple[Floats, Floats, Floats]]:
-    """For each click the features `(K, F)` of the masks under it, their IoU `(K, K)` and `(K,)`.
+_Click = tuple[Floats, Floats, Floats, float]
 
-    The first is with each other, the second with the annotated mask.
+
+def _clicks(
+    predictor: Predictor, annotations: Path, photos: Path, counts: float
+) -> Iterator[_Click]:
+    """For each click the features `(K, F)` of its masks, their IoU, and how much it counts.
+
+    The IoU are `(K, K)` with each other, and `(K,)` with the annotated mask.
     """
     content, folder = read_annotated(annotations, photos)
     zoom = Zoom(predictor._backend, predictor.config)
@@ -65,7 +75,7 @@ def _objects(
             if not truth.any():
                 continue
             side = predictor.config.image_size
-            for kind in ("point", "random-point"):
+            for kind, weight in CLICKS.items():
                 prompt = annotated_prompt(instance, truth, kind, photo.size_hw, side)
                 squares, sure = zoom.search(encoded, prompt)
                 common = overlaps(squares)
@@ -74,7 +84,8 @@ def _objects(
                     Candidates(one, sure[: len(one.mask_logits)], encoded.frame) for one in squares
                 ]
                 painted = [mask for each in found for mask in each.masks]
-                yield seen, common.iou, np.array([mask_iou(mask, truth) for mask in painted])
+                iou = np.array([mask_iou(mask, truth) for mask in painted])
+                yield seen, common.iou, iou, counts * weight
 
 
 if __name__ == "__main__":

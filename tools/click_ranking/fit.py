@@ -21,19 +21,20 @@ SHARPNESS = 8
 Floats = NDArray[np.float64]
 
 
-def fit(features: Floats, common_iou: Floats, iou: Floats) -> ClickRanking:
+def fit(features: Floats, common_iou: Floats, iou: Floats, weight: Floats) -> ClickRanking:
     """Maximise what the mask that `expected_worth` ranks first is worth.
 
     Args:
-        features: `(N, K, F)` of K masks for each of N objects.
+        features: `(N, K, F)` of K masks for each of N clicks.
         common_iou: `(N, K, K)` of the masks with each other.
         iou: `(N, K)` of these with the annotated mask.
+        weight: `(N,)` how much each click counts.
     """
     flat = features.reshape(-1, features.shape[-1])
     mean, deviation = flat.mean(0), flat.std(0) + 1e-6
     normal = (features - mean) / deviation
     networks = [
-        _trained(normal, worth(common_iou), iou, np.random.default_rng(seed))
+        _trained(normal, worth(common_iou), iou, weight, np.random.default_rng(seed))
         for seed in range(NETWORKS)
     ]
     weights, biases, output = (np.concatenate(part, -1) for part in zip(*networks, strict=True))
@@ -51,7 +52,11 @@ def _row(values: Floats) -> tuple[float, ...]:
 
 
 def _trained(
-    features: Floats, common: Floats, iou: Floats, random: np.random.Generator
+    features: Floats,
+    common: Floats,
+    iou: Floats,
+    weight: Floats,
+    random: np.random.Generator,
 ) -> list[Floats]:
     """Weights `(F, H)`, biases `(H,)` and output `(H,)` of one network."""
     count = features.shape[-1]
@@ -68,7 +73,8 @@ def _trained(
             some, step = order[start : start + AT_ONCE], step + 1
             seen = features[some] + NOISE * random.normal(size=features[some].shape)
             rate = RATE * min(1, step / WARM_UP) * (1 + np.cos(np.pi * step / steps)) / 2
-            for i, gradient in enumerate(_gradients(parts, seen, common[some], iou[some])):
+            gradients = _gradients(parts, seen, common[some], iou[some], weight[some])
+            for i, gradient in enumerate(gradients):
                 first[i] = 0.9 * first[i] + 0.1 * gradient
                 second[i] = 0.99 * second[i] + 0.01 * gradient**2
                 ahead = first[i] / (1 - 0.9**step)
@@ -77,7 +83,9 @@ def _trained(
     return parts
 
 
-def _gradients(parts: list[Floats], features: Floats, common: Floats, iou: Floats) -> list[Floats]:
+def _gradients(
+    parts: list[Floats], features: Floats, common: Floats, iou: Floats, weight: Floats
+) -> list[Floats]:
     weights, biases, output = parts
     hidden = np.tanh(features @ weights + biases)
     likely = _softmax(hidden @ output)
@@ -87,7 +95,7 @@ def _gradients(parts: list[Floats], features: Floats, common: Floats, iou: Float
     of_likely = (of_expected[:, None] @ common)[:, 0]
     of_scores = likely * (of_likely - (likely * of_likely).sum(1, keepdims=True))
     of_scores += IMITATION * (likely - _softmax(SHARPNESS * iou))
-    of_scores /= len(iou)
+    of_scores *= weight[:, None] / len(iou)
     of_hidden = of_scores[..., None] * output * (1 - hidden**2)
     return [
         np.tensordot(features, of_hidden, ((0, 1), (0, 1))),

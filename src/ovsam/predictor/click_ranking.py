@@ -26,6 +26,7 @@ AGREEMENT_POWER = 3  # of the overlap with which one mask supports another
 BOUND = 6.0  # of logits, beyond which a mask is as sure as it gets
 TOKENS = 4  # masks of a square, each of which learnt to be of another kind
 MISSED, MISSED_WITHIN = 0.22, 0.04  # IoU at which an object counts as missed by half; the slope
+FEATURES = 22 + TOKENS  # of a mask
 UNLIKE = 0.7  # masks that overlap less are not the same object
 
 
@@ -76,7 +77,7 @@ def features(
     clicks_xy: NDArray[np.float64],
     size_hw: tuple[int, int],
 ) -> NDArray[np.float64]:
-    """What tells the masks apart, `(K, F)`.
+    """What tells the masks apart, `(K, FEATURES)`.
 
     Args:
         squares: with one centre, the narrowest first.

@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 
 from ovsam.candidates import SIZES, FramedMasks
 from ovsam.config import ModelConfig, ZoomConfig
+from ovsam.errors import CheckpointError
 from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
-from ovsam.predictor.click_ranking import agreement, distinct, expected_worth, features, overlaps
+from ovsam.predictor.click_ranking import (
+    FEATURES,
+    agreement,
+    distinct,
+    expected_worth,
+    features,
+    overlaps,
+)
 from ovsam.predictor.views import (
     SQUARES_AT_ONCE,
     EncodedImage,
@@ -36,11 +44,20 @@ class Zoom:
     Args:
         backend: what encodes and decodes.
         config: the model's.
+
+    Raises:
+        CheckpointError: what ranks the masks under a click takes other features.
     """
 
     def __init__(self, backend: Backend, config: ModelConfig) -> None:
         self._backend = backend
         self._config = config.zoom or ZoomConfig(size=config.image_size, crop_scales=(CROP_SCALE,))
+        ranking = self._config.click_ranking
+        if ranking is not None and len(ranking.weights) != FEATURES:
+            raise CheckpointError(
+                f"zoom.click_ranking must have weights for {FEATURES} features of a mask, "
+                f"got {len(ranking.weights)}; fit it again with python -m tools.click_ranking"
+            )
         self._searches = bool(self._config.click_scales) and config.decoder.iou_head
         self.prompts_at_once = max(1, SQUARES_AT_ONCE // len(self._config.crop_scales))
 

@@ -47,8 +47,11 @@ def test_small_enough_to_ship() -> None:
 
 
 def test_configuration_is_the_one_in_the_code(lite: Predictor) -> None:
-    # The calibration is of the weights: it is in their file alone.
-    assert replace(lite.config, calibration=CalibrationConfig()) == MODELS["lite"]
+    # The calibration and the ranking of clicks are of the weights: they are in their file alone.
+    assert (zoom := lite.config.zoom) is not None and zoom.click_ranking is not None
+    assert lite.config.calibration.fits
+    plain = replace(zoom, click_ranking=None)
+    assert replace(lite.config, zoom=plain, calibration=CalibrationConfig()) == MODELS["lite"]
 
 
 def test_a_cat_is_outlined_and_named(lite: Predictor) -> None:

@@ -48,7 +48,8 @@ def test_small_enough_to_ship() -> None:
 
 def test_configuration_is_the_one_in_the_code(lite: Predictor) -> None:
     # The calibration and the ranking of clicks are of the weights: they are in their file alone.
-    assert (zoom := lite.config.zoom) is not None and zoom.click_ranking is not None
+    zoom = lite.config.zoom
+    assert zoom is not None and zoom.click_ranking is not None
     assert lite.config.calibration.fits
     plain = replace(zoom, click_ranking=None)
     assert replace(lite.config, zoom=plain, calibration=CalibrationConfig()) == MODELS["lite"]

@@ -100,7 +100,7 @@ class Held(FakePredictor):
 def held():
     return os.path.exists(JOURNAL) and open(JOURNAL).read().count("\\n") >= 4
 
-def load(name, *, vocabulary, device, zoom):
+def load(name, *, vocabulary, device, zoom, clean):
     return Held(vocabulary=vocabulary, radius=6.0)
 
 if __name__ == "__main__":

@@ -194,7 +194,7 @@ def test_converting_takes_the_memory_of_the_model_once(tmp_path: Path) -> None:
     line = [sys.executable, "-c", code, *paths]
     environment = {**os.environ, "PYTHONPATH": str(Path(ovsam.__file__).parents[1])}
     result = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
-    assert int(result.stdout) < 1.5 * size
+    assert int(result.stdout) < 1.9 * size, "less than two copies; torch itself takes some"
 
 
 def test_mobile_sam_is_its_file_under_other_names(

@@ -304,7 +304,7 @@ def test_until_a_region_head_has_learnt_the_frozen_encoder_names_alone(
     assert (config["fusion_alpha"], config["seen_classes"]) == (1, [])
     invoke("train two.toml --data . -o two")
     config = json.loads(ovsam_metadata(tmp_path / "two" / "lite.safetensors")["config"])
-    assert (config["fusion_alpha"], config["fusion_beta"]) == (0.3, 0.5)
+    assert (config["fusion_alpha"], config["fusion_beta"]) == (0.15, 0.4)
     assert config["seen_classes"] == ["person", "bicycle"]
     assert config["region"]["kind"] == "token"
     predictor = ovsam.load(tmp_path / "two" / "lite.safetensors", vocabulary="person, bicycle")

@@ -108,6 +108,8 @@ class Engine:
                 images += sum(len(batch.names) for batch in seen) * self.world
                 for batch in seen:
                     self._note_skipped(run, batches, batch.skipped)
+                # What drops out depends on the step alone, so that a run goes on exactly.
+                torch.manual_seed((settings.seed * 1_000_003 + run.step) % 2**63)
                 self._learn(run, seen)
                 run.step += 1
                 if run.step % settings.log_every == 0 or run.step == settings.steps:

@@ -195,10 +195,7 @@ class JointStage(ModelStage):
         crop, around = batch.crop[named], None
         if batch.photo_hw is not None:
             around = Surroundings(self._scenes_of(batch)[crop], batch.photo_hw[crop])
-        devices = [] if boxes.device.type == "cpu" else [boxes.device]
-        with torch.random.fork_rng(devices):  # what drops out depends on the batch alone
-            torch.manual_seed(batch.seed)
-            embeddings = self.model.embed_regions(features, boxes, crop, masks, around).float()
+        embeddings = self.model.embed_regions(features, boxes, crop, masks, around).float()
         losses = {}
         count = max(1, len(named))
         with torch.autocast(embeddings.device.type, enabled=False):  # close names are close

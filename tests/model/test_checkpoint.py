@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -40,7 +41,7 @@ def test_what_is_saved_is_loaded(path: Path) -> None:
     config, state = load_checkpoint(path)
     assert config == SMALL
     assert state.keys() == tensors().keys()
-    assert all(torch.equal(state[name], tensor) for name, tensor in tensors().items())
+    assert all((state[name] == tensor.numpy()).all() for name, tensor in tensors().items())
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -79,9 +80,9 @@ def test_half_precision_is_loaded_as_float32(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "half.safetensors", tensors(), SMALL, half=True)
     assert load_file(tmp_path / "half.safetensors")["adapter.weight"].dtype == torch.float16
     _, state = load_checkpoint(tmp_path / "half.safetensors")
-    assert state["adapter.weight"].dtype == torch.float32
-    assert state["encoder.count"].dtype == torch.int64
-    torch.testing.assert_close(
+    assert state["adapter.weight"].dtype == np.float32
+    assert state["encoder.count"].dtype == np.int64
+    np.testing.assert_allclose(
         state["adapter.weight"], tensors()["adapter.weight"], rtol=1e-3, atol=1e-3
     )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 from torchvision import ops
 
-from ovsam.model.roi_align import roi_align
+from ovsam.model.roi_align import mean_in_boxes, roi_align, roi_align_by_products
 
 ROIS = torch.tensor(
     [[0, 3.0, 5.0, 40.0, 29.0], [1, 0.0, 0.0, 64.0, 48.0], [1, 10.0, 9.0, 11.0, 9.5]]
@@ -58,3 +59,24 @@ def test_tensors_without_data_have_shapes_in_a_fresh_process() -> None:
         "assert pooled.shape == (5, 3, 7, 7)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_products_give_what_the_operator_gives(seed: int) -> None:
+    """For boxes of every size and place, also beyond the map, and thin ones."""
+    generator = torch.Generator().manual_seed(seed)
+    rois = torch.rand(40, 4, generator=generator) * 90 - 15
+    rois[:, 2:] = rois[:, :2] + torch.rand(40, 2, generator=generator) * 80
+    rois[:4, 2] = rois[:4, 0] + 0.1
+    rois = torch.cat([torch.randint(2, (40, 1), generator=generator), rois], 1)
+    expected = ops.roi_align(maps(), rois, 5, 1 / 4, aligned=True)
+    torch.testing.assert_close(roi_align_by_products(maps(), rois, 5, 1 / 4), expected)
+    batch = rois[:, 0].long()
+    means = mean_in_boxes(maps(), rois[:, 1:], batch, 5, 4)
+    torch.testing.assert_close(means, expected.mean((2, 3)))
+
+
+def test_without_torchvision_s_operators_products_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = roi_align(maps(), ROIS, 5, 1 / 4)
+    monkeypatch.setattr("ovsam.model.roi_align._loads_operators", lambda: False)
+    torch.testing.assert_close(roi_align(maps(), ROIS, 5, 1 / 4), expected)

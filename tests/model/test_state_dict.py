@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ovsam.errors import CheckpointError
-from ovsam.model.state_dict import NAMES_SHOWN, check_finite, check_kinds, differences, fill
+from ovsam.model.state_dict import NAMES_SHOWN, check_finite, differences
+from ovsam.model.tensors import as_array, as_arrays, as_tensor, check_kinds, fill
 
 
 def test_long_lists_are_cut_and_counted() -> None:
@@ -32,7 +33,17 @@ def test_whole_numbers_are_another_kind() -> None:
 
 
 def test_weights_are_finite() -> None:
-    check_finite({"a": torch.ones(2), "count": torch.tensor(1)}, "here")
+    check_finite(as_arrays({"a": torch.ones(2), "count": torch.tensor(1)}), "here")
     bad = {"a": torch.ones(2), "b": torch.tensor([0, torch.inf]), "c": torch.tensor(torch.nan)}
     with pytest.raises(CheckpointError, match=r"not finite: b, c\. Whoever"):
-        check_finite(bad, "here")
+        check_finite(as_arrays(bad), "here")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64])
+def test_tensors_and_arrays_share_their_memory(dtype: torch.dtype) -> None:
+    tensor = torch.arange(6).to(dtype).reshape(2, 3)
+    array = as_array(tensor)
+    assert array.shape == (2, 3) and array.astype("f4").tolist() == [[0, 1, 2], [3, 4, 5]]
+    back = as_tensor(array)
+    back[0, 0] = 7
+    assert back.dtype == dtype and float(tensor[0, 0]) == 7

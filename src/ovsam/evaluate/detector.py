@@ -21,7 +21,8 @@ from ovsam.formats.annotations import Photo
 from ovsam.formats.coco_results import BoxResult
 from ovsam.formats.ground_truth import GroundTruth
 from ovsam.jobs.run import Job, Progress, photo_by_photo
-from ovsam.model.state_dict import check_finite, fill
+from ovsam.model.state_dict import check_finite
+from ovsam.model.tensors import as_arrays, fill
 from ovsam.model.weights_file import read_tensors
 
 _CLASS_SCORES = "roi_heads.box_predictor.cls_score.weight"  # (classes and background, features)
@@ -52,7 +53,7 @@ def load_detector(weights: Path) -> nn.Module:
     )
     counters = {k: v for k, v in detector.state_dict().items() if k.endswith(_COUNTER)}
     fill(detector, {**counters, **state}, weights)
-    check_finite(state, weights)
+    check_finite(as_arrays(state), weights)
     return detector.eval()
 
 

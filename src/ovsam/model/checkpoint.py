@@ -15,16 +15,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor, nn
 
 from ovsam.bounded_json import JsonError, parse_json
 from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError, first_line, quoted
 from ovsam.model.safetensors_file import DTYPES, Header, SafetensorsFile, write_safetensors
 from ovsam.model.state_dict import check_finite, listed
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FORMAT = "ovsam-1"
 CONFIG_BYTES = 4 * 2**20  # at most, of the configuration, most of it names of classes
@@ -38,7 +43,7 @@ _CONFIG = TypeAdapter(ModelConfig)
 
 def save_checkpoint(
     path: str | Path,
-    model: nn.Module | Mapping[str, Tensor],
+    model: nn.Module | Mapping[str, Tensor] | Mapping[str, NDArray[Any]],
     config: ModelConfig,
     extra_metadata: Mapping[str, str] | None = None,
     *,
@@ -57,27 +62,37 @@ def save_checkpoint(
         CheckpointError: the file cannot be written.
     """
     path = Path(path)
-    state = model.state_dict() if isinstance(model, nn.Module) else model
-    tensors = {name: _storable(tensor, half) for name, tensor in state.items()}
+    state = model if isinstance(model, Mapping) else model.state_dict()
+    arrays = {name: _storable(value, half) for name, value in state.items()}
     metadata = {
         **(extra_metadata or {}),
         "format": FORMAT,
         "config": _CONFIG.dump_json(config).decode(),
-        "parts": json.dumps(fingerprints(tensors)),
+        "parts": json.dumps(fingerprints(arrays)),
         "lacks": json.dumps(lacks(config)),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_safetensors(path, tensors, metadata)
+        write_safetensors(path, arrays, metadata)
     except OSError as error:
         raise CheckpointError(f"Cannot write the checkpoint '{path}': {error}.") from error
 
 
-def _storable(tensor: Tensor, half: bool) -> Tensor:
-    tensor = tensor.detach().cpu()
-    if tensor.dtype not in DTYPES.values():  # of double precision, or a short counter
-        tensor = tensor.float() if tensor.is_floating_point() else tensor.long()
-    return tensor.half() if half and tensor.is_floating_point() else tensor
+def _storable(value: Tensor | NDArray[Any], half: bool) -> NDArray[Any]:
+    if isinstance(value, np.ndarray):
+        array = value
+    else:
+        from ovsam.model.tensors import as_array
+
+        array = as_array(value)
+    if array.dtype not in DTYPES.values():  # of double precision, or a short counter
+        array = array.astype(np.float32 if is_floating_point(array) else np.int64)
+    return array.astype(np.float16) if half and is_floating_point(array) else array
+
+
+def is_floating_point(array: NDArray[Any]) -> bool:
+    """Whether an array holds weights, and not whole numbers that count."""
+    return array.dtype.kind == "f" or array.dtype == ml_dtypes.bfloat16
 
 
 def lacks(config: ModelConfig) -> list[str]:
@@ -86,15 +101,16 @@ def lacks(config: ModelConfig) -> list[str]:
     return ["multimask"] * (decoder.mask_tokens == 1) + ["predicted IoU"] * (not decoder.iou_head)
 
 
-def fingerprints(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+def fingerprints(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
     """BLAKE2b of the names, types, shapes and bytes of each part."""
     digests: dict[str, hashlib.blake2b] = {}
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
         part = name.partition(".")[0]
         digest = digests.setdefault(part, hashlib.blake2b(digest_size=16))
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        # Named as torch has its types, which wrote the first checkpoints.
+        digest.update(f"{name} torch.{array.dtype} {arrays[name].shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return {part: digest.hexdigest() for part, digest in digests.items()}
 
 
@@ -109,29 +125,29 @@ def save_with_config(source: str | Path, output: str | Path, config: ModelConfig
     Raises:
         CheckpointError: see `load_checkpoint` and `save_checkpoint`.
     """
-    header, _, tensors = _load(source)
+    header, _, arrays = _load(source)
     own = ("format", "config", "parts", "lacks")
     extra = {name: text for name, text in header.metadata.items() if name not in own}
-    save_checkpoint(output, tensors, config, extra)
+    save_checkpoint(output, arrays, config, extra)
 
 
 def load_checkpoint(
     path: str | Path, check: Check | None = None
-) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Read a checkpoint: its configuration and its tensors by name, half precision as float32.
+) -> tuple[ModelConfig, dict[str, NDArray[Any]]]:
+    """Read a checkpoint: its configuration and its weights by name, half precision as float32.
 
     Args:
         path: of the file.
-        check: refuses a file by its configuration and header, before any tensor is read.
+        check: refuses a file by its configuration and header, before any weight is read.
 
     Raises:
         CheckpointError: no such file, not a checkpoint of ovsam, truncated or altered, of numbers
             that no model has, or parts of different checkpoints in one file.
     """
-    _, config, tensors = _load(path, check)
+    _, config, arrays = _load(path, check)
     return config, {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
+        name: array.astype(np.float32, copy=False) if is_floating_point(array) else array
+        for name, array in arrays.items()
     }
 
 
@@ -147,16 +163,16 @@ def read_config(path: str | Path) -> ModelConfig:
 
 def _load(
     path: str | Path, check: Check | None = None
-) -> tuple[Header, ModelConfig, dict[str, Tensor]]:
-    """Header, configuration and tensors as they are stored."""
+) -> tuple[Header, ModelConfig, dict[str, NDArray[Any]]]:
+    """Header, configuration and weights as they are stored."""
     with SafetensorsFile(path) as file:
         config = _config_of(file.header.metadata, path)
         if check is not None:
             check(config, file.header)
-        tensors = file.tensors()
-    _check_fingerprints(file.header.metadata.get("parts", ""), tensors, path)
-    check_finite(tensors, path)
-    return file.header, config, tensors
+        arrays = file.arrays()
+    _check_fingerprints(file.header.metadata.get("parts", ""), arrays, path)
+    check_finite(arrays, path)
+    return file.header, config, arrays
 
 
 def _config_of(metadata: Mapping[str, str], path: str | Path) -> ModelConfig:
@@ -198,14 +214,16 @@ def _place(parts: Iterable[int | str]) -> str:
     return name if name.isprintable() and len(name) <= 80 else quoted(name)
 
 
-def _check_fingerprints(text: str, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+def _check_fingerprints(
+    text: str, arrays: Mapping[str, NDArray[Any]], path: str | Path
+) -> None:
     try:
         expected = parse_json(text)
     except JsonError:
         expected = None
     if not isinstance(expected, dict):
         raise CheckpointError(f"'{path}' has no fingerprints of its parts. Convert it again.")
-    found = fingerprints(tensors)
+    found = fingerprints(arrays)
     foreign = sorted(
         part for part in expected.keys() | found.keys() if expected.get(part) != found.get(part)
     )

@@ -21,7 +21,8 @@ from ovsam.errors import CheckpointError, UsageError
 from ovsam.model.build import expected_state
 from ovsam.model.checkpoint import save_checkpoint
 from ovsam.model.presets import MODELS, named_config, split_baseline
-from ovsam.model.state_dict import check_finite, check_kinds, differences, listed, shapes_of
+from ovsam.model.state_dict import check_finite, differences, listed, shapes_of
+from ovsam.model.tensors import as_arrays, check_kinds
 from ovsam.model.weights_file import read_tensors
 from ovsam.vocabulary.builtin import COCO_BASE
 from ovsam.vocabulary.load import load_vocabulary
@@ -201,7 +202,7 @@ def assemble(
             "Check that each file was given in its place and belongs to this model."
         )
     check_kinds(expected, state, "the files")
-    check_finite(state, "the files")
+    check_finite(as_arrays(state), "the files")
     return {name: state[name] for name in expected}
 
 

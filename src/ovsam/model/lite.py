@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ovsam.config import EncoderConfig
 from ovsam.model.efficientnet import EfficientNetLite
 from ovsam.model.features import ImageEncoder, freeze
-from ovsam.model.roi_align import pool_boxes
+from ovsam.model.roi_align import mean_in_boxes
 
 CONSE_CLASSES = 10  # ConSE's T: how many of the 1,000 classes are combined
 
@@ -49,8 +49,8 @@ class LiteImageEncoder(ImageEncoder):
         mask_logits: Tensor,  # noqa: ARG002 - the classifier reads the box
     ) -> Tensor:
         """ConSE on the mean feature of each box in C5: `(N, text_dim)`, not normalised."""
-        pooled = pool_boxes(c5, boxes_xyxy, batch, self.pool_size, stride=32)
-        probabilities = self.classifier(pooled.mean((2, 3))).softmax(-1)
+        mean = mean_in_boxes(c5, boxes_xyxy, batch, self.pool_size, stride=32)
+        probabilities = self.classifier(mean).softmax(-1)
         top = probabilities.topk(CONSE_CLASSES, dim=-1)
         weights = top.values / top.values.sum(-1, keepdim=True)
         return torch.einsum("nk,nkd->nd", weights, self.class_embeddings[top.indices])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ovsam.config import TOKEN_HEADS, RegionConfig
 from ovsam.model.layers import MLP
-from ovsam.model.roi_align import pool_boxes
+from ovsam.model.roi_align import mean_in_boxes, pool_boxes
 from ovsam.text.bank import Bank
 
 TOKEN_LAYERS = 2  # of the class token (the paper does not say)
@@ -228,7 +228,7 @@ class ContextHead(RegionHead):
         assert surroundings is not None
         size = self.config.roi_size
         means = [
-            pool_boxes(level_map, boxes_xyxy, batch, size, 4 << level).mean((2, 3))
+            mean_in_boxes(level_map, boxes_xyxy, batch, size, 4 << level)
             for level_map, level in zip(maps[:-1], self.config.levels, strict=True)
         ]
         means += [maps[-1][batch], surroundings.scenes]

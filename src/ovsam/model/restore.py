@@ -21,7 +21,8 @@ from ovsam.model.clip import ClipTextEncoder
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.presets import as_usable_baseline
 from ovsam.model.safetensors_file import Header, read_metadata
-from ovsam.model.state_dict import check_shapes, fill, shapes_of
+from ovsam.model.state_dict import check_shapes, shapes_of
+from ovsam.model.tensors import as_tensors, fill
 
 TEXT_VECTORS = "text.vectors"  # (K, text_dim), a row for each of the names in
 TEXT_NAMES = "text_names"  # this entry of the metadata, a JSON list
@@ -77,7 +78,8 @@ def read_model(path: str | Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     Raises:
         CheckpointError: see `load_checkpoint` and `check_header`.
     """
-    return load_checkpoint(path, partial(check_header, path))
+    config, arrays = load_checkpoint(path, partial(check_header, path))
+    return config, as_tensors(arrays)
 
 
 def check_header(path: str | Path, config: ModelConfig, header: Header) -> None:

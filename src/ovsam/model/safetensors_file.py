@@ -2,23 +2,23 @@
 
 Its header is read within bounds and held against the file's size before memory is taken for any
 tensor, and tensors are copied out of the file: one that is written over later changes no model that
-is in use.
+is in use. It gives numpy arrays, so that an engine without torch can read weights.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
-import torch
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from ovsam.bounded_json import parse_json
 from ovsam.errors import CheckpointError, first_line, quoted
@@ -28,10 +28,10 @@ from ovsam.model.state_dict import listed
 HEADER_BYTES = 8 * 2**20  # at most, of a file's header; `lite` has 50 kB
 FILE_BYTES = 8 * 2**30  # at most; the largest model that can be made has 5 GiB
 DTYPES = {
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "I64": np.dtype(np.int64),
 }
 """What weights may be stored as, by safetensors' names; whole numbers only count batches."""
 
@@ -102,7 +102,7 @@ class SafetensorsFile:
     ) -> None:
         self._file.close()
 
-    def tensors(self) -> dict[str, Tensor]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of its tensors by name, as they are stored.
 
         Raises:
@@ -116,27 +116,27 @@ class SafetensorsFile:
                 f"one of {', '.join(DTYPES)}."
             )
         try:
-            return {name: self._tensor(name, tensor) for name, tensor in stored.items()}
+            return {name: self._array(name, tensor) for name, tensor in stored.items()}
         except (OSError, RuntimeError, MemoryError) as error:
             raise CheckpointError(
                 f"The tensors of '{self._path}' cannot be read: {first_line(error)}."
             ) from error
 
-    def _tensor(self, name: str, stored: Stored) -> Tensor:
-        tensor = torch.empty(stored.shape, dtype=DTYPES[stored.dtype])
-        if math.prod(stored.shape):
+    def _array(self, name: str, stored: Stored) -> NDArray[Any]:
+        array = np.empty(stored.shape, DTYPES[stored.dtype])
+        if array.size:
             self._file.seek(stored.start)
-            target = tensor.reshape(-1).view(torch.uint8).numpy().data
+            target = _bytes(array)
             # A buffered reader fills it but for the file's end.
             if self._file.readinto(target) < len(target):  # type: ignore[attr-defined]
                 raise CheckpointError(
                     f"The checkpoint '{self._path}' ends before its tensor {name}."
                 )
-        return tensor
+        return array
 
 
 def write_safetensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+    path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
 ) -> None:
     """Write a safetensors file, whole or not at all, one tensor after another.
 
@@ -144,7 +144,7 @@ def write_safetensors(
 
     Args:
         path: where to.
-        tensors: by name, on the CPU, of `DTYPES`.
+        arrays: by name, of `DTYPES`.
         metadata: strings by name.
 
     Raises:
@@ -152,15 +152,15 @@ def write_safetensors(
     """
     names = {dtype: name for name, dtype in DTYPES.items()}
     # The widest numbers first, so that each tensor begins at a multiple of its number's size.
-    ordered = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    ordered = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     end = 0
     for name in ordered:
-        tensor, start = tensors[name], end
-        end += tensor.nbytes
+        array, start = arrays[name], end
+        end += array.nbytes
         header[name] = {
-            "dtype": names[tensor.dtype],
-            "shape": list(tensor.shape),
+            "dtype": names[array.dtype],
+            "shape": list(array.shape),
             "data_offsets": [start, end],
         }
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -169,10 +169,15 @@ def write_safetensors(
         with temporary.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in ordered:
-                file.write(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+                file.write(_bytes(np.ascontiguousarray(arrays[name])))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    """The memory of a contiguous array, to be read or written."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

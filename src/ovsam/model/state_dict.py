@@ -1,12 +1,13 @@
-"""Tensors by name, held against the module that they are to fill."""
+"""Tensors by name, of any engine: held against the names and shapes that a model has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
 from ovsam.errors import CheckpointError, first_few, quoted
 
@@ -14,26 +15,8 @@ NAMES_SHOWN = 12  # of the tensors that an error message lists
 NAME_SHOWN = 300  # characters of each
 
 
-def fill(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Put weights into a module of just these names and shapes; it may live on `meta`.
-
-    Args:
-        module: takes the tensors over as they are, without a copy.
-        state: by name.
-        source: where they come from, for the message.
-
-    Raises:
-        CheckpointError: names every tensor that is missing, unexpected, of another shape, or of
-            whole numbers where the module has others.
-    """
-    own = module.state_dict()
-    check_shapes(shapes_of(own), shapes_of(state), source)
-    check_kinds(own, state, source)
-    module.load_state_dict(state, strict=True, assign=True)
-
-
-def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The shapes of tensors by name."""
+def shapes_of(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors or arrays by name."""
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
@@ -77,32 +60,7 @@ def differences(
     )
 
 
-def check_kinds(
-    expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str | Path
-) -> None:
-    """Refuse weights of another kind of number than a model has.
-
-    Args:
-        expected: the model's, by name; they may live on `meta`.
-        state: those to be put in their place.
-        source: where they come from, for the message.
-
-    Raises:
-        CheckpointError: names the tensors that are of whole numbers where the model has others,
-            or the other way round.
-    """
-    wrong = [
-        f"{name} {str(state[name].dtype).removeprefix('torch.')}"
-        for name, tensor in expected.items()
-        if state[name].is_floating_point() != tensor.is_floating_point()
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"The weights in '{source}' are not of the model's kind of numbers: {listed(wrong)}."
-        )
-
-
-def check_finite(state: Mapping[str, Tensor], source: str | Path) -> None:
+def check_finite(state: Mapping[str, NDArray[Any]], source: str | Path) -> None:
     """Refuse weights that are infinite or not a number.
 
     Args:
@@ -114,8 +72,8 @@ def check_finite(state: Mapping[str, Tensor], source: str | Path) -> None:
     """
     wrong = [
         name
-        for name, tensor in state.items()
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+        for name, array in state.items()
+        if array.dtype.kind != "i" and not np.isfinite(array).all()
     ]
     if wrong:
         raise CheckpointError(

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from ovsam.errors import CheckpointError, first_line, quoted
-from ovsam.model.safetensors_file import DTYPES, SafetensorsFile
+from ovsam.model.safetensors_file import SafetensorsFile
 from ovsam.model.state_dict import listed
+from ovsam.model.tensors import as_tensors
 
 # OpenAI publishes each archive under its SHA-256.
 OPENAI_ARCHIVES = {
@@ -27,8 +28,8 @@ OPENAI_ARCHIVES = {
     "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c": "RN50x64.pt",
 }
 
-_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32)
-_NUMBERS = frozenset((*DTYPES.values(), torch.float64, *_WHOLE))
+_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_NUMBERS = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64, *_WHOLE))
 """What weights may be saved as; torch does not compute with all that it stores."""
 
 
@@ -46,7 +47,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(f"There is no file '{path}'.")
     if path.suffix == ".safetensors":
         with SafetensorsFile(path) as file:
-            return file.tensors()
+            return as_tensors(file.arrays())
     content = _saved(path)
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

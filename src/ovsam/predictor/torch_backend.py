@@ -17,6 +17,7 @@ from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.pixels import to_pixels
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import Surroundings
+from ovsam.model.tensors import as_arrays
 from ovsam.text.prototypes import ClassPrototypes
 
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
@@ -52,8 +53,7 @@ class TorchBackend:
     @cached_property
     def fingerprint(self) -> str:
         """BLAKE2b of the weights."""
-        state = self._model.state_dict()
-        parts = fingerprints({name: tensor.cpu() for name, tensor in state.items()})
+        parts = fingerprints(as_arrays(self._model.state_dict()))
         return hashlib.blake2b(repr(sorted(parts.items())).encode(), digest_size=16).hexdigest()
 
     @torch.inference_mode()

@@ -24,7 +24,8 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.model.presets import SINGLE, as_baseline, named_config, split_baseline
 from ovsam.model.restore import read_model
 from ovsam.model.safetensors_file import read_metadata
-from ovsam.model.state_dict import check_finite, check_kinds, differences
+from ovsam.model.state_dict import check_finite, differences
+from ovsam.model.tensors import as_arrays, check_kinds
 from ovsam.model.weights_file import read_tensors
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
@@ -180,7 +181,7 @@ def _from_files(config: ModelConfig, files: Mapping[str, str]) -> InitialModel:
             f"'{named}' do not make up '{config.name}': {problems}. Check the files."
         )
     check_kinds(expected, state, named)
-    check_finite(state, named)
+    check_finite(as_arrays(state), named)
     state = {
         key: value.float() if value.is_floating_point() else value for key, value in state.items()
     }

@@ -21,6 +21,7 @@ from ovsam.data.scene_batches import SceneBatches
 from ovsam.errors import TrainingError
 from ovsam.formats.skipped import Skipped
 from ovsam.model.checkpoint import fingerprints
+from ovsam.model.tensors import as_arrays
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.train.feature_cache import FeatureCache, photo_name
@@ -121,7 +122,7 @@ def _decided_by(
         for name, value in _without_added(asdict(recipe)).items()
         if name not in apart
     }
-    decided["weights of start"] = json.dumps(fingerprints(begun))
+    decided["weights of start"] = json.dumps(fingerprints(as_arrays(begun)))
     if isinstance(stage, DistillStage) and stage.teacher is not None:
         decided["weights of teacher"] = json.dumps(stage.teacher.fingerprint)
     return decided | {

@@ -25,7 +25,8 @@ from ovsam.model.features import ImageEncoder, freeze
 from ovsam.model.pixels import to_pixels
 from ovsam.model.presets import split_baseline
 from ovsam.model.restore import restore
-from ovsam.model.state_dict import check_finite, fill
+from ovsam.model.state_dict import check_finite
+from ovsam.model.tensors import as_arrays, fill
 from ovsam.model.weights_file import read_tensors
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Teacher(nn.Module):
         self.pixel_mean, self.pixel_std = tuple(pixel_mean), tuple(pixel_std)
         self.feature_shape = (channels, image_size // STRIDE, image_size // STRIDE)
         named = {f"network.{key}": tensor for key, tensor in network.state_dict().items()}
-        self.fingerprint = fingerprints(named)["network"]
+        self.fingerprint = fingerprints(as_arrays(named))["network"]
         """BLAKE2b of the weights."""
         freeze(self)
         self.train(False)
@@ -220,7 +221,7 @@ def _from_file(path: Path) -> VisionTransformerSAM:
         vit = VisionTransformerSAM(num_classes=0, use_rel_pos=True, norm_layer=_norm(), **arguments)
     renamed = checkpoint_filter_fn(state, vit)  # type: ignore[no-untyped-call]
     fill(vit, {key: tensor.float() for key, tensor in renamed.items()}, path)
-    check_finite(state, path)
+    check_finite(as_arrays(state), path)
     return vit
 
 

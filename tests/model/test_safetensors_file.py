@@ -142,7 +142,7 @@ def test_a_file_that_is_cut_while_it_is_read(
     path.write_bytes(sound["whole"].read_bytes())
     own = SafetensorsFile.arrays
 
-    def cut(*arguments: Any) -> dict[str, Tensor]:
+    def cut(*arguments: Any) -> dict[str, Any]:
         os.truncate(path, path.stat().st_size // 2)
         return own(*arguments)
 
@@ -232,5 +232,5 @@ def test_what_is_written_is_what_others_read(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").mkdir()
     with pytest.raises(OSError):
-        write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(3)}, {})
+        write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(3, np.float32)}, {})
     assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]

@@ -96,7 +96,8 @@ def _relative(size: int, table: Tensor) -> Tensor:
 
     A table made for another grid is resampled, as SAM does.
     """
-    if len(table) != 2 * size - 1:
+    # An exported graph takes grids of other sizes, too.
+    if torch.compiler.is_exporting() or len(table) != 2 * size - 1:
         table = F.interpolate(table.T[None], size=2 * size - 1, mode="linear")[0].T
     positions = torch.arange(size, device=table.device)
     return table[positions[:, None] - positions[None, :] + size - 1]

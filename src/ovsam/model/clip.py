@@ -101,7 +101,7 @@ class ClipConvNextEncoder(ImageEncoder):
         leaves it out.
         """
         inside = (at_c5(mask_logits, c5)[:, 0] > 0).to(c5)  # (N, h, w)
-        maps = c5.expand(len(inside), -1, -1, -1) if len(c5) == 1 else c5[batch]
+        maps = c5.expand(inside.shape[0], -1, -1, -1) if c5.shape[0] == 1 else c5[batch]
         area = inside.sum((1, 2)).clamp(min=1)
         mean = torch.einsum("nhw,nchw->nc", inside, maps) / area[:, None]
         pooled = self.visual.trunk.forward_head(mean[:, :, None, None])

@@ -157,7 +157,7 @@ class MaskDecoder(nn.Module):
             Mask logits `(N, mask_tokens, 4h, 4w)` and the predicted IoU `(N, mask_tokens)`, or
             None without an IoU head.
         """
-        count = len(sparse)
+        count = sparse.shape[0]
         first = self.iou_token.weight if self.has_iou_head else self.label_token.weight
         own = torch.cat([first, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(count, -1, -1), sparse], dim=1)  # (N, 1 + M + T, C)

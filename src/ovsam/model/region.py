@@ -162,6 +162,8 @@ class PyramidHead(RegionHead):
         """Boxes on the FPN maps `(B, fpn_dim, h, w)` -> `(N, text_dim)`."""
         level = self.levels_of(boxes_xyxy)
         size = self.config.roi_size
+        if torch.compiler.is_exporting():
+            return self._embedded(self._pooled_from_all(maps, boxes_xyxy, batch, level))
         pooled = boxes_xyxy.new_zeros(len(boxes_xyxy), maps[0].shape[1], size, size)
         for i, (level_map, source) in enumerate(zip(maps, self.config.levels, strict=True)):
             chosen = (level == i).nonzero()[:, 0]
@@ -170,7 +172,24 @@ class PyramidHead(RegionHead):
                     level_map, boxes_xyxy[chosen], batch[chosen], size, 4 << source
                 )
                 pooled = pooled.index_copy(0, chosen, regions.to(pooled))
+        return self._embedded(pooled)
+
+    def _embedded(self, pooled: Tensor) -> Tensor:
         return F.relu(self.roi_conv(pooled)).mean((2, 3))  # (N, text_dim)
+
+    def _pooled_from_all(
+        self, maps: Sequence[Tensor], boxes_xyxy: Tensor, batch: Tensor, level: Tensor
+    ) -> Tensor:
+        """The same without shapes that depend on data: on levels not its own a box is empty."""
+        pooled: Tensor | int = 0
+        for i, (level_map, source) in enumerate(zip(maps, self.config.levels, strict=True)):
+            own = (level == i)[:, None].to(boxes_xyxy)
+            regions = pool_boxes(
+                level_map, boxes_xyxy * own, batch, self.config.roi_size, 4 << source
+            )
+            pooled = pooled + regions * own[..., None, None]
+        assert isinstance(pooled, Tensor)
+        return pooled
 
     def levels_of(self, boxes_xyxy: Tensor) -> Tensor:
         """The FPN level of each box `(N, 4)` by the square root of its area: `(N,)` indices.

@@ -3,8 +3,8 @@
 `import torchvision` brings torch's compiler and all of its own models along, a good part of the
 command's start; the operator alone loads at once. What it lacks is registered in Python: its
 gradient, and the shapes that it gives for tensors without data (`ovsam complexity`). Where none
-can be loaded, as with a torchvision made for another torch, and where a graph is exported, regions
-are pooled by products: bilinear samples of a box's rows and columns are weights of its cells.
+can be loaded, as with a torchvision made for another torch, regions are pooled by products:
+bilinear samples of a box's rows and columns are weights of the map's.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def mean_in_boxes(
     """
     rows, columns = (weights.mean(1) for weights in _weights(level, boxes_xyxy, size, 1 / stride))
     cells = (rows[:, :, None] * columns[:, None, :]).flatten(1)  # (N, h * w)
-    photos = torch.arange(len(level), device=batch.device)[:, None, None]
+    photos = torch.arange(level.shape[0], device=batch.device)[:, None, None]
     # A product for each photo, with the boxes of others at 0: no level is copied for a box.
     theirs = cells * (batch[:, None] == photos)  # (B, N, h * w)
     means: Tensor = (theirs @ level.float().flatten(2).mT).sum(0)
@@ -61,7 +61,7 @@ def roi_align(features: Tensor, rois: Tensor, size: int, scale: float) -> Tensor
         size: cells along each side.
         scale: cells of the map per input pixel.
     """
-    if torch.compiler.is_exporting() or not _loads_operators():
+    if not _loads_operators():
         return roi_align_by_products(features, rois, size, scale)
     if features.is_meta or (torch.is_grad_enabled() and features.requires_grad):
         from torchvision import ops

@@ -13,7 +13,7 @@ from torch import Tensor
 from ovsam.config import CalibrationConfig
 from ovsam.model.checkpoint import save_checkpoint
 from ovsam.model.presets import MODELS, SINGLE
-from ovsam.model.restore import TEXT_NAMES, TEXT_VECTORS, text_names
+from ovsam.model.text_vectors import TEXT_NAMES, TEXT_VECTORS, text_names
 from ovsam.text.minilm import MiniLM
 from ovsam.train.initial import InitialModel
 

@@ -16,12 +16,14 @@ Floats = NDArray[np.float32]
 
 def random_vectors(count: int, seed: int = 0) -> Floats:
     vectors = np.random.default_rng(seed).normal(size=(count, 8))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: Floats = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def by_hand(vectors: Floats, embeddings: Floats) -> Floats:
     """`(N, C)`: class by class."""
-    return np.stack([(embeddings @ vectors[rows].T).max(1) for rows in FIRSTS], 1)
+    best: Floats = np.stack([(embeddings @ vectors[rows].T).max(1) for rows in FIRSTS], 1)
+    return best
 
 
 def test_vectors_lie_in_the_order_of_the_names() -> None:

@@ -135,7 +135,8 @@ Halves = NDArray[np.float16]
 @pytest.fixture
 def vectors() -> Halves:
     vectors = np.random.default_rng(0).normal(size=SIZE)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    unit: Halves = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    return unit
 
 
 @pytest.fixture

@@ -134,9 +134,8 @@ def test_a_long_vocabulary_is_one_file_of_its_names(tmp_path: Path, long: Vocabu
     again, embedded = _long_prototypes(long, TextStore(tmp_path / "text.sqlite"))
     assert not embedded and _banks(tmp_path) == [file]
     for number in range(40):
-        expected = np.concatenate([vector_of(name) for name in long.synonyms[number]]).astype(
-            np.float16
-        )
+        vectors = [vector_of(name) for name in long.synonyms[number]]
+        expected = np.concatenate(vectors).astype(np.float16)
         assert np.array_equal(names_of(first.bank, number), expected)
         assert np.array_equal(names_of(again.bank, number), expected)
     # Another order of the names is another list: no file is read for what it is not.

@@ -48,7 +48,7 @@ from ovsam.model.presets import MODELS, named_config
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.model.restore import restore
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 from ovsam.train.loop import on_device
 from ovsam.train.losses import BCE_WEIGHT, CLASS_WEIGHT, DICE_WEIGHT, mask_iou
 from ovsam.train.stages.label import LabelStage
@@ -88,7 +88,7 @@ class Memory:
 def labelled(model: OVSAM, data_set: DataSet, checkpoint_activations: bool = False) -> LabelStage:
     """The stage in training, with random directions for names: what they are costs no time."""
     shape = (max(1, len(data_set.classes)), model.config.encoder.text_dim)
-    bank = Bank.of(F.normalize(torch.randn(shape), dim=-1), [1] * shape[0])
+    bank = TorchBank.of_single_names(F.normalize(torch.randn(shape), dim=-1))
     stage = LabelStage(
         model, [bank], PARTS, rounds=0, checkpoint_activations=checkpoint_activations
     )

@@ -62,7 +62,7 @@ def labelling(predictor: ovsam.Predictor, name: str, regions: int, runs: int) ->
     features = predictor.encode(np.asarray(picture)).features
     model, config, namer = predictor._backend._model, predictor.config, predictor._namer
     query = namer.query(ovsam.load_vocabulary(name), TOP, 0.0)
-    names = query.prototypes
+    names = predictor._backend._prototypes.of(query.prototypes)
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(regions, 2, generator=generator) * 200
     boxes = torch.cat([corners, corners + 150], 1)

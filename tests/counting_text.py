@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from ovsam.text.cache import TextStore
 from ovsam.text.encoder import PLAIN_TEMPLATES, Reading
@@ -29,9 +28,9 @@ class CountingEncoder:
         self.was_read: list[str] = []
         self.unreadable = tuple(unreadable)
 
-    def embed(self, texts: Sequence[str]) -> Tensor:
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.embedded += texts
-        return torch.cat([vector_of(text) for text in texts])
+        return np.concatenate([vector_of(text) for text in texts])
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         self.was_read += texts
@@ -43,10 +42,11 @@ class CountingEncoder:
         ]
 
 
-def vector_of(text: str) -> Tensor:
+def vector_of(text: str) -> NDArray[np.float32]:
     """The unit vector `(1, 8)` of a text."""
-    digest = torch.tensor(list(hashlib.sha256(text.encode()).digest()[:8]), dtype=torch.float32)
-    return F.normalize(digest[None] - 128, dim=-1)
+    digest = np.array([list(hashlib.sha256(text.encode()).digest()[:8])], np.float32) - 128
+    unit: NDArray[np.float32] = digest / np.linalg.norm(digest)
+    return unit
 
 
 def prototypes_of(

@@ -204,6 +204,27 @@ def test_above_the_backend_runs_without_torch() -> None:
     assert_loads_nothing_heavy(f"import {', '.join(above)}")
 
 
+def test_the_text_side_runs_without_torch(tmp_path: Path) -> None:
+    """All of it, new names embedded by `lite`'s text model, a short and a long vocabulary."""
+    modules = [f"ovsam.{module}" for module in MODULES if module.partition(".")[0] == "text"]
+    assert_loads_nothing_heavy(f"""
+import {", ".join(modules)}
+from pathlib import Path
+import numpy as np
+from ovsam.text import prototypes
+from ovsam.text.cache import TextStore
+from ovsam.text.class_embedder import ClassEmbedder
+from ovsam.text.minilm import MiniLM
+from ovsam.vocabulary.load import load_vocabulary
+for prototypes.LARGE in (4096, 2):
+    for _ in range(2):  # computed, then from the file
+        store = TextStore(Path({str(tmp_path)!r}) / "text.sqlite")
+        text = ClassEmbedder(MiniLM(), ("{{}}",), store)
+        made = text.prototypes(text.readable(load_vocabulary("quokka, kettle/teapot")))
+        assert made.bank.best_products(np.ones((2, 384), np.float32)).shape == (2, 2)
+""")
+
+
 def test_starting_the_command_loads_nothing_heavy() -> None:
     """`ovsam --help` answers at once."""
     assert_loads_nothing_heavy("from ovsam.cli.app import app; import ovsam.evaluate.metrics")
@@ -211,7 +232,7 @@ def test_starting_the_command_loads_nothing_heavy() -> None:
 
 def assert_loads_nothing_heavy(statement: str) -> None:
     code = (
-        f"import sys; {statement}; "
+        f"import sys\n{statement}\n"
         f"sys.exit(' '.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"
     )
     environment = {**os.environ, "PYTHONPATH": str(SOURCE.parent)}

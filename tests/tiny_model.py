@@ -7,8 +7,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
@@ -23,6 +25,7 @@ from ovsam.config import (
 from ovsam.model.features import ImageEncoder
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.region import PyramidHead
+from ovsam.model.torch_bank import TorchBank
 from ovsam.predictor.load import torch_predictor
 from ovsam.predictor.predictor import Predictor
 from ovsam.text.bank import Bank
@@ -98,10 +101,12 @@ class HashedText:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def embed(self, texts: Sequence[str]) -> Tensor:
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.asked += texts
         digests = [list(hashlib.sha256(text.encode()).digest()[:TEXT_DIM]) for text in texts]
-        return F.normalize(torch.tensor(digests, dtype=torch.float32) - 128, dim=-1)
+        vectors = np.array(digests, np.float32) - 128
+        unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """All of every text."""
@@ -133,18 +138,19 @@ def balance(mask_decoder: nn.Module) -> None:
             parameter.sub_(parameter.mean(0))
 
 
-def random_bank(classes: int) -> Bank:
+def random_bank(classes: int) -> TorchBank:
     """Two names of random direction for each class."""
-    vectors = F.normalize(torch.randn(2 * classes, TEXT_DIM), dim=-1)
-    return Bank.of(vectors, [2] * classes)
+    vectors = F.normalize(torch.randn(2, classes, TEXT_DIM), dim=-1)
+    return TorchBank((vectors,), torch.arange(classes))
 
 
-def names_of(bank: Bank, number: int) -> Tensor:
+def names_of(bank: Bank, number: int) -> NDArray[np.floating]:
     """The unit vectors `(P, D)` of one class."""
     at = int(bank.class_order[number])
     for group in bank.groups:
         if at < group.shape[1]:
-            return group[:, at]
+            vectors: NDArray[np.floating] = group[:, at]
+            return vectors
         at -= group.shape[1]
     raise AssertionError("the class is in no group")
 

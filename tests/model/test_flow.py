@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ovsam.config import AdapterConfig, DecoderConfig, ModelConfig
-from ovsam.model.ovsam import OVSAM, ClassPrototypes, Features
+from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.prompt_batch import PromptBatch
+from ovsam.model.torch_bank import TorchBank, TorchPrototypes
 from ovsam.text.bank import Bank
 from tiny_model import ONE_TOKEN, TINY, HashedText, tiny_model
 
@@ -37,10 +38,11 @@ def pixels(count: int, height: int = 128, width: int = 128) -> Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(3))
 
 
-def prototypes() -> ClassPrototypes:
+def prototypes() -> TorchPrototypes:
     vectors = HashedText().embed([f"class {i}" for i in range(10)])
+    bank = TorchBank.of(Bank.of(vectors, [2] * 5))
     seen = torch.tensor([True, True, False, False, False])
-    return ClassPrototypes(Bank.of(vectors, [2] * 5), seen, torch.ones(5, dtype=torch.bool))
+    return TorchPrototypes(bank, seen, torch.ones(5, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("size_hw", [(128, 128), (64, 64), (96, 160)], ids=str)

@@ -15,12 +15,12 @@ from ovsam.config import AdapterConfig, DecoderConfig, EncoderConfig, ModelConfi
 from ovsam.geometry import masks_to_boxes_xyxy
 from ovsam.model.clip import ClipImageEncoder
 from ovsam.model.convert import KEY_MAP, KEY_MAP_SAM_DECODER, assemble
-from ovsam.model.ovsam import OVSAM, ClassPrototypes, Features
+from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.presets import RELEASED_DECODER
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
 from ovsam.model.state_dict import fill
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank, TorchPrototypes
 from released import SETTINGS, SHAPES, outputs, seeded
 
 SIZE = 256
@@ -143,14 +143,14 @@ def test_regions(regions: Tensor, kind: str) -> None:
     np.testing.assert_array_equal(regions.numpy(), EXPECTED[f"{kind}.regions"])
 
 
-def prototypes() -> ClassPrototypes:
+def prototypes() -> TorchPrototypes:
     seen = torch.zeros(7, dtype=torch.bool)
     seen[SETTINGS["base"]] = True
     answerable = seen.clone()
     answerable[SETTINGS["novel"]] = True
     vectors = torch.from_numpy(EXPECTED["text_embeddings"])  # (C, P, D)
-    bank = Bank((vectors.transpose(0, 1),), torch.arange(len(vectors)))
-    return ClassPrototypes(bank, seen, answerable)
+    bank = TorchBank((vectors.transpose(0, 1),), torch.arange(len(vectors)))
+    return TorchPrototypes(bank, seen, answerable)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,13 +20,15 @@ from ovsam.model.region import (
     fuse,
     scenes_of,
 )
+from ovsam.model.torch_bank import TorchBank
 from ovsam.text.bank import Bank
 from tiny_model import TINY, region_head, tiny_model
 
 
 def test_the_best_synonym_speaks_for_its_class() -> None:
     # The class of one name comes first in the bank, and is the second.
-    bank = Bank.of(torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), [2, 1])
+    vectors = np.array([[-1, 0], [1, 0], [0, 1]], np.float32)
+    bank = TorchBank.of(Bank.of(vectors, [2, 1]))
     logits = class_logits(torch.tensor([[0.0, 3.0], [-2.0, 0.0]]), bank, scale=10)
     torch.testing.assert_close(logits, torch.tensor([[10.0, 0.0, 0.0], [0.0, 10.0, 0.0]]))
 

@@ -55,7 +55,7 @@ def model_of(cuts: Cuts) -> OVSAM:
 
 def scores_of(embedding: Tensor) -> dict[str, float]:
     """By Eq. 1 of the paper: a softmax over 20 times the cosines and 0 for the background."""
-    cosines = F.normalize(embedding, dim=-1) @ HashedText().embed(NAMES).T
+    cosines = F.normalize(embedding, dim=-1) @ torch.from_numpy(HashedText().embed(NAMES)).T
     scores = torch.cat([20 * cosines[0], torch.zeros(1)]).softmax(0)
     return dict(zip(NAMES, scores.tolist(), strict=False))
 

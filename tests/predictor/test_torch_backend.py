@@ -8,6 +8,7 @@ import torch
 
 from ovsam.model.pixels import to_pixels
 from ovsam.model.prompt_batch import PromptBatch
+from ovsam.model.torch_bank import PrototypesOnDevice
 from ovsam.predictor.backend import Backend
 from ovsam.predictor.torch_backend import TorchBackend
 from ovsam.text.bank import Bank
@@ -23,9 +24,12 @@ INDEX = np.array([0, 2, 1, 1, 0])
 
 def prototypes() -> ClassPrototypes:
     torch.manual_seed(0)
-    bank: Bank = random_bank(4)
-    answerable = torch.tensor([True, True, False, True])
-    return ClassPrototypes(bank, torch.tensor([True, False, False, True]), answerable)
+    bank = random_bank(4)
+    return ClassPrototypes(
+        Bank(tuple(group.numpy() for group in bank.groups), bank.class_order.numpy()),
+        seen=np.array([True, False, False, True]),
+        answerable=np.array([True, True, False, True]),
+    )
 
 
 @torch.no_grad()
@@ -55,7 +59,7 @@ def test_its_steps_are_the_models() -> None:
         features,
         torch.from_numpy(BOXES).float(),
         torch.from_numpy(found[:, :1]),
-        prototypes(),
+        PrototypesOnDevice(torch.device("cpu")).of(prototypes()),
         torch.from_numpy(INDEX),
     )
     assert scores_of.shape == (5, 5)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from safetensors.torch import save_file
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from counting_text import CountingEncoder, prototypes_of, vector_of
 from ovsam.text import cache
@@ -29,15 +28,15 @@ def test_a_second_store_on_the_same_file_computes_nothing(tmp_path: Path, path: 
     second = prototypes_of(names, TextStore(tmp_path / path), encoder)
     assert not encoder.embedded
     for number in range(3):
-        assert torch.equal(names_of(first.bank, number), names_of(second.bank, number))
+        assert np.array_equal(names_of(first.bank, number), names_of(second.bank, number))
 
 
 def test_the_seed_is_used_and_never_written(tmp_path: Path) -> None:
     path, encoder = tmp_path / "text.sqlite", CountingEncoder()
-    seed = {"cat": vector_of("cat")[0].numpy().astype(np.float16)}
+    seed = {"cat": vector_of("cat")[0].astype(np.float16)}
     bank = prototypes_of(["cat"], TextStore(path, seed), encoder).bank
     assert not encoder.embedded and not path.exists()
-    torch.testing.assert_close(names_of(bank, 0), vector_of("cat"), atol=1e-3, rtol=0)
+    np.testing.assert_allclose(names_of(bank, 0), vector_of("cat"), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, None])
@@ -70,7 +69,7 @@ def test_a_damaged_vector_is_computed_again(tmp_path: Path, blob: bytes) -> None
         connection.execute("UPDATE embedding SET vector = ?", (blob,))
     connection.close()
     bank = prototypes_of(["cat"], TextStore(path)).bank
-    assert torch.equal(names_of(bank, 0), vector_of("cat"))
+    assert np.array_equal(names_of(bank, 0), vector_of("cat"))
 
 
 def test_without_a_writable_file_it_works_in_memory(
@@ -103,7 +102,7 @@ def test_a_file_that_stays_locked_is_read_and_not_waited_for_forever(
 
 
 def test_processes_write_at_once(tmp_path: Path) -> None:
-    """Copies of one process, so that torch is imported once."""
+    """Copies of one process, so that numpy is imported once."""
     path = tmp_path / "text.sqlite"
     code = """
 import os, sys
@@ -130,12 +129,14 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 # Matrices
 
 SIZE = (200, 8)
+Halves = NDArray[np.float16]
 
 
 @pytest.fixture
-def vectors() -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return F.normalize(torch.randn(SIZE, generator=generator), dim=-1).half()
+def vectors() -> Halves:
+    vectors = np.random.default_rng(0).normal(size=SIZE)
+    unit: Halves = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    return unit
 
 
 @pytest.fixture
@@ -149,11 +150,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "banks" / "a.safetensors"
 
 
-def test_comes_back_as_it_was(store: TextStore, path: Path, vectors: torch.Tensor) -> None:
+def test_comes_back_as_it_was(store: TextStore, path: Path, vectors: Halves) -> None:
     assert store.get_matrix("a", SIZE) is None
     store.put_matrix("a", vectors)
     found = store.get_matrix("a", SIZE)
-    assert found is not None and torch.equal(found, vectors)
+    assert found is not None and np.array_equal(found, vectors)
     assert [file.name for file in path.parent.iterdir()] == ["a.safetensors"]
 
 
@@ -161,7 +162,7 @@ def test_is_mapped_rather_than_read(store: TextStore) -> None:
     if not (status := Path("/proc/self/status")).exists():
         pytest.skip("this system does not tell what is mapped")
     size = (1 << 17, 64)  # 16 MB
-    store.put_matrix("a", torch.full(size, 1 / 8).half())
+    store.put_matrix("a", np.full(size, 1 / 8, np.float16))
 
     def own_megabytes() -> float:
         [line] = [line for line in status.read_text().splitlines() if line.startswith("RssAnon")]
@@ -175,7 +176,7 @@ def test_is_mapped_rather_than_read(store: TextStore) -> None:
 
 @pytest.mark.parametrize("harm", ["cut short", "zeros", "other size", "float32", "no tensors"])
 def test_a_damaged_file_is_none(
-    store: TextStore, path: Path, vectors: torch.Tensor, harm: str, caplog: pytest.LogCaptureFixture
+    store: TextStore, path: Path, vectors: Halves, harm: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.put_matrix("a", vectors)
     content = path.read_bytes()
@@ -185,9 +186,9 @@ def test_a_damaged_file_is_none(
         case "zeros":
             path.write_bytes(content[:-100] + bytes(100))
         case "other size":
-            save_file({"vectors": vectors[:-1].clone()}, path)
+            save_file({"vectors": vectors[:-1].copy()}, path)
         case "float32":
-            save_file({"vectors": vectors.float()}, path)
+            save_file({"vectors": vectors.astype(np.float32)}, path)
         case "no tensors":
             save_file({}, path)
     with caplog.at_level(logging.WARNING):
@@ -197,15 +198,15 @@ def test_a_damaged_file_is_none(
     assert store.get_matrix("a", SIZE) is not None
 
 
-def test_what_is_mapped_survives_a_new_file(store: TextStore, vectors: torch.Tensor) -> None:
+def test_what_is_mapped_survives_a_new_file(store: TextStore, vectors: Halves) -> None:
     store.put_matrix("a", vectors)
     found = store.get_matrix("a", SIZE)
     store.put_matrix("a", -vectors)
-    assert found is not None and torch.equal(found, vectors)
+    assert found is not None and np.array_equal(found, vectors)
 
 
 def test_the_last_used_are_kept(
-    store: TextStore, path: Path, vectors: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+    store: TextStore, path: Path, vectors: Halves, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "FILES_KEPT", 2)
     for age, name in ((200, "a"), (100, "b")):
@@ -218,7 +219,7 @@ def test_the_last_used_are_kept(
 
 
 def test_a_folder_that_cannot_be_written_is_told(
-    tmp_path: Path, vectors: torch.Tensor, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, vectors: Halves, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING):
@@ -226,7 +227,7 @@ def test_a_folder_that_cannot_be_written_is_told(
     assert "not kept on disk" in caplog.text
 
 
-def test_without_a_file_no_matrix_is_kept(vectors: torch.Tensor) -> None:
+def test_without_a_file_no_matrix_is_kept(vectors: Halves) -> None:
     store = TextStore(None)
     store.put_matrix("a", vectors)
     assert store.get_matrix("a", SIZE) is None

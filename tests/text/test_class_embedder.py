@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from counting_text import CountingEncoder, vector_of
 from ovsam.errors import UnreadableNamesError
@@ -78,8 +77,8 @@ def test_prototypes_are_made_once(embedder: ClassEmbedder, encoder: CountingEnco
     names = load_vocabulary("cat/kitten, dog")
     made = embedder.prototypes(names)
     assert encoder.embedded == ["cat", "dog", "kitten"]
-    expected = torch.cat([vector_of("cat"), vector_of("kitten")])
-    torch.testing.assert_close(names_of(made.bank, 0), expected)
+    expected = np.concatenate([vector_of("cat"), vector_of("kitten")])
+    np.testing.assert_allclose(names_of(made.bank, 0), expected, rtol=1e-6)
     assert made.seen.tolist() == [False, True]
     assert embedder.prototypes(load_vocabulary("cat/kitten, dog")) is made
     assert len(encoder.embedded) == 3
@@ -105,7 +104,7 @@ def test_an_edit_of_a_long_vocabulary_shares_its_vectors(
     encoder.embedded.clear()
     edited = embedder.prototypes(names.with_class("mug"))
     assert encoder.embedded == ["mug"]
-    assert edited.bank.groups[0].data_ptr() == made.bank.groups[0].data_ptr()
+    assert edited.bank.groups[0] is made.bank.groups[0]
 
 
 def test_templates_of_a_vocabulary(encoder: CountingEncoder) -> None:
@@ -113,10 +112,10 @@ def test_templates_of_a_vocabulary(encoder: CountingEncoder) -> None:
     names = replace(load_vocabulary("cat,"), templates=("a sketch of a {}",))
     own = ClassEmbedder(encoder, PLAIN_TEMPLATES, TextStore(None, seed))
     found = names_of(own.prototypes(names).bank, 0)
-    torch.testing.assert_close(found, vector_of("a sketch of a cat"))
+    np.testing.assert_allclose(found, vector_of("a sketch of a cat"), rtol=1e-6)
     learned = ClassEmbedder(encoder, PLAIN_TEMPLATES, TextStore(None, seed), own_templates=False)
     found = names_of(learned.prototypes(names).bank, 0)
-    torch.testing.assert_close(found, torch.full((1, 8), 8**-0.5))  # what came with the model
+    np.testing.assert_allclose(found, np.full((1, 8), 8**-0.5))  # what came with the model
 
 
 def test_progress_is_reported_where_names_are_embedded(embedder: ClassEmbedder) -> None:
@@ -136,7 +135,7 @@ def test_threads_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
         read = shared.readable(load_vocabulary([name, "猫", "dog"]))
         made = shared.prototypes(read)
         assert read.answerable == (True, False, True)
-        return torch.allclose(names_of(made.bank, 0), vector_of(name))
+        return np.allclose(names_of(made.bank, 0), vector_of(name))
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(ask, range(200)))

@@ -26,7 +26,7 @@ from ovsam.model.baselines.coop import CoOpTokens
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.presets import BASELINES
 from ovsam.model.restore import restore
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 from ovsam.train.loop import Engine
 from ovsam.train.settings import EngineSettings, ScheduleSettings
 from ovsam.train.stages.label import ClassesInContext, LabelStage
@@ -158,13 +158,16 @@ class ShiftedText(HashedText):
     """A name's made-up vector, moved by the context, each name in a direction of its own."""
 
     def embed_in_context(self, texts: Sequence[str], context: Tensor) -> Tensor:
-        directions = self.embed([f"{text}'s direction" for text in texts])
-        return self.embed(texts) + directions * (directions @ context.sum(0))[:, None] * 5
+        directions = torch.from_numpy(self.embed([f"{text}'s direction" for text in texts]))
+        return (
+            torch.from_numpy(self.embed(texts))
+            + directions * (directions @ context.sum(0))[:, None] * 5
+        )
 
 
 def stage_of(data_set: DataSet, model: OVSAM, learn: str) -> LabelStage:
     names = list(data_set.classes)
-    banks = [Bank.of(HashedText().embed(names), [1] * len(names))]
+    banks = [TorchBank.of_single_names(torch.from_numpy(HashedText().embed(names)))]
     in_context = ClassesInContext(ShiftedText(), [names]) if model.context is not None else None
     return LabelStage(model, banks, [learn], 0, False, in_context)
 

@@ -11,7 +11,7 @@ import torch
 
 from ovsam.data.dataset import DataSet
 from ovsam.formats.listing import Photos, as_listed
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 from ovsam.train.joint_vocabulary import JointVocabulary, joint_vocabulary
 from ovsam.train.recipe import SourceSettings
 from ovsam.train.sources import Source
@@ -27,7 +27,7 @@ def joint(names: Sequence[str], synsets: Sequence[str | None]) -> JointVocabular
     synonyms = tuple((name,) for name in names)
     source = Source(data_set, Path(), synonyms, tuple(synsets), SourceSettings(path="mine"))
     vocabulary = load_vocabulary(LISTED)
-    bank = Bank.of(torch.eye(len(vocabulary)), [1] * len(vocabulary))
+    bank = TorchBank.of_single_names(torch.eye(len(vocabulary)))
     return joint_vocabulary(vocabulary, 1.0, bank, [source])
 
 

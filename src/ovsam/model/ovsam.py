@@ -28,7 +28,7 @@ from ovsam.model.prompt import PromptEncoder
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import Surroundings, class_logits, fuse, region_head, scenes_of
 from ovsam.model.tiny_vit import TinyViTEncoder
-from ovsam.text.prototypes import ClassPrototypes as ClassPrototypes
+from ovsam.model.torch_bank import TorchPrototypes
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,7 +244,7 @@ class OVSAM(nn.Module):
         features: Features,
         boxes_xyxy: Tensor,
         mask_logits: Tensor,
-        prototypes: ClassPrototypes,
+        prototypes: TorchPrototypes,
         batch: Tensor | None = None,
         surroundings: Surroundings | None = None,
     ) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ovsam.config import TOKEN_HEADS, RegionConfig
 from ovsam.model.layers import MLP
 from ovsam.model.roi_align import mean_in_boxes, pool_boxes
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 
 TOKEN_LAYERS = 2  # of the class token (the paper does not say)
 CONTEXT_DROPOUT = 0.2
@@ -339,7 +339,7 @@ class _CrossAttention(nn.Module):
         return token
 
 
-def class_logits(embeddings: Tensor, bank: Bank, scale: float) -> Tensor:
+def class_logits(embeddings: Tensor, bank: TorchBank, scale: float) -> Tensor:
     """Compare regions with classes (paper Eq. 1, before the softmax).
 
     Args:

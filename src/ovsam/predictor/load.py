@@ -53,16 +53,16 @@ def load(
     """
     from ovsam.hub import fetch_model
     from ovsam.model.baselines.coop import InContext
+    from ovsam.model.minilm_torch import TorchMiniLM
     from ovsam.model.restore import restore
     from ovsam.text.encoder import PLAIN_TEMPLATES, openai_templates
-    from ovsam.text.minilm import MiniLM
 
     names = load_vocabulary(vocabulary)
     check_device(device)
     found = fetch_model(str(name_or_path), cache_dir)
     restored = restore(found.path, found.baseline)
     tower = restored.text_tower
-    encoder: Any = MiniLM() if tower is None else tower.to(device)
+    encoder: Any = TorchMiniLM() if tower is None else tower.to(device)
     templates = PLAIN_TEMPLATES if tower is None else openai_templates()
     if (context := restored.model.context) is not None:
         encoder, templates = InContext(encoder, context.tokens), PLAIN_TEMPLATES
@@ -98,7 +98,6 @@ def torch_predictor(
         templates,
         store,
         seen_classes=config.seen_classes,
-        device=device,
         own_templates=model.context is None,
     )
     scorer = _scorer(backend, config)

@@ -18,6 +18,7 @@ from ovsam.model.pixels import to_pixels
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import Surroundings
 from ovsam.model.tensors import as_arrays
+from ovsam.model.torch_bank import PrototypesOnDevice
 from ovsam.text.prototypes import ClassPrototypes
 
 DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
@@ -35,6 +36,7 @@ class TorchBackend:
         self._device = torch.device(device)
         self._model = model.eval().to(self._device)
         self._model.to(memory_format=torch.channels_last)
+        self._prototypes = PrototypesOnDevice(self._device)
 
     @property
     def device(self) -> str:
@@ -115,7 +117,7 @@ class TorchBackend:
             features,
             torch.from_numpy(boxes_xyxy.astype(np.float32)).to(self._device),
             torch.from_numpy(mask_logits[:, None]).to(self._device),
-            prototypes,
+            self._prototypes.of(prototypes),
             self._indices(index),
             surroundings,
         )

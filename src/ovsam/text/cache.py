@@ -15,13 +15,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
 from ovsam.files import replace_file
+from ovsam.text.half import widened
 
 FILES_KEPT = 8  # the last used ones; 22,000 classes of `lite` take 29 MB
 
@@ -30,6 +29,7 @@ _TIMEOUT_S = 30.0  # how long to wait while another process writes
 _QUERY = 500  # texts per query; SQLite limits the number of parameters
 _FOLDER, _SUFFIX = "banks", ".safetensors"
 _TENSOR = "vectors"
+_ROWS = 1024  # widened at once
 _TOLERANCE = 1e-2  # of a vector's length; half precision is off by less than a thousandth
 _SCHEMA = """CREATE TABLE IF NOT EXISTS embedding (
     model TEXT NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (model, text)
@@ -105,7 +105,7 @@ class TextStore:
         with self._lock:
             self._memory.update({(model, text): vector for text, vector in vectors.items()})
 
-    def get_matrix(self, name: str, shape: tuple[int, int]) -> Tensor | None:
+    def get_matrix(self, name: str, shape: tuple[int, int]) -> NDArray[np.float16] | None:
         """The matrix `(S, D)` of unit vectors in half precision; None = it is not there.
 
         It is memory-mapped. A file that is cut short, damaged or of another shape counts as none.
@@ -114,21 +114,20 @@ class TextStore:
         if path is None:
             return None
         try:
-            with safe_open(path, "pt") as file:
-                vectors: Tensor = file.get_tensor(_TENSOR)
+            vectors = _mapped(path, shape)
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, ValueError, RuntimeError) as error:
             _log.warning("Text embeddings are read name by name: %s: %s.", path, error)
             return None
-        if vectors.shape != shape or vectors.dtype != torch.float16 or not _are_units(vectors):
+        if vectors is None or not _are_units(vectors):
             _log.warning("Text embeddings are read name by name: %s is damaged.", path)
             return None
         with suppress(OSError):
             os.utime(path)  # used now: others are deleted first
         return vectors
 
-    def put_matrix(self, name: str, vectors: Tensor) -> None:
+    def put_matrix(self, name: str, vectors: NDArray[np.float16]) -> None:
         """Keep a matrix `(S, D)` in half precision; the last used `FILES_KEPT` are kept.
 
         Without a file, or where it cannot be written, it is not.
@@ -192,7 +191,24 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def _are_units(vectors: Tensor) -> bool:
-    """Whether no vector has lost its length; half precision is enough to tell, and widens none."""
-    lengths = torch.linalg.vector_norm(vectors, dim=1)
-    return bool(((lengths - 1).abs() < _TOLERANCE).all())
+def _mapped(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
+    """The matrix in a file; None if it holds anything else. safetensors itself would copy it."""
+    with safe_open(path, "np") as file:  # which holds the header against the file's size
+        if list(file.keys()) != [_TENSOR]:
+            return None
+        stored = file.get_slice(_TENSOR)
+        if tuple(stored.get_shape()) != shape or stored.get_dtype() != "F16":
+            return None
+    offset = path.stat().st_size - 2 * shape[0] * shape[1]  # the only tensor ends the file
+    # Copied on write, which nobody does: torch warns of arrays that cannot be written.
+    return np.asarray(np.memmap(path, np.float16, "c", offset, shape))
+
+
+def _are_units(vectors: NDArray[np.float16]) -> bool:
+    """Whether no vector has lost its length."""
+    for start in range(0, len(vectors), _ROWS):
+        chunk = widened(vectors[start : start + _ROWS])
+        lengths = np.sqrt(np.einsum("ij,ij->i", chunk, chunk))
+        if not (np.abs(lengths - 1) < _TOLERANCE).all():
+            return False
+    return True

@@ -9,8 +9,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-import torch
-
 from ovsam.text.cache import TextStore
 from ovsam.text.encoder import Progress, TextEncoder, templates_of
 from ovsam.text.prototypes import ClassPrototypes, class_prototypes
@@ -32,7 +30,6 @@ class ClassEmbedder:
         templates: prompts around a name, `{}` = the name, for vocabularies without their own.
         store: known text embeddings, made with `templates`.
         seen_classes: names of the classes that the region head was trained on.
-        device: where prototypes are to be.
         own_templates: whether a vocabulary's own templates count; not where learned tokens stand
             in the place of a template.
     """
@@ -44,14 +41,12 @@ class ClassEmbedder:
         store: TextStore,
         *,
         seen_classes: Collection[str] = (),
-        device: torch.device | str = "cpu",
         own_templates: bool = True,
     ) -> None:
         self._encoder = encoder
         self._templates = tuple(templates)
         self._store = store
         self._seen_classes = tuple(seen_classes)
-        self._device = device
         self._own_templates = own_templates
         self._prototypes: _LastUsed[ClassPrototypes] = _LastUsed(VOCABULARIES_KEPT)
         self._readable: _LastUsed[Vocabulary] = _LastUsed(2 * VOCABULARIES_KEPT)
@@ -116,7 +111,6 @@ class ClassEmbedder:
             self._seen_classes,
             progress,
             bases=bases,
-            device=self._device,
         )
         self._prototypes.put(key, made)
         return made

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from ovsam.vocabulary.vocabulary import Vocabulary
 
@@ -49,7 +50,7 @@ class TextEncoder(Protocol):
     def dim(self) -> int:
         """Width of its embeddings."""
 
-    def embed(self, texts: Sequence[str]) -> Tensor:
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts -> unit vectors `(N, dim)`, float32."""
 
     def read(self, texts: Sequence[str]) -> list[Reading]:

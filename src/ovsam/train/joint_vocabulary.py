@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 from ovsam.train.losses import name_loss
 from ovsam.train.sources import Source
 from ovsam.vocabulary.vocabulary import Vocabulary
@@ -43,7 +43,7 @@ class JointVocabulary:
 
     name: str
     weight: float
-    bank: Bank
+    bank: TorchBank
     places: Sequence[Sequence[ClassPlace | None]]
 
     def loss(self, class_logits: Tensor, places: Sequence[ClassPlace]) -> Tensor:
@@ -60,7 +60,7 @@ class JointVocabulary:
 
 
 def joint_vocabulary(
-    vocabulary: Vocabulary, weight: float, bank: Bank, sources: Sequence[Source]
+    vocabulary: Vocabulary, weight: float, bank: TorchBank, sources: Sequence[Source]
 ) -> JointVocabulary:
     """A vocabulary with the classes of all data sets in it.
 

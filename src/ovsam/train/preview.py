@@ -21,7 +21,7 @@ from ovsam.model.ovsam import OVSAM
 from ovsam.model.pixels import to_pixels
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 
 OBJECTS = 8  # of a photo, the largest
 
@@ -39,7 +39,7 @@ class Preview:
         AnnotationError: no photo that can be read has a mask.
     """
 
-    def __init__(self, data_set: DataSet, bank: Bank | None) -> None:
+    def __init__(self, data_set: DataSet, bank: TorchBank | None) -> None:
         self.classes, self.bank = data_set.classes, bank
         self.photos: list[ListedPhoto] = []
         self.pixels: list[NDArray[np.uint8]] = []

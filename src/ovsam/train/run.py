@@ -22,7 +22,7 @@ from ovsam.errors import TrainingError
 from ovsam.formats.skipped import Skipped
 from ovsam.model.checkpoint import fingerprints
 from ovsam.model.tensors import as_arrays
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 from ovsam.text.cache import TextStore
 from ovsam.train.feature_cache import FeatureCache, photo_name
 from ovsam.train.finished import write_trained
@@ -159,16 +159,16 @@ class _Names:
 
     def __init__(self, start: InitialModel, device: torch.device, folder: Path) -> None:
         self.start, self.device, self.folder = start, device, folder
-        self.known: dict[tuple[tuple[str, ...], ...], Bank] = {}  # data sets may share names
+        self.known: dict[tuple[tuple[str, ...], ...], TorchBank] = {}  # data sets may share names
 
-    def bank(self, source: Source) -> Bank:
+    def bank(self, source: Source) -> TorchBank:
         """The bank of its classes; one vector of zeros for a data set without names."""
         if not source.synonyms:
             nothing = torch.zeros(1, self.start.model.config.encoder.text_dim, device=self.device)
-            return Bank.of(nothing, [1])
+            return TorchBank.of_single_names(nothing)
         return self.embedded(source.data_set.name, source.synonyms)
 
-    def embedded(self, name: str, synonyms: tuple[tuple[str, ...], ...]) -> Bank:
+    def embedded(self, name: str, synonyms: tuple[tuple[str, ...], ...]) -> TorchBank:
         """The bank of classes that are given by their names; `name` is for messages."""
         if synonyms not in self.known:
             store = TextStore(self.folder / "text.sqlite")

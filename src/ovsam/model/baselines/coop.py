@@ -10,8 +10,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ovsam.text.encoder import Reading
@@ -70,11 +72,12 @@ class InContext:
         return f"{self.encoder.identity}+{hashlib.blake2b(tokens, digest_size=8).hexdigest()}"
 
     @torch.no_grad()
-    def embed(self, texts: Sequence[str]) -> Tensor:
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts -> unit vectors `(N, dim)`."""
         if not texts:
-            return torch.zeros(0, self.dim)
-        return F.normalize(self.encoder.embed_in_context(texts, self.context), dim=-1)
+            return np.zeros((0, self.dim), np.float32)
+        vectors = F.normalize(self.encoder.embed_in_context(texts, self.context), dim=-1)
+        return vectors.cpu().numpy()
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """What the text model reads of each text."""

@@ -23,7 +23,7 @@ from ovsam.model.pixels import normalised
 from ovsam.model.prompt import region_mask_logits
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import Surroundings, class_logits, scenes_of
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 from ovsam.train.joint_vocabulary import JointVocabulary
 from ovsam.train.losses import name_loss, prompt_loss, verified_rows
 from ovsam.train.stages.model_stage import ModelStage
@@ -57,7 +57,7 @@ class JointStage(ModelStage):
     def __init__(
         self,
         model: OVSAM,
-        banks: Sequence[Bank],
+        banks: Sequence[TorchBank],
         rounds: Mapping[str, int],
         refinement_weight: float,
         learn: Collection[str],

@@ -24,7 +24,7 @@ from ovsam.model.prompt import region_mask_logits
 from ovsam.model.prompt_batch import PromptBatch, box_mask_logits
 from ovsam.model.region import class_logits
 from ovsam.model.roi_align import roi_align
-from ovsam.text.bank import Bank
+from ovsam.model.torch_bank import TorchBank
 from ovsam.train.losses import (
     BCE_WEIGHT,
     CLASS_WEIGHT,
@@ -74,7 +74,7 @@ class LabelStage(ModelStage):
     def __init__(
         self,
         model: OVSAM,
-        banks: Sequence[Bank],
+        banks: Sequence[TorchBank],
         learn: Collection[str],
         rounds: int,
         checkpoint_activations: bool = False,
@@ -166,7 +166,7 @@ class LabelStage(ModelStage):
             masks = region_mask_logits(true, batch.has_mask[objects], boxes, features.input_hw)
         return self.model.embed_regions(features, boxes, batch.image, masks).float()
 
-    def _bank(self, index: int) -> Bank:
+    def _bank(self, index: int) -> TorchBank:
         """The names of a data set's classes, in the context as it is now if the model has one."""
         fixed = self.banks[index]
         if self.in_context is None or self.model.context is None:
@@ -174,7 +174,7 @@ class LabelStage(ModelStage):
         if not (names := self.in_context.names[index]):
             return fixed
         vectors = self.in_context.encoder.embed_in_context(names, self.model.context.tokens)
-        return Bank.of(F.normalize(vectors, dim=-1), [1] * len(names))
+        return TorchBank.of_single_names(F.normalize(vectors, dim=-1))
 
     def _class_loss(self, embeddings: Tensor, batch: SceneBatch) -> Tensor:
         labels = batch.class_index[batch.prompts.object_index]

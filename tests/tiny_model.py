@@ -26,7 +26,7 @@ from ovsam.model.features import ImageEncoder
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.region import PyramidHead
 from ovsam.model.torch_bank import TorchBank
-from ovsam.predictor.load import torch_predictor
+from ovsam.predictor.load_torch import torch_predictor
 from ovsam.predictor.predictor import Predictor
 from ovsam.text.bank import Bank
 from ovsam.text.cache import TextStore

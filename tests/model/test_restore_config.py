@@ -29,7 +29,7 @@ from fuzzing import examples
 from ovsam.hub import SHIPPED
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.presets import MODELS
-from ovsam.predictor.load import torch_predictor
+from ovsam.predictor.load_torch import torch_predictor
 from ovsam.structures import Prompt
 from ovsam.text.cache import TextStore
 from ovsam.text.encoder import PLAIN_TEMPLATES

@@ -214,9 +214,7 @@ def _place(parts: Iterable[int | str]) -> str:
     return name if name.isprintable() and len(name) <= 80 else quoted(name)
 
 
-def _check_fingerprints(
-    text: str, arrays: Mapping[str, NDArray[Any]], path: str | Path
-) -> None:
+def _check_fingerprints(text: str, arrays: Mapping[str, NDArray[Any]], path: str | Path) -> None:
     try:
         expected = parse_json(text)
     except JsonError:

@@ -5,20 +5,34 @@ See `onnx_graphs.py` for what is computed, and docs/export.md for the tensors on
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import shutil
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
 from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError
+from ovsam.model.checkpoint import fingerprints
+from ovsam.model.onnx_files import FORMAT, INDEX, INDEX_FILE, VECTORS, GraphFile, Index, structure
 from ovsam.model.onnx_graphs import DecoderGraph, EncoderGraph, RegionGraph, map_names, maps_of
 from ovsam.model.ovsam import OVSAM
+from ovsam.model.safetensors_file import write_safetensors
+from ovsam.model.tensors import as_arrays
+from ovsam.model.text_vectors import TEXT_NAMES, TEXT_VECTORS
+
+Precision = Literal["float32", "float16"]
 
 OPSET = 20  # the first with GELU
 EXAMPLES = 2  # of all that may be any number: a dimension of 0 or 1 would be fixed
@@ -94,9 +108,7 @@ def graphs(model: OVSAM) -> dict[str, Graph]:
             {"pixels": pixels, "content_hw": content_hw},
             tuple(features),
             {
-                "pixels": {0: photos}
-                if fixed
-                else {0: photos, 1: least * cells, 2: least * cells},
+                "pixels": {0: photos} if fixed else {0: photos, 1: least * cells, 2: least * cells},
                 "content_hw": {0: photos},
             },
         )
@@ -212,4 +224,119 @@ def _simplified(model: ir.Model) -> ir.Model:
         node.name = node.doc_string = None
         for output in node.outputs:
             output.metadata_props.clear()
+    return model
+
+
+def export(
+    model: OVSAM,
+    folder: Path,
+    precision: Precision = "float32",
+    *,
+    text: str,
+    text_vectors: Mapping[str, NDArray[np.float32]] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> None:
+    """Write a model's graphs, with all that runs them; the folder appears when it is whole.
+
+    Args:
+        model: with an adapter and a region head.
+        folder: that is made; must not be there.
+        precision: what weights are stored as; all is computed in float32.
+        text: identity of the model that embeds names for it.
+        text_vectors: embeddings `(text_dim,)` of names that go along.
+        progress: called with the name of each graph before it is made.
+
+    Raises:
+        CheckpointError: see `graphs`; or the folder is there, or cannot be written.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise CheckpointError(f"'{folder}' is there already: give a folder that is new.")
+    parts = fingerprints(as_arrays(model.state_dict()))
+    fingerprint = hashlib.blake2b(repr(sorted(parts.items())).encode(), digest_size=16).hexdigest()
+    made = graphs(model)
+    temporary = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        files = {}
+        for name, graph in made.items():
+            if progress is not None:
+                progress(name)
+            onnx = stored(onnx_model(graph), precision)
+            onnx.metadata_props["ovsam.fingerprint"] = fingerprint
+            files[name] = write_graph(onnx, temporary / f"{name}.onnx")
+        index = Index(FORMAT, model.config, fingerprint, precision, files, text)
+        (temporary / INDEX).write_bytes(INDEX_FILE.dump_json(index, indent=1))
+        if text_vectors:
+            vectors = {TEXT_VECTORS: np.stack(list(text_vectors.values())).astype(np.float16)}
+            names = json.dumps(list(text_vectors))
+            write_safetensors(temporary / VECTORS, vectors, {TEXT_NAMES: names})
+        temporary.rename(folder)
+    except OSError as error:
+        raise CheckpointError(f"Cannot write '{folder}': {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def export_without_weights(model: OVSAM, folder: Path, text: str) -> None:
+    """Write a model's graphs for weights that come from a checkpoint; see `onnx_files.py`.
+
+    Args:
+        model: of the structure that they are to fit.
+        folder: for the files; those of their names are replaced.
+        text: identity of the model that embeds names for it.
+    """
+    known = model.state_dict()
+    files = {}
+    for name, graph in graphs(model).items():
+        onnx = onnx_model(graph)
+        apart = {}
+        for key, weight in onnx.graph.initializers.items():
+            if key in known:
+                value = weight.const_value
+                assert value is not None and value.dtype is not None
+                apart[key] = tuple(known[key].shape)
+                weight.const_value = ir.ExternalTensor(
+                    "checkpoint", 0, value.nbytes, value.dtype, shape=value.shape, name=key
+                )
+        files[name] = replace(write_graph(onnx, folder / f"{name}.onnx"), weights=apart)
+    config = structure(model.config)
+    index = Index(FORMAT, config, "", "checkpoint", files, text)
+    (folder / INDEX).write_bytes(INDEX_FILE.dump_json(index, indent=1) + b"\n")
+
+
+def write_graph(onnx: ir.Model, path: Path) -> GraphFile:
+    """Write one graph's file."""
+    content = ir.serde.serialize_model(onnx).SerializeToString(deterministic=True)
+    path.write_bytes(content)
+    return GraphFile(path.name, hashlib.sha256(content).hexdigest(), {})
+
+
+def stored(model: ir.Model, precision: Precision) -> ir.Model:
+    """A graph whose weights are stored in a precision, and computed with in float32.
+
+    What is small or no matrix or kernel stays in float32.
+    """
+    if precision == "float32":
+        return model
+    graph = model.graph
+    for name, weight in list(graph.initializers.items()):
+        value = weight.const_value
+        assert value is not None
+        array = value.numpy()
+        if array.dtype != np.float32 or array.ndim < 2:
+            continue
+        half = ir.Value(
+            name=f"{name}.half",
+            const_value=ir.tensor(array.astype(np.float16), name=f"{name}.half"),
+            shape=value.shape,
+            type=ir.TensorType(ir.DataType.FLOAT16),
+        )
+        cast = ir.Node("", "Cast", [half], [ir.AttrInt64("to", ir.DataType.FLOAT)])
+        [widened] = cast.outputs
+        widened.name, widened.shape, widened.type = name, weight.shape, weight.type
+        weight.replace_all_uses_with(widened)
+        del graph.initializers[name]
+        graph.initializers[half.name] = half
+        graph.insert_before(graph[0], cast)
     return model

@@ -80,9 +80,7 @@ def roi_align_by_products(features: Tensor, rois: Tensor, size: int, scale: floa
     return rows[:, None] @ maps @ columns[:, None].mT
 
 
-def _weights(
-    level: Tensor, boxes_xyxy: Tensor, size: int, scale: float
-) -> tuple[Tensor, Tensor]:
+def _weights(level: Tensor, boxes_xyxy: Tensor, size: int, scale: float) -> tuple[Tensor, Tensor]:
     """How much each of a map's rows and columns counts in each cell of a pooled box.
 
     Args:

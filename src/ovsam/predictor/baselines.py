@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.candidates import Candidates, FramedMasks
+from ovsam.config import ModelConfig
 from ovsam.images.frame import OUTSIDE, STRIDE, Frame
 from ovsam.predictor.backend import Backend
-from ovsam.predictor.naming import RegionScorer, Views
+from ovsam.predictor.naming import RegionScorer, Scorer, Views
 from ovsam.predictor.views import (
     SQUARES_AT_ONCE,
     EncodedImage,
@@ -115,3 +116,16 @@ def _one_by_one(candidates: Candidates) -> list[tuple[FramedMasks, NDArray[np.fl
         boxes = np.tile(candidates.box_xyxy, (len(candidates), 1))
     masks = candidates.mask_logits[:, None]
     return [(FramedMasks(candidates.frame, m), b) for m, b in zip(masks, boxes, strict=True)]
+
+
+def scorer_of(backend: Backend, config: ModelConfig) -> Scorer | None:
+    """What compares masks with names; None for a model that has masks alone."""
+    if config.baseline is None:
+        return RegionScorer(backend) if config.region is not None else None
+    match config.baseline.cuts:
+        case "image":
+            return ImageCropScorer(backend, 32 * config.encoder.pool_size)
+        case "features":
+            return FeatureCropScorer(backend)
+        case _:
+            return None

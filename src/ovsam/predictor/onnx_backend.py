@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.config import ModelConfig
-from ovsam.errors import CheckpointError
+from ovsam.errors import CheckpointError, OvsamError, UsageError, quoted
 from ovsam.model.onnx_files import OnnxModel
 from ovsam.model.prompt_batch import PromptBatch
 
@@ -277,6 +277,36 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted = logits - logits.max(1, keepdims=True)
     normalised: NDArray[np.float32] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     return normalised
+
+
+def providers(device: str) -> list[Any]:
+    """ONNX Runtime's providers for a device, in the order in which parts of a graph go to them.
+
+    Args:
+        device: one of `PROVIDERS`, perhaps with its number, as "cuda:1".
+
+    Raises:
+        UsageError: it is none.
+        OvsamError: the ONNX Runtime that is installed has no provider for it.
+    """
+    import onnxruntime
+
+    kind, _, number = device.partition(":")
+    if kind not in PROVIDERS or not (number.isdecimal() or number == ""):
+        raise UsageError(
+            f"device must be one of {', '.join(PROVIDERS)}, or one of several like 'cuda:1', got "
+            f"{quoted(device)}."
+        )
+    name, available = PROVIDERS[kind], onnxruntime.get_available_providers()
+    if name not in available:
+        raise OvsamError(
+            f"The device '{device}' cannot be used: the ONNX Runtime that is installed has "
+            f"{', '.join(available)}, not {name}. Install its package for that device, or use "
+            "'cpu'."
+        )
+    if kind == "cpu":
+        return [name]
+    return [(name, {"device_id": number} if number else {}), PROVIDERS["cpu"]]
 
 
 def usable_cores() -> int:

@@ -60,6 +60,10 @@ class TextStore:
         self._memory: dict[tuple[str, str], NDArray[np.float32]] = {}
         self._lock = threading.Lock()
 
+    def with_seed(self, seed: Mapping[str, NDArray[np.floating]]) -> TextStore:
+        """The same file with embeddings that came with a checkpoint."""
+        return TextStore(self._path, seed)
+
     def without_seed(self) -> TextStore:
         """The same file for other templates than those that the seed was made with."""
         return TextStore(self._path)
@@ -212,3 +216,15 @@ def _are_units(vectors: NDArray[np.float16]) -> bool:
         if not (np.abs(lengths - 1) < _TOLERANCE).all():
             return False
     return True
+
+
+def default_text_file(cache_dir: str | Path | None) -> Path | None:
+    """Where embeddings of names are kept; None = nowhere, for there is no home."""
+    import platformdirs
+
+    try:
+        folder = Path(cache_dir) if cache_dir else platformdirs.user_cache_path("ovsam")
+    except RuntimeError:
+        _log.warning("Text embeddings are not kept on disk: there is no home folder.")
+        return None
+    return folder / "text.sqlite"

@@ -14,10 +14,10 @@ no photo is in its own evaluation. What a model gets is fitted on all of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from ovsam.config import CalibrationFit
 from ovsam.evaluate.left_out import LeftOut
@@ -25,6 +25,7 @@ from ovsam.evaluate.scores import Scores
 
 KEPT = 0.95
 MAX_TEMPERATURE = 100.0  # temperatures are looked for between this and its inverse
+PRECISION = 1e-8  # of a temperature's logarithm
 _STEPS = 41  # at first, between the two
 
 
@@ -150,7 +151,21 @@ def fit_temperature(scores: Scores) -> float:
     best = int(np.argmin([loss(step) for step in steps]))
     if best in (0, _STEPS - 1):
         return math.exp(steps[best])
-    found = minimize_scalar(
-        loss, bounds=(steps[best - 1], steps[best + 1]), method="bounded", options={"xatol": 1e-9}
-    )
-    return math.exp(found.x)
+    return math.exp(_lowest(loss, steps[best - 1], steps[best + 1]))
+
+
+def _lowest(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function of one minimum between two ends has it, by golden section."""
+    share = (math.sqrt(5) - 1) / 2
+    left, right = high - share * (high - low), low + share * (high - low)
+    at_left, at_right = loss(left), loss(right)
+    while high - low > PRECISION:
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - share * (high - low)
+            at_left = loss(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + share * (high - low)
+            at_right = loss(right)
+    return (low + high) / 2

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ovsam.images.frame import STRIDE, Frame
 from ovsam.structures import Prompt
@@ -50,5 +50,5 @@ def _cleaned(
 
 def _regions(cells: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Connected parts of `(L, L)` cells, numbered from 1, and how many cells each has."""
-    labels, count = ndimage.label(cells)
-    return labels, np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    count, labels = cv2.connectedComponents(cells.astype(np.uint8), connectivity=4)
+    return np.asarray(labels), np.bincount(labels.ravel(), minlength=count)[1:]

@@ -18,23 +18,31 @@ class MissingPackageError(OvsamError):
     """What was asked for needs a package that is not installed."""
 
 
-TRAINING = ("lightning_fabric", "matplotlib", "tensorboard")
+TORCH = ("torch", "torchvision", "open_clip")
+"""Modules that models other than `lite` need, as they are imported; `ovsam[torch]` brings them."""
+EXPORT = (*TORCH, "onnxscript")
+"""The same of the export to ONNX."""
+TRAINING = ("torch", "lightning_fabric", "matplotlib", "tensorboard")
 """Modules that every run of training needs, as they are imported; `ovsam[train]` brings them."""
 
 
-def check_installed(purpose: str, modules: tuple[str, ...] = TRAINING) -> None:
+def check_installed(
+    purpose: str, modules: tuple[str, ...] = TRAINING, requirement: str = "ovsam[train]"
+) -> None:
     """Refuse what could not be done, before anything is.
 
     Args:
         purpose: what needs the modules, as the beginning of a sentence.
-        modules: as they are imported; all come with `ovsam[train]`.
+        modules: as they are imported.
+        requirement: what brings them all.
 
     Raises:
         MissingPackageError: some are not installed; says how to.
     """
     lacking = [module for module in modules if not _is_installed(module)]
     if lacking:
-        raise missing(purpose, *(module.replace("_", "-") for module in lacking))
+        names = (module.replace("_", "-") for module in lacking)
+        raise missing(purpose, *names, requirement=requirement)
 
 
 def missing(purpose: str, *packages: str, requirement: str = "ovsam[train]") -> MissingPackageError:

@@ -17,6 +17,7 @@ import platformdirs
 
 from ovsam.config import ModelConfig, current_name
 from ovsam.errors import CheckpointError, UnknownModelError
+from ovsam.extras import TORCH, check_installed
 from ovsam.files import sha256_of
 from ovsam.hub_file import HubFile, downloaded
 from ovsam.model.presets import (
@@ -209,6 +210,7 @@ def fetch_model(name: str, cache_dir: str | Path | None = None) -> ModelFile:
     """
     found = find_model(name, cache_dir)
     if found.name in FETCHED and not found.path.exists():
+        check_installed(f"'{found.name}'", TORCH, "ovsam[torch]")
         if found.baseline:  # it is refused before anything is fetched for it
             as_usable_baseline(config_of(found.name), found.baseline)
         _fetch(found.name, found.path, found.path.parent / "hub" if cache_dir else None)

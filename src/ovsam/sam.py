@@ -11,25 +11,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from torch import Tensor
 
 from ovsam.candidates import Candidates
 from ovsam.errors import OvsamError, PhotoError, PromptError, quoted
 from ovsam.images.frame import Frame
-from ovsam.model.prompt import NOT_A_POINT
+from ovsam.model.prompt_batch import NOT_A_POINT
 from ovsam.predictor.checks import check_memory, checked_resized, warn_of_normalised
 from ovsam.predictor.load import load
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Names, Prompt, point_outside
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 SAM_SIDE = 256  # of SAM's low-resolution masks
 
@@ -82,6 +83,8 @@ class Sam:
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
+        import torch
+
         return torch.device(self._device)
 
     @property
@@ -131,11 +134,15 @@ class ResizeLongestSide:
 
     def apply_image_torch(self, image: Tensor) -> Tensor:
         """Photos `(B, 3, H, W)` of one size, float, resized by torch: not to the same digits."""
+        import torch.nn.functional as F
+
         size = self._frame(tuple(image.shape[-2:])).content_hw
         return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
 
     def apply_coords_torch(self, coords: Tensor, original_size: Sequence[int]) -> Tensor:
         """See `apply_coords`."""
+        import torch
+
         scale = self._frame(original_size).scale_xy
         return coords.to(torch.float) * torch.tensor(scale, dtype=torch.float, device=coords.device)
 
@@ -285,6 +292,8 @@ class SamPredictor:
             Masks `(B, M, H, W)` in the photo's own pixels, scores `(B, M)`, low-resolution logits
             `(B, M, L, L)`, on the model's device.
         """
+        import torch
+
         encoded = self._require_image()
         for name, value, ndim in (
             ("point_coords", point_coords, 3),
@@ -333,8 +342,10 @@ class SamPredictor:
 
     def get_image_embedding(self) -> Tensor:
         """The embedding `(1, C, h, w)` of the photo."""
-        embedding: Tensor = self._require_image().features.embedding
-        return embedding
+        import torch
+
+        embedding = self._require_image().features.embedding
+        return torch.as_tensor(embedding, device=self.device)
 
     @property
     def device(self) -> torch.device:
@@ -432,7 +443,7 @@ def _photo(image: Any) -> NDArray[Any]:
 
 def _numpy(value: Any) -> Any:
     """Tensors as arrays; None and what else there is as it is."""
-    if isinstance(value, Tensor):
+    if hasattr(value, "detach"):  # a tensor
         value = value.detach().cpu()
         return (value.double() if value.is_floating_point() else value).numpy()
     try:

@@ -16,6 +16,7 @@ from ovsam.cli import (
     data,
     detections,
     evaluate,
+    export,
     models,
     options,
     paper,
@@ -71,3 +72,4 @@ _add(options.MEASURE, detections.detect, calibrate.calibrate)
 app.add_typer(data.app, name="data", rich_help_panel=options.TRAIN)
 _add(options.TRAIN, train.distill, train.train, train.cache_features)
 _add(options.PAPER, paper.tables, paper.pictures, complexity.complexity, convert.convert)
+_add(options.PAPER, export.export)

@@ -26,6 +26,10 @@ def complexity(
 
     Example: `ovsam complexity lite rn50x16-coco`
     """
+    from ovsam.extras import TORCH, check_installed
+
+    check_installed("'ovsam complexity'", TORCH, "ovsam[torch]")
+
     from ovsam.paper.complexity import PROMPTS, model_names
     from ovsam.paper.complexity import complexity as count
 

@@ -62,7 +62,10 @@ def convert(
 
     Example: `ovsam convert sam.safetensors --sam sam.pth --model sam-h`
     """
+    from ovsam.extras import TORCH, check_installed
     from ovsam.files import check_output
+
+    check_installed("'ovsam convert'", TORCH, "ovsam[torch]")
 
     given = [path for path in (sam2clip, clip2sam, sam, clip) if path is not None]
     check_output(output, (".safetensors",), given)

@@ -154,10 +154,12 @@ def detect(
 
     Example: `ovsam detect photos val.json --weights detector.pth -o boxes.json`
     """
+    from ovsam.extras import TORCH, check_installed
     from ovsam.files import check_output, write_atomically
     from ovsam.formats.coco_results import results_to_json
     from ovsam.formats.ground_truth import read_ground_truth
 
+    check_installed("'ovsam detect'", TORCH, "ovsam[torch]")
     check_output(output, (".json",), [annotations, weights])
     ground_truth = read_ground_truth(annotations)
 

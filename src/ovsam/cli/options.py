@@ -101,12 +101,13 @@ def complete_kinds() -> list[str]:
 
 def complete_devices() -> list[str]:
     """Where a model can compute, for the shell."""
-    return ["cpu", "cuda", "mps"]
+    return ["cpu", "cuda", "mps", "openvino", "coreml", "tensorrt", "directml"]
 
 
 def _check_device(device: str) -> str:
     if device.partition(":")[0] not in complete_devices():
-        raise UsageError(f"--device must be cpu, cuda or mps, got {quoted(device)}.")
+        known = ", ".join(complete_devices())
+        raise UsageError(f"--device must be one of {known}, got {quoted(device)}.")
     return device
 
 
@@ -171,7 +172,8 @@ Vocabularies = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="Where to compute: cpu, cuda or mps.",
+        help="Where to compute: cpu, cuda or mps; with ONNX Runtime's packages for them also "
+        "openvino, coreml, tensorrt or directml.",
         metavar="DEVICE",
         callback=_check_device,
         autocompletion=complete_devices,

@@ -64,18 +64,27 @@ def sides(config: ModelConfig) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def graphs(model: OVSAM) -> dict[str, Graph]:
-    """The graphs of a model by name: encoder, decoder and, for one that names, regions.
+def check_exportable(config: ModelConfig) -> None:
+    """Refuse a model that has no graphs.
 
     Raises:
         CheckpointError: it has no adapter, or a baseline names for it.
     """
-    config = model.config
     if config.sam is not None or config.baseline is not None:
         raise CheckpointError(
             f"'{config.name}' cannot be exported: expected a model with an adapter and a region "
             "head of its own, such as lite or rn50x16, not SAM itself or a baseline."
         )
+
+
+def graphs(model: OVSAM) -> dict[str, Graph]:
+    """The graphs of a model by name: encoder, decoder and, for one that names, regions.
+
+    Raises:
+        CheckpointError: see `check_exportable`.
+    """
+    config = model.config
+    check_exportable(config)
     allowed = sides(config)
     least = math.gcd(*allowed)
     fixed = len(allowed) == 1

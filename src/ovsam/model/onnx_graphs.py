@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ovsam.model.features import covers_c5
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.pixels import normalised
-from ovsam.model.prompt import NOT_A_POINT
+from ovsam.model.prompt_batch import NOT_A_POINT
 from ovsam.model.region import Surroundings, fuse
 
 

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ovsam.model.layers import LayerNorm2d
-from ovsam.model.prompt_batch import box_mask_logits, coverage_logits
-
-NOT_A_POINT = -1  # the label of a point that only fills a batch up
+from ovsam.model.prompt_batch import NOT_A_POINT, box_mask_logits, coverage_logits
 
 
 class RandomFourierPositions(nn.Module):

@@ -15,6 +15,8 @@ import numpy as np
 
 from ovsam.config import DecoderConfig
 
+NOT_A_POINT = -1  # the label of a point that only fills a batch up
+
 A = TypeVar("A")
 B = TypeVar("B")
 """`NDArray` or `torch.Tensor`."""

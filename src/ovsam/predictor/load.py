@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ovsam.errors import UsageError, quoted
-from ovsam.extras import missing
+from ovsam.extras import TORCH, check_installed
 from ovsam.hub import ModelFile, fetch_model
 from ovsam.model.checkpoint import read_config
 from ovsam.model.onnx_files import (
@@ -80,12 +80,10 @@ def load(
         return _load_onnx(_on_onnx(found), store, names, device, zoom, clean)
     if is_exported(found.path):
         raise UsageError(f"'{found.path}' was exported for ONNX Runtime: leave backend out.")
-    try:
-        from ovsam.predictor.load_torch import load_torch
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "torchvision", "open_clip", "timm"):
-            raise
-        raise missing(f"'{name}'", error.name, requirement="ovsam[torch]") from error
+    check_installed(f"'{name}'", TORCH, "ovsam[torch]")
+
+    from ovsam.predictor.load_torch import load_torch
+
     return load_torch(found, store, names, device, zoom, clean)
 
 

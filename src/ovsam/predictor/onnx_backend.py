@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError, OvsamError, UsageError, quoted
 from ovsam.model.onnx_files import OnnxModel
-from ovsam.model.prompt_batch import PromptBatch
+from ovsam.model.prompt_batch import NOT_A_POINT, PromptBatch
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ovsam.text.prototypes import ClassPrototypes
 
 DECODED_AT_ONCE = 16  # prompts; bounds the memory of many
-NO_POINT, CORNERS = -1, (2, 3)  # labels of the decoder's points beside 1 and 0
+CORNERS = (2, 3)  # labels of a box's, beside those of points
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -48,6 +48,11 @@ class OnnxFeatures:
     maps: dict[str, NDArray[np.float32]]
     side: int
     fingerprint: str
+
+    @property
+    def embedding(self) -> NDArray[np.float32] | None:
+        """`(B, embed_dim, S / 16, S / 16)`; None where no prompts are to be decoded."""
+        return self.maps.get("embedding")
 
 
 class OnnxBackend:
@@ -240,7 +245,7 @@ def decoder_inputs(
         labels = np.concatenate([labels, np.tile(np.array(CORNERS), (count, 1))], 1)
     elif points.shape[1]:
         points = np.pad(points, ((0, 0), (0, 1), (0, 0)))
-        labels = np.pad(labels, ((0, 0), (0, 1)), constant_values=NO_POINT)
+        labels = np.pad(labels, ((0, 0), (0, 1)), constant_values=NOT_A_POINT)
     masks = prompts.dense_logits(config.decoder, (side, side))
     given = masks is not None
     return {

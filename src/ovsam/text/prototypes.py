@@ -112,7 +112,7 @@ def name_bank(
 ) -> Bank:
     """The bank of C classes in float32, each given by its synonyms; see `class_prototypes`."""
     names = grouped_order(synonyms)
-    vectors = _embeddings(names, encoder, templates, store, progress)
+    vectors = name_vectors(names, encoder, templates, store, progress)
     return Bank.of(vectors, list(map(len, synonyms)))
 
 
@@ -137,7 +137,7 @@ def _large_bank(
     counts = list(map(len, synonyms))
     vectors = store.get_matrix(name, (sum(counts), encoder.dim))
     if vectors is None:
-        computed = _embeddings(grouped_order(synonyms), encoder, templates, store, progress)
+        computed = name_vectors(grouped_order(synonyms), encoder, templates, store, progress)
         vectors = computed.astype(np.float16)
         store.put_matrix(name, vectors)
     bank = Bank.of(vectors, counts)
@@ -166,7 +166,7 @@ def _edited_bank(
     return base.bank.joined(added, [number[of_class] for of_class in synonyms])
 
 
-def _embeddings(
+def name_vectors(
     names: Sequence[str],
     encoder: TextEncoder,
     templates: Sequence[str],

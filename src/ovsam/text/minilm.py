@@ -91,7 +91,8 @@ class MiniLM:
 
     def words(self, ids: NDArray[np.int64]) -> Floats:
         """Tokens `(B, T)` -> the embeddings of these words, `(B, T, 384)`."""
-        embeddings: Floats = self._stored[WORDS][ids] * self._stored[WORD_SCALES][ids]
+        _, words, scales = self._loaded
+        embeddings: Floats = words[ids] * scales[ids]
         return embeddings
 
     @cached_property
@@ -108,17 +109,14 @@ class MiniLM:
         tokenizer.enable_truncation(MAX_TOKENS)
         return tokenizer
 
-    @cached_property
+    @property
     def weights(self) -> dict[str, Floats]:
         """All tensors but those of the words, by their names in the published file."""
-        return {
-            name: widened(tensor)
-            for name, tensor in self._stored.items()
-            if name not in (WORDS, WORD_SCALES)
-        }
+        return self._loaded[0]
 
     @cached_property
-    def _stored(self) -> dict[str, NDArray[Any]]:
+    def _loaded(self) -> tuple[dict[str, Floats], NDArray[np.int8], Floats]:
+        """The weights, the words `(V, 384)` and their scales `(V, 1)`."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -129,7 +127,8 @@ class MiniLM:
             raise _unreadable(path, error) from error
         if lacking := {WORDS, WORD_SCALES, POSITIONS} - stored.keys():
             raise _unreadable(path, ValueError(f"it lacks {min(lacking)}"))
-        return stored
+        words, scales = stored.pop(WORDS), stored.pop(WORD_SCALES)
+        return {name: widened(halves) for name, halves in stored.items()}, words, scales
 
 
 def _sentences(words: Floats, weights: Mapping[str, Floats]) -> Floats:

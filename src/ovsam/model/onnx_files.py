@@ -68,7 +68,7 @@ class Index:
     config: ModelConfig
     fingerprint: str
     precision: str
-    graphs: dict[Literal["encoder", "decoder", "regions"], GraphFile]
+    graphs: dict[Literal["encoder", "decoder", "frozen", "regions"], GraphFile]
     text: str
 
 
@@ -92,7 +92,7 @@ class OnnxModel:
     Attributes:
         config: of the model.
         fingerprint: what tells its weights from all others.
-        graphs: encoder, decoder and, if it names, regions.
+        graphs: encoder, decoder, frozen, regions.
         text: see `Index`.
         text_vectors: embeddings `(text_dim,)` of names that come with it.
     """

@@ -105,8 +105,38 @@ class DecoderGraph(nn.Module):
         return (masks,) if predicted_iou is None else (masks, predicted_iou)
 
 
+class FrozenGraph(nn.Module):
+    """C5 and regions -> the frozen encoder's own embedding of them.
+
+    Args:
+        model: with names, in eval mode.
+    """
+
+    maps = ("c5",)
+
+    def __init__(self, model: OVSAM) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+
+    def forward(
+        self, features: list[Tensor], index: Tensor, boxes_xyxy: Tensor, mask_logits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Embed N regions; see `RegionGraph`.
+
+        Returns:
+            Unit vectors `(N, D)`, and whether a mask covers a cell of C5 `(N,)`, without which
+            they do not count.
+        """
+        [c5] = features
+        embeddings = self.encoder.embed_regions(c5, boxes_xyxy, index, mask_logits)
+        return F.normalize(embeddings, dim=-1), covers_c5(mask_logits, c5)
+
+
 class RegionGraph(nn.Module):
-    """Features and regions -> embeddings, and scores for names that come as a tensor.
+    """Features and regions -> the region head's embedding, and scores for names.
+
+    The names come as a tensor. Without the frozen encoder's embedding it gives the head's scores
+    alone: for zeros in its place, and False.
 
     Args:
         model: with names, in eval mode.
@@ -115,65 +145,62 @@ class RegionGraph(nn.Module):
 
     def __init__(self, model: OVSAM, head_maps: Sequence[str]) -> None:
         super().__init__()
-        self.model, self.head_maps = model, tuple(head_maps)
-        self.maps = tuple(dict.fromkeys(("c5", *head_maps)))
+        self.model, self.maps = model, tuple(head_maps)
 
     def forward(
         self,
         features: list[Tensor],
         index: Tensor,
         boxes_xyxy: Tensor,
-        mask_logits: Tensor,
         names: Tensor,
         class_of_name: Tensor,
         seen: Tensor,
-        scenes: Tensor | None = None,
-        photo_hw: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        frozen: Tensor,
+        covered: Tensor,
+        more: list[Tensor],
+    ) -> tuple[Tensor, Tensor]:
         """Embed N regions and score C classes.
 
         Args:
             features: those of `maps`.
             index: `(N,)` which square each region is in.
             boxes_xyxy: `(N, 4)` model pixels.
-            mask_logits: `(N, 1, S / 4, S / 4)`.
             names: `(P, D)` unit vectors of the names.
             class_of_name: `(P,)` the number of the class that each is a name of.
             seen: `(C,)` bool, classes that the region head was trained on.
-            scenes: `(1, C5)` of the whole photo that the squares are parts of.
-            photo_hw: `(N, 2)` its size in the model pixels of each region's square.
+            frozen: `(N, D)` the frozen encoder's embedding.
+            covered: `(N,)` bool, whether that counts.
+            more: for a head that sees masks, `(N, 1, S / 4, S / 4)`; for one that sees what is
+                around, the whole photo's scene `(1, C5)` and its size `(N, 2)` in the model pixels
+                of each region's square.
 
         Returns:
-            Unit vectors `(N, E, D)`, the head's first, the frozen encoder's last; whether a mask
-            covers a cell of C5 `(N,)`; log scores `(N, C + 1)`, background last.
+            Unit vectors `(N, D)`; log scores `(N, C + 1)`, background last.
         """
-        named = dict(zip(self.maps, features, strict=True))
-        model, c5 = self.model, named["c5"]
-        maps = tuple(named[key] for key in self.head_maps)
-        made = Features(c5, None, None, maps, (32 * c5.shape[2], 32 * c5.shape[3]))
-        around = None
-        if scenes is not None and photo_hw is not None:
+        model, config = self.model, self.model.config
+        assert model.region_head is not None
+        mask_logits, around = None, None
+        if model.region_head.sees_masks:
+            [mask_logits] = more
+        elif model.region_head.sees_surroundings:
+            scenes, photo_hw = more
             around = Surroundings(scenes.expand(index.shape[0], -1), photo_hw)
-        embeddings = [model.encoder.embed_regions(c5, boxes_xyxy, index, mask_logits)]
-        if model.region_head is not None:
-            learned = model.embed_regions(made, boxes_xyxy, index, mask_logits, around)
-            embeddings.insert(0, learned)
-        unit = F.normalize(torch.stack(embeddings, 1), dim=-1)  # (N, E, D)
-        products = model.config.logit_scale * unit @ names.T  # (N, E, P)
+        learned = model.region_head(features, boxes_xyxy, index, mask_logits, around)
+        learned = F.normalize(learned, dim=-1)
+        products = config.logit_scale * torch.stack([learned, frozen], 1) @ names.T  # (N, 2, P)
         lowest = products.new_full((*products.shape[:2], seen.shape[0]), -torch.inf)
         place = class_of_name.expand_as(products)
         logits = F.pad(lowest.scatter_reduce(2, place, products, "amax"), (0, 1))
-        covered = covers_c5(mask_logits, c5)
         scores = fuse(
             logits[:, 0],
-            logits[:, -1],
+            logits[:, 1],
             seen=seen,
             answerable=torch.ones_like(seen),
             clip_valid=covered,
-            alpha=model.config.fusion_alpha,
-            beta=model.config.fusion_beta,
+            alpha=config.fusion_alpha,
+            beta=config.fusion_beta,
         )
-        return unit, covered, scores.log_softmax(-1)
+        return learned, scores.log_softmax(-1)
 
 
 def map_names(features: Features) -> list[str]:

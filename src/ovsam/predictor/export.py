@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ovsam.errors import CheckpointError
 from ovsam.hub import fetch_model
-from ovsam.model.onnx_export import Precision, check_exportable, export
+from ovsam.model.onnx_examples import check_exportable
+from ovsam.model.onnx_export import Precision, export
 from ovsam.model.onnx_files import is_exported
 from ovsam.model.restore import Restored, restore
 from ovsam.text.cache import TextStore, default_text_file

@@ -163,6 +163,7 @@ class OnnxBackend:
     ) -> NDArray[np.float32]:
         """See `Backend.score`."""
         self._check(features)
+        count, dim = len(index), self._config.encoder.text_dim
         inputs: dict[str, NDArray[Any]] = {
             **features.maps,
             "index": index,
@@ -170,23 +171,25 @@ class OnnxBackend:
             "mask_logits": mask_logits[:, None],
             "photo_hw": photo_hw.astype(np.float32),
             # A long vocabulary is scored below, as it lies on the disk; these are not read.
-            "names": np.zeros((1, self._config.encoder.text_dim), np.float32),
+            "names": np.zeros((1, dim), np.float32),
             "class_of_name": np.zeros(1, np.int64),
             "seen": np.zeros(1, np.bool_),
+            "frozen": np.zeros((count, dim), np.float32),
+            "covered": np.zeros(count, np.bool_),
         }
         if "scenes" in photo.maps:
             inputs["scenes"] = photo.maps["scenes"][:1]
-        found = self._run("regions", ["embeddings", "covered"], inputs)
-        unit = found["embeddings"]  # (N, E, D)
-        scaled = self._config.logit_scale * unit.reshape(-1, unit.shape[2])
-        products = prototypes.bank.best_products(scaled).reshape(*unit.shape[:2], -1)
-        logits = np.pad(products, ((0, 0), (0, 0), (0, 1)))  # the background's vector is zero
+        learned = self._run("regions", ["embedding"], inputs)["embedding"]
+        frozen = self._run("frozen", None, inputs)
+        unit = np.concatenate([learned, frozen["embedding"]])
+        products = prototypes.bank.best_products(np.float32(self._config.logit_scale) * unit)
+        logits = np.pad(products, ((0, 0), (0, 1)))  # the background's vector is zero
         return fused(
-            logits[:, 0],
-            logits[:, -1],
+            logits[:count],
+            logits[count:],
             seen=prototypes.seen,
             answerable=prototypes.answerable,
-            clip_valid=found["covered"],
+            clip_valid=frozen["covered"],
             config=self._config,
         )
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovsam.config import DecoderConfig
-from ovsam.model.attention import TwoWayTransformer
 from ovsam.model.layers import MLP, DepthwiseConv2d, LayerNorm2d
+from ovsam.model.two_way import TwoWayTransformer
 
 
 class HighResolution(nn.Module):
@@ -162,8 +162,8 @@ class MaskDecoder(nn.Module):
         own = torch.cat([first, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(count, -1, -1), sparse], dim=1)  # (N, 1 + M + T, C)
         image = embedding + dense  # (N, C, h, w)
-        _, channels, h, w = image.shape
-        tokens, image = self.transformer(image, positions.expand(count, -1, -1, -1), tokens)
+        channels, h, w = image.shape[1:]
+        tokens, image = self.transformer(image, positions, tokens)
         image = image.transpose(1, 2).reshape(count, channels, h, w)
         image = self._upscale(image, high_resolution)  # (N, C / 8, 4h, 4w)
         weights = torch.stack(

@@ -80,7 +80,7 @@ def attention_pool(pooling: Any, regions: Tensor) -> Tensor:
     cells = regions.flatten(2).mT  # (N, side * side, C)
     tokens = torch.cat([cells.mean(1, keepdim=True), cells], 1).add_(pooling.positional_embedding)
     query = in_heads(pooling.q_proj(tokens[:, :1]), pooling.num_heads)
-    pooled = few_to_many(query, tokens, tokens, pooling.k_proj, pooling.v_proj)
+    pooled = few_to_many(query, tokens, pooling.k_proj, pooling.v_proj)
     embeddings: Tensor = pooling.c_proj(pooled[:, 0])
     return embeddings
 

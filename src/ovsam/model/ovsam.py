@@ -28,6 +28,7 @@ from ovsam.model.prompt import PromptEncoder
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import Surroundings, class_logits, fuse, region_head, scenes_of
 from ovsam.model.tiny_vit import TinyViTEncoder
+from ovsam.model.two_way import SharedProjections
 from ovsam.text.prototypes import ClassPrototypes as ClassPrototypes
 
 
@@ -44,6 +45,7 @@ class Features:
         input_hw: (H, W) of the model's input, padding included.
         scenes: `(B, C5)`, see `scenes_of`; None where the region head does not read them.
         content_hw: `(B, 2)` height and width of each image without padding; None as `scenes`.
+        shared: what the decoder projects once for all prompts; None = for each call of `decode`.
     """
 
     c5: Tensor | None
@@ -53,6 +55,7 @@ class Features:
     input_hw: tuple[int, int]
     scenes: Tensor | None = None
     content_hw: Tensor | None = None
+    shared: SharedProjections | None = None
 
 
 class OVSAM(nn.Module):
@@ -110,7 +113,7 @@ class OVSAM(nn.Module):
         input_hw = (pixels.shape[2], pixels.shape[3])
         if not named and not (masked and self.sam is None):  # then the trunk has nothing to do
             embedding = self.sam(pixels) if masked and self.sam is not None else None
-            return Features(None, embedding, None, (), input_hw)
+            return self._with_shared(Features(None, embedding, None, (), input_hw))
         with torch.no_grad():
             pyramid = self.encoder(pixels)
         features = self.features(pyramid, input_hw, named, masked and self.sam is None)
@@ -123,7 +126,21 @@ class OVSAM(nn.Module):
                 content_hw = pixels.new_tensor(input_hw).expand(len(pixels), 2)
             scenes = scenes_of(pyramid[3], content_hw)
             features = replace(features, scenes=scenes, content_hw=content_hw)
-        return features
+        return self._with_shared(features)
+
+    def _with_shared(self, features: Features) -> Features:
+        """With the projections that do not depend on a prompt, unless the decoder is in training.
+
+        Those of the image itself are of no use to one of several, nor where all boxes are masks.
+        """
+        embedding, decoder = features.embedding, self.mask_decoder
+        if embedding is None or decoder.training:
+            return features
+        image = None
+        if len(embedding) == 1 and not self.config.decoder.box_as_mask:
+            image = embedding + self.prompt_encoder.no_mask_embed.weight[:, :, None, None]
+        positions = self.prompt_encoder.dense_positions((embedding.shape[2], embedding.shape[3]))
+        return replace(features, shared=decoder.transformer.shared(image, positions))
 
     def features(
         self,
@@ -188,20 +205,35 @@ class OVSAM(nn.Module):
             Mask logits `(N, mask_tokens, H / 4, W / 4)`, predicted IoU `(N, mask_tokens)` or None.
         """
         sparse, dense = self.encode_prompts(prompts, features.input_hw)
-        return self.decode_tokens(features, sparse, dense, index)
+        shared = features.shared
+        if not prompts.come_with_masks(self.config.decoder):
+            dense = dense[:1]
+        elif shared is not None:
+            shared = shared.without_image()
+        return self.decode_tokens(features, sparse, dense, index, shared)
 
     def decode_tokens(
-        self, features: Features, sparse: Tensor, dense: Tensor, index: Tensor | None = None
+        self,
+        features: Features,
+        sparse: Tensor,
+        dense: Tensor,
+        index: Tensor | None = None,
+        shared: SharedProjections | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """`decode` from what `encode_prompts` gave: `(N, T, C)` and `(N, C, H / 16, W / 16)`."""
+        """`decode` from what `encode_prompts` gave: `(N, T, C)` and `(N, C, H / 16, W / 16)`.
+
+        `shared` is that of the features, without the image if any prompt has a mask.
+        """
         embedding, sharp = features.embedding, features.high_resolution
         assert embedding is not None, "encoded without `masked`"
         if index is not None:
             embedding = embedding[index]
             sharp = (sharp[0][index], sharp[1][index]) if sharp else None
-        positions = self.prompt_encoder.dense_positions((dense.shape[2], dense.shape[3]))
+        positions = None
+        if shared is None:
+            positions = self.prompt_encoder.dense_positions((dense.shape[2], dense.shape[3]))
         decoded: tuple[Tensor, Tensor | None] = self.mask_decoder(
-            embedding, positions, sparse, dense, sharp
+            embedding, positions, sparse, dense, sharp, shared
         )
         return decoded
 

@@ -12,7 +12,7 @@ beside it may have changed, and for prototypes that a learned context may have.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from ovsam.model.adapter import Adapter
 from ovsam.model.baselines.conv_adapter import conv_adapter
 from ovsam.model.baselines.coop import CoOpTokens
 from ovsam.model.baselines.sam_encoder import SamEncoder
+from ovsam.model.features import Features as Features
 from ovsam.model.features import ImageEncoder, covers_c5, freeze
 from ovsam.model.mask import HighResolution, MaskDecoder
 from ovsam.model.prompt import PromptEncoder
@@ -30,32 +31,6 @@ from ovsam.model.region import Surroundings, class_logits, fuse, region_head, sc
 from ovsam.model.tiny_vit import TinyViTEncoder
 from ovsam.model.two_way import SharedProjections
 from ovsam.text.prototypes import ClassPrototypes as ClassPrototypes
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """All that is computed once for an image (batch of B), whatever the prompts.
-
-    Attributes:
-        c5: `(B, C5, H / 32, W / 32)`, from a baseline's convolutions where it has some; None
-            where the trunk did not run.
-        embedding: `(B, embed_dim, H / 16, W / 16)`; None where no prompts are to be decoded.
-        high_resolution: maps at strides 8 and 4 for the decoder, or None.
-        fpn_maps: the region head's pyramid; empty where nothing is to be named, or without one.
-        input_hw: (H, W) of the model's input, padding included.
-        scenes: `(B, C5)`, see `scenes_of`; None where the region head does not read them.
-        content_hw: `(B, 2)` height and width of each image without padding; None as `scenes`.
-        shared: what the decoder projects once for all prompts; None = for each call of `decode`.
-    """
-
-    c5: Tensor | None
-    embedding: Tensor | None
-    high_resolution: tuple[Tensor, Tensor] | None
-    fpn_maps: tuple[Tensor, ...]
-    input_hw: tuple[int, int]
-    scenes: Tensor | None = None
-    content_hw: Tensor | None = None
-    shared: SharedProjections | None = None
 
 
 class OVSAM(nn.Module):
@@ -129,18 +104,15 @@ class OVSAM(nn.Module):
         return self._with_shared(features)
 
     def _with_shared(self, features: Features) -> Features:
-        """With the projections that do not depend on a prompt, unless the decoder is in training.
-
-        Those of the image itself are of no use to one of several, nor where all boxes are masks.
-        """
-        embedding, decoder = features.embedding, self.mask_decoder
-        if embedding is None or decoder.training:
+        embedding = features.embedding
+        if embedding is None or self.mask_decoder.training:
             return features
         image = None
+        # One of several images has few prompts, and a box that is a mask has an image of its own.
         if len(embedding) == 1 and not self.config.decoder.box_as_mask:
             image = embedding + self.prompt_encoder.no_mask_embed.weight[:, :, None, None]
         positions = self.prompt_encoder.dense_positions((embedding.shape[2], embedding.shape[3]))
-        return replace(features, shared=decoder.transformer.shared(image, positions))
+        return replace(features, shared=self.mask_decoder.transformer.shared(image, positions))
 
     def features(
         self,
@@ -206,10 +178,10 @@ class OVSAM(nn.Module):
         """
         sparse, dense = self.encode_prompts(prompts, features.input_hw)
         shared = features.shared
-        if not prompts.come_with_masks(self.config.decoder):
-            dense = dense[:1]
-        elif shared is not None:
+        if shared is not None and prompts.come_with_masks(self.config.decoder):
             shared = shared.without_image()
+        elif shared is not None:
+            dense = dense[:1]  # they are all the same
         return self.decode_tokens(features, sparse, dense, index, shared)
 
     def decode_tokens(
@@ -222,7 +194,7 @@ class OVSAM(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """`decode` from what `encode_prompts` gave: `(N, T, C)` and `(N, C, H / 16, W / 16)`.
 
-        `shared` is that of the features, without the image if any prompt has a mask.
+        `shared` is the features', without the image if any prompt has a mask.
         """
         embedding, sharp = features.embedding, features.high_resolution
         assert embedding is not None, "encoded without `masked`"

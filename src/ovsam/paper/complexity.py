@@ -2,9 +2,11 @@
 
 Counted are the matrix products and convolutions that PyTorch runs (`FlopCounterMode`); what has no
 such product is free: normalisation, activation, resizing, RoIAlign; so is comparing with the
-prototypes. Prompts are counted as SAM and CLIP compute them: that we put the same sums in a cheaper
-order (`model/folded.py`) is no property of the model. The paper does not say what its figures are of: they agree within 0.4 % with one photo
-and ten prompts (Image-Crop's excess over SAM is ten crops of 384 pixels), so that is our total.
+prototypes. Prompts are counted as SAM and CLIP compute them: the cheaper order that the same sums
+are put in here (`model/folded.py`) is no property of the model.
+
+The paper does not say what its figures are of: they agree within 0.4 % with one photo and ten
+prompts (Image-Crop's excess over SAM is ten crops of 384 pixels), so that is our total.
 """
 
 from __future__ import annotations

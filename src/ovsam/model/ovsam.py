@@ -88,7 +88,7 @@ class OVSAM(nn.Module):
         input_hw = (pixels.shape[2], pixels.shape[3])
         if not named and not (masked and self.sam is None):  # then the trunk has nothing to do
             embedding = self.sam(pixels) if masked and self.sam is not None else None
-            return self._with_shared(Features(None, embedding, None, (), input_hw))
+            return self.with_shared(Features(None, embedding, None, (), input_hw))
         with torch.no_grad():
             pyramid = self.encoder(pixels)
         features = self.features(pyramid, input_hw, named, masked and self.sam is None)
@@ -101,9 +101,10 @@ class OVSAM(nn.Module):
                 content_hw = pixels.new_tensor(input_hw).expand(len(pixels), 2)
             scenes = scenes_of(pyramid[3], content_hw)
             features = replace(features, scenes=scenes, content_hw=content_hw)
-        return self._with_shared(features)
+        return self.with_shared(features)
 
-    def _with_shared(self, features: Features) -> Features:
+    def with_shared(self, features: Features) -> Features:
+        """The features with what the decoder projects once for all prompts; not in training."""
         embedding = features.embedding
         if embedding is None or self.mask_decoder.training:
             return features

@@ -4,11 +4,16 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from open_clip.modified_resnet import ModifiedResNet
+from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
 from open_clip.timm_model import TimmModel
 
 from ovsam.model.build import build, build_text_encoder
-from ovsam.model.clip import ClipConvNextEncoder, ClipImageEncoder, clip_text_encoder
+from ovsam.model.clip import (
+    ClipConvNextEncoder,
+    ClipImageEncoder,
+    attention_pool,
+    clip_text_encoder,
+)
 from ovsam.model.convert import KEY_MAP, rename
 from ovsam.model.presets import MODELS, named_config
 from small_model import OPEN_CLIP, SMALL, offer
@@ -30,6 +35,23 @@ def test_the_whole_image_as_region_is_clips_own_embedding_resnet() -> None:
     assert [tuple(x.shape[1:]) for x in (c2, c3, c4)] == [(16, 16, 16), (32, 8, 8), (64, 4, 4)]
     embedding = encoder.embed_regions(c5, BOX, FIRST, torch.ones(1, 1, 16, 16))
     torch.testing.assert_close(embedding, visual(pixels()))
+
+
+@pytest.mark.parametrize("side", [1, 2, 7])
+@pytest.mark.parametrize("heads", [1, 2, 8])
+@torch.no_grad()
+def test_the_folded_pooling_is_clips_own(side: int, heads: int) -> None:
+    torch.manual_seed(side)
+    pooling = AttentionPool2d(side, 64, heads, output_dim=8)
+    for parameter in pooling.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    for count in (1, 5):
+        regions = torch.randn(count, 64, side, side)
+        before = regions.clone()
+        torch.testing.assert_close(
+            attention_pool(pooling, regions), pooling(regions), rtol=1e-4, atol=1e-4
+        )
+        assert torch.equal(regions, before)
 
 
 @torch.no_grad()

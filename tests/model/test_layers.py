@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovsam.model.attention import DownsampledAttention, ViTBlock
+from ovsam.model.attention import ViTBlock
 from ovsam.model.layers import DepthwiseConv2d
+from ovsam.model.two_way import DownsampledAttention
 
 
 def gradients(loss: Tensor, of: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -1,7 +1,7 @@
-"""Attention of SAM: the windowed ViT block and the two-way transformer.
+"""Attention of SAM's image encoder: the windowed ViT block.
 
-Ported from segment-anything (Apache-2.0), `image_encoder.py` and `transformer.py`, with the
-attention itself left to PyTorch. Parameter names are SAM's, so that its weights load as they are.
+Ported from segment-anything (Apache-2.0), `image_encoder.py`, with the attention itself left to
+PyTorch. Parameter names are SAM's, so that its weights load as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from ovsam.config import ViTConfig
 from ovsam.model.layers import EPSILON
 
 MLP_RATIO = 4  # hidden width of a ViT block's MLP as a multiple of its channels
-DECODER_DEPTH = 2  # two-way blocks of SAM's mask decoder
 
 
 class TransformerMLP(nn.Module):
@@ -69,13 +68,13 @@ class RelativeAttention(nn.Module):
         rel_h = torch.einsum("bnhwc,hkc->bnhwk", q_grid, _relative(h, self.rel_pos_h))
         rel_w = torch.einsum("bnhwc,wkc->bnhwk", q_grid, _relative(w, self.rel_pos_w))
         bias = (rel_h[..., :, None] + rel_w[..., None, :]).reshape(b, self.heads, h * w, h * w)
-        x = _attended(q, k, v, bias)
+        x = attended(q, k, v, bias)
         x = x.transpose(1, 2).reshape(b, h, w, -1)
         x = self.proj(x)
         return x
 
 
-def _attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+def attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Softmax attention of `(B, heads, Q, D)` to `(B, heads, K, D)`, scores biased: as the queries.
 
     `scaled_dot_product_attention`, written out where its gradient is slow: on a CPU in
@@ -153,105 +152,3 @@ def vit_blocks(config: ViTConfig, grid: int) -> list[ViTBlock]:
     """The blocks of a vision transformer on a grid of so many tokens along each side."""
     windows = (0 if i in config.global_blocks else config.window for i in range(config.depth))
     return [ViTBlock(config.dim, config.heads, window, grid) for window in windows]
-
-
-class DownsampledAttention(nn.Module):
-    """Multi-head attention of SAM's mask decoder.
-
-    Args:
-        dim: channels of queries, keys and values.
-        heads: attention heads.
-        downsample: attention takes place in `dim / downsample` channels.
-    """
-
-    def __init__(self, dim: int, heads: int, downsample: int = 1) -> None:
-        super().__init__()
-        inner = dim // downsample
-        self.heads = heads
-        self.q_proj = nn.Linear(dim, inner)
-        self.k_proj = nn.Linear(dim, inner)
-        self.v_proj = nn.Linear(dim, inner)
-        self.out_proj = nn.Linear(inner, dim)
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Queries `(B, Q, dim)`, keys and values `(B, K, dim)` -> `(B, Q, dim)`."""
-        q, k, v = (
-            projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projection, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
-        )
-        attended: Tensor = self.out_proj(_attended(q, k, v).transpose(1, 2).flatten(2))
-        return attended
-
-
-class TwoWayBlock(nn.Module):
-    """Tokens attend to themselves, then to the image; an MLP; the image attends to the tokens.
-
-    Args:
-        dim: channels of tokens and image.
-        heads: attention heads.
-        mlp_dim: hidden channels of the MLP.
-        skip_first_pe: whether the tokens attend to themselves without their positions, as in the
-            first block, where they are their positions.
-    """
-
-    def __init__(self, dim: int, heads: int, mlp_dim: int, skip_first_pe: bool) -> None:
-        super().__init__()
-        self.self_attn = DownsampledAttention(dim, heads)
-        self.norm1 = nn.LayerNorm(dim)
-        self.cross_attn_token_to_image = DownsampledAttention(dim, heads, downsample=2)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = TransformerMLP(dim, mlp_dim, nn.ReLU())
-        self.norm3 = nn.LayerNorm(dim)
-        self.norm4 = nn.LayerNorm(dim)
-        self.cross_attn_image_to_token = DownsampledAttention(dim, heads, downsample=2)
-        self.skip_first_pe = skip_first_pe
-
-    def forward(
-        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Update tokens `(B, T, dim)` and image `(B, H * W, dim)`, their positions alike."""
-        if self.skip_first_pe:
-            tokens = self.self_attn(tokens, tokens, tokens)
-        else:
-            q = tokens + token_pe
-            tokens = tokens + self.self_attn(q, q, tokens)
-        tokens = self.norm1(tokens)
-        tokens = self.norm2(
-            tokens + self.cross_attn_token_to_image(tokens + token_pe, image + image_pe, image)
-        )
-        tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.norm4(
-            image + self.cross_attn_image_to_token(image + image_pe, tokens + token_pe, tokens)
-        )
-        return tokens, image
-
-
-class TwoWayTransformer(nn.Module):
-    """SAM's decoder transformer: two-way blocks and a last attention of the tokens to the image.
-
-    Args:
-        dim: channels of tokens and image.
-        heads: attention heads.
-        mlp_dim: hidden channels of the MLPs.
-    """
-
-    def __init__(self, dim: int, heads: int, mlp_dim: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            TwoWayBlock(dim, heads, mlp_dim, skip_first_pe=(i == 0)) for i in range(DECODER_DEPTH)
-        )
-        self.final_attn_token_to_image = DownsampledAttention(dim, heads, downsample=2)
-        self.norm_final_attn = nn.LayerNorm(dim)
-
-    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Image map and its positions `(B, dim, H, W)`, tokens `(B, T, dim)`.
-
-        Returns:
-            The tokens `(B, T, dim)` and the image `(B, H * W, dim)`, both updated.
-        """
-        image, image_pe = image.flatten(2).transpose(1, 2), image_pe.flatten(2).transpose(1, 2)
-        token_pe = tokens
-        for layer in self.layers:
-            tokens, image = layer(tokens, image, token_pe, image_pe)
-        tokens = tokens + self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
-        return self.norm_final_attn(tokens), image

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ovsam.config import EncoderConfig
 from ovsam.model.features import ImageEncoder, at_c5, freeze
+from ovsam.model.folded import few_to_many, in_heads
 from ovsam.model.roi_align import pool_boxes
 from ovsam.text.encoder import Reading
 
@@ -62,8 +63,28 @@ class ClipImageEncoder(ImageEncoder):
     ) -> Tensor:
         """CLIP's attention pooling on each box in C5: `(N, text_dim)`, not normalised."""
         regions = pool_boxes(c5, boxes_xyxy, batch, self.pool_size, stride=32)
-        embeddings: Tensor = self.visual.attnpool(regions.to(c5))
-        return embeddings
+        return attention_pool(self.visual.attnpool, regions.to(c5))
+
+
+def attention_pool(pooling: Any, regions: Tensor) -> Tensor:
+    """CLIP's attention pooling: the mean of a region's cells attends to them all and to itself.
+
+    `pooling(regions)` gives the same; it also projects every cell, to be a query whose answer is
+    thrown away, a key and a value, which takes 60 times as many multiply-adds.
+
+    Args:
+        pooling: open_clip's `AttentionPool2d`.
+        regions: `(N, C, side, side)`, of the side that its position code was made for.
+
+    Returns:
+        `(N, output_dim)`.
+    """
+    cells = regions.flatten(2).mT  # (N, side * side, C)
+    tokens = torch.cat([cells.mean(1, keepdim=True), cells], 1).add_(pooling.positional_embedding)
+    query = in_heads(pooling.q_proj(tokens[:, :1]), pooling.num_heads)
+    pooled = few_to_many(query, tokens, pooling.k_proj, pooling.v_proj)
+    embeddings: Tensor = pooling.c_proj(pooled[:, 0])
+    return embeddings
 
 
 class ClipConvNextEncoder(ImageEncoder):

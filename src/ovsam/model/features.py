@@ -1,5 +1,7 @@
 """The frozen vision-language encoder as an interface: image -> pyramid, region -> text space.
 
+And what the whole model keeps of an encoded image (`Features`).
+
 `clip.py` implements it with open_clip's trunks, `lite.py` with an ImageNet classifier. The text
 side is apart, in `ovsam.text`: it is needed only when a vocabulary is new.
 """
@@ -7,9 +9,38 @@ side is apart, in `ovsam.text`: it is needed only when a vocabulary is new.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ovsam.model.two_way import SharedProjections
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """All that is computed once for an image (batch of B), whatever the prompts.
+
+    Attributes:
+        c5: `(B, C5, H / 32, W / 32)`, from a baseline's convolutions where it has some; None
+            where the trunk did not run.
+        embedding: `(B, embed_dim, H / 16, W / 16)`; None where no prompts are to be decoded.
+        high_resolution: maps at strides 8 and 4 for the decoder, or None.
+        fpn_maps: the region head's pyramid; empty where nothing is to be named, or without one.
+        input_hw: (H, W) of the model's input, padding included.
+        scenes: `(B, C5)`, see `scenes_of`; None where the region head does not read them.
+        content_hw: `(B, 2)` height and width of each image without padding; None as `scenes`.
+        shared: what the decoder projects once for all prompts; None = for each call of `decode`.
+    """
+
+    c5: Tensor | None
+    embedding: Tensor | None
+    high_resolution: tuple[Tensor, Tensor] | None
+    fpn_maps: tuple[Tensor, ...]
+    input_hw: tuple[int, int]
+    scenes: Tensor | None = None
+    content_hw: Tensor | None = None
+    shared: SharedProjections | None = None
 
 
 class ImageEncoder(nn.Module, ABC):

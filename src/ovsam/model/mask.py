@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovsam.config import DecoderConfig
-from ovsam.model.attention import TwoWayTransformer
 from ovsam.model.layers import MLP, DepthwiseConv2d, LayerNorm2d
+from ovsam.model.two_way import SharedProjections, TwoWayTransformer
 
 
 class HighResolution(nn.Module):
@@ -139,19 +139,21 @@ class MaskDecoder(nn.Module):
     def forward(
         self,
         embedding: Tensor,
-        positions: Tensor,
+        positions: Tensor | None,
         sparse: Tensor,
         dense: Tensor,
         high_resolution: tuple[Tensor, Tensor] | None = None,
+        shared: SharedProjections | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Decode N prompts.
 
         Args:
             embedding: `(1, C, h, w)` shared by all prompts, or `(N, C, h, w)` one for each.
-            positions: `(1, C, h, w)` of the prompt encoder.
+            positions: `(1, C, h, w)` of the prompt encoder; None where `shared` is given.
             sparse: prompt tokens `(N, T, C)`: points and boxes.
-            dense: prompt map `(N, C, h, w)`: masks.
+            dense: prompt map `(N, C, h, w)`: masks; or `(1, C, h, w)`, for all prompts the same.
             high_resolution: maps of `HighResolution`, batched like `embedding`.
+            shared: see `TwoWayTransformer.shared`; None = nothing is projected yet.
 
         Returns:
             Mask logits `(N, mask_tokens, 4h, 4w)` and the predicted IoU `(N, mask_tokens)`, or
@@ -161,9 +163,9 @@ class MaskDecoder(nn.Module):
         first = self.iou_token.weight if self.has_iou_head else self.label_token.weight
         own = torch.cat([first, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(count, -1, -1), sparse], dim=1)  # (N, 1 + M + T, C)
-        image = embedding + dense  # (N, C, h, w)
-        _, channels, h, w = image.shape
-        tokens, image = self.transformer(image, positions.expand(count, -1, -1, -1), tokens)
+        image = embedding + dense  # (N, C, h, w), or (1, C, h, w)
+        channels, h, w = image.shape[1:]
+        tokens, image = self.transformer(image, positions, tokens, shared)
         image = image.transpose(1, 2).reshape(count, channels, h, w)
         image = self._upscale(image, high_resolution)  # (N, C / 8, 4h, 4w)
         weights = torch.stack(

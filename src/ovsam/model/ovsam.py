@@ -12,7 +12,7 @@ beside it may have changed, and for prototypes that a learned context may have.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from ovsam.model.adapter import Adapter
 from ovsam.model.baselines.conv_adapter import conv_adapter
 from ovsam.model.baselines.coop import CoOpTokens
 from ovsam.model.baselines.sam_encoder import SamEncoder
+from ovsam.model.features import Features as Features
 from ovsam.model.features import ImageEncoder, covers_c5, freeze
 from ovsam.model.mask import HighResolution, MaskDecoder
 from ovsam.model.prompt import PromptEncoder
@@ -29,30 +30,7 @@ from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import Surroundings, class_logits, fuse, region_head, scenes_of
 from ovsam.model.tiny_vit import TinyViTEncoder
 from ovsam.model.torch_bank import TorchPrototypes
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """All that is computed once for an image (batch of B), whatever the prompts.
-
-    Attributes:
-        c5: `(B, C5, H / 32, W / 32)`, from a baseline's convolutions where it has some; None
-            where the trunk did not run.
-        embedding: `(B, embed_dim, H / 16, W / 16)`; None where no prompts are to be decoded.
-        high_resolution: maps at strides 8 and 4 for the decoder, or None.
-        fpn_maps: the region head's pyramid; empty where nothing is to be named, or without one.
-        input_hw: (H, W) of the model's input, padding included.
-        scenes: `(B, C5)`, see `scenes_of`; None where the region head does not read them.
-        content_hw: `(B, 2)` height and width of each image without padding; None as `scenes`.
-    """
-
-    c5: Tensor | None
-    embedding: Tensor | None
-    high_resolution: tuple[Tensor, Tensor] | None
-    fpn_maps: tuple[Tensor, ...]
-    input_hw: tuple[int, int]
-    scenes: Tensor | None = None
-    content_hw: Tensor | None = None
+from ovsam.model.two_way import SharedProjections
 
 
 class OVSAM(nn.Module):
@@ -110,7 +88,7 @@ class OVSAM(nn.Module):
         input_hw = (pixels.shape[2], pixels.shape[3])
         if not named and not (masked and self.sam is None):  # then the trunk has nothing to do
             embedding = self.sam(pixels) if masked and self.sam is not None else None
-            return Features(None, embedding, None, (), input_hw)
+            return self.with_shared(Features(None, embedding, None, (), input_hw))
         with torch.no_grad():
             pyramid = self.encoder(pixels)
         features = self.features(pyramid, input_hw, named, masked and self.sam is None)
@@ -123,7 +101,19 @@ class OVSAM(nn.Module):
                 content_hw = pixels.new_tensor(input_hw).expand(len(pixels), 2)
             scenes = scenes_of(pyramid[3], content_hw)
             features = replace(features, scenes=scenes, content_hw=content_hw)
-        return features
+        return self.with_shared(features)
+
+    def with_shared(self, features: Features) -> Features:
+        """The features with what the decoder projects once for all prompts; not in training."""
+        embedding = features.embedding
+        if embedding is None or self.mask_decoder.training:
+            return features
+        image = None
+        # One of several images has few prompts, and a box that is a mask has an image of its own.
+        if len(embedding) == 1 and not self.config.decoder.box_as_mask:
+            image = embedding + self.prompt_encoder.no_mask_embed.weight[:, :, None, None]
+        positions = self.prompt_encoder.dense_positions((embedding.shape[2], embedding.shape[3]))
+        return replace(features, shared=self.mask_decoder.transformer.shared(image, positions))
 
     def features(
         self,
@@ -188,20 +178,35 @@ class OVSAM(nn.Module):
             Mask logits `(N, mask_tokens, H / 4, W / 4)`, predicted IoU `(N, mask_tokens)` or None.
         """
         sparse, dense = self.encode_prompts(prompts, features.input_hw)
-        return self.decode_tokens(features, sparse, dense, index)
+        shared = features.shared
+        if shared is not None and prompts.come_with_masks(self.config.decoder):
+            shared = shared.without_image()
+        elif shared is not None:
+            dense = dense[:1]  # they are all the same
+        return self.decode_tokens(features, sparse, dense, index, shared)
 
     def decode_tokens(
-        self, features: Features, sparse: Tensor, dense: Tensor, index: Tensor | None = None
+        self,
+        features: Features,
+        sparse: Tensor,
+        dense: Tensor,
+        index: Tensor | None = None,
+        shared: SharedProjections | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """`decode` from what `encode_prompts` gave: `(N, T, C)` and `(N, C, H / 16, W / 16)`."""
+        """`decode` from what `encode_prompts` gave: `(N, T, C)` and `(N, C, H / 16, W / 16)`.
+
+        `shared` is the features', without the image if any prompt has a mask.
+        """
         embedding, sharp = features.embedding, features.high_resolution
         assert embedding is not None, "encoded without `masked`"
         if index is not None:
             embedding = embedding[index]
             sharp = (sharp[0][index], sharp[1][index]) if sharp else None
-        positions = self.prompt_encoder.dense_positions((dense.shape[2], dense.shape[3]))
+        positions = None
+        if shared is None:
+            positions = self.prompt_encoder.dense_positions((dense.shape[2], dense.shape[3]))
         decoded: tuple[Tensor, Tensor | None] = self.mask_decoder(
-            embedding, positions, sparse, dense, sharp
+            embedding, positions, sparse, dense, sharp, shared
         )
         return decoded
 

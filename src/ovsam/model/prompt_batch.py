@@ -60,6 +60,10 @@ class PromptBatch(Generic[A]):
         shifted: A = points - 0.5
         return shifted
 
+    def come_with_masks(self, decoder: DecoderConfig) -> bool:
+        """Whether the prompt encoder is given coarse masks (`dense_logits`)."""
+        return self.mask_logits is not None or (self.boxes_xyxy is not None and decoder.box_as_mask)
+
     def dense_logits(self, decoder: DecoderConfig, size_hw: tuple[int, int]) -> A | None:
         """The coarse masks `(N, 1, H / 4, W / 4)` that the prompt encoder is given; None = none.
 

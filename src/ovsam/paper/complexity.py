@@ -2,8 +2,11 @@
 
 Counted are the matrix products and convolutions that PyTorch runs (`FlopCounterMode`); what has no
 such product is free: normalisation, activation, resizing, RoIAlign; so is comparing with the
-prototypes. The paper does not say what its figures are of: they agree within 0.4 % with one photo
-and ten prompts (Image-Crop's excess over SAM is ten crops of 384 pixels), so that is our total.
+prototypes. Prompts are counted as SAM and CLIP compute them: the cheaper order that the same sums
+are put in here (`model/folded.py`) is no property of the model.
+
+The paper does not say what its figures are of: they agree within 0.4 % with one photo and ten
+prompts (Image-Crop's excess over SAM is ten crops of 384 pixels), so that is our total.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from ovsam.hub import find_model
 from ovsam.model.baselines.conv_adapter import ConvAdapter
 from ovsam.model.build import build
 from ovsam.model.checkpoint import read_config
+from ovsam.model.clip import ClipImageEncoder
 from ovsam.model.features import ImageEncoder
 from ovsam.model.mask import MaskDecoder
 from ovsam.model.presets import MODELS, SAMS, SINGLE, as_baseline, named_config, split_baseline
@@ -268,6 +272,10 @@ def _crop_part(config: ModelConfig, encoder: ImageEncoder) -> Part:
 
 
 def _embed_region(encoder: ImageEncoder, c5: Tensor) -> Tensor:
+    if isinstance(encoder, ClipImageEncoder):
+        side = encoder.pool_size
+        pooled: Tensor = encoder.visual.attnpool(torch.empty(1, c5.shape[1], side, side))
+        return pooled
     mask_logits = torch.empty(1, 1, 8 * c5.shape[2], 8 * c5.shape[3])
     return encoder.embed_regions(c5, torch.empty(1, 4), torch.zeros(1), mask_logits)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,9 @@ from ovsam.model.tensors import as_arrays
 from ovsam.model.torch_bank import PrototypesOnDevice
 from ovsam.text.prototypes import ClassPrototypes
 
-DECODED_AT_ONCE = 4  # prompts; more no longer fit a processor's cache, and take longer each
+# Model pixels of the prompts that are decoded together: one prompt in a photo of 1024 x 1024, 16 in
+# squares of 256. More no longer fit a processor's cache, and take longer each.
+DECODED_AT_ONCE = 1024 * 1024
 
 
 class TorchBackend:
@@ -84,8 +87,9 @@ class TorchBackend:
         """See `Backend.decode`."""
         assert features.embedding is not None, "encoded without `masked`"
         masks, scores = [], []
-        for start in range(0, len(prompts), DECODED_AT_ONCE):
-            some = slice(start, start + DECODED_AT_ONCE)
+        at_once = max(1, DECODED_AT_ONCE // math.prod(features.input_hw))
+        for start in range(0, len(prompts), at_once):
+            some = slice(start, start + at_once)
             logits, predicted_iou = self._model.decode(
                 features,
                 prompts.map(lambda array, some=some: torch.from_numpy(array[some])),  # type: ignore[misc]

@@ -15,6 +15,17 @@ from numpy.typing import NDArray
 from ovsam.model.prompt_batch import PromptBatch
 
 
+class Features(Protocol):
+    """What a backend made of a batch of pictures; only the backend looks into it."""
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+
+    def split(self) -> Sequence[Features]:
+        """Those of each picture alone, none of which keeps the others in memory."""
+
+
 class Backend(Protocol):
     """Encodes squares of photos, decodes prompts, and scores classes; safe to share by threads."""
 
@@ -40,7 +51,7 @@ class Backend(Protocol):
         *,
         masked: bool = True,
         named: bool = True,
-    ) -> Any:
+    ) -> Features:
         """Encode a batch of B pictures, all that does not depend on prompts.
 
         Args:
@@ -50,7 +61,7 @@ class Backend(Protocol):
             named: whether regions will be scored.
 
         Returns:
-            Features, opaque to the caller.
+            Features for `decode` and `score`.
         """
 
     def decode(

@@ -26,6 +26,7 @@ GROUND = (
     "geometry",
     "config",
     "segmenter",
+    "encoded_photo_cache",
     "images",
     "vocabulary",
     "formats",

@@ -52,6 +52,7 @@ class FakePredictor:
     model_name: str = "fake"
     names_objects: bool = True
     device: str = "cpu"
+    engine: str = "fake"
     threads: int = 1
     fingerprint: str = "f00d"
     zoom: bool = False

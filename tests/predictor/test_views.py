@@ -19,7 +19,7 @@ RIGHT = Frame((10.0, 20.0), (16.0, 16.0), (64, 64), (64, 64))  # four times
 class Recorder:
     """Remembers what it is asked; answers with the index and the first number of each prompt."""
 
-    device = fingerprint = "none"
+    device = engine = fingerprint = "none"
     threads = 1
 
     def use_threads(self, count: int) -> None:

@@ -30,6 +30,10 @@ class Backend(Protocol):
     """Encodes squares of photos, decodes prompts, and scores classes; safe to share by threads."""
 
     @property
+    def engine(self) -> str:
+        """What computes: "torch", ..."""
+
+    @property
     def device(self) -> str:
         """Where it computes: "cpu", "cuda:0", ..."""
 

@@ -85,6 +85,11 @@ class Predictor:
         return self.config.decoder.iou_head
 
     @property
+    def engine(self) -> str:
+        """What computes the model: "torch", ..."""
+        return self._backend.engine
+
+    @property
     def device(self) -> str:
         """Where the model computes: "cpu", "cuda:0", ..."""
         return self._backend.device

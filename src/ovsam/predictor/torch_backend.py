@@ -36,6 +36,11 @@ class TorchBackend:
         self._model.to(memory_format=torch.channels_last)
 
     @property
+    def engine(self) -> str:
+        """See `Backend.engine`."""
+        return "torch"
+
+    @property
     def device(self) -> str:
         """Where it computes."""
         return str(self._device)

@@ -29,7 +29,7 @@ class Recorder:
         self.batches: list[tuple[PromptBatch[NDArray[Any]], list[int]]] = []
         self.encoded: list[tuple[list[tuple[int, ...]], tuple[int, int], bool, bool]] = []
 
-    def encode(self, contents: Any, input_hw: tuple[int, int], **needs: bool) -> str:
+    def encode(self, contents: Any, input_hw: tuple[int, int], **needs: bool) -> Any:
         needed = needs.get("masked", True), needs.get("named", True)
         self.encoded.append(([content.shape for content in contents], input_hw, *needed))
         return "features"

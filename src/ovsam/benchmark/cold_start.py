@@ -20,6 +20,7 @@ from ovsam.benchmark.scene import cases
 from ovsam.errors import OvsamError, UsageError, first_line
 from ovsam.files import write_picture
 
+COMMAND = (sys.executable, "-m", "ovsam")
 SOURCE = Path(__file__).parents[2]
 
 
@@ -108,7 +109,7 @@ def start_command(arguments: Sequence[str], env: Mapping[str, str]) -> Start:
     with tempfile.TemporaryFile() as said:
         begun = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "ovsam", *arguments],
+            [*COMMAND, *arguments],
             env=dict(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ Progress = Callable[[int, int], object]
 
 
 def timed(
-    models: Sequence[dict[str, Work]], repeats: int, progress: Progress
+    models: Sequence[Mapping[str, Work]], repeats: int, progress: Progress
 ) -> tuple[list[dict[str, list[float]]], list[float]]:
     """Time the parts of several models.
 

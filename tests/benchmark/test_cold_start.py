@@ -69,9 +69,13 @@ def test_an_interruption_ends_the_process(monkeypatch: pytest.MonkeyPatch, tmp_p
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        start_command([], environment(None))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background: ignored
+    try:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            start_command([], environment(None))
+    finally:
+        signal.signal(signal.SIGINT, before)
     with pytest.raises(ProcessLookupError):
         os.kill(int(noted.read_text()), 0)
 

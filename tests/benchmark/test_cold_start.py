@@ -23,10 +23,10 @@ from ovsam.errors import OvsamError, UsageError
 PHOTO = np.zeros((40, 60, 3), np.uint8)
 
 
-def test_a_process_is_timed_and_its_memory_is_its_own() -> None:
+def test_a_process_is_timed_and_its_memory_is_told() -> None:
     start = start_command(["--version"], environment(None))
     assert 10 < start.milliseconds < 60_000
-    assert 5e6 < start.peak_bytes < 2e9
+    assert start.peak_bytes > 5e6
 
 
 def test_a_process_that_fails_says_why() -> None:

@@ -101,11 +101,13 @@ def test_a_run_beside_an_earlier_one(run: Run) -> None:
     assert "  numpy: 0.1 then, " in result.stderr
 
 
-@pytest.mark.usefixtures("loaded")
-def test_cold_starts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cold_starts(
+    run: Run, loaded: dict[str, FakePredictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[list[str]] = []
 
     def start(arguments: list[str], _: Any) -> Start:
+        assert not loaded, "a child's peak counts what its parent has held"
         started.append(arguments)
         return Start(1234.0 + len(started), 2_345_600_000)
 

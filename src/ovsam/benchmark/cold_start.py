@@ -103,6 +103,9 @@ def environment(threads: int | None) -> dict[str, str]:
 def start_command(arguments: Sequence[str], env: Mapping[str, str]) -> Start:
     """Run `ovsam` with these arguments to its end in a process of its own.
 
+    Linux gives a process a peak that is no smaller than what the one that starts it has held, so
+    call this before anything large is loaded.
+
     Raises:
         OvsamError: it failed; with what it said.
     """

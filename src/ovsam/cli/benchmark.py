@@ -139,6 +139,10 @@ def _measured(
     from ovsam.benchmark.record import FORMAT, ModelRun, Row, Run
     from ovsam.benchmark.rounds import timed
 
+    starts = []
+    if cold:  # first, while this process is small: Linux counts its peak as its children's, too
+        with bar("processes started") as progress:
+            starts = cold_starts(names, photo, -(-repeats // COLD_SHARE), threads, progress)
     first = next(iter(vocabularies.values()))
     loads = [loader(name, first, device="cpu") for name in names]
     predictors = [load() for load in loads]
@@ -158,9 +162,7 @@ def _measured(
         times, yardstick = timed(works, repeats, progress)
     rows = [[Row(name, "ms", values) for name, values in one.items()] for one in times]
     most = peak_bytes()
-    if cold:
-        with bar("processes started") as progress:
-            starts = cold_starts(names, photo, -(-repeats // COLD_SHARE), threads, progress)
+    if starts:
         for of_one, each in zip(rows, starts, strict=True):
             of_one.append(Row("cold start", "ms", [start.milliseconds for start in each]))
             peaks = [start.peak_bytes / 1e6 for start in each]

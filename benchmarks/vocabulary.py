@@ -12,13 +12,12 @@ import statistics
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
+from figures import Figure, measured, milliseconds, print_table
 from processes import in_fresh_process
-from speed import PHOTO, Figure, measured, milliseconds, print_table
 
 import ovsam
+from ovsam.benchmark.scene import made_up_photo
 from ovsam.model.region import class_logits, fuse
 
 VOCABULARIES = ("coco", "lvis", "22k")
@@ -58,8 +57,7 @@ def opened_afresh(name: str, cache: Path, runs: int) -> list[Figure]:
 
 def labelling(predictor: ovsam.Predictor, name: str, regions: int, runs: int) -> list[Figure]:
     """From the regions' embeddings to all that is said of them; and from the photo's features."""
-    picture = Image.open(PHOTO).convert("RGB").resize((640, 480))
-    features = predictor.encode(np.asarray(picture)).features
+    features = predictor.encode(made_up_photo()).features
     model, config, namer = predictor._backend._model, predictor.config, predictor._namer
     query = namer.query(ovsam.load_vocabulary(name), TOP, 0.0)
     names = predictor._backend._prototypes.of(query.prototypes)

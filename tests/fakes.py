@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 class FakeEncodedImage:
     size_hw: tuple[int, int]
 
+    @property
+    def nbytes(self) -> int:
+        return 3 * self.size_hw[0] * self.size_hw[1]
+
 
 class FakeCandidates(Candidates):
     """Candidates at a low resolution that is the photo's own: nothing is resized."""
@@ -48,6 +52,7 @@ class FakePredictor:
     model_name: str = "fake"
     names_objects: bool = True
     device: str = "cpu"
+    engine: str = "fake"
     threads: int = 1
     fingerprint: str = "f00d"
     zoom: bool = False

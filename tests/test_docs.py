@@ -134,7 +134,7 @@ def test_help_groups_commands_by_who_needs_them() -> None:
     del found["Options"]
     assert found == {
         SEGMENT: ["segment", "demo", "models", "vocabulary"],
-        MEASURE: ["evaluate", "compare", "evaluate-detections", "detect", "calibrate"],
+        MEASURE: ["evaluate", "compare", "evaluate-detections", "detect", "calibrate", "benchmark"],
         TRAIN: ["data", "distill", "train", "cache-features"],
         PAPER: ["tables", "pictures", "complexity", "convert"],
     }

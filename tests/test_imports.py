@@ -26,6 +26,7 @@ GROUND = (
     "geometry",
     "config",
     "segmenter",
+    "encoded_photo_cache",
     "images",
     "vocabulary",
     "formats",
@@ -39,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sam", ""),  # "" is the package itself: its __init__ offers load()
     ("jobs",),
     ("data",),
-    ("train", "evaluate"),
+    ("train", "evaluate", "benchmark"),
     ("paper",),
     ("web",),
     ("cli", "__main__"),
@@ -48,6 +49,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 STEPS = ("pixels", "features", "adapter", "prompt", "mask", "region")
 APART = (
     ("train", "evaluate"),
+    ("train", "benchmark"),
+    ("evaluate", "benchmark"),
     ("train", "paper"),
     ("train", "web"),
     ("evaluate", "web"),
@@ -58,7 +61,7 @@ HEAVY = ("torch", "torchvision", "timm", "open_clip", "transformers", "sentence_
 
 # Where torch may come in: the engine itself, and what makes or fetches a model for it.
 DOORS = {"hub", "predictor.load", "predictor.torch_backend", "evaluate.detector"}
-ABOVE_THE_BACKEND = ("predictor", "jobs", "evaluate", "web")
+ABOVE_THE_BACKEND = ("predictor", "jobs", "evaluate", "benchmark", "web")
 
 
 def module_name(path: Path) -> str:

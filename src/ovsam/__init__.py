@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ovsam.candidates import Candidates
+    from ovsam.encoded_photo_cache import EncodedPhotoCache
     from ovsam.errors import OvsamError
     from ovsam.images.read import read_photo
     from ovsam.predictor.load import load
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Candidates",
     "EncodedImage",
+    "EncodedPhotoCache",
     "Label",
     "Names",
     "OvsamError",
@@ -48,6 +50,7 @@ __all__ = [
 _HOMES = {
     "Candidates": "candidates",
     "EncodedImage": "predictor.views",
+    "EncodedPhotoCache": "encoded_photo_cache",
     "Label": "structures",
     "Names": "structures",
     "OvsamError": "errors",

@@ -44,7 +44,7 @@ class Segmenter(Computer, Protocol):
     """Encodes a photo once, and tells masks, names, or both; threads may share it.
 
     The encoded photo is opaque here, so its type is `Any`: callers only hold it, and may ask for
-    its `size_hw`.
+    its `size_hw` and `nbytes`.
     """
 
     @property

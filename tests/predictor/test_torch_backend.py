@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,7 @@ def prototypes() -> ClassPrototypes:
 def test_its_steps_are_the_models() -> None:
     model = tiny_model()
     backend: Backend = TorchBackend(model)
-    features = backend.encode(CONTENTS, SIZE)
+    features: Any = backend.encode(CONTENTS, SIZE)
     mean, std = TINY.encoder.pixel_mean, TINY.encoder.pixel_std
     pixels = torch.cat([to_pixels(content, SIZE, mean, std) for content in CONTENTS])
     expected = model.encode(pixels.to(memory_format=torch.channels_last))

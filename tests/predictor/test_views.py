@@ -19,7 +19,7 @@ RIGHT = Frame((10.0, 20.0), (16.0, 16.0), (64, 64), (64, 64))  # four times
 class Recorder:
     """Remembers what it is asked; answers with the index and the first number of each prompt."""
 
-    device = fingerprint = "none"
+    device = engine = fingerprint = "none"
     threads = 1
 
     def use_threads(self, count: int) -> None:
@@ -29,7 +29,7 @@ class Recorder:
         self.batches: list[tuple[PromptBatch[NDArray[Any]], list[int]]] = []
         self.encoded: list[tuple[list[tuple[int, ...]], tuple[int, int], bool, bool]] = []
 
-    def encode(self, contents: Any, input_hw: tuple[int, int], **needs: bool) -> str:
+    def encode(self, contents: Any, input_hw: tuple[int, int], **needs: bool) -> Any:
         needed = needs.get("masked", True), needs.get("named", True)
         self.encoded.append(([content.shape for content in contents], input_hw, *needed))
         return "features"

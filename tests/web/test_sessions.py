@@ -89,3 +89,13 @@ def test_vocabulary_never_reads_a_file(
         return
     with pytest.raises(VocabularyError, match="There is no vocabulary"):
         parse_vocabulary(spec)
+
+
+def test_a_photo_that_is_opened_again_is_not_encoded_again() -> None:
+    predictor = FakePredictor()
+    sessions = Sessions(predictor, capacity=1)
+    first, again = sessions.open(image(20, 30)), sessions.open(image(20, 30))
+    assert (predictor.encode_calls, first.id == again.id) == (1, False)
+    assert sessions.get(again.id).encoded is first.encoded
+    sessions.open(image(30, 20))
+    assert predictor.encode_calls == 2

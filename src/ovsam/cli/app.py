@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ovsam.cli import (
+    benchmark,
     calibrate,
     compare,
     complexity,
@@ -68,7 +69,7 @@ _add(options.SEGMENT, segment.segment, serve.demo)
 app.add_typer(models.app, name="models", rich_help_panel=options.SEGMENT)
 app.add_typer(vocabulary.app, name="vocabulary", rich_help_panel=options.SEGMENT)
 _add(options.MEASURE, evaluate.evaluate, compare.compare, detections.evaluate_detections)
-_add(options.MEASURE, detections.detect, calibrate.calibrate)
+_add(options.MEASURE, detections.detect, calibrate.calibrate, benchmark.benchmark)
 app.add_typer(data.app, name="data", rich_help_panel=options.TRAIN)
 _add(options.TRAIN, train.distill, train.train, train.cache_features)
 _add(options.PAPER, paper.tables, paper.pictures, complexity.complexity, convert.convert)

@@ -9,7 +9,8 @@ side is apart, in `ovsam.text`: it is needed only when a vocabulary is new.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,6 +42,37 @@ class Features:
     scenes: Tensor | None = None
     content_hw: Tensor | None = None
     shared: SharedProjections | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+        maps = (*(self.high_resolution or ()), *self.fpn_maps)
+        maybe = (self.c5, self.embedding, self.scenes, self.content_hw)
+        shared = self.shared.nbytes if self.shared is not None else 0
+        return shared + sum(tensor.nbytes for tensor in (*maps, *maybe) if tensor is not None)
+
+    def split(self) -> list[Features]:
+        """Those of each image alone, none of which keeps the others in memory."""
+        batch = self.embedding if self.c5 is None else self.c5
+        assert batch is not None, "encoded for nothing"
+        if len(batch) == 1:
+            return [self]
+        return [self._map(lambda t, i=i: t[i : i + 1].clone()) for i in range(len(batch))]  # type: ignore[misc]
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Features:
+        def changed(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)
+
+        sharp = self.high_resolution
+        return replace(
+            self,
+            c5=changed(self.c5),
+            embedding=changed(self.embedding),
+            high_resolution=(change(sharp[0]), change(sharp[1])) if sharp else None,
+            fpn_maps=tuple(map(change, self.fpn_maps)),
+            scenes=changed(self.scenes),
+            content_hw=changed(self.content_hw),
+        )
 
 
 class ImageEncoder(nn.Module, ABC):

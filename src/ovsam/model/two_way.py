@@ -52,6 +52,13 @@ class SharedProjections:
         """For prompts whose masks make an image of its own for each from the start."""
         return replace(self, image=None)
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+        blocks = (*self.positions, *([self.image] if self.image is not None else []))
+        parts = [self.last, *(t for b in blocks for t in (b.keys, b.queries, b.values))]
+        return sum(tensor.nbytes for tensor in parts if tensor is not None)
+
     def blocks(self) -> Iterable[BlockProjections]:
         """For each block, the image's if there is one for it."""
         first = self.positions[0] if self.image is None else self.image

@@ -15,8 +15,23 @@ from numpy.typing import NDArray
 from ovsam.model.prompt_batch import PromptBatch
 
 
+class Features(Protocol):
+    """What a backend made of a batch of pictures; only the backend looks into it."""
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+
+    def split(self) -> Sequence[Features]:
+        """Those of each picture alone, none of which keeps the others in memory."""
+
+
 class Backend(Protocol):
     """Encodes squares of photos, decodes prompts, and scores classes; safe to share by threads."""
+
+    @property
+    def engine(self) -> str:
+        """What computes: "torch", ..."""
 
     @property
     def device(self) -> str:
@@ -40,7 +55,7 @@ class Backend(Protocol):
         *,
         masked: bool = True,
         named: bool = True,
-    ) -> Any:
+    ) -> Features:
         """Encode a batch of B pictures, all that does not depend on prompts.
 
         Args:
@@ -50,7 +65,7 @@ class Backend(Protocol):
             named: whether regions will be scored.
 
         Returns:
-            Features, opaque to the caller.
+            Features for `decode` and `score`.
         """
 
     def decode(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,21 @@ class OnnxFeatures:
         """`(B, embed_dim, S / 16, S / 16)`; None where no prompts are to be decoded."""
         return self.maps.get("embedding")
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+        return sum(array.nbytes for array in self.maps.values())
+
+    def split(self) -> list[OnnxFeatures]:
+        """See `Features.split`."""
+        count = len(next(iter(self.maps.values())))
+        if count == 1:
+            return [self]
+        return [
+            replace(self, maps={name: array[i : i + 1].copy() for name, array in self.maps.items()})
+            for i in range(count)
+        ]
+
 
 class OnnxBackend:
     """See `Backend`. The graphs are prepared in threads of their own while other things go on.
@@ -79,6 +94,11 @@ class OnnxBackend:
             name: pool.submit(self._session, name) for name in self._model.graphs
         }
         pool.shutdown(wait=False)
+
+    @property
+    def engine(self) -> str:
+        """See `Backend.engine`."""
+        return "onnxruntime"
 
     @property
     def device(self) -> str:

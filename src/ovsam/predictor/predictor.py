@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from ovsam.candidates import Candidates, Size, Sizes
 from ovsam.config import ModelConfig
 from ovsam.errors import UsageError
-from ovsam.images.frame import Frame
 from ovsam.predictor.backend import Backend
 from ovsam.predictor.checks import (
     check_clicks,
@@ -29,7 +28,7 @@ from ovsam.predictor.checks import (
 from ovsam.predictor.masks import find_masks, find_sizes
 from ovsam.predictor.naming import Namer
 from ovsam.predictor.own_masks import boxes_to_name, candidates_to_name, grouped
-from ovsam.predictor.views import EncodedImage, View
+from ovsam.predictor.views import EncodedImage, View, encode_photos
 from ovsam.predictor.zoom import Zoom
 from ovsam.segmenter import Words
 from ovsam.structures import Names, Prediction, Prompt
@@ -86,6 +85,11 @@ class Predictor:
         return self.config.decoder.iou_head
 
     @property
+    def engine(self) -> str:
+        """What computes the model: "torch", ..."""
+        return self._backend.engine
+
+    @property
     def device(self) -> str:
         """Where the model computes: "cpu", "cuda:0", ..."""
         return self._backend.device
@@ -116,12 +120,26 @@ class Predictor:
         Raises:
             PhotoError: another shape or type.
         """
-        photo = checked_photo(image)
-        frame = Frame.whole_photo((photo.shape[0], photo.shape[1]), self.config.image_size)
-        content = frame.cut(photo) if resized is None else resized
+        contents = None if resized is None else [resized]
+        return self._encoded([checked_photo(image)], contents)[0]
+
+    def encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[EncodedImage]:
+        """Encode several photos, up to 8 of them at once: what `encode` gives for each.
+
+        Args:
+            images: each `(H, W, 3)` RGB, uint8, of any size.
+
+        Raises:
+            PhotoError: one is of another shape or type; none is encoded then.
+        """
+        return self._encoded([checked_photo(image) for image in images])
+
+    def _encoded(
+        self, photos: Sequence[NDArray[np.uint8]], resized: Sequence[NDArray[Any]] | None = None
+    ) -> list[EncodedImage]:
         named = self._namer is not None and self._namer.scorer.reads_photo
-        features = self._backend.encode([content], frame.input_hw, named=named)
-        return EncodedImage(photo, frame, features)
+        side = self.config.image_size
+        return encode_photos(self._backend, photos, side, named=named, resized=resized)
 
     def segment(
         self,

@@ -42,6 +42,11 @@ class TorchBackend:
         self._prototypes = PrototypesOnDevice(self._device)
 
     @property
+    def engine(self) -> str:
+        """See `Backend.engine`."""
+        return "torch"
+
+    @property
     def device(self) -> str:
         """Where it computes."""
         return str(self._device)

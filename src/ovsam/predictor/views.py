@@ -16,6 +16,7 @@ from ovsam.structures import Prompt
 
 PROMPTS_AT_ONCE = 64  # where the model does not zoom; bounds the memory of many prompts
 SQUARES_AT_ONCE = 8  # bounds the memory of zooming on many prompts
+PHOTOS_AT_ONCE = 8  # bounds the memory of encoding many photos
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,11 @@ class EncodedImage:
     def size_hw(self) -> tuple[int, int]:
         """Height and width of the photo in pixels."""
         return self.photo.shape[0], self.photo.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that photo and features take."""
+        return self.photo.nbytes + int(self.features.nbytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +66,39 @@ class View:
 def whole_view(encoded: EncodedImage) -> View:
     """The whole photo."""
     return View(encoded.frame, encoded.features, 0)
+
+
+def encode_photos(
+    backend: Backend,
+    photos: Sequence[NDArray[np.uint8]],
+    longest_side: int,
+    *,
+    named: bool,
+    resized: Sequence[NDArray[Any]] | None = None,
+) -> list[EncodedImage]:
+    """Encode whole photos, several together.
+
+    Args:
+        backend: what encodes.
+        photos: each `(H, W, 3)` uint8 RGB, read-only.
+        longest_side: of each photo as the model sees it, in pixels.
+        named: see `Backend.encode`.
+        resized: each `(h, w, 3)` as the model sees it; None = the photos are resized.
+
+    Returns:
+        The photos in their order, each with features of its own.
+    """
+    frames = [Frame.whole_photo((p.shape[0], p.shape[1]), longest_side) for p in photos]
+    encoded: list[EncodedImage] = []
+    for start in range(0, len(photos), PHOTOS_AT_ONCE):
+        some = range(start, min(start + PHOTOS_AT_ONCE, len(photos)))
+        contents = [frames[i].cut(photos[i]) if resized is None else resized[i] for i in some]
+        features = backend.encode(contents, frames[start].input_hw, named=named).split()
+        encoded += [
+            EncodedImage(photos[i], frames[i], alone)
+            for i, alone in zip(some, features, strict=True)
+        ]
+    return encoded
 
 
 def encode_frames(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ovsam.encoded_photo_cache import EncodedPhotoCache
 from ovsam.errors import OvsamError, VocabularyError
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prediction, Prompt
@@ -20,6 +21,7 @@ from ovsam.vocabulary.vocabulary import Vocabulary
 from ovsam.web.guard import BUSY
 
 MAX_CLASSES = 10_000
+ENCODED_BYTES = 2**29  # of photos that may be opened once more
 
 PREVIEW_WAIT_S = 1.0
 """A preview that is not begun by then is of no use: the pointer has moved on."""
@@ -74,11 +76,17 @@ class Sessions:
         self._photos: OrderedDict[str, HeldPhoto] = OrderedDict()
         self._photos_lock = Lock()
         self._model_lock = Lock()
+        self._encoded: EncodedPhotoCache[Any] = EncodedPhotoCache(
+            predictor, most_bytes=ENCODED_BYTES
+        )
 
     def open(self, image: NDArray[np.uint8]) -> HeldPhoto:
-        """Encode a photo `(H, W, 3)` RGB and hold it; the least recently used make room."""
+        """Encode a photo `(H, W, 3)` RGB and hold it; the least recently used make room.
+
+        One that was opened not long ago is not encoded again.
+        """
         with self._model_lock:
-            encoded = self.predictor.encode(image)
+            encoded = self._encoded.encode(image)
         photo = HeldPhoto(secrets.token_urlsafe(16), image, encoded)
         with self._photos_lock:
             self._photos[photo.id] = photo

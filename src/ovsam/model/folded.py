@@ -82,7 +82,7 @@ def scores(
     if projected is None:
         products = folded @ cells.mT
     else:
-        cells = cells.expand(len(few), -1, -1)
+        cells = cells.expand(few.shape[0], -1, -1)
         products = torch.baddbmm(shared.flatten(1, 2), folded, cells.mT)
     return torch.unflatten(products, 1, few.shape[1:3])
 

@@ -104,9 +104,12 @@ class OVSAM(nn.Module):
         return self.with_shared(features)
 
     def with_shared(self, features: Features) -> Features:
-        """The features with what the decoder projects once for all prompts; not in training."""
+        """The features with what the decoder projects once for all prompts.
+
+        Not in training, nor in a graph: its encoder gives what any decoder takes.
+        """
         embedding = features.embedding
-        if embedding is None or self.mask_decoder.training:
+        if embedding is None or self.mask_decoder.training or torch.compiler.is_exporting():
             return features
         image = None
         # One of several images has few prompts, and a box that is a mask has an image of its own.

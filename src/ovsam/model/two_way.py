@@ -102,7 +102,7 @@ class DownsampledAttention(nn.Module):
         if values is None:
             found = few_to_many(few, image, self.k_proj, self.v_proj, keys)
         else:
-            k, v = (x.expand(len(few), -1, -1, -1) for x in (keys, values))
+            k, v = (x.expand(few.shape[0], -1, -1, -1) for x in (keys, values))
             found = attended(few, k, v).transpose(1, 2).flatten(2)
         x: Tensor = self.out_proj(found)
         return x

@@ -47,9 +47,10 @@ def normalised(photos: Tensor, content_hw: Tensor, mean: Tensor, std: Tensor) ->
     Returns:
         `(B, 3, S, S)`, normalised, with zeros where there is no photo.
     """
-    pixels = (photos - mean) / std
-    cells = torch.arange(pixels.shape[1], device=pixels.device)
-    inside = (cells[None, :, None] < content_hw[:, 0, None, None]) & (
-        cells[None, None, :] < content_hw[:, 1, None, None]
+    pixels = photos.permute(0, 3, 1, 2)  # channels last in memory, as all that is made of it
+    pixels = (pixels - mean[:, None, None]) / std[:, None, None]
+    rows, columns = (torch.arange(size, device=pixels.device) for size in pixels.shape[2:])
+    inside = (rows[:, None] < content_hw[:, 0, None, None]) & (
+        columns < content_hw[:, 1, None, None]
     )
-    return (pixels * inside[..., None]).permute(0, 3, 1, 2)  # channels last in memory
+    return pixels * inside[:, None]

@@ -39,6 +39,24 @@ def compare(
     prompts: Annotated[
         PromptKind, typer.Option(help=f"{options.PROMPTS}.", metavar="KIND")
     ] = "box",
+    clicks: Annotated[
+        int | None,
+        options.option(
+            "N",
+            "So many clicks on each object in place of a prompt, the first in its middle, each "
+            "further one where the mask of --teacher is most wrong; needs annotated masks.",
+            min=1,
+            max=20,
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        list[str] | None,
+        options.option(
+            "WORDS",
+            "Compare first names and their scores out of these, too, as for 'ovsam segment'. "
+            "Repeat for more lists. Left out: masks alone.",
+        ),
+    ] = None,
     json_path: options.Json = None,
     model: options.Model = "lite",
     zoom: options.Zoom = None,
@@ -50,18 +68,24 @@ def compare(
     workers: options.Workers = None,
     device: options.Device = "cpu",
 ) -> None:
-    """Measure how alike two models' masks are: mean IoU where both are given the same prompts.
+    """Measure how alike two models are: IoU of their masks where both are given the same prompts.
+
+    `lite@onnx` and `lite@torch` are one model on two engines.
 
     Example: `ovsam compare val.txt --model student.safetensors --teacher lite`
     """
     from ovsam.data.dataset import read_data_set
     from ovsam.evaluate.agreement import agreement, check_comparable
     from ovsam.evaluate.pair import load_pair
+    from ovsam.vocabulary.load import load_vocabulary
 
     check_outputs(json_path, [data], journal)
     data_set = read_data_set(data, images, split="val")
     if data_set.many_crowds is not None:
         typer.echo(f"warning: {data_set.many_crowds}", err=True)
+    if clicks is not None:
+        prompts = "point"
+    names = [load_vocabulary(one) for one in vocabulary or ()]
     check_comparable(data_set, prompts)
 
     load = partial(
@@ -74,6 +98,8 @@ def compare(
             pair.teacher,
             data_set,
             prompts=prompts,
+            clicks=clicks or 0,
+            vocabularies=names,
             limit=limit,
             objects=objects,
             job=job,
@@ -103,12 +129,17 @@ def _print_agreement(report: AgreementReport, model: str, teacher: str) -> None:
     table = Table("IoU of the two masks", "", box=boxes.SIMPLE_HEAD)
     table.add_row("mean", f"{report.mean:.3f}")
     table.add_row("median", f"{report.median:.3f}")
+    table.add_row("least", f"{report.iou.min():.3f}")
     for goal in GOALS:
         table.add_row(f"share with {goal:g} or more", f"{report.share(goal):.3f}")
+    for names in report.names:
+        table.add_row(f"{names.vocabulary}: same first name", f"{names.same:.3f}")
+        table.add_row("  scores differ by at most", f"{names.score_difference:.1g}")
     Console().print(table)
+    asked = f"{report.clicks} clicks" if report.clicks else f"{report.prompts} prompts"
     zooms = " and ".join("on" if zoom else "off" for zoom in dict.fromkeys(report.zoom))
     typer.echo(
-        f"{model} beside {teacher}, {report.prompts} prompts, zoom {zooms}: "
+        f"{model} beside {teacher}, {asked}, zoom {zooms}: "
         f"{len(report.iou)} instances in {report.photos} photos in {report.seconds:.1f} s"
     )
     if report.skipped:

@@ -8,8 +8,9 @@ are empty the IoU is 0, as `geometry.mask_iou` has it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import (
     Annotated,
@@ -24,16 +25,19 @@ from typing_extensions import TypedDict
 from ovsam.config import Share
 from ovsam.data.dataset import DataSet
 from ovsam.errors import AnnotationError
+from ovsam.evaluate.clicks import simulated_clicks
 from ovsam.evaluate.kinds import PromptKind
 from ovsam.evaluate.left_out import NOTHING, LeftOut, of_listing
 from ovsam.evaluate.listed_prompts import largest, prompted_photo
 from ovsam.evaluate.pair import Pair
+from ovsam.formats.annotations import Instance
 from ovsam.formats.crowds import IF_OBJECTS, IN_FILE
 from ovsam.formats.listing import ListedPhoto
 from ovsam.geometry import mask_iou
 from ovsam.jobs.run import HERE, Job, Record, photo_by_photo
 from ovsam.segmenter import Segmenter
 from ovsam.structures import Prompt
+from ovsam.vocabulary.vocabulary import Vocabulary
 
 GOALS = (0.5, 0.75, 0.85, 0.95)  # IoU that shares of objects are counted for
 
@@ -47,6 +51,23 @@ class Compared(TypedDict):
     iou: Share | None
     problem: str | None
     beyond_largest: NotRequired[Annotated[int, Field(ge=0)]]
+    names: NotRequired[list[tuple[bool, Share]]]
+    """For each vocabulary whether the first names are the same, and how far their scores differ."""
+
+
+@dataclass(frozen=True)
+class NameAgreement:
+    """How alike the first names of the two models are.
+
+    Attributes:
+        vocabulary: what they were chosen from.
+        same: share of objects with the same first name, in [0, 1].
+        score_difference: the largest of all between their scores.
+    """
+
+    vocabulary: str
+    same: float
+    score_difference: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,8 @@ class AgreementReport:
         problems: a sentence for each photo and object that could not be read and was left out;
             those that listing the data set met count however few photos are looked at.
         not_counted: what more there is.
+        clicks: how many each object had; 0 = prompts of another kind.
+        names: of each vocabulary that was asked for.
     """
 
     student: str
@@ -75,6 +98,8 @@ class AgreementReport:
     iou: NDArray[np.float64]
     problems: tuple[str, ...] = ()
     not_counted: LeftOut = NOTHING
+    clicks: int = 0
+    names: tuple[NameAgreement, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -101,10 +126,12 @@ class AgreementReport:
             "instances": len(self.iou),
             "iou": self.mean,
             "iou_median": self.median,
+            "iou_minimum": float(self.iou.min()),
             **{f"share{round(goal * 100)}": self.share(goal) for goal in GOALS},
             "student": self.student,
             "teacher": self.teacher,
-            "prompts": self.prompts,
+            "prompts": f"{self.clicks} clicks" if self.clicks else self.prompts,
+            "names": [asdict(each) for each in self.names],
             "zoom": dict(zip(("student", "teacher"), self.zoom, strict=True)),
             "photos": self.photos,
             "skipped": self.skipped,
@@ -120,6 +147,8 @@ def agreement(
     data_set: DataSet,
     *,
     prompts: PromptKind,
+    clicks: int = 0,
+    vocabularies: Sequence[Vocabulary] = (),
     limit: int | None = None,
     objects: int | None = None,
     job: Job = HERE,
@@ -127,10 +156,14 @@ def agreement(
     """Give both models a prompt for every object, compare their masks.
 
     Args:
-        student: both only segment: neither vocabularies nor text models are needed.
+        student: both only segment, unless there are vocabularies.
         teacher: what the student is compared with; the IoU is the same the other way round.
         data_set: photos with objects; what cannot be read of it is skipped and counted.
         prompts: how objects are pointed at, see `prompts`.
+        clicks: so many in place of a prompt; each but the first where the teacher's mask before it
+            is most wrong, and both models get the last of them, with all before. They need masks:
+            `prompts` must be "point".
+        vocabularies: what both name their masks from, too.
         limit: only the first so many photos with an object that can be compared.
         objects: only the largest so many of each photo, by annotated area in photo pixels, or by
             that of the box where none is annotated.
@@ -157,7 +190,14 @@ def agreement(
     zoomed = student.zoom, teacher.zoom
     done = photo_by_photo(
         pair,
-        partial(_compare_photo, read=data_set.photos.read, kind=prompts, objects=objects),
+        partial(
+            _compare_photo,
+            read=data_set.photos.read,
+            kind=prompts,
+            clicks=clicks,
+            vocabularies=vocabularies,
+            objects=objects,
+        ),
         dict(enumerate(data_set.photos.listed)),
         job=replace(job, progress=None),  # `enough` says how far it is
         record=Record[Compared](
@@ -167,6 +207,8 @@ def agreement(
                 "measures": "agreement",
                 "data": data_set.fingerprint,
                 "prompts": prompts,
+                "clicks": clicks,
+                "vocabularies": [each.names_fingerprint for each in vocabularies],
                 "objects": objects,
                 "zoom": list(zoomed),
             },
@@ -194,7 +236,17 @@ def agreement(
             photos_beyond_limit=len(data_set) - seen,
             photos_without_objects=blank,
         ),
+        clicks=clicks,
+        names=tuple(
+            _name_agreement(vocabulary, [row["names"][i] for row in done.rows if "names" in row])
+            for i, vocabulary in enumerate(vocabularies)
+        ),
     )
+
+
+def _name_agreement(vocabulary: Vocabulary, rows: list[tuple[bool, float]]) -> NameAgreement:
+    same, difference = zip(*rows, strict=True)
+    return NameAgreement(vocabulary.name, sum(same) / len(same), max(difference))
 
 
 def check_comparable(data_set: DataSet, prompts: PromptKind) -> None:
@@ -232,6 +284,8 @@ def _compare_photo(
     photo: ListedPhoto,
     read: Callable[[ListedPhoto], ListedPhoto],
     kind: PromptKind,
+    clicks: int,
+    vocabularies: Sequence[Vocabulary],
     objects: int | None,
 ) -> list[Compared]:
     problems: list[str] = []
@@ -239,20 +293,41 @@ def _compare_photo(
     prompted = prompted_photo(photo, kind, pair.student.config.image_size, objects, problems)
     rows: list[Compared] = [{"iou": None, "problem": problem} for problem in problems]
     if prompted is not None:
-        rows += [{"iou": iou, "problem": None} for iou in _ious(pair, *prompted)]
+        rows += _compared(pair, *prompted, clicks, vocabularies)
         beyond = len(photo.instances) - len(largest(photo.instances, objects))
         if beyond:
             rows.append({"iou": None, "problem": None, "beyond_largest": beyond})
     return rows
 
 
-def _ious(
+def _compared(
     pair: Pair,
     pixels: NDArray[np.uint8],
     prompts: Sequence[Prompt],
-) -> list[float]:
-    """IoU of the two masks for each prompt."""
-    student, teacher = (
-        model.segment(model.encode(pixels), prompts) for model in (pair.student, pair.teacher)
-    )
-    return [mask_iou(a.mask, b.mask) for a, b in zip(student, teacher, strict=True)]
+    instances: Sequence[Instance],
+    clicks: int,
+    vocabularies: Sequence[Vocabulary],
+) -> list[Compared]:
+    """IoU of the two masks for each prompt, and whether they have the same names."""
+    models = (pair.student, pair.teacher)
+    encoded = [model.encode(pixels) for model in models]
+    if clicks:
+        masks = (instance.mask((pixels.shape[0], pixels.shape[1])) for instance in instances)
+        prompts = [
+            deque(simulated_clicks(pair.teacher, encoded[1], mask, clicks), maxlen=1)[0][0]
+            for mask in masks
+        ]
+    found = [model.segment(seen, prompts) for model, seen in zip(models, encoded, strict=True)]
+    rows: list[Compared] = [
+        {"iou": mask_iou(a.mask, b.mask), "problem": None} for a, b in zip(*found, strict=True)
+    ]
+    for vocabulary in vocabularies:
+        names = (
+            model.name(seen, masks, vocabulary=vocabulary)
+            for model, seen, masks in zip(models, encoded, found, strict=True)
+        )
+        for row, a, b in zip(rows, *names, strict=True):
+            first, other = a.labels[0][0], b.labels[0][0]
+            alike = first.name == other.name, abs(first.score - other.score)
+            row["names"] = [*row.get("names", []), alike]
+    return rows

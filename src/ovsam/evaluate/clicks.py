@@ -7,7 +7,7 @@ where the error is thickest; it comes with all clicks before it and the mask so 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -191,18 +191,27 @@ def _curve(
     clicks: int,
 ) -> list[float]:
     """IoU after each click."""
+    made = simulated_clicks(predictor, encoded, ground_truth, clicks)
+    ious = [mask_iou(mask, ground_truth) for _, mask in made]
+    return ious + [1.0] * (clicks - len(ious))
+
+
+def simulated_clicks(
+    predictor: Segmenter, encoded: Any, ground_truth: NDArray[np.bool_], clicks: int
+) -> Iterator[tuple[Prompt, NDArray[np.bool_]]]:
+    """Each click's prompt, with those before it, and the mask `(H, W)` that the model gave for it.
+
+    There are fewer where a mask is just the annotated one.
+    """
     points, labels = [mask_centre_xy(ground_truth)], [1]
-    ious: list[float] = []
     mask_logits = None
-    while True:
+    for _ in range(clicks):
         prompt = Prompt(np.stack(points), np.array(labels), mask_logits=mask_logits)
         [candidates] = predictor.segment(encoded, [prompt])
         mask = candidates.mask
-        ious.append(mask_iou(mask, ground_truth))
-        if len(ious) == clicks:
-            return ious
+        yield prompt, mask
         if (mask == ground_truth).all():
-            return ious + [1.0] * (clicks - len(ious))
+            return
         point, label = next_click(mask, ground_truth)
         points.append(point)
         labels.append(label)

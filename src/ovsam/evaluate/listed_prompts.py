@@ -22,8 +22,8 @@ def prompted_photo(
     image_size: int,
     objects: int | None,
     problems: list[str],
-) -> tuple[NDArray[np.uint8], list[Prompt]] | None:
-    """The photo `(H, W, 3)` and a prompt for each object; None where there is none.
+) -> tuple[NDArray[np.uint8], list[Prompt], list[Instance]] | None:
+    """The photo `(H, W, 3)`, a prompt for each object, and these; None where there is none.
 
     What cannot be read is added to `problems`.
     """
@@ -40,13 +40,14 @@ def prompted_photo(
         problems.append(str(error) if photo.member is None else f"'{photo.name}': {error}")
         return None
     size_hw = pixels.shape[0], pixels.shape[1]
-    prompts = []
+    prompts, prompted = [], []
     for instance in largest(photo.instances, objects):
         try:
             prompts.append(_prompt(instance, size_hw, kind, image_size))
+            prompted.append(instance)
         except OvsamError as error:
             problems.append(f"Photo {photo.name!r}: {error}")
-    return (pixels, prompts) if prompts else None
+    return (pixels, prompts, prompted) if prompts else None
 
 
 def largest(instances: Sequence[Instance], count: int | None) -> Sequence[Instance]:

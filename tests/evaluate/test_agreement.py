@@ -22,6 +22,7 @@ from ovsam.jobs.processes import Workers
 from ovsam.jobs.run import Job
 from ovsam.predictor.predictor import Predictor
 from ovsam.structures import Prompt
+from ovsam.vocabulary.load import load_vocabulary
 from photo_folder import HEIGHT, WIDTH, rectangle, rle, spoil, write_photo
 from tiny_model import tiny_model, tiny_predictor
 
@@ -116,6 +117,27 @@ def test_iou_by_hand(folder: Path) -> None:
         FakePredictor(radius=3), FakePredictor(radius=6), read_data_set(folder), prompts="point"
     )
     assert disks.iou == pytest.approx([0.25] * 3, abs=0.05)
+
+
+def test_first_names_and_their_scores(folder: Path) -> None:
+    """Of the three objects, two of one photo, one gets another name: the mask is the same."""
+    words = load_vocabulary("cat, dog")
+    student, teacher = FakePredictor(answers=["cat", "dog"]), FakePredictor(answers=["cat", "cat"])
+    report = compared(student, teacher, read_data_set(folder), vocabularies=[words, words])
+    assert report.iou.tolist() == [1, 1, 1]
+    for names in report.names:
+        assert names.same == pytest.approx(2 / 3)
+        assert names.score_difference == 0
+    assert [each["same"] for each in report.as_dict()["names"]] == [report.names[0].same] * 2
+
+
+def test_clicks_are_those_that_the_teacher_needs(folder: Path) -> None:
+    """Both get the last of them with all before: a disk is never the annotated rectangle."""
+    student, teacher = FakePredictor(radius=4), FakePredictor(radius=6)
+    report = compared(student, teacher, read_data_set(folder), prompts="point", clicks=3)
+    assert report.clicks == 3 and report.as_dict()["prompts"] == "3 clicks"
+    assert [len(prompt.points_xy) for prompt in student.prompts] == [3, 3, 3]
+    assert len(teacher.prompts) == 3 * 3 + 3
 
 
 def test_two_empty_masks_count_as_no_agreement(folder: Path) -> None:
@@ -265,6 +287,7 @@ def test_json() -> None:
         "instances": 4,
         "iou": pytest.approx(0.6375),
         "iou_median": pytest.approx(0.675),
+        "iou_minimum": 0.2,
         "share50": 0.75,
         "share75": 0.5,
         "share85": 0.5,
@@ -272,6 +295,7 @@ def test_json() -> None:
         "student": "small",
         "teacher": "big",
         "prompts": "box",
+        "names": [],
         "zoom": {"student": True, "teacher": False},
         "photos": 2,
         "skipped": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -128,7 +129,7 @@ def test_first_names_and_their_scores(folder: Path) -> None:
     for names in report.names:
         assert names.same == pytest.approx(2 / 3)
         assert names.score_difference == 0
-    assert [each["same"] for each in report.as_dict()["names"]] == [report.names[0].same] * 2
+    assert report.as_dict()["names"] == [asdict(each) for each in report.names]
 
 
 def test_clicks_are_those_that_the_teacher_needs(folder: Path) -> None:

@@ -49,7 +49,7 @@ class Features:
         maps = (*(self.high_resolution or ()), *self.fpn_maps)
         maybe = (self.c5, self.embedding, self.scenes, self.content_hw)
         shared = self.shared.nbytes if self.shared is not None else 0
-        return shared + sum(tensor.nbytes for tensor in (*maps, *maybe) if tensor is not None)
+        return shared + sum(int(t.nbytes) for t in (*maps, *maybe) if t is not None)
 
     def split(self) -> list[Features]:
         """Those of each image alone, none of which keeps the others in memory."""

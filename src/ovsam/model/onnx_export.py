@@ -78,11 +78,11 @@ def _simplified(model: ir.Model) -> ir.Model:
         weight.const_value = None
         graph.inputs.append(weight)
     optimizer.optimize(model, input_size_limit=FOLDED, output_size_limit=FOLDED)
-    for weight in graph.inputs[own:]:
-        graph.inputs.remove(weight)
+    del graph.inputs[own:]
+    for name, weight in weights.items():
         if weight.uses():
-            weight.const_value = values[weight.name]
-            weight.name = weight.name.removeprefix("model.")
+            weight.const_value = values[name]
+            weight.name = name.removeprefix("model.")
             graph.initializers[weight.name] = weight
     model.functions.clear()
     for node in graph:
@@ -163,7 +163,7 @@ def export_without_weights(model: OVSAM, folder: Path, text: str) -> None:
                 assert value is not None and value.dtype is not None
                 apart[key] = tuple(known[key].shape)
                 weight.const_value = ir.ExternalTensor(
-                    "checkpoint", 0, value.nbytes, value.dtype, shape=value.shape, name=key
+                    "checkpoint", 0, value.nbytes, value.dtype, shape=ir.Shape(apart[key]), name=key
                 )
         files[name] = replace(write_graph(onnx, folder / f"{name}.onnx"), weights=apart)
     config = structure(model.config)
@@ -192,10 +192,11 @@ def stored(model: ir.Model, precision: Precision) -> ir.Model:
         array = value.numpy()
         if array.dtype != np.float32 or array.ndim < 2:
             continue
+        stored_name = f"{name}.half"
         half = ir.Value(
-            name=f"{name}.half",
-            const_value=ir.tensor(array.astype(np.float16), name=f"{name}.half"),
-            shape=value.shape,
+            name=stored_name,
+            const_value=ir.tensor(array.astype(np.float16), name=stored_name),
+            shape=ir.Shape(array.shape),
             type=ir.TensorType(ir.DataType.FLOAT16),
         )
         cast = ir.Node("", "Cast", [half], [ir.AttrInt64("to", ir.DataType.FLOAT)])
@@ -203,6 +204,6 @@ def stored(model: ir.Model, precision: Precision) -> ir.Model:
         widened.name, widened.shape, widened.type = name, weight.shape, weight.type
         weight.replace_all_uses_with(widened)
         del graph.initializers[name]
-        graph.initializers[half.name] = half
+        graph.initializers[stored_name] = half
         graph.insert_before(graph[0], cast)
     return model

@@ -27,7 +27,7 @@ from ovsam.model.safetensors_file import Header, SafetensorsFile, read_metadata
 from ovsam.model.state_dict import check_shapes
 from ovsam.model.text_vectors import check_text_vectors, text_vectors
 
-FORMAT = "ovsam-onnx-1"
+FORMAT: Literal["ovsam-onnx-1"] = "ovsam-onnx-1"
 INDEX = "model.json"  # in a folder of graphs: what is in it
 VECTORS = "names.safetensors"  # embeddings of names, of a model whose text side is not exported
 SHIPPED_GRAPHS = Path(__file__).parent.parent / "weights" / "lite"
@@ -68,7 +68,7 @@ class Index:
     config: ModelConfig
     fingerprint: str
     precision: str
-    graphs: dict[Literal["encoder", "decoder", "frozen", "regions"], GraphFile]
+    graphs: dict[str, GraphFile]
     text: str
 
 
@@ -150,6 +150,7 @@ def checkpoint_on_onnx(path: Path) -> OnnxModel:
     metadata = read_metadata(path)
     text = {name: array for name, array in arrays.items() if name.startswith("text.")}
     parts = parse_json(metadata["parts"])  # held against the weights when they were read
+    assert isinstance(parts, dict)
     return OnnxModel(
         config,
         _digest(repr(sorted((k, v) for k, v in parts.items() if k != "text")).encode()),

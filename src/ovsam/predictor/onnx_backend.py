@@ -159,12 +159,13 @@ class OnnxBackend:
         masks, scores = [], []
         for start in range(0, len(prompts), DECODED_AT_ONCE):
             some = slice(start, start + DECODED_AT_ONCE)
-            inputs = decoder_inputs(
+            inputs: dict[str, NDArray[Any]] = decoder_inputs(
                 prompts.map(lambda array, some=some: array[some]),  # type: ignore[misc]
                 self._config,
                 features.side,
             )
-            found = self._run("decoder", None, {**features.maps, **inputs, "index": index[some]})
+            inputs |= {**features.maps, "index": index[some]}
+            found = self._run("decoder", None, inputs)
             logits = found["mask_logits"]
             masks.append(logits)
             unknown = np.full(logits.shape[:2], np.nan, np.float32)

@@ -1,0 +1,1 @@
+"""The graphs of `lite` for ONNX Runtime, without its weights."""

@@ -19,7 +19,7 @@ from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.presets import RELEASED_DECODER
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.model.region import class_logits
-from ovsam.model.state_dict import fill
+from ovsam.model.tensors import fill
 from ovsam.model.torch_bank import TorchBank, TorchPrototypes
 from released import SETTINGS, SHAPES, outputs, seeded
 

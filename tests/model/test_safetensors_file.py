@@ -15,7 +15,6 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
 
 from foreign_files import as_json, packed, refused, replaced, unpacked, with_metadata
 from ovsam.errors import CheckpointError

@@ -1,4 +1,4 @@
-"""The backend that runs a model's three graphs with ONNX Runtime; see `model/onnx_graphs.py`."""
+"""The backend that runs a model's four graphs with ONNX Runtime; see `model/onnx_graphs.py`."""
 
 from __future__ import annotations
 

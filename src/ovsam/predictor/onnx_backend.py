@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.config import ModelConfig
-from ovsam.errors import CheckpointError, OvsamError, UsageError, quoted
+from ovsam.errors import CheckpointError, OvsamError, UsageError, first_line, quoted
 from ovsam.model.onnx_files import OnnxModel
 from ovsam.model.prompt_batch import NOT_A_POINT, PromptBatch
 
@@ -219,7 +219,12 @@ class OnnxBackend:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         if weights:
             options.add_external_initializers(list(weights), values)
-        return onnxruntime.InferenceSession(graph.content, options, providers=self._providers)
+        try:
+            return onnxruntime.InferenceSession(graph.content, options, providers=self._providers)
+        except Exception as error:  # of many classes, which are named nowhere
+            raise CheckpointError(
+                f"The graph '{name}' of '{self._config.name}' cannot be run: {first_line(error)}."
+            ) from error
 
     def _check(self, features: OnnxFeatures) -> None:
         if features.fingerprint != self._model.fingerprint:

@@ -136,7 +136,7 @@ def test_help_groups_commands_by_who_needs_them() -> None:
         SEGMENT: ["segment", "demo", "models", "vocabulary"],
         MEASURE: ["evaluate", "compare", "evaluate-detections", "detect", "calibrate", "benchmark"],
         TRAIN: ["data", "distill", "train", "cache-features"],
-        PAPER: ["tables", "pictures", "complexity", "convert"],
+        PAPER: ["tables", "pictures", "complexity", "convert", "export"],
     }
     assert list(found) == [SEGMENT, MEASURE, TRAIN, PAPER]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -86,10 +87,24 @@ def test_only_what_is_missing_is_named(installed_from: object) -> None:
     )
 
 
-def test_training_s_packages_are_those_of_the_extra() -> None:
+@pytest.mark.parametrize(
+    ("modules", "extra"),
+    [(extras.TRAINING, "train"), (extras.TORCH, "torch"), (extras.EXPORT, "torch")],
+)
+def test_modules_are_those_of_the_extra(modules: tuple[str, ...], extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [line.partition(">=")[0] for line in project["optional-dependencies"]["train"]]
-    assert {module.replace("_", "-") for module in extras.TRAINING} <= set(names)
+    lines, names = [f"ovsam[{extra}]"], set()
+    for line in lines:  # grows while it is walked through
+        if inner := re.match(r"ovsam\[(\w+)\]", line):
+            lines += project["optional-dependencies"][inner[1]]
+        names.add(re.split("[>=]", line)[0].replace("_", "-").removesuffix("-torch"))
+    assert {module.replace("_", "-") for module in modules} <= names
+
+
+def test_the_plain_installation_has_no_torch() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.split("[>=]", line)[0] for line in project["dependencies"]}
+    assert "onnxruntime" in names and not names & {"torch", "torchvision", "open_clip_torch"}
 
 
 def test_the_package_says_the_terms_of_its_weights() -> None:

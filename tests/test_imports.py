@@ -60,7 +60,12 @@ HEAVY = ("torch", "torchvision", "timm", "open_clip", "transformers", "sentence_
 
 
 # Where torch may come in: the engine itself, and what makes or fetches a model for it.
-DOORS = {"hub", "predictor.load", "predictor.torch_backend", "evaluate.detector"}
+DOORS = {
+    *("predictor.torch_backend", "predictor.load_torch", "predictor.export", "hub"),
+    "model.tensors",  # imported where somebody gives a tensor, who has torch
+    "text.encoder",  # where a vocabulary asks for the templates of CLIP
+    "evaluate.detector",
+}
 ABOVE_THE_BACKEND = ("predictor", "jobs", "evaluate", "benchmark", "web")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from coco_rows import polygon, row
 
 Run = Callable[..., Any]
+DEVICES = "--device must be one of cpu, cuda, mps, openvino, coreml, tensorrt, directml"
 
 
 def assert_error(result: Any, message: str, code: int = 1) -> None:

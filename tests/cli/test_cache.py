@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from cli.commands import DEVICES
 from ovsam.cli import train as cli_train
 from ovsam.cli.app import app
 from ovsam.images.read import read_photo
@@ -162,7 +163,7 @@ def test_errors_are_one_sentence(options: list[str], data: str, teacher: str, me
     ("options", "message"),
     [
         (["--teacher", "nothing"], "Unknown teacher 'nothing'"),
-        (["--device", "abacus"], "--device must be cpu, cuda or mps, got 'abacus'."),
+        (["--device", "abacus"], f"{DEVICES}, got 'abacus'."),
         (["--part", "3/2"], "--part must be i/n with i from 1 to n"),
         (["--part", "half"], "for example 2/4, got 'half'"),
     ],

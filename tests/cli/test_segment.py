@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import ovsam
-from cli.commands import Run, assert_error
+from cli.commands import DEVICES, Run, assert_error
 from fakes import FakePredictor
 from ovsam.config import CalibrationConfig, CalibrationFit
 from ovsam.geometry import decode_rle
@@ -233,7 +233,7 @@ def test_segment_errors_before_the_model_is_loaded(
         (["--point", "5,5", "--json", "out.txt"], "must end in .json"),
         (["--point", "5,5", "--json", "/dev/stdout"], "must end in .json"),
         (["--point", "5,5", "--only", "vehicel"], "Did you mean vehicle"),
-        (["--point", "5,5", "--device", "tpu"], "--device must be cpu, cuda or mps, got 'tpu'."),
+        (["--point", "5,5", "--device", "tpu"], f"{DEVICES}, got 'tpu'."),
     ],
 )
 def test_wrong_use_exits_with_2(

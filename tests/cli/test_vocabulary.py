@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ovsam
+from cli.commands import DEVICES
 from fakes import FakePredictor
 from ovsam.cli import app as cli
 from ovsam.cli import vocabulary as cli_vocabulary
@@ -231,7 +232,7 @@ def test_errors_are_one_sentence(arguments: list[str], message: str) -> None:
     ("arguments", "message"),
     [
         (["build", "coco", "--model", "nothing"], "Unknown model 'nothing'"),
-        (["build", "coco", "--device", "tpu"], "--device must be cpu, cuda or mps, got 'tpu'."),
+        (["build", "coco", "--device", "tpu"], f"{DEVICES}, got 'tpu'."),
         (["show", "coco", "--only", "vehicel"], "Did you mean vehicle"),
     ],
 )

@@ -41,8 +41,8 @@ def export(
 ) -> None:
     """Write a model as ONNX files, for this program without torch, and for any other.
 
-    encoder.onnx, decoder.onnx and regions.onnx, whose tensors docs/export.md describes, and
-    model.json. The folder is a model like any other: `ovsam segment --model FOLDER`.
+    encoder.onnx, decoder.onnx, frozen.onnx and regions.onnx, whose tensors docs/export.md
+    describes, and model.json. The folder is a model like any other: `ovsam segment --model FOLDER`.
 
     Example: `ovsam export lite -o lite-onnx --precision float16`
     """

@@ -12,7 +12,7 @@ import typer
 from ovsam.cli import options
 from ovsam.cli.progress import bar
 from ovsam.errors import TrainingError, UsageError, and_more
-from ovsam.extras import check_installed
+from ovsam.extras import TORCH, check_installed
 
 if TYPE_CHECKING:
     from ovsam.train.cache_writer import Estimate
@@ -190,6 +190,8 @@ def cache_features(
 
     Example: `ovsam cache-features sa1b/train.txt --teacher lite -o features`
     """
+    check_installed("'ovsam cache-features'", TORCH, "ovsam[torch]")
+
     from ovsam.train.cache_writer import FeatureCacher
     from ovsam.train.feature_cache import named_photos
     from ovsam.train.teacher import load_teacher

@@ -30,6 +30,7 @@ from ovsam.model.text_vectors import check_text_vectors, text_vectors
 FORMAT: Literal["ovsam-onnx-1"] = "ovsam-onnx-1"
 INDEX = "model.json"  # in a folder of graphs: what is in it
 VECTORS = "names.safetensors"  # embeddings of names, of a model whose text side is not exported
+GRAPHS = ("encoder", "decoder", "frozen", "regions")
 SHIPPED_GRAPHS = Path(__file__).parent.parent / "weights" / "lite"
 INDEX_BYTES = 16 * 2**20  # at most
 GRAPH_BYTES = 2 * 2**30  # at most, which is protobuf's own bound
@@ -170,6 +171,11 @@ def exported_model(folder: Path) -> OnnxModel:
         CheckpointError: a file is missing, damaged or another's.
     """
     index = read_index(folder)
+    lacking = [name for name in GRAPHS if name not in index.graphs]
+    if lacking:
+        raise CheckpointError(
+            f"'{folder / INDEX}' lacks the graph {' and '.join(lacking)}. Export the model again."
+        )
     graphs = {name: OnnxGraph(_content(folder, graph), {}) for name, graph in index.graphs.items()}
     vectors: dict[str, NDArray[np.float32]] = {}
     if os.path.exists(folder / VECTORS):

@@ -1,4 +1,4 @@
-"""The three graphs that a model is exported as: encoder, decoder, regions.
+"""The four graphs that a model is exported as: encoder, decoder, frozen, regions.
 
 Resizing stays outside: the encoder takes squares, as bytes, of any number and of all sizes that the
 model works with, and masks leave at low resolution. Numbers of prompts, points, regions and names

@@ -1,4 +1,4 @@
-"""What computes a model's three steps. `torch_backend.py` is one; ONNX Runtime could be another.
+"""What computes a model's three steps. `onnx_backend.py` is one, `torch_backend.py` another.
 
 Numpy arrays go in and come out. What a backend makes of a photo (`Features`) and what a text model
 makes of a vocabulary (prototypes) stays where the backend has it: nothing above looks into them.

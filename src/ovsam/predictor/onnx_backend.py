@@ -1,4 +1,4 @@
-"""The backend that runs a model's three graphs with ONNX Runtime; see `model/onnx_graphs.py`."""
+"""The backend that runs a model's four graphs with ONNX Runtime; see `model/onnx_graphs.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.config import ModelConfig
-from ovsam.errors import CheckpointError, OvsamError, UsageError, quoted
+from ovsam.errors import CheckpointError, OvsamError, UsageError, first_line, quoted
 from ovsam.model.onnx_files import OnnxModel
 from ovsam.model.prompt_batch import NOT_A_POINT, PromptBatch
 
@@ -135,7 +135,7 @@ class OnnxBackend:
         for square, content in zip(pixels, contents, strict=True):
             rounded = content if content.dtype == np.uint8 else np.rint(content)
             square[: content.shape[0], : content.shape[1]] = rounded
-        inputs = {
+        inputs: dict[str, NDArray[Any]] = {
             "pixels": pixels,
             "content_hw": np.array([content.shape[:2] for content in contents], np.int64),
         }
@@ -240,7 +240,12 @@ class OnnxBackend:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         if weights:
             options.add_external_initializers(list(weights), values)
-        return onnxruntime.InferenceSession(graph.content, options, providers=self._providers)
+        try:
+            return onnxruntime.InferenceSession(graph.content, options, providers=self._providers)
+        except Exception as error:  # of many classes, which are named nowhere
+            raise CheckpointError(
+                f"The graph '{name}' of '{self._config.name}' cannot be run: {first_line(error)}."
+            ) from error
 
     def _check(self, features: OnnxFeatures) -> None:
         if features.fingerprint != self._model.fingerprint:

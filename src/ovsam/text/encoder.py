@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ovsam.extras import check_installed
 from ovsam.vocabulary.vocabulary import Vocabulary
 
 PLAIN_TEMPLATES = ("{}",)
@@ -58,14 +59,26 @@ class TextEncoder(Protocol):
 
 
 def openai_templates() -> tuple[str, ...]:
-    """The 80 prompt templates that OpenAI's CLIP was measured with on ImageNet."""
+    """The 80 prompt templates that OpenAI's CLIP was measured with on ImageNet.
+
+    Raises:
+        MissingPackageError: open_clip, which has them, is not installed.
+    """
+    check_installed("'{openai}' in a vocabulary's templates", ("open_clip",), "ovsam[torch]")
+
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
 
 
 def simple_templates() -> tuple[str, ...]:
-    """The 7 of them that OpenAI found to be nearly as good."""
+    """The 7 of them that OpenAI found to be nearly as good.
+
+    Raises:
+        MissingPackageError: open_clip, which has them, is not installed.
+    """
+    check_installed("'{simple}' in a vocabulary's templates", ("open_clip",), "ovsam[torch]")
+
     from open_clip import SIMPLE_IMAGENET_TEMPLATES
 
     return tuple(template("{}") for template in SIMPLE_IMAGENET_TEMPLATES)

@@ -12,6 +12,7 @@ from torch.export import Dim
 
 from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError
+from ovsam.model.onnx_files import GraphName
 from ovsam.model.onnx_graphs import (
     DecoderGraph,
     EncoderGraph,
@@ -68,7 +69,7 @@ def check_exportable(config: ModelConfig) -> None:
         )
 
 
-def graphs(model: OVSAM) -> dict[str, Graph]:
+def graphs(model: OVSAM) -> dict[GraphName, Graph]:
     """The graphs of a model by name: encoder, decoder, frozen, regions.
 
     Raises:

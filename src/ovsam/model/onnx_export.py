@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 from ovsam.errors import CheckpointError
 from ovsam.model.checkpoint import fingerprints
 from ovsam.model.onnx_examples import Graph, graphs
-from ovsam.model.onnx_files import FORMAT, INDEX, INDEX_FILE, VECTORS, GraphFile, Index, structure
+from ovsam.model.onnx_files import (
+    FORMAT,
+    INDEX,
+    INDEX_FILE,
+    VECTORS,
+    GraphFile,
+    GraphName,
+    Index,
+    structure,
+)
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.safetensors_file import write_safetensors
 from ovsam.model.tensors import as_arrays
@@ -124,7 +133,7 @@ def export(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        files = {}
+        files: dict[GraphName, GraphFile] = {}
         for name, graph in made.items():
             if progress is not None:
                 progress(name)
@@ -153,7 +162,7 @@ def export_without_weights(model: OVSAM, folder: Path, text: str) -> None:
         text: identity of the model that embeds names for it.
     """
     known = model.state_dict()
-    files = {}
+    files: dict[GraphName, GraphFile] = {}
     for name, graph in graphs(model).items():
         onnx = onnx_model(graph)
         apart = {}

@@ -36,6 +36,9 @@ INDEX_BYTES = 16 * 2**20  # at most
 GRAPH_BYTES = 2 * 2**30  # at most, which is protobuf's own bound
 
 
+GraphName = Literal["encoder", "decoder", "frozen", "regions"]
+
+
 @dataclass(frozen=True)
 class GraphFile:
     """One graph of a folder.
@@ -69,7 +72,7 @@ class Index:
     config: ModelConfig
     fingerprint: str
     precision: str
-    graphs: dict[str, GraphFile]
+    graphs: dict[GraphName, GraphFile]
     text: str
 
 
@@ -100,7 +103,7 @@ class OnnxModel:
 
     config: ModelConfig
     fingerprint: str
-    graphs: dict[str, OnnxGraph]
+    graphs: dict[GraphName, OnnxGraph]
     text: str
     text_vectors: dict[str, NDArray[np.float32]]
 

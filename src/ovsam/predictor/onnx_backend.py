@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ovsam.config import ModelConfig
 from ovsam.errors import CheckpointError, OvsamError, UsageError, first_line, quoted
-from ovsam.model.onnx_files import OnnxModel
+from ovsam.model.onnx_files import GraphName, OnnxModel
 from ovsam.model.prompt_batch import NOT_A_POINT, PromptBatch
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class OnnxBackend:
 
     def _begin(self) -> None:
         pool = ThreadPoolExecutor(len(self._model.graphs), thread_name_prefix="onnx")
-        self._sessions: dict[str, Future[InferenceSession]] = {
+        self._sessions: dict[GraphName, Future[InferenceSession]] = {
             name: pool.submit(self._session, name) for name in self._model.graphs
         }
         pool.shutdown(wait=False)
@@ -215,7 +215,7 @@ class OnnxBackend:
         )
 
     def _run(
-        self, graph: str, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]
+        self, graph: GraphName, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]
     ) -> dict[str, Any]:
         """The outputs of a graph by name, None = all; inputs that it does not take are left out."""
         from onnxruntime import RunOptions
@@ -227,7 +227,7 @@ class OnnxBackend:
         options.only_execute_path_to_fetches = True
         return dict(zip(names, session.run(names, taken, options), strict=True))
 
-    def _session(self, name: str) -> InferenceSession:
+    def _session(self, name: GraphName) -> InferenceSession:
         import onnxruntime
 
         graph = self._model.graphs[name]

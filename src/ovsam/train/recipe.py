@@ -49,6 +49,9 @@ class SourceSettings:
     common and frequent ones, or names as the data set writes them."""
     seen: bool = True
     """Whether the region head is trusted on its classes afterwards, or the frozen encoder is."""
+    among: tuple[str, ...] | None = None
+    """Of the joint stage: in which vocabularies of `name_loss.among` its objects are named, for
+    names that are right only as far as one of them goes; None = in all."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -161,6 +164,9 @@ class JointRecipe(_NamingRecipe):
         """A sentence for each setting that others contradict."""
         if unknown := sorted(set(self.cycle) - set(self.crops)):
             yield f"cycle names {', '.join(unknown)}, which crops does not describe"
+        wanted = {name for source in self.data for name in source.among or ()}
+        if unknown := sorted(wanted - self.name_loss.among.keys()):
+            yield f"among of data names {', '.join(unknown)}, which name_loss.among does not"
         if all(source.cutouts for source in self.data):
             yield "all of data are cutouts: there is no photo to paste them on"
         yield from super().contradictions()

@@ -91,9 +91,9 @@ def test_one_part_alone_learns(
     assert {name.partition(".")[0] for name in changed} == parts
 
 
-@pytest.mark.parametrize("kind", ["token", "token+clip"])
+@pytest.mark.parametrize("kind", ["token", "token+clip", "context"])
 def test_other_region_heads_learn_the_same_names(
-    data_sets: list[DataSet], tmp_path: Path, kind: Literal["token", "token+clip"]
+    data_sets: list[DataSet], tmp_path: Path, kind: Literal["token", "token+clip", "context"]
 ) -> None:
     assert TINY.region is not None
     config = replace(TINY, region=replace(TINY.region, kind=kind))

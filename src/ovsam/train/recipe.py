@@ -65,6 +65,8 @@ class StartSettings:
     region_head: Literal["pyramid", "token", "token+clip", "context"] | None = None
     """A region head of this kind, which begins with random weights (Table 6; `context` is beyond
     the paper); None = as it is."""
+    fpn_dim: Annotated[int, Field(ge=8, le=4096)] | None = None
+    """That head's `fpn_dim`; None = as it is."""
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the checkpoint's own weights in the finished ones, so that what it could is not
     lost for what it learns (Wortsman et al. 2022, "Robust fine-tuning")."""
@@ -79,6 +81,8 @@ class StartSettings:
             yield "give a checkpoint, or clip and sam, not both"
         if self.reinitialise and self.checkpoint is None:
             yield "reinitialise says which parts of a checkpoint to leave out; there is none"
+        if self.fpn_dim is not None and self.region_head is None:
+            yield "fpn_dim is the width of a new region head: give region_head, too"
         if self.keep and (
             self.checkpoint is None or self.reinitialise or self.region_head is not None
         ):

@@ -23,6 +23,7 @@ ADDED = {
     "among": None,
     "balance": 0.0,
     "cutouts": False,
+    "fpn_dim": None,
     "name_loss": {"own": 1.0, "among": {}},
 }
 """Settings that old run folders do not have, and with which their runs are as they were."""

@@ -21,11 +21,15 @@ from ovsam.vocabulary.wordnet import hierarchy
 LISTED = "animal, dog, poodle, cat, crane, cup/beaker, thingummy"
 
 
-def joint(names: Sequence[str], synsets: Sequence[str | None]) -> JointVocabulary:
+def joint(
+    names: Sequence[str], synsets: Sequence[str | None], among: tuple[str, ...] | None = None
+) -> JointVocabulary:
     """LISTED as the vocabulary of a data set with these classes."""
     data_set = DataSet("mine", (), Photos([], as_listed))
     synonyms = tuple((name,) for name in names)
-    source = Source(data_set, Path(), synonyms, tuple(synsets), SourceSettings(path="mine"))
+    source = Source(
+        data_set, Path(), synonyms, tuple(synsets), SourceSettings(path="mine", among=among)
+    )
     vocabulary = load_vocabulary(LISTED)
     bank = TorchBank.of_single_names(torch.eye(len(vocabulary)))
     return joint_vocabulary(vocabulary, 1.0, bank, [source])
@@ -70,3 +74,10 @@ def test_only_wrong_names_compete() -> None:
     logits[0, 4] = math.log(3)  # the crane, thrice as likely
     # one of seven, and no part of the label is the other four's
     assert both.loss(logits, [dog, cat])[0].item() == pytest.approx(math.log(7))
+
+
+def test_a_data_set_is_named_in_the_vocabularies_that_it_chooses() -> None:
+    name = load_vocabulary(LISTED).name
+    [[place]] = joint(["dog"], [None], among=(name,)).places
+    assert place is not None
+    assert joint(["dog"], [None], among=("another",)).places == [[None]]

@@ -223,6 +223,19 @@ def test_a_cycle_of_kinds_that_are_not_described() -> None:
         read_recipe("lite", ['cycle=["box", "far"]'])
 
 
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ('data.0.among=["lvis"]', "among of data names lvis, which name_loss.among does not"),
+        ("name_loss.among={nowhere=1.0}", "among names nowhere, which is no built-in vocabulary"),
+        ("name_loss={own=0.0,among={}}", "own is 0 and among is empty: no name would be learnt"),
+    ],
+)
+def test_names_are_learnt_among_vocabularies_that_the_loss_has(change: str, wrong: str) -> None:
+    with pytest.raises(TrainingError, match=wrong):
+        read_recipe("lite-names", [change])
+
+
 def test_no_such_recipe() -> None:
     with pytest.raises(TrainingError, match=r"There is no recipe 'nowhere'.*lite"):
         read_recipe("nowhere")

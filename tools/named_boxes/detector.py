@@ -50,7 +50,11 @@ class Detector:
         self._names = names
 
     def detect(
-        self, photo: NDArray[np.uint8], crop_xyxy: Sequence[int], mirrored: bool = False
+        self,
+        photo: NDArray[np.uint8],
+        crop_xyxy: Sequence[int],
+        mirrored: bool = False,
+        least: float = MIN_SCORE,
     ) -> list[Detection]:
         """What a crop of a photo shows, without what the crop's border cuts off.
 
@@ -58,13 +62,14 @@ class Detector:
             photo: `(H, W, 3)`, the last axis as the network wants it.
             crop_xyxy: the crop in photo pixels.
             mirrored: whether the network sees the crop mirrored; boxes are as in the photo.
+            least: score of a detection.
         """
         x0, y0, x1, y1 = crop_xyxy
         crop = photo[y0:y1, x0:x1]
         height, width = crop.shape[:2]
         seen = crop[:, ::-1].copy() if mirrored else crop
         detections = []
-        for number, score, (x, y, w, h) in zip(*self._network.detect(seen, MIN_SCORE), strict=True):
+        for number, score, (x, y, w, h) in zip(*self._network.detect(seen, least), strict=True):
             left, top = max(0, width - x - w if mirrored else x), max(0, y)
             w, h = min(w, width - left), min(h, height - top)
             cut_off = (

@@ -105,7 +105,8 @@ def _with_head(config: ModelConfig, start: StartSettings) -> ModelConfig:
         raise TrainingError(
             f"'{config.name}' {kind} and has no region head: leave start.region_head out."
         )
-    return replace(config, region=replace(config.region, kind=start.region_head))
+    dim = start.fpn_dim or config.region.fpn_dim
+    return replace(config, region=replace(config.region, kind=start.region_head, fpn_dim=dim))
 
 
 def _from_checkpoint(name: str, start: StartSettings) -> InitialModel:

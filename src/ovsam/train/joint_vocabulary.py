@@ -62,15 +62,19 @@ class JointVocabulary:
 def joint_vocabulary(
     vocabulary: Vocabulary, weight: float, bank: TorchBank, sources: Sequence[Source]
 ) -> JointVocabulary:
-    """A vocabulary with the classes of all data sets in it.
+    """A vocabulary with the classes of the data sets in it that are named in it.
 
     A class is found by its synset, or else as the nearest that it is a kind of, or by name.
     """
     finder = _Finder(vocabulary)
-    places = [
-        [finder.place(*one) for one in zip(source.synonyms, source.synsets, strict=True)]
-        for source in sources
-    ]
+
+    def places_of(source: Source) -> list[ClassPlace | None]:
+        chosen = source.settings.among
+        if chosen is not None and vocabulary.name not in chosen:
+            return [None] * len(source.synonyms)
+        return [finder.place(*one) for one in zip(source.synonyms, source.synsets, strict=True)]
+
+    places = [places_of(source) for source in sources]
     return JointVocabulary(vocabulary.name, weight, bank, places)
 
 

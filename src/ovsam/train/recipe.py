@@ -49,6 +49,9 @@ class SourceSettings:
     common and frequent ones, or names as the data set writes them."""
     seen: bool = True
     """Whether the region head is trusted on its classes afterwards, or the frozen encoder is."""
+    among: tuple[str, ...] | None = None
+    """Of the joint stage: in which vocabularies of `name_loss.among` its objects are named, for
+    names that are right only as far as one of them goes; None = in all."""
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -62,6 +65,8 @@ class StartSettings:
     region_head: Literal["pyramid", "token", "token+clip", "context"] | None = None
     """A region head of this kind, which begins with random weights (Table 6; `context` is beyond
     the paper); None = as it is."""
+    fpn_dim: Annotated[int, Field(ge=8, le=4096)] | None = None
+    """That head's `fpn_dim`; None = as it is."""
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the checkpoint's own weights in the finished ones, so that what it could is not
     lost for what it learns (Wortsman et al. 2022, "Robust fine-tuning")."""
@@ -76,6 +81,8 @@ class StartSettings:
             yield "give a checkpoint, or clip and sam, not both"
         if self.reinitialise and self.checkpoint is None:
             yield "reinitialise says which parts of a checkpoint to leave out; there is none"
+        if self.fpn_dim is not None and self.region_head is None:
+            yield "fpn_dim is the width of a new region head: give region_head, too"
         if self.keep and (
             self.checkpoint is None or self.reinitialise or self.region_head is not None
         ):
@@ -161,6 +168,9 @@ class JointRecipe(_NamingRecipe):
         """A sentence for each setting that others contradict."""
         if unknown := sorted(set(self.cycle) - set(self.crops)):
             yield f"cycle names {', '.join(unknown)}, which crops does not describe"
+        wanted = {name for source in self.data for name in source.among or ()}
+        if unknown := sorted(wanted - self.name_loss.among.keys()):
+            yield f"among of data names {', '.join(unknown)}, which name_loss.among does not"
         if all(source.cutouts for source in self.data):
             yield "all of data are cutouts: there is no photo to paste them on"
         yield from super().contradictions()

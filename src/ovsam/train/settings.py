@@ -19,7 +19,13 @@ RENAMED = {
 }
 """Settings of recipes by the names that they had before, which old run folders know them by."""
 
-ADDED = {"balance": 0.0, "cutouts": False, "name_loss": {"own": 1.0, "among": {}}}
+ADDED = {
+    "among": None,
+    "balance": 0.0,
+    "cutouts": False,
+    "fpn_dim": None,
+    "name_loss": {"own": 1.0, "among": {}},
+}
 """Settings that old run folders do not have, and with which their runs are as they were."""
 
 

@@ -23,7 +23,11 @@ class ViewDetector(Detector):
         self.colours: set[tuple[int, ...]] = set()
 
     def detect(
-        self, photo: NDArray[np.uint8], crop_xyxy: Sequence[int], mirrored: bool = False
+        self,
+        photo: NDArray[np.uint8],
+        crop_xyxy: Sequence[int],
+        mirrored: bool = False,
+        least: float = 0.35,  # noqa: ARG002
     ) -> list[Detection]:
         self.views.append((list(crop_xyxy), mirrored))
         self.colours.add(tuple(photo[0, 0].tolist()))
@@ -39,7 +43,9 @@ def write_photo(path: Path) -> Path:
 def test_a_photo_is_seen_whole_mirrored_and_in_four_crops(tmp_path: Path) -> None:
     path = write_photo(tmp_path / "photos" / "1.png")
     detector = ViewDetector()
-    content = named_boxes.annotated(detector, tmp_path, {path: None})
+    content = named_boxes.annotated(
+        lambda photo, _: named_boxes.believed(detector, photo, None), tmp_path, [path]
+    )
     assert detector.views == [
         ([0, 0, 200, 100], False),
         ([0, 0, 200, 100], True),
@@ -79,7 +85,9 @@ def test_a_photo_of_one_object_has_its_names_and_no_crops(
 ) -> None:
     path = write_photo(tmp_path / "1.png")
     detector = ViewDetector(found)
-    content = named_boxes.annotated(detector, tmp_path, {path: names})
+    content = named_boxes.annotated(
+        lambda photo, _: named_boxes.believed(detector, photo, names), tmp_path, [path]
+    )
     assert len(detector.views) == 2
     assert len(content["images"]) == len(content["annotations"]) == kept
 

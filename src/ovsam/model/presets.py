@@ -42,7 +42,9 @@ def _lite(size: int, channels: tuple[int, int, int, int]) -> ModelConfig:
         ),
         embed_dim=128,
         decoder=DecoderConfig(mlp_dim=512, iou_dim=128, high_resolution=True, box_as_mask=True),
-        region=RegionConfig(kind="context", levels=(2, 3), finest_scale=112, roi_size=7),
+        region=RegionConfig(
+            kind="context", fpn_dim=224, levels=(2, 3), finest_scale=112, roi_size=7
+        ),
         zoom=ZoomConfig(size=256, crop_scales=(1.35, 2.0), click_scales=(0.06, 0.15, 0.38, 0.95)),
         logit_scale=20.0,
         fusion_alpha=0.15,

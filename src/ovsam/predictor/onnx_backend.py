@@ -248,7 +248,8 @@ class OnnxBackend:
             ) from error
 
     def _check(self, features: OnnxFeatures) -> None:
-        if features.fingerprint != self._model.fingerprint:
+        made_by = getattr(features, "fingerprint", None)  # those of torch have none
+        if made_by != self._model.fingerprint:
             raise CheckpointError(
                 "These features were made by another model's encoder: encode the photo with the "
                 f"predictor of '{self._config.name}' that is to decode it."

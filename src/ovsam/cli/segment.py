@@ -97,7 +97,7 @@ def segment(
         write_picture,
     )
     from ovsam.formats.prediction import photo_to_json, to_json_bytes
-    from ovsam.images.draw import draw_overlay
+    from ovsam.images.draw import draw_predictions
     from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
     from ovsam.predictor.checks import check_clicks, checked_size
     from ovsam.vocabulary.load import load_vocabulary
@@ -121,6 +121,7 @@ def segment(
     check_outputs(json_path, [photo, Path(vocabulary)])
     names = options.narrowed(load_vocabulary(vocabulary), only, prior=prior)
     pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
+    pixels.setflags(write=False)  # then `encode` keeps it instead of a copy
     size_hw = (pixels.shape[0], pixels.shape[1])
     for prompt in prompts:
         prompt.check_inside(size_hw)
@@ -153,7 +154,10 @@ def segment(
         write_atomically(json_path, to_json_bytes(document))
     if output is not None:
         write = write_beside_others if is_default_name else write_picture
-        output = write(output, draw_overlay(pixels, predictions, prompts))
+        del encoded  # which has the same pixels, and nobody needs them as they were
+        pixels.setflags(write=True)
+        draw_predictions(pixels, predictions, prompts)
+        output = write(output, pixels)
     _print_objects(prompts, predictions, has_names)
     if not predictor.names_objects:
         typer.echo(f"{predictor.model_name} has masks alone, so no object has a name.")

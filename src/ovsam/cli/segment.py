@@ -152,17 +152,20 @@ def segment(
             predictions=predictions,
         )
         write_atomically(json_path, to_json_bytes(document))
+    remarks = []
+    if not predictor.names_objects:
+        remarks.append(f"{predictor.model_name} has masks alone, so no object has a name.")
+    if has_names and not all(prediction.calibrated for prediction in predictions):
+        remarks.append(_not_calibrated(predictor, threshold))
+    del predictor, encoded  # a large photo's picture needs their memory
     if output is not None:
         write = write_beside_others if is_default_name else write_picture
-        del encoded  # which has the same pixels, and nobody needs them as they were
-        pixels.setflags(write=True)
+        pixels.setflags(write=True)  # nobody needs them any more as they were
         draw_predictions(pixels, predictions, prompts)
         output = write(output, pixels)
     _print_objects(prompts, predictions, has_names)
-    if not predictor.names_objects:
-        typer.echo(f"{predictor.model_name} has masks alone, so no object has a name.")
-    if has_names and not all(prediction.calibrated for prediction in predictions):
-        _print_not_calibrated(predictor, threshold)
+    for remark in remarks:
+        typer.echo(remark)
     print_written(output, json_path)
     if unread is not None:
         raise UnreadableNamesError(f"{unread} The outlines are written, without names.")
@@ -202,7 +205,8 @@ def _names(prediction: Prediction) -> list[str]:
     return lines
 
 
-def _print_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
+def _not_calibrated(predictor: Predictor, threshold: float | None) -> str:
+    """That scores are no probabilities, and why."""
     calibrated = [fit.classes for fit in predictor.config.calibration.fits]
     classes = sum(predictor.vocabulary.answerable)
     why = "was never calibrated, see 'ovsam calibrate'"
@@ -212,4 +216,4 @@ def _print_not_calibrated(predictor: Predictor, threshold: float | None) -> None
     line = f"The names' scores only rank them: the model {why}."
     if classes > max(calibrated, default=0) and threshold is None:
         line += " None is refused unless --threshold says so."
-    typer.echo(line)
+    return line

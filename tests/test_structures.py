@@ -99,6 +99,20 @@ def test_frozen_and_independent_of_the_callers_arrays() -> None:
         prompt.box_xyxy = None  # type: ignore[misc]
 
 
+def test_an_array_that_nobody_can_change_is_kept() -> None:
+    """Masks of a photo of 100 megapixels have 100 MB."""
+    masks = np.zeros((2, 4, 5), dtype=bool)
+    part, turned = masks[:], np.asfortranarray(masks)
+    for array in (masks, part, turned):
+        kept = prediction(masks=array).masks
+        assert kept is not array and kept.flags.c_contiguous
+        array.setflags(write=False)
+    assert prediction(masks=masks).masks is masks
+    assert prediction(masks=part).masks is not part, "what it is a part of can be changed"
+    assert prediction(masks=turned).masks.flags.c_contiguous
+    assert dataclasses.replace(prediction(masks=masks), calibrated=True).masks is masks
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -126,16 +126,14 @@ class Candidates:
         """`(M, H, W)` bool, photo pixels; painted now, so keep it if you need it twice."""
         masks = np.zeros((len(self), *self.size_hw), np.bool_)
         for mask, logits in zip(masks, self.mask_logits, strict=True):
-            part, values = self._painted(logits)
-            mask[part] = values > 0
+            self._paint(mask, logits)
         return masks
 
     @property
     def mask(self) -> NDArray[np.bool_]:
         """The best mask, `(H, W)` bool, photo pixels; painted now."""
         mask = np.zeros(self.size_hw, np.bool_)
-        part, values = self._painted(self.mask_logits[0])
-        mask[part] = values > 0
+        self._paint(mask, self.mask_logits[0])
         return mask
 
     @property
@@ -161,6 +159,9 @@ class Candidates:
             names = Names(labels, no_class, (True,) * count, (None,) * count, calibrated=False)
         logits = self.logits if with_logits else None
         masks = self.masks if logits is None else logits > 0
+        for array in (masks, logits):
+            if array is not None:
+                array.setflags(write=False)  # then the prediction keeps it instead of a copy
         return Prediction(
             masks=masks,
             predicted_iou=self.predicted_iou,
@@ -173,6 +174,11 @@ class Candidates:
             calibrated=names.calibrated,
             logits=logits,
         )
+
+    def _paint(self, mask: NDArray[np.bool_], low_res: NDArray[np.float32]) -> None:
+        """Paint a mask `(L, L)` on an empty one `(H, W)`, in place."""
+        part, values = self._painted(low_res)
+        np.greater(values, 0, out=mask[part])
 
     def _painted(
         self, low_res: NDArray[np.float32]

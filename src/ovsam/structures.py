@@ -28,9 +28,16 @@ class Label(NamedTuple):
     score: float
 
 
-def _frozen_array(value: ArrayLike, dtype: type) -> NDArray[Any]:
-    # A copy: the caller's array stays writable, ours does not.
-    array: NDArray[Any] = np.array(value, dtype=dtype)
+def frozen_array(value: ArrayLike, dtype: type) -> NDArray[Any]:
+    """A read-only array, row by row in memory: the given one if it is that and owns its memory.
+
+    Anything else is copied: the caller's array stays writable, ours does not.
+    """
+    if type(value) is np.ndarray and value.dtype == dtype:
+        flags = value.flags
+        if flags.owndata and flags.c_contiguous and not flags.writeable:
+            return value
+    array: NDArray[Any] = np.array(value, dtype=dtype, order="C")
     array.setflags(write=False)
     return array
 
@@ -53,7 +60,7 @@ def _real_array(name: str, value: ArrayLike, most: int, kinds: str = "iuf") -> N
     if np.ma.is_masked(value):
         raise PromptError(f"{name} must not have masked values, got {quoted(value)}.")
     with np.errstate(over="ignore"):  # of long doubles
-        return _frozen_array(array, np.float64)
+        return frozen_array(array, np.float64)
 
 
 def _numbers(name: str, value: ArrayLike, most: int) -> NDArray[np.float64]:
@@ -113,7 +120,7 @@ class Prompt:
     def __post_init__(self) -> None:
         points = _numbers("points_xy", self.points_xy, 2 * MOST_POINTS)
         if points.size == 0:
-            points = _frozen_array(np.zeros((0, 2)), np.float64)
+            points = frozen_array(np.zeros((0, 2)), np.float64)
         if points.ndim != 2 or points.shape[1] != 2:
             raise PromptError(
                 f"points_xy must have shape (N, 2), got {points.shape}. "
@@ -132,7 +139,7 @@ class Prompt:
                     "mask_logits must have shape (L, L), low-resolution logits as a prediction "
                     f"gives them, got {mask.shape}."
                 )
-            object.__setattr__(self, "mask_logits", _frozen_array(mask, np.float32))
+            object.__setattr__(self, "mask_logits", frozen_array(mask, np.float32))
         if not len(points) and self.box_xyxy is None and self.mask_logits is None:
             raise PromptError("A prompt needs a point, a box or a mask, got none of them.")
 
@@ -200,7 +207,7 @@ def _checked_labels(value: ArrayLike, count: int, known: tuple[int, ...]) -> NDA
             "point_labels must be 1 (on the object) or 0 (not on it), "
             f"got {quoted(np.asarray(value).tolist())}."
         )
-    checked: NDArray[np.int64] = _frozen_array(labels, np.int64)
+    checked: NDArray[np.int64] = frozen_array(labels, np.int64)
     return checked
 
 
@@ -305,9 +312,9 @@ class Prediction:
             ("low_res_logits", np.float32),
             ("none_scores", np.float32),
         ):
-            object.__setattr__(self, name, _frozen_array(getattr(self, name), dtype))
+            object.__setattr__(self, name, frozen_array(getattr(self, name), dtype))
         if self.logits is not None:
-            object.__setattr__(self, "logits", _frozen_array(self.logits, np.float32))
+            object.__setattr__(self, "logits", frozen_array(self.logits, np.float32))
         expected: Sequence[tuple[str, tuple[int, ...]]] = (
             ("predicted_iou", (count,)),
             ("boxes_xyxy", (count, 4)),

@@ -7,9 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from ovsam.geometry import mask_to_box_xyxy
 from ovsam.images import draw as overlay
+from ovsam.images import rgb
 from ovsam.images.draw import PALETTE, draw_overlay, object_colour
 from ovsam.structures import Label, Prediction, Prompt
 
@@ -38,6 +40,28 @@ def test_photo_is_left_alone_and_result_is_writable() -> None:
     assert drawn.dtype == np.uint8
     assert drawn.flags.writeable
     assert not photo.any()
+
+
+def test_in_place_and_in_strips_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    found = [prediction(square((90, 120), 5, 5, 70)), prediction(square((90, 120), 40, 30, 20))]
+    prompts = [Prompt(points_xy=[[30, 40]]), Prompt(box_xyxy=[40, 30, 60, 50])]
+    expected = draw_overlay(photo, found, prompts)
+    monkeypatch.setattr(rgb, "STRIP_PIXELS", 300)
+    overlay.draw_predictions(photo, found, prompts)
+    assert np.array_equal(photo, expected)
+
+
+@pytest.mark.parametrize("at", [(0, 0), (3, 50), (150, 70), (100, 100)])
+def test_a_tag_changes_its_own_part_alone(at: tuple[int, int]) -> None:
+    """What Pillow draws on a part of the photo is what it draws on all of it."""
+    photo = np.random.default_rng(0).integers(0, 256, (130, 260, 3)).astype(np.uint8)
+    font, text = overlay._font(15), "Ångström 0.50"
+    tag = overlay._Rectangle(*at, int(font.getlength(text)) + 30, 24)
+    whole = Image.fromarray(photo)
+    overlay._draw_pill(ImageDraw.Draw(whole), tag, text, font, PALETTE[0])
+    overlay._draw_tag(photo, tag, text, font, PALETTE[0])
+    assert np.array_equal(photo, np.asarray(whole))
 
 
 def test_nothing_drawn_without_predictions() -> None:

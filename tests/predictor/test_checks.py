@@ -35,6 +35,13 @@ def test_not_a_photo(predictor: Predictor, image: NDArray[np.uint8], got: str) -
         predictor.encode(image)
 
 
+def test_a_photo_that_is_read_only_is_not_copied(predictor: Predictor) -> None:
+    pixels = blobs(0).copy()
+    assert not np.shares_memory(predictor.encode(pixels).photo, pixels)
+    pixels.setflags(write=False)
+    assert predictor.encode(pixels).photo is pixels
+
+
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [

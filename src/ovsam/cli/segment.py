@@ -97,7 +97,7 @@ def segment(
         write_picture,
     )
     from ovsam.formats.prediction import photo_to_json, to_json_bytes
-    from ovsam.images.draw import draw_overlay
+    from ovsam.images.draw import draw_predictions
     from ovsam.images.read import DEFAULT_MAX_PIXELS, read_photo
     from ovsam.predictor.checks import check_clicks, checked_size
     from ovsam.vocabulary.load import load_vocabulary
@@ -121,6 +121,7 @@ def segment(
     check_outputs(json_path, [photo, Path(vocabulary)])
     names = options.narrowed(load_vocabulary(vocabulary), only, prior=prior)
     pixels = read_photo(photo, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
+    pixels.setflags(write=False)  # then `encode` keeps it instead of a copy
     size_hw = (pixels.shape[0], pixels.shape[1])
     for prompt in prompts:
         prompt.check_inside(size_hw)
@@ -151,14 +152,20 @@ def segment(
             predictions=predictions,
         )
         write_atomically(json_path, to_json_bytes(document))
+    remarks = []
+    if not predictor.names_objects:
+        remarks.append(f"{predictor.model_name} has masks alone, so no object has a name.")
+    if has_names and not all(prediction.calibrated for prediction in predictions):
+        remarks.append(_not_calibrated(predictor, threshold))
+    del predictor, encoded  # a large photo's picture needs their memory
     if output is not None:
         write = write_beside_others if is_default_name else write_picture
-        output = write(output, draw_overlay(pixels, predictions, prompts))
+        pixels.setflags(write=True)  # nobody needs them any more as they were
+        draw_predictions(pixels, predictions, prompts)
+        output = write(output, pixels)
     _print_objects(prompts, predictions, has_names)
-    if not predictor.names_objects:
-        typer.echo(f"{predictor.model_name} has masks alone, so no object has a name.")
-    if has_names and not all(prediction.calibrated for prediction in predictions):
-        _print_not_calibrated(predictor, threshold)
+    for remark in remarks:
+        typer.echo(remark)
     print_written(output, json_path)
     if unread is not None:
         raise UnreadableNamesError(f"{unread} The outlines are written, without names.")
@@ -198,7 +205,8 @@ def _names(prediction: Prediction) -> list[str]:
     return lines
 
 
-def _print_not_calibrated(predictor: Predictor, threshold: float | None) -> None:
+def _not_calibrated(predictor: Predictor, threshold: float | None) -> str:
+    """That scores are no probabilities, and why."""
     calibrated = [fit.classes for fit in predictor.config.calibration.fits]
     classes = sum(predictor.vocabulary.answerable)
     why = "was never calibrated, see 'ovsam calibrate'"
@@ -208,4 +216,4 @@ def _print_not_calibrated(predictor: Predictor, threshold: float | None) -> None
     line = f"The names' scores only rank them: the model {why}."
     if classes > max(calibrated, default=0) and threshold is None:
         line += " None is refused unless --threshold says so."
-    typer.echo(line)
+    return line

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ovsam.images.rgb import strips
 from ovsam.structures import Prediction, Prompt
 
 # Okabe and Ito, "Color universal design": distinct with every common colour blindness.
@@ -55,7 +56,15 @@ def draw_overlay(
     Returns:
         `(H, W, 3)` uint8 RGB.
     """
-    canvas = np.ascontiguousarray(photo).copy()
+    canvas = np.array(photo, order="C")
+    draw_predictions(canvas, predictions, prompts)
+    return canvas
+
+
+def draw_predictions(
+    canvas: NDArray[np.uint8], predictions: Sequence[Prediction], prompts: Sequence[Prompt] = ()
+) -> None:
+    """The same on `canvas` itself: a photo of 100 megapixels takes 300 MB, and so does a copy."""
     height, width = canvas.shape[:2]
     thickness = max(1, round(max(height, width) / 400))
     areas = [int(prediction.mask.sum()) for prediction in predictions]
@@ -63,9 +72,7 @@ def draw_overlay(
         draw_mask(canvas, predictions[index].mask, object_colour(index), thickness)
     for index, prompt in enumerate(prompts):
         draw_prompt(canvas, prompt, object_colour(index), thickness)
-    image = Image.fromarray(canvas)
-    _draw_tags(image, predictions, [area > 0 for area in areas], prompts)
-    return np.asarray(image).copy()
+    _draw_tags(canvas, predictions, [area > 0 for area in areas], prompts)
 
 
 def draw_mask(
@@ -89,10 +96,11 @@ def draw_mask(
     window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     inside = mask[window]
     part = canvas[window]  # a view: only the object's own part is touched
-    tinted = cv2.LUT(part, _tint_table(colour))
-    np.copyto(part, tinted, where=inside[..., None])
+    table = _tint_table(colour)
+    for strip in strips(inside.shape):
+        np.copyto(part[strip], cv2.LUT(part[strip], table), where=inside[strip, :, None])
     contours, _ = cv2.findContours(
-        inside.astype(np.uint8),
+        inside.view(np.uint8),
         cv2.RETR_CCOMP,
         cv2.CHAIN_APPROX_NONE,
         offset=(int(columns[0]), int(rows[0])),
@@ -154,15 +162,15 @@ class _Rectangle:
 
 
 def _draw_tags(
-    image: Image.Image,
+    canvas: NDArray[np.uint8],
     predictions: Sequence[Prediction],
     visible: Sequence[bool],
     prompts: Sequence[Prompt],
 ) -> None:
-    size = min(max(13, round(max(image.size) / 45)), max(9, image.height // 4))
+    height, width = canvas.shape[:2]
+    size = min(max(13, round(max(width, height) / 45)), max(9, height // 4))
     font = _font(size)
-    draw = ImageDraw.Draw(image)
-    radius = _dot_radius(max(1, round(max(image.size) / 400))) + 2
+    radius = _dot_radius(max(1, round(max(width, height) / 400))) + 2
     dots = [
         _Rectangle(int(x) - radius, int(y) - radius, 2 * radius, 2 * radius)
         for prompt in prompts
@@ -176,14 +184,31 @@ def _draw_tags(
         name, score = f"{label.name}", f" {label.score:.2f}"
         if prediction.none_of_these[0]:
             name, score = "none of these", ""
-        text = _fit(name, score, font, image.width - 3 * size)
+        text = _fit(name, score, font, width - 3 * size)
         tag_size = (int(font.getlength(text)) + 2 * size, round(1.6 * size))
-        tag = _place(tag_size, prediction.boxes_xyxy[0], image.size, taken, dots)
+        tag = _place(tag_size, prediction.boxes_xyxy[0], (width, height), taken, dots)
         taken.append(tag)
-        _draw_tag(draw, tag, text, font, object_colour(index))
+        _draw_tag(canvas, tag, text, font, object_colour(index))
 
 
 def _draw_tag(
+    canvas: NDArray[np.uint8],
+    tag: _Rectangle,
+    text: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    colour: tuple[int, int, int],
+) -> None:
+    # Pillow draws on a copy: of the tag alone, with room for letters that stand out of it.
+    left, top = max(tag.x - tag.height, 0), max(tag.y - tag.height, 0)
+    part = canvas[top : tag.y + 2 * tag.height, left : tag.x + tag.width + tag.height]
+    image = Image.fromarray(part)
+    _draw_pill(
+        ImageDraw.Draw(image), replace(tag, x=tag.x - left, y=tag.y - top), text, font, colour
+    )
+    part[:] = np.asarray(image)
+
+
+def _draw_pill(
     draw: ImageDraw.ImageDraw,
     tag: _Rectangle,
     text: str,

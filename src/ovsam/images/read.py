@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -39,6 +39,7 @@ from ovsam.images.damage import (
     read_png,
     webp_size,
 )
+from ovsam.images.rgb import strips, to_rgb, upright
 from ovsam.images.tiff import Tiff
 
 PHOTO_SUFFIXES = (
@@ -53,8 +54,6 @@ _FORMATS = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
 _NOT_SUPPORTED = re.compile(r"[Uu]nsupported|not installed|cannot handle \d+-(bit|layer)")
 
 _ON_ITS_SIDE = (5, 6, 7, 8)
-# The brightest number of integers: of 8 and 16 bits, and of the sensors between them.
-_WHITES = (255, 1023, 4095, 16383, 65535)
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def read_photo(
         max_pixels: photos of more pixels than this are refused.
 
     Returns:
-        `(H, W, 3)` RGB.
+        `(H, W, 3)` RGB, writable.
 
     Raises:
         PhotoError: there is no such file, it is not a whole image of a known format, or its kind
@@ -109,9 +108,9 @@ def read_photo(
     file, name = _opened(source, "Photo")
     with file as opened:
         stored = _stored(opened, name, max_pixels)
-        pixels = _decode(stored, name)
-    with np.errstate(invalid="ignore"):  # real numbers may be no numbers
-        return _upright(_to_rgb(pixels), stored.orientation)
+        with np.errstate(invalid="ignore"):  # real numbers may be no numbers
+            rgb = to_rgb(_decode(stored, name))
+    return upright(rgb, stored.orientation)
 
 
 def read_photo_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
@@ -360,7 +359,9 @@ def _open_png(file: BinaryIO) -> _Stored:
             if values is None or values.dtype != np.uint16 or values.ndim != 3:
                 raise DamagedError("its pixels cannot be decoded")
             order = cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-            return cv2.cvtColor(values, order)
+            for rows in strips((header.height, header.width)):
+                values[rows] = cv2.cvtColor(values[rows], order)
+            return values
         image = PngImageFile(io.BytesIO(data))
         image.load()
         return image
@@ -387,71 +388,6 @@ def _reason(error: BaseException) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)  # a decoder quotes the file
 
 
-def _to_rgb(pixels: Image.Image | NDArray[Any]) -> NDArray[np.uint8]:
-    """`(H, W, 3)`, eight bits, not yet turned."""
-    if isinstance(pixels, Image.Image):
-        if pixels.mode.startswith("I") or pixels.mode == "F":
-            pixels = np.asarray(pixels)
-        elif pixels.mode in ("RGBA", "LA", "PA", "La") or "transparency" in pixels.info:
-            return _on_white(pixels.convert("RGBA"))
-        else:
-            return np.asarray(pixels.convert("RGB"))
-    if pixels.ndim == 2:
-        grey = _to_eight_bits(pixels)
-        return np.dstack([grey, grey, grey])
-    rgb = _to_eight_bits(pixels[..., :3])
-    if pixels.shape[2] == 3:
-        return np.ascontiguousarray(rgb)
-    return _on_white(Image.fromarray(np.dstack([rgb, _opacity(pixels[..., 3])])))
-
-
-def _on_white(rgba: Image.Image) -> NDArray[np.uint8]:
-    white = Image.new("RGBA", rgba.size, "white")
-    return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
-
-
-def _to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale grey values `(H, W)` or colours `(H, W, 3)` of other types to 0..255.
-
-    16-bit values are divided by 257, so that 65535 is white; of colours the upper eight bits are
-    taken. But sensors of 10, 12 or 14 bits are saved in 16, nearly black: integers have the
-    smallest of the whites 255, 1023, 4095, 16383 and 65535 that none exceeds, and real numbers the
-    smallest of 1, 255 and 65535. Where there is none, or numbers are negative, the lowest number
-    is black and the highest white.
-    """
-    if values.dtype == np.uint8:
-        return values
-    finite = values if values.dtype.kind != "f" else values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    if values.dtype == np.uint16 and high > _WHITES[-2]:
-        if values.ndim == 3:
-            return (values >> 8).astype(np.uint8)
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    whites = (1, 255, 65535) if values.dtype.kind == "f" else _WHITES
-    white = next((white for white in whites if high <= white), None)
-    if low >= 0 and white is not None:
-        low, high = 0.0, float(white)
-    real = values.astype(np.float64)
-    if values.dtype.kind == "f":
-        real = np.nan_to_num(real, nan=low, posinf=high, neginf=low)
-    # Halves first: the difference of the largest numbers is none.
-    span = max(high / 2 - low / 2, np.finfo(np.float64).tiny)
-    scaled: NDArray[np.float64] = (real / 2 - low / 2) / span * 255
-    eight: NDArray[np.uint8] = np.rint(scaled.clip(0, 255)).astype(np.uint8)
-    return eight
-
-
-def _opacity(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Opacity of any type, where the highest integer, or 1, is opaque, as 0..255."""
-    share = values.astype(np.float64)
-    if values.dtype.kind != "f":
-        share /= float(np.iinfo(values.dtype).max)
-    eight: NDArray[np.uint8] = np.rint(np.nan_to_num(share, nan=1.0).clip(0, 1) * 255).astype(
-        np.uint8
-    )
-    return eight
-
-
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8; upright (1) where the photo has none or its EXIF is damaged."""
     try:
@@ -459,11 +395,3 @@ def _orientation(image: Image.Image) -> int:
     except Exception:
         return 1
     return orientation if isinstance(orientation, int) else 1
-
-
-def _upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    if orientation == 1:
-        return rgb
-    image = Image.fromarray(rgb)
-    image.getexif()[ExifTags.Base.Orientation] = orientation
-    return np.asarray(ImageOps.exif_transpose(image))

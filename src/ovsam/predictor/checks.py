@@ -15,7 +15,7 @@ from ovsam.errors import PhotoError, PromptError, quoted
 from ovsam.geometry import DEFAULT_MAX_PIXELS
 from ovsam.images.frame import Frame
 from ovsam.predictor.views import PROMPTS_AT_ONCE, EncodedImage
-from ovsam.structures import Prompt
+from ovsam.structures import Prompt, frozen_array
 
 MOST_BYTES = 2**32  # of all masks of a call with more prompts
 
@@ -23,7 +23,7 @@ _log = logging.getLogger("ovsam.predictor")
 
 
 def checked_photo(image: ArrayLike) -> NDArray[np.uint8]:
-    """A read-only copy of a photo `(H, W, 3)`, RGB, uint8.
+    """A photo `(H, W, 3)`, RGB, uint8, read-only; a copy unless it was so, see `frozen_array`.
 
     Raises:
         PhotoError: another shape or type.
@@ -34,9 +34,8 @@ def checked_photo(image: ArrayLike) -> NDArray[np.uint8]:
             "A photo must be an RGB array of shape (H, W, 3) and type uint8, got "
             f"{photo.shape} and {photo.dtype}. Read files with ovsam.read_photo."
         )
-    photo = photo.copy()
-    photo.setflags(write=False)
-    return photo
+    frozen: NDArray[np.uint8] = frozen_array(photo, np.uint8)
+    return frozen
 
 
 def checked_resized(

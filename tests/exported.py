@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ovsam.config import RegionConfig
 from ovsam.model import onnx_export
+from ovsam.model.onnx_files import GraphName
 from ovsam.model.ovsam import OVSAM
 from tiny_model import TINY, tiny_model
 
@@ -24,7 +25,7 @@ CONTEXT = replace(
     adapter=replace(TINY.adapter, depth=1, global_blocks=()),
     region=RegionConfig(kind="context", fpn_dim=8, levels=(2, 3), roi_size=3),
 )
-GRAPHS = ("encoder", "decoder", "frozen", "regions")
+GRAPHS: tuple[GraphName, ...] = ("encoder", "decoder", "frozen", "regions")
 
 
 def context_model() -> OVSAM:

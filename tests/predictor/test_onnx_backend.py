@@ -18,7 +18,6 @@ from ovsam.errors import CheckpointError, OvsamError, UsageError
 from ovsam.hub import SHIPPED
 from ovsam.model.onnx_files import OnnxGraph, OnnxModel, checkpoint_on_onnx
 from ovsam.model.prompt_batch import PromptBatch
-from ovsam.predictor.backend import Backend
 from ovsam.predictor.load import load
 from ovsam.predictor.onnx_backend import OnnxBackend, providers
 from ovsam.predictor.predictor import Predictor
@@ -67,7 +66,7 @@ def assert_same_masks(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> None:
     assert ((one & other).sum((1, 2)) / union).min() >= 0.999
 
 
-def assert_same_names(one: Names, other: Names) -> None:
+def assert_same_names(one: Names | Prediction, other: Names | Prediction) -> None:
     for ours, theirs in zip(one.labels, other.labels, strict=True):
         assert ours[0].name == theirs[0].name
         scores = dict(theirs)
@@ -139,7 +138,9 @@ def test_names_for_masks_of_one_s_own(both: Both, name: str, zoom: bool) -> None
     x0, y0, x1, y1 = map(int, BOXES[name])
     mask = np.zeros(PHOTOS[name].shape[:2], np.bool_)
     mask[y0:y1, x0:x1] = True
-    one, other = on_both(both, lambda p, photo: p.name(photo, [mask, BOXES[name]], zoom=zoom))
+    one, other = on_both(
+        both, lambda p, photo: p.name(photo, [mask, np.array(BOXES[name])], zoom=zoom)
+    )
     assert len(one) == 2
     for ours, theirs in zip(one, other, strict=True):
         assert_same_names(ours, theirs)
@@ -190,7 +191,7 @@ def model() -> OnnxModel:
 
 
 def test_what_nobody_asks_for_is_not_computed(model: OnnxModel) -> None:
-    backend: Backend = OnnxBackend(model)
+    backend = OnnxBackend(model)
     square = PHOTOS["chelsea"][:96, :128]
     masked = backend.encode([square], (128, 128), named=False)
     assert set(masked.maps) == {"embedding", "high8", "high4"}

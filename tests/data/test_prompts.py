@@ -17,7 +17,7 @@ from ovsam.data.prompts import (
     next_click,
 )
 from ovsam.data.scene_crops import SceneCrop
-from ovsam.model.prompt import NOT_A_POINT
+from ovsam.model.prompt_batch import NOT_A_POINT
 
 SIZE = 64
 CONTENT = (48, 64)

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -46,7 +46,7 @@ from ovsam.text.bank import Bank
 from ovsam.text.prototypes import ClassPrototypes
 from tiny_model import TEXT_DIM, TINY, names_of, tiny_model
 
-Session = onnxruntime.InferenceSession
+Session: TypeAlias = onnxruntime.InferenceSession
 SIDES = sides(CONTEXT)
 PHOTOS = 3
 INDEX = np.array([2, 0, 1, 1, 0])
@@ -297,7 +297,7 @@ def test_half_precision_is_half_as_large_and_nearly_as_good(
     half = {name: session(graph.content) for name, graph in made.graphs.items()}
     side = 64
     pixels, content_hw = photos(PHOTOS, side)
-    inputs = {"pixels": pixels, "content_hw": content_hw}
+    inputs: dict[str, NDArray[Any]] = {"pixels": pixels, "content_hw": content_hw}
     assert_near(answers(half["encoder"], inputs), answers(sessions["encoder"], inputs))
     given = {**maps(features_of(model, side)), "index": INDEX}
     given |= decoder_inputs(prompts("padded and box", 5, side), CONTEXT, side)
@@ -328,10 +328,10 @@ def test_a_folder_says_what_is_in_it(folder: Path, model: OVSAM) -> None:
         [*(f"{name}.onnx" for name in GRAPHS), "model.json"]
     )
     assert (index.config, index.text, index.precision) == (CONTEXT, "hashed", "float32")
-    for name, graph in index.graphs.items():
-        content = (folder / f"{name}.onnx").read_bytes()
+    for graph in index.graphs.values():
+        content = (folder / graph.file).read_bytes()
         assert graph.sha256 == hashlib.sha256(content).hexdigest() and not graph.weights
-        metadata = ir.load(folder / f"{name}.onnx").metadata_props
+        metadata = ir.load(folder / graph.file).metadata_props
         assert metadata == {"ovsam.fingerprint": index.fingerprint}
     state = as_arrays(model.state_dict())
     for name in GRAPHS:
@@ -366,7 +366,7 @@ def test_weights_may_come_from_elsewhere(
     state, index = as_arrays(model.state_dict()), read_index(tmp_path)
     side = 32
     pixels, content_hw = photos(PHOTOS, side)
-    inputs = {"pixels": pixels, "content_hw": content_hw}
+    inputs: dict[str, NDArray[Any]] = {"pixels": pixels, "content_hw": content_hw}
     for graph in index.graphs.values():
         assert_external(tmp_path / graph.file, graph.weights)
         assert graph.weights == {key: state[key].shape for key in graph.weights}

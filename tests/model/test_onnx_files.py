@@ -24,6 +24,7 @@ from ovsam.model.onnx_files import (
     INDEX_FILE,
     SHIPPED_GRAPHS,
     GraphFile,
+    GraphName,
     Index,
     checkpoint_on_onnx,
     exported_model,
@@ -40,7 +41,7 @@ Change = Callable[[dict[str, Any]], None]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """What `ovsam export` might have written: graphs are read when they are run."""
-    files = {}
+    files: dict[GraphName, GraphFile] = {}
     for name in GRAPHS:
         content = f"the {name}".encode()
         (tmp_path / f"{name}.onnx").write_bytes(content)

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from ovsam.model.prompt import (
-    NOT_A_POINT,
     PromptEncoder,
     RandomFourierPositions,
     region_mask_logits,
 )
+from ovsam.model.prompt_batch import NOT_A_POINT
 
 SIZE = (64, 96)
 

@@ -23,7 +23,7 @@ from ovsam.predictor.load import load
 from ovsam.predictor.onnx_backend import OnnxBackend, providers
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
-from ovsam.structures import Names, Prompt
+from ovsam.structures import Names, Prediction, Prompt
 from ovsam.text.bank import Bank
 from ovsam.text.prototypes import ClassPrototypes
 
@@ -67,7 +67,7 @@ def assert_same_masks(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> None:
     assert ((one & other).sum((1, 2)) / union).min() >= 0.999
 
 
-def assert_same_names(one: Names, other: Names) -> None:
+def assert_same_names(one: Names | Prediction, other: Names | Prediction) -> None:
     for ours, theirs in zip(one.labels, other.labels, strict=True):
         assert ours[0].name == theirs[0].name
         scores = dict(theirs)
@@ -139,7 +139,8 @@ def test_names_for_masks_of_one_s_own(both: Both, name: str, zoom: bool) -> None
     x0, y0, x1, y1 = map(int, BOXES[name])
     mask = np.zeros(PHOTOS[name].shape[:2], np.bool_)
     mask[y0:y1, x0:x1] = True
-    one, other = on_both(both, lambda p, photo: p.name(photo, [mask, BOXES[name]], zoom=zoom))
+    own: list[Any] = [mask, BOXES[name]]
+    one, other = on_both(both, lambda p, photo: p.name(photo, own, zoom=zoom))
     assert len(one) == 2
     for ours, theirs in zip(one, other, strict=True):
         assert_same_names(ours, theirs)
@@ -157,7 +158,7 @@ def test_names_of_long_and_new_vocabularies(both: Both, name: str, vocabulary: s
     assert_same_names(one, other)
 
 
-def test_scores_of_many_classes(both: Both, name: str) -> None:
+def test_scores_of_many_classes(both: Both) -> None:
     """As a long vocabulary lies on the disk, some classes with more names; in any order."""
     rng = np.random.default_rng(0)
     vectors = [rng.normal(size=(names, classes, 384)) for names, classes in ((1, 4000), (3, 1000))]

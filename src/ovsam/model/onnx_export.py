@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from ovsam.errors import CheckpointError
 from ovsam.model.checkpoint import fingerprints
 from ovsam.model.onnx_examples import Graph, graphs
-from ovsam.model.onnx_files import FORMAT, INDEX, INDEX_FILE, VECTORS, GraphFile, Index, structure
+from ovsam.model.onnx_files import (
+    FORMAT,
+    GRAPHS,
+    INDEX,
+    INDEX_FILE,
+    VECTORS,
+    GraphFile,
+    GraphName,
+    Index,
+    structure,
+)
 from ovsam.model.ovsam import OVSAM
 from ovsam.model.safetensors_file import write_safetensors
 from ovsam.model.tensors import as_arrays
@@ -80,7 +90,7 @@ def _simplified(model: ir.Model) -> ir.Model:
     optimizer.optimize(model, input_size_limit=FOLDED, output_size_limit=FOLDED)
     for weight in graph.inputs[own:]:
         graph.inputs.remove(weight)
-        if weight.uses():
+        if weight.uses() and weight.name is not None:
             weight.const_value = values[weight.name]
             weight.name = weight.name.removeprefix("model.")
             graph.initializers[weight.name] = weight
@@ -124,11 +134,11 @@ def export(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        files = {}
-        for name, graph in made.items():
+        files: dict[GraphName, GraphFile] = {}
+        for name in GRAPHS:
             if progress is not None:
                 progress(name)
-            onnx = stored(onnx_model(graph), precision)
+            onnx = stored(onnx_model(made[name]), precision)
             onnx.metadata_props["ovsam.fingerprint"] = fingerprint
             files[name] = write_graph(onnx, temporary / f"{name}.onnx")
         index = Index(FORMAT, model.config, fingerprint, precision, files, text)
@@ -153,17 +163,19 @@ def export_without_weights(model: OVSAM, folder: Path, text: str) -> None:
         text: identity of the model that embeds names for it.
     """
     known = model.state_dict()
-    files = {}
-    for name, graph in graphs(model).items():
-        onnx = onnx_model(graph)
+    files: dict[GraphName, GraphFile] = {}
+    made = graphs(model)
+    for name in GRAPHS:
+        onnx = onnx_model(made[name])
         apart = {}
         for key, weight in onnx.graph.initializers.items():
             if key in known:
                 value = weight.const_value
                 assert value is not None and value.dtype is not None
                 apart[key] = tuple(known[key].shape)
+                shape = ir.Shape(apart[key])
                 weight.const_value = ir.ExternalTensor(
-                    "checkpoint", 0, value.nbytes, value.dtype, shape=value.shape, name=key
+                    "checkpoint", 0, value.nbytes, value.dtype, shape=shape, name=key
                 )
         files[name] = replace(write_graph(onnx, folder / f"{name}.onnx"), weights=apart)
     config = structure(model.config)
@@ -195,7 +207,7 @@ def stored(model: ir.Model, precision: Precision) -> ir.Model:
         half = ir.Value(
             name=f"{name}.half",
             const_value=ir.tensor(array.astype(np.float16), name=f"{name}.half"),
-            shape=value.shape,
+            shape=weight.shape,
             type=ir.TensorType(ir.DataType.FLOAT16),
         )
         cast = ir.Node("", "Cast", [half], [ir.AttrInt64("to", ir.DataType.FLOAT)])
@@ -203,6 +215,6 @@ def stored(model: ir.Model, precision: Precision) -> ir.Model:
         widened.name, widened.shape, widened.type = name, weight.shape, weight.type
         weight.replace_all_uses_with(widened)
         del graph.initializers[name]
-        graph.initializers[half.name] = half
+        graph.initializers[f"{name}.half"] = half
         graph.insert_before(graph[0], cast)
     return model

@@ -115,7 +115,7 @@ class OnnxBackend:
         for square, content in zip(pixels, contents, strict=True):
             rounded = content if content.dtype == np.uint8 else np.rint(content)
             square[: content.shape[0], : content.shape[1]] = rounded
-        inputs = {
+        inputs: dict[str, NDArray[Any]] = {
             "pixels": pixels,
             "content_hw": np.array([content.shape[:2] for content in contents], np.int64),
         }

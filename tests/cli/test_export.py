@@ -6,14 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import onnx_ir as ir
 import pytest
 
 from cli.commands import Run, assert_error
+from exported import take_shipped_graphs
 from ovsam.hub import SHIPPED
-from ovsam.model import onnx_export
-from ovsam.model.onnx_files import GRAPHS, SHIPPED_GRAPHS
-from ovsam.model.ovsam import OVSAM
+from ovsam.model.onnx_files import GRAPHS
 from ovsam.model.safetensors_file import SafetensorsFile
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -21,21 +19,8 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The graphs that ship, with their weights, in place of those that tracing takes a minute."""
-
-    def graphs(model: OVSAM) -> dict[str, tuple[str, OVSAM]]:
-        return {name: (name, model) for name in GRAPHS}
-
-    def onnx_model(graph: tuple[str, OVSAM]) -> ir.Model:
-        name, model = graph
-        shipped, state = ir.load(SHIPPED_GRAPHS / f"{name}.onnx"), model.state_dict()
-        for key, weight in shipped.graph.initializers.items():
-            if key in state:
-                weight.const_value = ir.tensor(state[key].numpy(), name=key)
-        return shipped
-
-    monkeypatch.setattr(onnx_export, "graphs", graphs)
-    monkeypatch.setattr(onnx_export, "onnx_model", onnx_model)
+    """Tracing takes a minute."""
+    take_shipped_graphs(monkeypatch)
 
 
 @pytest.mark.usefixtures("fast")

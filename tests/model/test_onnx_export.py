@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from exported import (
     CONTEXT,
-    GRAPHS,
     answers,
     context_model,
     exported_context,
@@ -31,7 +30,7 @@ from ovsam.model import onnx_export
 from ovsam.model.build import build
 from ovsam.model.onnx_examples import graphs, sides
 from ovsam.model.onnx_export import export, export_without_weights, onnx_model, write_graph
-from ovsam.model.onnx_files import SHIPPED_GRAPHS, exported_model, read_index
+from ovsam.model.onnx_files import GRAPHS, SHIPPED_GRAPHS, exported_model, read_index
 from ovsam.model.onnx_graphs import maps_of
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.pixels import to_pixels

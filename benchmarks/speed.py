@@ -67,9 +67,10 @@ def measured(what: str, limit: float | None, runs: int, work: Callable[[], objec
     return Figure(what, "ms", mine, limit, mine / theirs, runs)
 
 
-def in_process(photo: np.ndarray, runs: int) -> list[Figure]:
+def in_process(photo: np.ndarray, runs: int, threads: int) -> list[Figure]:
     """What a server or a notebook waits for."""
     predictor = ovsam.load("lite")
+    predictor.use_threads(threads)
     encoded = predictor.encode(photo)
     box, point = ovsam.Prompt(box_xyxy=np.array(BOX)), ovsam.Prompt(points_xy=np.array([POINT]))
     shifts = [8 * i for i in range(16)]
@@ -160,7 +161,7 @@ def main() -> None:
         picture = Image.open(PHOTO).convert("RGB").resize((WIDTH, HEIGHT))
         picture.save(photo)
         alone = measured("reference: one convolution", None, options.runs, reference())
-        figures = [alone, *in_process(np.asarray(picture), options.runs)]
+        figures = [alone, *in_process(np.asarray(picture), options.runs, options.threads)]
         figures += as_command(photo, Path(name), max(1, options.runs // 3), options.threads)
     print_table(figures)
     if options.json:

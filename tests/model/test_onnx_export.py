@@ -472,7 +472,7 @@ def lite() -> OVSAM:
     "name", [pytest.param(name, marks=[pytest.mark.long] * (name[-1] == "r")) for name in GRAPHS]
 )
 def test_the_graphs_that_ship_are_those_of_the_code(name: str) -> None:
-    """What changes the model's steps has to write them anew."""
+    """If not: `python -m tools.lite_graphs` writes them anew."""
     fresh, shipped = onnx_model(graphs(lite())[name]), ir.load(SHIPPED_GRAPHS / f"{name}.onnx")
 
     def described(model: ir.Model) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Writes the graphs of `lite` that ship."""

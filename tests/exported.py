@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ovsam.config import RegionConfig
 from ovsam.model import onnx_export
-from ovsam.model.onnx_files import GraphName
+from ovsam.model.onnx_files import GRAPHS, SHIPPED_GRAPHS
 from ovsam.model.ovsam import OVSAM
 from tiny_model import TINY, tiny_model
 
@@ -25,7 +25,6 @@ CONTEXT = replace(
     adapter=replace(TINY.adapter, depth=1, global_blocks=()),
     region=RegionConfig(kind="context", fpn_dim=8, levels=(2, 3), roi_size=3),
 )
-GRAPHS: tuple[GraphName, ...] = ("encoder", "decoder", "frozen", "regions")
 
 
 def context_model() -> OVSAM:
@@ -48,6 +47,24 @@ def take_graphs_from(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the exporter find its graphs made: those of a folder."""
     monkeypatch.setattr(onnx_export, "graphs", lambda _: {name: name for name in GRAPHS})
     monkeypatch.setattr(onnx_export, "onnx_model", lambda name: ir.load(folder / f"{name}.onnx"))
+
+
+def take_shipped_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the exporter find the graphs of `lite` made: those that ship, with a model's weights."""
+
+    def graphs(model: OVSAM) -> dict[str, tuple[str, OVSAM]]:
+        return {name: (name, model) for name in GRAPHS}
+
+    def onnx_model(graph: tuple[str, OVSAM]) -> ir.Model:
+        name, model = graph
+        shipped, state = ir.load(SHIPPED_GRAPHS / f"{name}.onnx"), model.state_dict()
+        for key, weight in shipped.graph.initializers.items():
+            if key in state:
+                weight.const_value = ir.tensor(state[key].numpy(), name=key)
+        return shipped
+
+    monkeypatch.setattr(onnx_export, "graphs", graphs)
+    monkeypatch.setattr(onnx_export, "onnx_model", onnx_model)
 
 
 def session(

@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from exported import take_shipped_graphs
 from ovsam.cli.app import app
 from ovsam.cli.options import MEASURE, PAPER, SEGMENT, TRAIN
 from ovsam.hub import NAMES
@@ -23,13 +24,17 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md", "docs/export.md"])
 def test_snippets_run_one_after_another(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if name == "docs/export.md":
+        take_shipped_graphs(monkeypatch)
+        made = CliRunner().invoke(app, ["export", "lite", "-o", "lite-onnx"])
+        assert made.exit_code == 0, made.output
     source = "\n".join(blocks(ROOT / name, "python"))
     said: dict[int, str] = {}
 

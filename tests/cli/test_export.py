@@ -6,14 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import onnx_ir as ir
 import pytest
 
 from cli.commands import Run, assert_error
+from exported import take_shipped_graphs
 from ovsam.hub import SHIPPED
-from ovsam.model import onnx_export
-from ovsam.model.onnx_files import GRAPHS, SHIPPED_GRAPHS
-from ovsam.model.ovsam import OVSAM
+from ovsam.model.onnx_files import GRAPHS
 from ovsam.model.safetensors_file import SafetensorsFile
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -21,21 +19,8 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The graphs that ship, with their weights, in place of those that tracing takes a minute."""
-
-    def graphs(model: OVSAM) -> dict[str, tuple[str, OVSAM]]:
-        return {name: (name, model) for name in GRAPHS}
-
-    def onnx_model(graph: tuple[str, OVSAM]) -> ir.Model:
-        name, model = graph
-        shipped, state = ir.load(SHIPPED_GRAPHS / f"{name}.onnx"), model.state_dict()
-        for key, weight in shipped.graph.initializers.items():
-            if key in state:
-                weight.const_value = ir.tensor(state[key].numpy(), name=key)
-        return shipped
-
-    monkeypatch.setattr(onnx_export, "graphs", graphs)
-    monkeypatch.setattr(onnx_export, "onnx_model", onnx_model)
+    """Tracing takes a minute."""
+    take_shipped_graphs(monkeypatch)
 
 
 @pytest.mark.usefixtures("fast")
@@ -69,20 +54,20 @@ def test_what_it_writes_is_a_model_like_any_other(run: Run) -> None:
     assert_error(run("export", "out", "-o", "again"), "'out' is exported already")
     assert_error(run("export", "lite", "-o", "out"), "'out' is there already")
     wanted = run("segment", "photo.jpg", "--model", "out@torch", "--point", "5,5")
-    assert_error(wanted, "was exported for ONNX Runtime")
+    assert_error(wanted, "'out' was exported for ONNX Runtime: leave backend out", code=2)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "code"),
     [
-        (["lite-image-crop"], "'lite-image-crop' cannot be exported: expected a model with an"),
-        (["no-such-model"], "Unknown model 'no-such-model'"),
-        (["gone.safetensors"], "gone.safetensors"),
-        (["lite", "--vocabulary", "gone.txt"], "gone.txt"),
+        (["lite-image-crop"], "'lite-image-crop' cannot be exported: expected a model with an", 1),
+        (["no-such-model"], "Unknown model 'no-such-model'", 2),
+        (["gone.safetensors"], "gone.safetensors", 1),
+        (["lite", "--vocabulary", "gone.txt"], "gone.txt", 1),
     ],
 )
-def test_what_cannot_be_exported(arguments: list[str], message: str, run: Run) -> None:
-    assert_error(run("export", *arguments, "-o", "out"), message)
+def test_what_cannot_be_exported(arguments: list[str], message: str, code: int, run: Run) -> None:
+    assert_error(run("export", *arguments, "-o", "out"), message, code)
     assert not Path("out").exists()
 
 

@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ovsam.model.prompt import PromptEncoder, RandomFourierPositions, region_mask_logits
+from ovsam.model.prompt import (
+    PromptEncoder,
+    RandomFourierPositions,
+    region_mask_logits,
+)
 from ovsam.model.prompt_batch import NOT_A_POINT
 
 SIZE = (64, 96)

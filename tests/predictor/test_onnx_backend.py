@@ -18,11 +18,12 @@ from ovsam.errors import CheckpointError, OvsamError, UsageError
 from ovsam.hub import SHIPPED
 from ovsam.model.onnx_files import OnnxGraph, OnnxModel, checkpoint_on_onnx
 from ovsam.model.prompt_batch import PromptBatch
+from ovsam.predictor.backend import Backend
 from ovsam.predictor.load import load
 from ovsam.predictor.onnx_backend import OnnxBackend, providers
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
-from ovsam.structures import Names, Prompt
+from ovsam.structures import Names, Prediction, Prompt
 from ovsam.text.bank import Bank
 from ovsam.text.prototypes import ClassPrototypes
 
@@ -138,9 +139,8 @@ def test_names_for_masks_of_one_s_own(both: Both, name: str, zoom: bool) -> None
     x0, y0, x1, y1 = map(int, BOXES[name])
     mask = np.zeros(PHOTOS[name].shape[:2], np.bool_)
     mask[y0:y1, x0:x1] = True
-    one, other = on_both(
-        both, lambda p, photo: p.name(photo, [mask, np.array(BOXES[name])], zoom=zoom)
-    )
+    own: list[Any] = [mask, BOXES[name]]
+    one, other = on_both(both, lambda p, photo: p.name(photo, own, zoom=zoom))
     assert len(one) == 2
     for ours, theirs in zip(one, other, strict=True):
         assert_same_names(ours, theirs)
@@ -158,7 +158,7 @@ def test_names_of_long_and_new_vocabularies(both: Both, name: str, vocabulary: s
     assert_same_names(one, other)
 
 
-def test_scores_of_many_classes(both: Both, name: str) -> None:
+def test_scores_of_many_classes(both: Both) -> None:
     """As a long vocabulary lies on the disk, some classes with more names; in any order."""
     rng = np.random.default_rng(0)
     vectors = [rng.normal(size=(names, classes, 384)) for names, classes in ((1, 4000), (3, 1000))]
@@ -191,7 +191,7 @@ def model() -> OnnxModel:
 
 
 def test_what_nobody_asks_for_is_not_computed(model: OnnxModel) -> None:
-    backend = OnnxBackend(model)
+    backend: Backend = OnnxBackend(model)
     square = PHOTOS["chelsea"][:96, :128]
     masked = backend.encode([square], (128, 128), named=False)
     assert set(masked.maps) == {"embedding", "high8", "high4"}

@@ -32,7 +32,7 @@ def test_others_are_refused_by_name() -> None:
     with pytest.raises(VocabularyError) as caught:
         text.prototypes(text.readable(load_vocabulary("dog, quokka, numbat/kitten")))
     assert str(caught.value) == (
-        "'mine' was exported without its text model, and without the names 'quokka', 'numbat'. "
+        "'mine' was exported without its text model, and without the names 'numbat', 'quokka'. "
         "Export it again with --vocabulary and the list that has them."
     )
 

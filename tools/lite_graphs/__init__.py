@@ -1,1 +1,1 @@
-"""The graphs of `lite` for ONNX Runtime, without its weights."""
+"""Writes the graphs of `lite` that ship."""

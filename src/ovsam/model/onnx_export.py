@@ -24,6 +24,7 @@ from ovsam.model.checkpoint import fingerprints
 from ovsam.model.onnx_examples import Graph, graphs
 from ovsam.model.onnx_files import (
     FORMAT,
+    GRAPHS,
     INDEX,
     INDEX_FILE,
     VECTORS,
@@ -87,11 +88,11 @@ def _simplified(model: ir.Model) -> ir.Model:
         weight.const_value = None
         graph.inputs.append(weight)
     optimizer.optimize(model, input_size_limit=FOLDED, output_size_limit=FOLDED)
-    del graph.inputs[own:]
-    for name, weight in weights.items():
-        if weight.uses():
-            weight.const_value = values[name]
-            weight.name = name.removeprefix("model.")
+    for weight in graph.inputs[own:]:
+        graph.inputs.remove(weight)
+        if weight.uses() and weight.name is not None:
+            weight.const_value = values[weight.name]
+            weight.name = weight.name.removeprefix("model.")
             graph.initializers[weight.name] = weight
     model.functions.clear()
     for node in graph:
@@ -134,10 +135,10 @@ def export(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         files: dict[GraphName, GraphFile] = {}
-        for name, graph in made.items():
+        for name in GRAPHS:
             if progress is not None:
                 progress(name)
-            onnx = stored(onnx_model(graph), precision)
+            onnx = stored(onnx_model(made[name]), precision)
             onnx.metadata_props["ovsam.fingerprint"] = fingerprint
             files[name] = write_graph(onnx, temporary / f"{name}.onnx")
         index = Index(FORMAT, model.config, fingerprint, precision, files, text)
@@ -163,16 +164,18 @@ def export_without_weights(model: OVSAM, folder: Path, text: str) -> None:
     """
     known = model.state_dict()
     files: dict[GraphName, GraphFile] = {}
-    for name, graph in graphs(model).items():
-        onnx = onnx_model(graph)
+    made = graphs(model)
+    for name in GRAPHS:
+        onnx = onnx_model(made[name])
         apart = {}
         for key, weight in onnx.graph.initializers.items():
             if key in known:
                 value = weight.const_value
                 assert value is not None and value.dtype is not None
                 apart[key] = tuple(known[key].shape)
+                shape = ir.Shape(apart[key])
                 weight.const_value = ir.ExternalTensor(
-                    "checkpoint", 0, value.nbytes, value.dtype, shape=ir.Shape(apart[key]), name=key
+                    "checkpoint", 0, value.nbytes, value.dtype, shape=shape, name=key
                 )
         files[name] = replace(write_graph(onnx, folder / f"{name}.onnx"), weights=apart)
     config = structure(model.config)
@@ -201,11 +204,10 @@ def stored(model: ir.Model, precision: Precision) -> ir.Model:
         array = value.numpy()
         if array.dtype != np.float32 or array.ndim < 2:
             continue
-        stored_name = f"{name}.half"
         half = ir.Value(
-            name=stored_name,
-            const_value=ir.tensor(array.astype(np.float16), name=stored_name),
-            shape=ir.Shape(array.shape),
+            name=f"{name}.half",
+            const_value=ir.tensor(array.astype(np.float16), name=f"{name}.half"),
+            shape=weight.shape,
             type=ir.TensorType(ir.DataType.FLOAT16),
         )
         cast = ir.Node("", "Cast", [half], [ir.AttrInt64("to", ir.DataType.FLOAT)])
@@ -213,6 +215,6 @@ def stored(model: ir.Model, precision: Precision) -> ir.Model:
         widened.name, widened.shape, widened.type = name, weight.shape, weight.type
         weight.replace_all_uses_with(widened)
         del graph.initializers[name]
-        graph.initializers[stored_name] = half
+        graph.initializers[f"{name}.half"] = half
         graph.insert_before(graph[0], cast)
     return model

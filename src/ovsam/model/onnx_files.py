@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,11 @@ from ovsam.model.text_vectors import check_text_vectors, text_vectors
 FORMAT: Literal["ovsam-onnx-1"] = "ovsam-onnx-1"
 INDEX = "model.json"  # in a folder of graphs: what is in it
 VECTORS = "names.safetensors"  # embeddings of names, of a model whose text side is not exported
-GRAPHS = ("encoder", "decoder", "frozen", "regions")
+GraphName = Literal["encoder", "decoder", "frozen", "regions"]
+GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 SHIPPED_GRAPHS = Path(__file__).parent.parent / "weights" / "lite"
 INDEX_BYTES = 16 * 2**20  # at most
 GRAPH_BYTES = 2 * 2**30  # at most, which is protobuf's own bound
-
-
-GraphName = Literal["encoder", "decoder", "frozen", "regions"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class OnnxModel:
 
     config: ModelConfig
     fingerprint: str
-    graphs: dict[GraphName, OnnxGraph]
+    graphs: dict[str, OnnxGraph]
     text: str
     text_vectors: dict[str, NDArray[np.float32]]
 
@@ -153,15 +151,15 @@ def checkpoint_on_onnx(path: Path) -> OnnxModel:
     config, arrays = load_checkpoint(path, check)
     metadata = read_metadata(path)
     text = {name: array for name, array in arrays.items() if name.startswith("text.")}
-    parts = parse_json(metadata["parts"])  # held against the weights when they were read
-    assert isinstance(parts, dict)
+    parts: Any = parse_json(metadata["parts"])  # held against the weights when they were read
+    graphs: dict[str, OnnxGraph] = {
+        name: OnnxGraph(_content(SHIPPED_GRAPHS, graph), {k: arrays[k] for k in graph.weights})
+        for name, graph in index.graphs.items()
+    }
     return OnnxModel(
         config,
         _digest(repr(sorted((k, v) for k, v in parts.items() if k != "text")).encode()),
-        {
-            name: OnnxGraph(_content(SHIPPED_GRAPHS, graph), {k: arrays[k] for k in graph.weights})
-            for name, graph in index.graphs.items()
-        },
+        graphs,
         index.text,
         text_vectors(config, path, metadata, text),
     )
@@ -179,7 +177,9 @@ def exported_model(folder: Path) -> OnnxModel:
         raise CheckpointError(
             f"'{folder / INDEX}' lacks the graph {' and '.join(lacking)}. Export the model again."
         )
-    graphs = {name: OnnxGraph(_content(folder, graph), {}) for name, graph in index.graphs.items()}
+    graphs: dict[str, OnnxGraph] = {
+        name: OnnxGraph(_content(folder, graph), {}) for name, graph in index.graphs.items()
+    }
     vectors: dict[str, NDArray[np.float32]] = {}
     if os.path.exists(folder / VECTORS):
         with SafetensorsFile(folder / VECTORS) as file:

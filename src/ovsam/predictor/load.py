@@ -80,7 +80,8 @@ def load(
         return _load_onnx(_on_onnx(found), store, names, device, zoom, clean)
     if is_exported(found.path):
         raise UsageError(f"'{found.path}' was exported for ONNX Runtime: leave backend out.")
-    check_installed(f"'{name}'", TORCH, "ovsam[torch]")
+    where = "" if device == "cpu" else f" on '{device}'"
+    check_installed(f"'{name}'{where}", TORCH, "ovsam[torch]")
 
     from ovsam.predictor.load_torch import load_torch
 

@@ -30,7 +30,13 @@ from ovsam.model import onnx_export
 from ovsam.model.build import build
 from ovsam.model.onnx_examples import graphs, sides
 from ovsam.model.onnx_export import export, export_without_weights, onnx_model, write_graph
-from ovsam.model.onnx_files import GRAPHS, SHIPPED_GRAPHS, exported_model, read_index
+from ovsam.model.onnx_files import (
+    GRAPHS,
+    SHIPPED_GRAPHS,
+    GraphName,
+    exported_model,
+    read_index,
+)
 from ovsam.model.onnx_graphs import maps_of
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.pixels import to_pixels
@@ -471,7 +477,7 @@ def lite() -> OVSAM:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.long] * (name[-1] == "r")) for name in GRAPHS]
 )
-def test_the_graphs_that_ship_are_those_of_the_code(name: str) -> None:
+def test_the_graphs_that_ship_are_those_of_the_code(name: GraphName) -> None:
     """If not: `python -m tools.lite_graphs` writes them anew."""
     fresh, shipped = onnx_model(graphs(lite())[name]), ir.load(SHIPPED_GRAPHS / f"{name}.onnx")
 
@@ -490,7 +496,7 @@ def test_the_graphs_that_ship_are_those_of_the_code(name: str) -> None:
 
     assert described(fresh) == described(shipped)
     shapes = {key: tuple(tensor.shape) for key, tensor in lite().state_dict().items()}
-    weights = read_index(SHIPPED_GRAPHS).graphs[name].weights  # type: ignore[index]
+    weights = read_index(SHIPPED_GRAPHS).graphs[name].weights
     assert weights == {key: shapes[key] for key in weights}
 
 

@@ -191,7 +191,7 @@ def model() -> OnnxModel:
 
 
 def test_what_nobody_asks_for_is_not_computed(model: OnnxModel) -> None:
-    backend: Backend = OnnxBackend(model)
+    backend = OnnxBackend(model)
     square = PHOTOS["chelsea"][:96, :128]
     masked = backend.encode([square], (128, 128), named=False)
     assert set(masked.maps) == {"embedding", "high8", "high4"}

@@ -101,7 +101,7 @@ class OnnxModel:
 
     config: ModelConfig
     fingerprint: str
-    graphs: dict[str, OnnxGraph]
+    graphs: dict[GraphName, OnnxGraph]
     text: str
     text_vectors: dict[str, NDArray[np.float32]]
 
@@ -152,7 +152,7 @@ def checkpoint_on_onnx(path: Path) -> OnnxModel:
     metadata = read_metadata(path)
     text = {name: array for name, array in arrays.items() if name.startswith("text.")}
     parts: Any = parse_json(metadata["parts"])  # held against the weights when they were read
-    graphs: dict[str, OnnxGraph] = {
+    graphs: dict[GraphName, OnnxGraph] = {
         name: OnnxGraph(_content(SHIPPED_GRAPHS, graph), {k: arrays[k] for k in graph.weights})
         for name, graph in index.graphs.items()
     }
@@ -177,7 +177,7 @@ def exported_model(folder: Path) -> OnnxModel:
         raise CheckpointError(
             f"'{folder / INDEX}' lacks the graph {' and '.join(lacking)}. Export the model again."
         )
-    graphs: dict[str, OnnxGraph] = {
+    graphs: dict[GraphName, OnnxGraph] = {
         name: OnnxGraph(_content(folder, graph), {}) for name, graph in index.graphs.items()
     }
     vectors: dict[str, NDArray[np.float32]] = {}

@@ -310,7 +310,8 @@ def test_half_precision_is_half_as_large_and_nearly_as_good(
     given |= {**vocabulary()[1], **regions(side, 5), "covered": np.ones(5, np.bool_)}
     given |= {"frozen": RNG(3).normal(size=(5, TEXT_DIM)).astype(np.float32)}
     given["scenes"] = given["scenes"][:1]
-    for name in ("frozen", "regions"):
+    heads: tuple[GraphName, ...] = ("frozen", "regions")
+    for name in heads:
         assert_near(answers(half[name], given), answers(sessions[name], given))
 
 

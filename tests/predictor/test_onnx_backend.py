@@ -18,7 +18,6 @@ from ovsam.errors import CheckpointError, OvsamError, UsageError
 from ovsam.hub import SHIPPED
 from ovsam.model.onnx_files import OnnxGraph, OnnxModel, checkpoint_on_onnx
 from ovsam.model.prompt_batch import PromptBatch
-from ovsam.predictor.backend import Backend
 from ovsam.predictor.load import load
 from ovsam.predictor.onnx_backend import OnnxBackend, providers
 from ovsam.predictor.predictor import Predictor

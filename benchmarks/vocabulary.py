@@ -107,7 +107,7 @@ def editing(predictor: ovsam.Predictor, name: str, runs: int) -> Figure:
 def figures(name: str, folder: Path, runs: int) -> list[Figure]:
     """All of one vocabulary, from an empty cache on."""
     cache = folder / name
-    predictor = ovsam.load("lite", cache_dir=cache)
+    predictor = ovsam.load("lite", cache_dir=cache, backend="torch")
     predictor.prepare("warming up,")  # reads the text model
     vocabulary = ovsam.load_vocabulary(name)
     build = milliseconds(lambda: predictor.prepare(vocabulary)) / 1e3

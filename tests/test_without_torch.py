@@ -83,15 +83,12 @@ def write_many(folder: Path) -> None:
 
 def test_lite_does_all_its_work(tmp_path: Path) -> None:
     annotations, photo = str(EXAMPLES / "annotations.json"), str(EXAMPLES / "chelsea.png")
-    write_many(tmp_path)
     done = commands(
         tmp_path,
         ["segment", photo, "--box", "0,0,395,300", "--json", "found.json", "-o", "found.png"],
         ["segment", photo, "--point", "180,150", "--vocabulary", "tabby cat, quokka"],
         ["evaluate", annotations, "--images", str(EXAMPLES), "--limit", "1"],
         ["evaluate", annotations, "--images", str(EXAMPLES), "--clicks", "2"],
-        ["calibrate", "many.json", "--images", ".", "-o", "calibrated.safetensors"],
-        ["segment", photo, "--point", "180,150", "--model", "calibrated.safetensors"],
         ["vocabulary", "search", "tabby"],
         ["models"],
         ["demo", "--help"],
@@ -100,6 +97,17 @@ def test_lite_does_all_its_work(tmp_path: Path) -> None:
     [found] = json.loads((tmp_path / "found.json").read_text())["objects"]
     assert found["labels"][0]["name"] == "cat"
     assert "tabby cat" in done[1][1]
+
+
+@pytest.mark.long
+def test_lite_is_calibrated(tmp_path: Path) -> None:
+    write_many(tmp_path)
+    done = commands(
+        tmp_path,
+        ["calibrate", "many.json", "--images", ".", "-o", "calibrated.safetensors"],
+        ["segment", "1.png", "--point", "180,150", "--model", "calibrated.safetensors"],
+    )
+    assert [code for code, _, _ in done] == [0, 0], done
 
 
 def test_what_needs_torch_says_so_in_a_sentence_before_anything_is_done(tmp_path: Path) -> None:

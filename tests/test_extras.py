@@ -109,5 +109,5 @@ def test_the_plain_installation_has_no_torch() -> None:
 
 def test_the_package_says_the_terms_of_its_weights() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["license-files"] == ["LICENSE", "THIRD_PARTY.md"]
+    assert project["license-files"] == ["LICENSE", "LICENSES/*", "THIRD_PARTY.md"]
     assert project["license"] == "Apache-2.0 AND LicenseRef-lite-weights-for-research"

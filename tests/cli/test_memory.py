@@ -78,9 +78,10 @@ def test_photos_of_100_megapixels(
     tmp_path: Path,
 ) -> None:
     write_photo(tmp_path / name, kind, orientation, **options)
-    written = [part for path in outputs for part in ("--json" if "json" in path else "-o", path)]
-    command = [sys.executable, "-c", _PEAK, "segment", name, *prompt, *written]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    paths = [tmp_path / path for path in outputs]
+    written = [part for p in paths for part in ("--json" if p.suffix == ".json" else "-o", str(p))]
+    command = [sys.executable, "-c", _PEAK, "segment", str(tmp_path / name), *prompt, *written]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert all((tmp_path / path).stat().st_size for path in outputs)
+    assert all(path.stat().st_size for path in paths)
     assert int(done.stdout.split()[-1]) * 1024 < MOST_BYTES

@@ -48,7 +48,7 @@ def _lite(size: int, channels: tuple[int, int, int, int]) -> ModelConfig:
         zoom=ZoomConfig(size=256, crop_scales=(1.35, 2.0), click_scales=(0.06, 0.15, 0.38, 0.95)),
         logit_scale=20.0,
         fusion_alpha=0.15,
-        fusion_beta=0.4,
+        fusion_beta=0.5,
         seen_classes=tuple(synonyms[0] for synonyms in load_vocabulary("coco").synonyms),
     )
 

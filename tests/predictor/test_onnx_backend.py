@@ -19,7 +19,8 @@ from ovsam.hub import SHIPPED
 from ovsam.model.onnx_files import OnnxGraph, OnnxModel, checkpoint_on_onnx
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.predictor.load import load
-from ovsam.predictor.onnx_backend import OnnxBackend, providers
+from ovsam.predictor.onnx_backend import OnnxBackend
+from ovsam.predictor.providers import providers
 from ovsam.predictor.predictor import Predictor
 from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Names, Prediction, Prompt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovsam.config import ModelConfig
-from ovsam.errors import CheckpointError, OvsamError, UsageError, first_line, quoted
+from ovsam.errors import CheckpointError, first_line
 from ovsam.model.onnx_files import GraphName, OnnxModel
 from ovsam.model.prompt_batch import NOT_A_POINT, PromptBatch
+from ovsam.predictor.providers import providers, usable_cores
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 
 DECODED_AT_ONCE = 16  # prompts; bounds the memory of many
 CORNERS = (2, 3)  # labels of a box's, beside those of points
-
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "directml": "DmlExecutionProvider",
-}
-"""ONNX Runtime's names of devices; all but the first come with packages of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,39 +302,3 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted = logits - logits.max(1, keepdims=True)
     normalised: NDArray[np.float32] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     return normalised
-
-
-def providers(device: str) -> list[Any]:
-    """ONNX Runtime's providers for a device, in the order in which parts of a graph go to them.
-
-    Args:
-        device: one of `PROVIDERS`, perhaps with its number, as "cuda:1".
-
-    Raises:
-        UsageError: it is none.
-        OvsamError: the ONNX Runtime that is installed has no provider for it.
-    """
-    import onnxruntime
-
-    kind, _, number = device.partition(":")
-    if kind not in PROVIDERS or not (number.isdecimal() or number == ""):
-        raise UsageError(
-            f"device must be one of {', '.join(PROVIDERS)}, or one of several like 'cuda:1', got "
-            f"{quoted(device)}."
-        )
-    name, available = PROVIDERS[kind], onnxruntime.get_available_providers()
-    if name not in available:
-        raise OvsamError(
-            f"The device '{device}' cannot be used: the ONNX Runtime that is installed has "
-            f"{', '.join(available)}, not {name}. Install its package for that device, or use "
-            "'cpu'."
-        )
-    if kind == "cpu":
-        return [name]
-    return [(name, {"device_id": number} if number else {}), PROVIDERS["cpu"]]
-
-
-def usable_cores() -> int:
-    """How many of the processor's cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

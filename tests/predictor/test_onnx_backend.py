@@ -20,8 +20,8 @@ from ovsam.model.onnx_files import OnnxGraph, OnnxModel, checkpoint_on_onnx
 from ovsam.model.prompt_batch import PromptBatch
 from ovsam.predictor.load import load
 from ovsam.predictor.onnx_backend import OnnxBackend
-from ovsam.predictor.providers import providers
 from ovsam.predictor.predictor import Predictor
+from ovsam.predictor.providers import providers
 from ovsam.predictor.views import EncodedImage
 from ovsam.structures import Names, Prediction, Prompt
 from ovsam.text.bank import Bank

@@ -255,6 +255,11 @@ def test_what_began_anew_has_nothing_to_keep() -> None:
         read_recipe("finetune", ["start.keep=0.5", "start.region_head=token"])
 
 
+def test_only_a_new_region_head_has_another_width() -> None:
+    with pytest.raises(TrainingError, match="fpn_dim is the width of a new region head"):
+        read_recipe("finetune", ["start.fpn_dim=64"])
+
+
 def test_squares_that_would_be_larger_at_least_than_at_most() -> None:
     with pytest.raises(TrainingError, match=r"box.*context must be a least and a greatest side"):
         read_recipe("lite", ["crops.box.context=[3.0, 2.0]"])

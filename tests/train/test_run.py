@@ -24,7 +24,7 @@ from ovsam.model.torch_bank import TorchBank
 from ovsam.text.cache import TextStore
 from ovsam.train import run as running
 from ovsam.train.initial import InitialModel, initial_model, prototypes_of
-from ovsam.train.recipe import NameLossSettings
+from ovsam.train.recipe import NameLossSettings, StartSettings
 from ovsam.train.recipe_file import read_recipe
 from ovsam.train.run import run_recipe
 from photo_folder import write_coco, write_folder
@@ -285,6 +285,12 @@ def lite_recipe(stage: str, start: str) -> str:
 
 
 @pytest.mark.long
+def test_a_new_region_head_is_as_wide_as_it_is_told_to_be() -> None:
+    start = StartSettings(checkpoint="lite", region_head="pyramid", fpn_dim=32)
+    state = initial_model("lite", start).model.state_dict()
+    assert state["region_head.roi_conv.weight"].shape == (384, 32, 1, 1)
+
+
 def test_until_a_region_head_has_learnt_the_frozen_encoder_names_alone(
     tmp_path: Path, invoke: Callable[[str], str]
 ) -> None:

@@ -285,7 +285,7 @@ def lite_recipe(stage: str, start: str) -> str:
 
 
 @pytest.mark.long
-def test_a_new_region_head_is_as_wide_as_it_is_told_to_be() -> None:
+def test_a_new_region_head_has_the_width_of_the_recipe() -> None:
     start = StartSettings(checkpoint="lite", region_head="pyramid", fpn_dim=32)
     state = initial_model("lite", start).model.state_dict()
     assert state["region_head.roi_conv.weight"].shape == (384, 32, 1, 1)

@@ -114,6 +114,11 @@ def fingerprints(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
     return {part: digest.hexdigest() for part, digest in digests.items()}
 
 
+def joint_fingerprint(parts: Mapping[str, str]) -> str:
+    """BLAKE2b of the fingerprints of parts: what tells a whole model's weights from all others."""
+    return hashlib.blake2b(repr(sorted(parts.items())).encode(), digest_size=16).hexdigest()
+
+
 def save_with_config(source: str | Path, output: str | Path, config: ModelConfig) -> None:
     """Write a checkpoint again with another configuration; its tensors stay as they are stored.
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from ovsam.errors import CheckpointError
-from ovsam.model.checkpoint import fingerprints
+from ovsam.model.checkpoint import fingerprints, joint_fingerprint
 from ovsam.model.onnx_examples import Graph, graphs
 from ovsam.model.onnx_files import (
     FORMAT,
@@ -127,8 +127,7 @@ def export(
     """
     if folder.exists() or folder.is_symlink():
         raise CheckpointError(f"'{folder}' is there already: give a folder that is new.")
-    parts = fingerprints(as_arrays(model.state_dict()))
-    fingerprint = hashlib.blake2b(repr(sorted(parts.items())).encode(), digest_size=16).hexdigest()
+    fingerprint = joint_fingerprint(fingerprints(as_arrays(model.state_dict())))
     made = graphs(model)
     temporary = folder.with_name(f".{folder.name}.unfinished")
     try:

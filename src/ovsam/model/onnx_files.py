@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from ovsam.bounded_json import parse_json
 from ovsam.config import CalibrationConfig, ModelConfig
 from ovsam.errors import CheckpointError, first_line, quoted
-from ovsam.model.checkpoint import load_checkpoint
+from ovsam.model.checkpoint import joint_fingerprint, load_checkpoint
 from ovsam.model.presets import MODELS
 from ovsam.model.safetensors_file import Header, SafetensorsFile, read_metadata
 from ovsam.model.state_dict import check_shapes
@@ -158,7 +158,7 @@ def checkpoint_on_onnx(path: Path) -> OnnxModel:
     }
     return OnnxModel(
         config,
-        _digest(repr(sorted((k, v) for k, v in parts.items() if k != "text")).encode()),
+        joint_fingerprint({k: v for k, v in parts.items() if k != "text"}),
         graphs,
         index.text,
         text_vectors(config, path, metadata, text),
@@ -226,7 +226,3 @@ def _content(folder: Path, graph: GraphFile) -> bytes:
             "of another export. Export the model again."
         )
     return content
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

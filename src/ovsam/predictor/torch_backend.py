@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovsam.model.checkpoint import fingerprints
+from ovsam.model.checkpoint import fingerprints, joint_fingerprint
 from ovsam.model.ovsam import OVSAM, Features
 from ovsam.model.pixels import to_pixels
 from ovsam.model.prompt_batch import PromptBatch
@@ -63,8 +62,7 @@ class TorchBackend:
     @cached_property
     def fingerprint(self) -> str:
         """BLAKE2b of the weights."""
-        parts = fingerprints(as_arrays(self._model.state_dict()))
-        return hashlib.blake2b(repr(sorted(parts.items())).encode(), digest_size=16).hexdigest()
+        return joint_fingerprint(fingerprints(as_arrays(self._model.state_dict())))
 
     @torch.inference_mode()
     def encode(
